@@ -1,9 +1,22 @@
-"""The protocol every saved model is opened to, and the plain records that cross it."""
+"""The protocol every saved model is opened to, and the plain records that cross it.
+
+Arrays cross it as NumPy, in the model's own parameter order and shape. Everything a batch returns is a *sum* over its
+samples, loss weights applied, never divided: the caller adds batches in float64 and divides once by
+``Objective.denominator``, so that splitting the data differently changes nothing.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Link = Literal["softmax", "sigmoid", "identity", "probabilities", "bernoulli", "output"]
 
 
 @dataclass(frozen=True)
@@ -40,3 +53,170 @@ class Layer:
     def size(self) -> int:
         """The number of entries of all its parameters."""
         return sum(p.size for p in self.parameters)
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output of the model; ``None`` stands for an axis of free length, an empty shape for an unknown one."""
+
+    name: str
+    shape: tuple[int | None, ...] | None
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a parameter enters the computation, as read from the model's graph.
+
+    ``z`` is the output of the operation that first joins the parameter with data. When that operation is linear in the
+    parameter, ``z = A·W`` with ``A`` known from the layer's input, the diagonal can be had from ``z`` (see
+    ``curvature.diagonal``).
+
+    Attributes:
+        parameter: its full name.
+        reached: whether the loss depends on it at all.
+        z: a name that sites with the same ``z`` share; ``None`` if no such ``z`` could be found.
+        why_not: why there is no usable ``z`` (a person reads it); empty if there is one.
+        operation: the kind of the joining operation.
+        units: channels of ``z`` per position.
+        positions: places of ``z`` per sample at which the same weight is used.
+        blocker: the first operation after ``z`` that is not piecewise linear; ``None`` if all are.
+    """
+
+    parameter: str
+    reached: bool
+    z: str | None = None
+    why_not: str = ""
+    operation: str = ""
+    units: int = 0
+    positions: int = 0
+    blocker: str | None = None
+
+
+@dataclass(frozen=True)
+class OutputState:
+    """What the loss sees of one batch, enough to write ∇²_o ℓ down.
+
+    For every link but the last three, ∂ℓ/∂o = scale · weight · (link(o) − truth).
+
+    Attributes:
+        link: ``softmax`` (cross-entropy), ``sigmoid`` (binary cross-entropy), ``identity`` (squared error);
+            ``probabilities`` and ``bernoulli`` where the model returns probabilities by operations that could not be
+            cut off; ``output`` for the model's own scalar.
+        values: float64, (samples, …): logits, predictions or probabilities.
+        truth: float64, like ``values``: one-hot or soft labels, or targets; empty for ``output``.
+        weight: float64, broadcastable to ``values``: the loss's weight of every element.
+        scale: 1 for cross-entropy, 1/m for binary cross-entropy and 2/m for squared error over m outputs per sample.
+        class_axis: the axis of ``values`` that softmax normalises.
+    """
+
+    link: Link
+    values: Array
+    truth: Array
+    weight: Array
+    scale: float
+    class_axis: int = -1
+
+
+class DifferentiatedBatch(Protocol):
+    """One batch with its forward pass done; all results are float64 sums over the batch's samples."""
+
+    @property
+    def output(self) -> OutputState:
+        """The loss's input for this batch."""
+        ...
+
+    def loss(self) -> float:
+        """Σ_n weight_n ℓ_n."""
+        ...
+
+    def gradient(self, parameters: Sequence[str]) -> dict[str, Array]:
+        """Σ_n ∇ℓ_n per parameter, in its shape."""
+        ...
+
+    def samples_separate(self, parameters: Sequence[str], selected: Array) -> bool:
+        """Whether what the ``selected`` samples (boolean, (samples,)) return leaves all other samples' z untouched."""
+        ...
+
+    def squared_columns(self, parameters: Sequence[str], columns: Array) -> dict[str, Array]:
+        """Σ_n Σ_c (J_zWᵀ J_oᵀ s_c)² per parameter, for ``columns`` s_c of shape (k, samples, …): one pass per column."""
+        ...
+
+    def output_hessian_diagonal(self, parameters: Sequence[str], start: int, stop: int) -> dict[str, Array]:
+        """What the basis vectors ``start`` … ``stop`` of one z give: Σ_n Σ_e (J_zWᵀ e) ⊙ (J_zWᵀ ∇²_z ℓ_n e).
+
+        The basis has ``units * positions`` vectors, all samples at once; the parameters must share their z.
+        """
+        ...
+
+    def hessian_products(self, block: Sequence[str], vectors: Array) -> Array:
+        """H_block v for every row of ``vectors``, (k, n) → (k, n), parameters raveled and joined in block order."""
+        ...
+
+    def hessian_diagonal_entries(self, parameter: str, indices: Array) -> Array:
+        """H_ii for flat ``indices`` (k,) of one parameter, by one block Hessian–vector product each; (k,)."""
+        ...
+
+
+class Objective(Protocol):
+    """L(θ) over the data: Σ over batches / denominator, plus weight decay."""
+
+    @property
+    def denominator(self) -> float:
+        """What the summed loss is divided by: the used weights of the whole data, or 1 for ``sum``."""
+        ...
+
+    @property
+    def backward_passes(self) -> int:
+        """Passes through the graph, beyond forward ones, spent so far; one per column or product, two where it must."""
+        ...
+
+    def sites(self, parameters: Sequence[str]) -> dict[str, Site]:
+        """How each parameter enters, read from the graph of the first batch."""
+        ...
+
+    def batches(self, parameters: Sequence[str], *, start: int = 0) -> Iterator[DifferentiatedBatch]:
+        """The data from batch ``start`` on, prepared for derivatives by these parameters."""
+        ...
+
+    def batch_count(self) -> int:
+        """How many batches there are."""
+        ...
+
+
+class Model(Protocol):
+    """A saved file, opened."""
+
+    @property
+    def backend(self) -> str:
+        """``torch`` or ``tensorflow``."""
+        ...
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """All layers with trainable parameters, in model order."""
+        ...
+
+    @property
+    def inputs(self) -> tuple[Port, ...]:
+        """What the model takes."""
+        ...
+
+    @property
+    def outputs(self) -> tuple[Port, ...]:
+        """What the model returns, as far as the file says."""
+        ...
+
+    def values(self, parameter: str) -> Array:
+        """A parameter's current entries, float64, in its shape."""
+        ...
+
+
+def flat_size(parameters: Sequence[Parameter]) -> int:
+    """The number of entries of a block."""
+    return sum(p.size for p in parameters)
+
+
+def as_float64(array: Any) -> Array:
+    """A float64 NumPy copy of what a framework returned."""
+    return np.array(array, dtype=np.float64)

@@ -1,0 +1,156 @@
+"""Reads an autograd graph: where each parameter enters, and what lies between there and the loss."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+# Nodes whose output is linear, or piecewise linear, in all their differentiable inputs together.
+_PIECEWISE_LINEAR = frozenset(
+    """Abs AdaptiveAvgPool2D AdaptiveAvgPool3D AdaptiveMaxPool2D AdaptiveMaxPool3D Add Alias Amax Amin AsStrided AvgPool2D
+    AvgPool3D Cat Clamp ClampMax ClampMin Clone Col2Im ConstantPadNd Copy CopySlices Cumsum Diagonal Expand Flip Gather
+    Hardshrink Hardtanh Im2Col Index IndexSelect LeakyRelu MaskedFill Max MaxPool2DWithIndices MaxPool3DWithIndices
+    Maximum Mean Min Minimum Movedim Narrow Neg Permute PixelShuffle PixelUnshuffle ReflectionPad1D ReflectionPad2D
+    ReflectionPad3D Relu Repeat ReplicationPad1D ReplicationPad2D ReplicationPad3D Reshape ReshapeAlias Roll Rsub Select
+    Slice Softshrink Split SplitWithSizes SqueezeMultiple Squeeze Stack Sub Sum T Threshold ToCopy Transpose Tril Triu
+    Unbind Unfold UnsafeSplit UnsafeView Unsqueeze UpsampleBicubic2D UpsampleBilinear2D UpsampleLinear1D
+    UpsampleNearest1D UpsampleNearest2D UpsampleNearest3D UpsampleNearestExact2D UpsampleTrilinear3D View
+    Where""".split()
+)
+# Nodes linear in each of these operands alone (by position); the rest of their operands are added.
+_MULTILINEAR = {
+    "Mul": (0, 1),
+    "Mm": (0, 1),
+    "Bmm": (0, 1),
+    "Mv": (0, 1),
+    "Dot": (0, 1),
+    "Addmm": (1, 2),
+    "Addmv": (1, 2),
+    "Addbmm": (1, 2),
+    "Baddbmm": (1, 2),
+    "Addcmul": (1, 2),
+    "Convolution": (0, 1),
+    "MkldnnConvolution": (0, 1),
+    "PreluKernel": (0, 1),
+}
+# What may stand between a parameter and the operation that uses it; all are linear and keep every entry.
+_CARRIERS = frozenset({"T", "Transpose", "Permute", "View", "Reshape", "ReshapeAlias", "Unsqueeze", "Squeeze", "Expand"})
+
+
+def operation(node: Any) -> str:
+    """``ConvolutionBackward0`` → ``Convolution``."""
+    return re.sub(r"Backward\w*\d*$", "", node.name().lstrip("_"))
+
+
+def readable(node: Any) -> str:
+    """``MaxPool2DWithIndicesBackward0`` → ``max_pool2d_with_indices``: the name as the framework's users know it."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", "_", operation(node)).lower()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One place at which a parameter joins the data.
+
+    Attributes:
+        node: the joining node; its output 0 is z.
+        operand: which input of the node the parameter is.
+        carriers: the operations between the parameter and the node, parameter first.
+    """
+
+    node: Any
+    operand: int
+    carriers: tuple[Any, ...]
+
+
+class AutogradGraph:
+    """The graph below one output, in forward order."""
+
+    def __init__(self, root: Any) -> None:
+        """``root`` is the node that computes the loss's input."""
+        self.nodes = _forward_order(root)
+        self._consumers: dict[Any, list[tuple[Any, int]]] = {}
+        for node in self.nodes:
+            for operand, (source, _) in enumerate(node.next_functions):
+                if source is not None:
+                    self._consumers.setdefault(source, []).append((node, operand))
+
+    def entries(self, parameters: Mapping[str, torch.Tensor]) -> dict[str, list[Entry]]:
+        """Every place at which each parameter joins the data; an empty list if the output does not depend on it."""
+        by_address = {tensor.data_ptr(): name for name, tensor in parameters.items()}
+        found: dict[str, list[Entry]] = {name: [] for name in parameters}
+        for node in self.nodes:
+            variable = getattr(node, "variable", None)
+            if variable is None or variable.data_ptr() not in by_address:
+                continue
+            found[by_address[variable.data_ptr()]] = self._follow(node, ())
+        return found
+
+    def _follow(self, node: Any, carriers: tuple[Any, ...]) -> list[Entry]:
+        entries: list[Entry] = []
+        for consumer, operand in self._consumers.get(node, []):
+            if operation(consumer) in _CARRIERS:
+                entries += self._follow(consumer, (*carriers, consumer))
+            else:
+                entries.append(Entry(consumer, operand, carriers))
+        return entries
+
+    def blockers(self, starts: Sequence[Any]) -> list[str | None]:
+        """For each start node, the first later operation that is not piecewise linear in its output; None if all are."""
+        bit = {node: 1 << i for i, node in enumerate(starts)}
+        reach: dict[Any, int] = {}
+        blocked = 0
+        names: list[str | None] = [None] * len(starts)
+        for node in self.nodes:
+            masks = [reach.get(source, 0) if source is not None else 0 for source, _ in node.next_functions]
+            total = 0
+            for mask in masks:
+                total |= mask
+            fresh = _blocked_by(node, masks) & ~blocked
+            if fresh:
+                blocked |= fresh
+                for i in range(len(starts)):
+                    if fresh >> i & 1:
+                        names[i] = readable(node)
+            reach[node] = total | bit.get(node, 0)
+        return names
+
+
+def _forward_order(root: Any) -> list[Any]:
+    """All nodes below ``root``, each after everything it depends on (iterative: graphs are deeper than Python's stack)."""
+    order: list[Any] = []
+    done: set[Any] = set()
+    stack: list[tuple[Any, bool]] = [(root, False)]
+    while stack:
+        node, expanded = stack.pop()
+        if expanded:
+            order.append(node)
+            continue
+        if node in done:
+            continue
+        done.add(node)
+        stack.append((node, True))
+        stack.extend((source, False) for source, _ in node.next_functions if source is not None and source not in done)
+    return order
+
+
+def _blocked_by(node: Any, masks: Sequence[int]) -> int:
+    """The starts whose influence this node bends."""
+    name = operation(node)
+    total = 0
+    for mask in masks:
+        total |= mask
+    if not total or name in _PIECEWISE_LINEAR:
+        return 0
+    if name in _MULTILINEAR:
+        first, second = _MULTILINEAR[name]
+        factors = [masks[i] if i < len(masks) else 0 for i in (first, second)]
+        return factors[0] & factors[1]
+    if name == "Div":
+        return masks[1] if len(masks) > 1 else 0
+    if name in ("NativeBatchNorm", "CudnnBatchNorm", "MiopenBatchNorm") and not getattr(node, "_saved_training", True):
+        return 0
+    return total
