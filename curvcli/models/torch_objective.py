@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,31 +22,12 @@ from curvcli.models.loss import (
     resolve_link,
     total_weight,
 )
+from curvcli.models.samples import BatchData, SampleSource
 from curvcli.models.torch_graph import AutogradGraph, Entry, operation
 from curvcli.models.torch_linear import LinearUse, linear_use, z_shape
 
 # Columns are squared and added in the model's dtype this many at a time, then in float64.
 _FLUSH = 32
-
-
-class BatchData(Protocol):
-    """One batch of NumPy arrays."""
-
-    @property
-    def start(self) -> int: ...  # noqa: D102
-    @property
-    def inputs(self) -> Mapping[str, Array]: ...  # noqa: D102
-    @property
-    def target(self) -> Array | None: ...  # noqa: D102
-
-
-class SampleSource(Protocol):
-    """The data: re-iterable, in a fixed order."""
-
-    @property
-    def rows(self) -> Sequence[int] | Array: ...  # noqa: D102
-    def __len__(self) -> int: ...  # noqa: D105
-    def batches(self, batch_size: int | None = None) -> Iterator[BatchData]: ...  # noqa: D102
 
 
 @contextmanager
@@ -100,7 +81,9 @@ class TorchObjective:
         self.require([])
         with torch.no_grad():
             probe = self.forward(next(iter(samples.batches(batch_size))))
-        if probe.ndim == 0 or (loss.name == "output" and probe.numel() == 1):
+        first = min(batch_size, len(samples))
+        self.scalar = loss.name == "output" and (probe.ndim == 0 or probe.numel() == 1 < first)
+        if self.scalar:
             # One number per batch: only the whole data in one batch gives the loss that was meant.
             self.batch_size = len(samples)
         with self._recording():
@@ -125,7 +108,7 @@ class TorchObjective:
     def _check_output(self, probe: Tensor) -> None:
         values = as_float64(probe.cpu())
         if self.loss.name == "output":
-            if values.ndim and values.size != values.shape[0]:
+            if not self.scalar and values.size != values.shape[0]:
                 raise UsageError(
                     f"loss.name = 'output' needs one number per sample, {self.where} returns shape {values.shape[1:]}.\n"
                     "Name a loss for it, or choose an output with loss.output."
@@ -141,15 +124,11 @@ class TorchObjective:
         for batch in self.samples.batches(self.batch_size):
             count = len(next(iter(batch.inputs.values())))
             total += total_weight(self.batch_loss(batch, (count, *per_sample)), count)
-        if self.loss.reduction == "sum" or (self.link == "output" and self.batch_size >= len(self.samples)):
-            return self._sum_denominator()
+        if self.loss.reduction == "sum" or self.scalar:
+            return 1.0
         if total == 0:
             raise UsageError("every target is ignored or has weight zero: there is no loss to take a mean of.")
         return total
-
-    def _sum_denominator(self) -> float:
-        # A scalar output is one number whatever the samples: it is the loss itself.
-        return 1.0
 
     def batch_loss(self, batch: BatchData, shape: tuple[int, ...]) -> BatchLoss:
         """The targets of a batch, for an output of ``shape``."""
@@ -212,7 +191,7 @@ class TorchBatch:
         self._tensors = {name: objective.parameters[name] for name in parameters}
         raw = objective.forward(data)
         # A scalar output has no axis of samples: the batch is then one sample.
-        self.samples = raw.shape[0] if raw.ndim else 1
+        self.samples = 1 if objective.scalar else raw.shape[0]
         self._raw = raw
         self._loss = objective.batch_loss(data, tuple(raw.shape))
         self._edge = _edge(raw, cut=objective.cut)

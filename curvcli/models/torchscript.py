@@ -15,7 +15,8 @@ from torch import Tensor
 from curvcli.errors import ModelError, UsageError
 from curvcli.models.base import Array, Layer, Parameter, Port, as_float64
 from curvcli.models.loss import LossDeclaration
-from curvcli.models.torch_objective import SampleSource, TorchObjective
+from curvcli.models.samples import SampleSource
+from curvcli.models.torch_objective import TorchObjective
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 # How TorchScript writes torch.float32 and torch.float64 in its code.

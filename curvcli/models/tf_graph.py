@@ -1,0 +1,212 @@
+"""Reads a flat GraphDef: where each weight enters, what lies between there and the loss, and where to cut."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from curvcli.models.tf_flatten import FlatGraph, source
+from curvcli.models.tf_runtime import tensorflow
+
+# Operations without a derivative: what passes through them can't be bent.
+_NOT_DIFFERENTIABLE = frozenset(
+    """ArgMax ArgMin Ceil Equal Floor Greater GreaterEqual Less LessEqual LogicalAnd LogicalNot LogicalOr NotEqual
+    OnesLike Rank Round Shape ShapeN Sign Size StopGradient ZerosLike BroadcastGradientArgs InvertPermutation
+    OneHot Range""".split()
+)
+_PIECEWISE_LINEAR = frozenset(
+    """Abs Add AddN AddV2 AvgPool AvgPool3D BatchToSpace BatchToSpaceND BiasAdd BroadcastTo Cast ConcatV2 Cumsum DepthToSpace
+    EnsureShape ExpandDims Gather GatherNd GatherV2 Identity IdentityN LeakyRelu MatrixBandPart Max MaxPool MaxPool3D
+    MaxPoolV2 Maximum Mean Min Minimum MirrorPad Neg Pack Pad PadV2 PlaceholderWithDefault PreventGradient Relu Relu6
+    Reshape ResizeBilinear ResizeBicubic ResizeNearestNeighbor Reverse ReverseV2 Roll Select SelectV2 Slice Snapshot
+    SpaceToBatch SpaceToBatchND SpaceToDepth Split SplitV Squeeze StridedSlice Sub Sum Tile Transpose Unpack Where""".split()
+)
+_MULTILINEAR = frozenset(
+    """BatchMatMul BatchMatMulV2 BatchMatMulV3 Conv2D Conv3D DepthwiseConv2dNative Einsum MatMul Mul""".split()
+)
+_CARRIERS = frozenset({"Identity", "Reshape", "Squeeze", "ExpandDims", "Transpose", "Cast", "Snapshot"})
+_LOOPS = frozenset({"While", "StatelessWhile", "If", "StatelessIf", "Case", "PartitionedCall", "StatefulPartitionedCall"})
+
+
+def readable(operation: str) -> str:
+    """``BatchMatMulV2`` → ``batch_mat_mul``."""
+    bare = re.sub(r"(V\d+|Native)$", "", operation)
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", bare).lower()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One place at which a weight joins the data.
+
+    Attributes:
+        node: the joining node's name; its output 0 is z.
+        operand: which input of the node the weight is.
+        carriers: names of the nodes between the weight and the node, weight first.
+    """
+
+    node: str
+    operand: int
+    carriers: tuple[str, ...]
+
+
+class GraphReader:
+    """Questions about one flat graph."""
+
+    def __init__(self, flat: FlatGraph) -> None:
+        """Index the nodes."""
+        self.nodes: dict[str, Any] = {node.name: node for node in flat.graph_def.node}
+        self.order = _forward_order(self.nodes)
+        self._weight_nodes = dict(flat.weights)
+        self._consumers: dict[str, list[tuple[str, int]]] = {}
+        for name in self.order:
+            for operand, tensor in enumerate(self.nodes[name].input):
+                if not tensor.startswith("^"):
+                    self._consumers.setdefault(source(tensor), []).append((name, operand))
+        self._data = self.downstream(source(tensor) for tensor in flat.inputs.values())
+
+    def downstream(self, starts: Iterable[str]) -> set[str]:
+        """The starts and every node that data from them reaches."""
+        found = set(starts)
+        for name in self.order:
+            if name not in found and any(
+                source(t) in found for t in self.nodes[name].input if not t.startswith("^")
+            ):
+                found.add(name)
+        return found
+
+    def upstream(self, tensor: str) -> set[str]:
+        """Every node that ``tensor`` depends on, its own included."""
+        found: set[str] = set()
+        stack = [source(tensor)]
+        while stack:
+            name = stack.pop()
+            if name in found or name not in self.nodes:
+                continue
+            found.add(name)
+            stack.extend(source(t) for t in self.nodes[name].input if not t.startswith("^"))
+        return found
+
+    def entries(self, parameter: str, needed: set[str]) -> list[Entry] | str:
+        """Every place where a weight joins data on the way to ``needed`` nodes; or why they can't be told."""
+        if parameter not in self._weight_nodes:
+            return []
+        return self._follow(self._weight_nodes[parameter], (), needed)
+
+    def _follow(self, name: str, carriers: tuple[str, ...], needed: set[str]) -> list[Entry] | str:
+        entries: list[Entry] = []
+        for consumer, operand in self._consumers.get(name, []):
+            operation = self.nodes[consumer].op
+            if consumer not in needed or operation in _NOT_DIFFERENTIABLE:
+                continue
+            if operation in _LOOPS:
+                return f"it is used inside a {readable(operation)}"
+            if consumer not in self._data:
+                if operation not in _CARRIERS or operand != 0:
+                    return f"it passes through {readable(operation)} before it meets the data"
+                found = self._follow(consumer, (*carriers, consumer), needed)
+                if isinstance(found, str):
+                    return found
+                entries += found
+            else:
+                entries.append(Entry(consumer, operand, carriers))
+        return entries
+
+    def blockers(self, starts: Sequence[str], needed: set[str]) -> list[str | None]:
+        """For each start, the first later operation that is not piecewise linear in its output; None if all are."""
+        bit = {name: 1 << i for i, name in enumerate(starts)}
+        reach: dict[str, int] = {}
+        names: list[str | None] = [None] * len(starts)
+        blocked = 0
+        for name in self.order:
+            node = self.nodes[name]
+            if name not in needed or node.op in _NOT_DIFFERENTIABLE:
+                continue
+            masks = [reach.get(source(t), 0) for t in node.input if not t.startswith("^")]
+            total = 0
+            for mask in masks:
+                total |= mask
+            fresh = _blocked_by(node.op, masks, total) & ~blocked
+            blocked |= fresh
+            for i in range(len(starts)):
+                if fresh >> i & 1:
+                    names[i] = readable(node.op)
+            reach[name] = total | bit.get(name, 0)
+        return names
+
+    def constant(self, tensor: str) -> Any | None:
+        """The value of a constant tensor, looking through identities; None if it is none."""
+        node = self.nodes.get(source(tensor))
+        while node is not None and node.op == "Identity":
+            node = self.nodes.get(source(node.input[0]))
+        if node is None or node.op != "Const":
+            return None
+        return np.asarray(tensorflow().make_ndarray(node.attr["value"].tensor))
+
+    def final(self, tensor: str) -> tuple[str, str | None]:
+        """Through identities: the tensor that a softmax, log-softmax or sigmoid at the end reads, and that operation."""
+        node = self.nodes[source(tensor)]
+        while node.op in ("Identity", "PreventGradient", "Snapshot"):
+            tensor = node.input[0]
+            node = self.nodes[source(tensor)]
+        kinds = {"Softmax": "softmax", "LogSoftmax": "log_softmax", "Sigmoid": "sigmoid"}
+        if node.op in kinds:
+            return _full(node.input[0]), kinds[node.op]
+        return _full(tensor), None
+
+    def cut(self, parameters: Sequence[str], needed: set[str]) -> tuple[set[str], list[str]]:
+        """Where to cut the graph for derivatives by these weights.
+
+        Returns:
+            The nodes that depend on the weights, and the data tensors that flow into those from outside: with these
+            known, nothing before them needs computing again.
+        """
+        inside = self.downstream(self._weight_nodes[p] for p in parameters if p in self._weight_nodes) & needed
+        frontier: dict[str, None] = {}
+        for name in self.order:
+            if name in inside:
+                for tensor in self.nodes[name].input:
+                    maker = source(tensor)
+                    if not tensor.startswith("^") and maker in self._data and maker not in inside:
+                        frontier[_full(tensor)] = None
+        return inside, list(frontier)
+
+
+def _full(tensor: str) -> str:
+    return tensor if ":" in tensor else f"{tensor}:0"
+
+
+def _blocked_by(operation: str, masks: Sequence[int], total: int) -> int:
+    if not total or operation in _PIECEWISE_LINEAR:
+        return 0
+    if operation in _MULTILINEAR or operation == "Conv2DBackpropInput":
+        both, seen = 0, 0
+        for mask in masks:
+            both |= seen & mask
+            seen |= mask
+        return both
+    if operation in ("RealDiv", "Div"):
+        return masks[1] if len(masks) > 1 else 0
+    return total
+
+
+def _forward_order(nodes: dict[str, Any]) -> list[str]:
+    """Node names, each after everything it reads."""
+    order: list[str] = []
+    done: set[str] = set()
+    for root in nodes:
+        stack: list[tuple[str, bool]] = [(root, False)]
+        while stack:
+            name, expanded = stack.pop()
+            if expanded:
+                order.append(name)
+                continue
+            if name in done or name not in nodes:
+                continue
+            done.add(name)
+            stack.append((name, True))
+            stack.extend((source(t), False) for t in nodes[name].input)
+    return order

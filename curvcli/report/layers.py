@@ -1,0 +1,122 @@
+"""One group per layer, ``/layers/<escaped name>``, with the arrays of its parameters; parts and reports share it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import cast
+
+import h5py
+import numpy as np
+
+from curvcli.report.records import Array, LayerRecord, ParameterRecord
+from curvcli.report.schema import LAYERS, Status, escape, storable
+from curvcli.report.statistics import LayerSummary, ParameterSummary, summarise
+from curvcli.report.storage import Output, write_array
+from curvcli.report.tables import write_tables
+
+_LONG_NAMES = {
+    "gradient": "gradient of the loss by {}",
+    "diagonal": "Hessian diagonal of the loss by {}",
+    "diagonal_stderr": "standard error of the Hessian diagonal by {}",
+}
+
+
+def write_layers(output: Output, records: Iterable[LayerRecord]) -> tuple[LayerSummary, ...]:
+    """Write the layers, holding one at a time, then the tables over all of them.
+
+    Args:
+        output: a new file.
+        records: in model order.
+
+    Returns:
+        The rows of the tables.
+
+    Raises:
+        ValueError: two layers share a name, or they are not in model order.
+        OSError: the disk is full.
+    """
+    group = output.file.create_group(LAYERS)
+    rows: list[LayerSummary] = []
+    for record in records:
+        if rows and rows[-1].index >= record.index:
+            raise ValueError(f"layer {record.name!r} (index {record.index}) is not after {rows[-1].name!r}")
+        _write_layer(group.create_group(escape(record.name)), record)
+        rows.append(summarise(record))
+        output.check()
+    write_tables(output.file, rows)
+    return tuple(rows)
+
+
+def read_layer(file: h5py.File, row: LayerSummary) -> LayerRecord:
+    """Read the layer of `row` back with all its arrays."""
+    group = file[LAYERS][escape(row.name)]
+    return LayerRecord(
+        name=row.name,
+        kind=row.kind,
+        index=row.index,
+        parameters=tuple(_read_parameter(group, parameter) for parameter in row.parameters),
+        seconds=row.seconds,
+        status=cast("Status", row.status),
+    )
+
+
+def read_array(file: h5py.File, layer: str, quantity: str, label: str) -> Array | None:
+    """Read one array of a layer; ``None`` when the report does not hold it."""
+    return _read_array(file[LAYERS][escape(layer)], quantity, label)
+
+
+def _write_layer(group: h5py.Group, record: LayerRecord) -> None:
+    group.attrs["name"] = record.name
+    group.attrs["kind"] = record.kind
+    group.attrs["index"] = np.int64(record.index)
+    group.attrs["method"] = record.method
+    group.attrs["exact"] = np.uint8(record.exact)
+    group.attrs["products"] = np.int64(record.products)
+    group.attrs["status"] = record.status
+    for parameter in record.parameters:
+        _write_parameter(group, parameter)
+
+
+def _write_parameter(group: h5py.Group, record: ParameterRecord) -> None:
+    """Write the arrays that there are; how each came about stands beside it, for whoever opens the file alone."""
+    for quantity, array in (
+        ("gradient", record.gradient),
+        ("diagonal", record.diagonal),
+        ("diagonal_stderr", record.diagonal_stderr),
+    ):
+        if array is None:
+            continue
+        attributes = {
+            "long_name": _LONG_NAMES[quantity].format(record.name),
+            "units": "loss",
+            "parameter": record.name,
+        }
+        dataset = write_array(group.require_group(quantity), escape(record.label), array, record.axes, attributes)
+        if quantity != "gradient":
+            dataset.attrs["method"] = record.method
+            dataset.attrs["reason"] = storable(record.reason)
+            dataset.attrs["exact"] = np.uint8(record.exact)
+            dataset.attrs["products"] = np.int64(record.products)
+
+
+def _read_parameter(group: h5py.Group, row: ParameterSummary) -> ParameterRecord:
+    return ParameterRecord(
+        label=row.label,
+        name=row.name,
+        shape=row.shape,
+        axes=row.axes,
+        gradient=_read_array(group, "gradient", row.label),
+        diagonal=_read_array(group, "diagonal", row.label),
+        diagonal_stderr=_read_array(group, "diagonal_stderr", row.label),
+        method=row.method,
+        exact=row.exact,
+        reason=row.reason,
+        products=row.products,
+        status=cast("Status", row.status),
+    )
+
+
+def _read_array(group: h5py.Group, quantity: str, label: str) -> Array | None:
+    dataset = group.get(f"{quantity}/{escape(label)}")
+    # np.asarray: h5py gives a NumPy scalar, not an array, for a parameter without axes.
+    return None if dataset is None else cast("Array", np.asarray(dataset[()]))

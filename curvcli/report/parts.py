@@ -1,0 +1,268 @@
+"""A run's finished layers, safe on disk until they are merged into its report: what makes a run resumable."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+from curvcli.errors import ReportError
+from curvcli.report.atomic import explained, leftovers, publish, replaced, sync_directory, temporary
+from curvcli.report.clock import stamp
+from curvcli.report.layers import read_layer, write_layers
+from curvcli.report.lock import WriterLock
+from curvcli.report.read import read_report
+from curvcli.report.records import LayerRecord, Provenance
+from curvcli.report.schema import ReportStatus
+from curvcli.report.statistics import LayerSummary
+from curvcli.report.storage import created, opened
+from curvcli.report.tables import read_tables
+from curvcli.report.write import write_report
+
+_RUN = "run.json"
+_LOCK = "lock"
+# <hash of the layer's name>-<hash of the file's bytes>.h5: a part proves itself, one damaged byte and it is no part.
+_PART = re.compile(r"([0-9a-f]{24})-([0-9a-f]{64})\.h5")
+
+
+@dataclass(frozen=True)
+class _Part:
+    path: Path
+    index: int
+
+
+class Parts:
+    """The directory ``<report>.parts`` of one run; use it in a ``with`` statement.
+
+    Entering takes the directory's lock and looks at what an earlier run left there. Parts of a run with an equal key
+    are kept, all others are deleted. Leaving gives the lock back and keeps the parts, unless they have been merged
+    into a complete report.
+
+    Attributes:
+        report: where the report will be, symbolic links resolved.
+        directory: of the parts.
+        previous: what was found on entering: ``none``, ``same`` run or an ``other`` one.
+        changed: for an ``other`` run, the entries of the key that differ, as far as its key is readable.
+        discarded: how many parts were deleted on entering, of another run or damaged.
+    """
+
+    def __init__(self, report: Path, key: Mapping[str, object]) -> None:
+        """Name the run; nothing is touched before entering.
+
+        Args:
+            report: the output path.
+            key: everything that determines the numbers, as JSON can hold it.
+
+        Raises:
+            TypeError: `key` holds something that JSON can't.
+            ValueError: `key` holds NaN or infinity.
+        """
+        self.report = report.resolve()
+        self.directory = self.report.with_name(f"{self.report.name}.parts")
+        self.previous: Literal["none", "same", "other"] = "none"
+        self.changed: tuple[str, ...] = ()
+        self.discarded = 0
+        self._key = json.loads(_canonical(key))  # tuples become lists, as they will when read back
+        self._sha256 = hashlib.sha256(_canonical(key)).hexdigest()
+        self._lock = WriterLock(self.directory / _LOCK)
+        self._parts: dict[str, _Part] = {}
+
+    def __enter__(self) -> Self:
+        """Take the lock and find the finished layers.
+
+        Raises:
+            ReportError: another process is at work on this report, the directory is missing or not writable, or what
+                is at the report's path is no report, and would be lost.
+            UsageError: ``SOURCE_DATE_EPOCH`` is set and is not a number; better said now than at the end of the run.
+        """
+        stamp()
+        self._refuse_to_replace_foreign_files()
+        with explained(self.report):
+            self._lock.acquire(self.report)
+        try:
+            with explained(self.directory):
+                self._adopt_or_discard()
+        except BaseException:
+            self._lock.release(remove=False)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        with explained(self.directory):
+            if not self._parts:
+                (self.directory / _RUN).unlink(missing_ok=True)
+            self._lock.release(remove=not self._parts)
+
+    def finished(self) -> Mapping[str, LayerRecord]:
+        """Return the finished layers by name, in model order; each lookup reads that layer's arrays from disk.
+
+        Layers that ended badly are among them: look at the status to decide which to compute again.
+        """
+        return _Finished(dict(sorted(self._parts.items(), key=lambda item: item[1].index)))
+
+    def save(self, record: LayerRecord) -> LayerSummary:
+        """Keep a finished layer; once this returns, neither a kill nor a power cut takes it back.
+
+        Args:
+            record: replaces an earlier one of the same name.
+
+        Returns:
+            The layer in numbers.
+
+        Raises:
+            ReportError: the disk is full or the directory has become unwritable; the earlier record is kept.
+        """
+        stem = _stem(record.name)
+        with temporary(self.directory / stem) as part:
+            with explained(self.report), created(part) as output:
+                output.file.attrs["run"] = self._sha256
+                output.file.attrs["seconds"] = record.seconds
+                (row,) = write_layers(output, [record])
+            with explained(self.report):
+                path = self.directory / f"{stem}-{_file_sha256(part)}.h5"
+            publish(part, path)
+        earlier = self._parts.get(record.name)
+        self._parts[record.name] = _Part(path, record.index)
+        if earlier is not None and earlier.path != path:
+            earlier.path.unlink(missing_ok=True)
+        return row
+
+    def merge(self, provenance: Provenance, *, status: ReportStatus = "complete") -> Path:
+        """Write the report from all finished layers, replacing an earlier one at the end.
+
+        Args:
+            provenance: the moment and the host are filled in.
+            status: with ``complete`` the parts are deleted afterwards; with ``partial`` they are kept, and the next
+                run goes on from them.
+
+        Returns:
+            The path of the report.
+
+        Raises:
+            ReportError: the disk is full or the directory has become unwritable; report and parts are as before.
+            ValueError: two layers have the same index.
+        """
+        write_report(self.report, self.finished().values(), provenance, status=status)
+        if status == "complete":
+            with explained(self.directory):
+                self._discard([part.path for part in self._parts.values()])
+            self._parts.clear()
+        return self.report
+
+    def _refuse_to_replace_foreign_files(self) -> None:
+        """Keep a mistyped --output from costing a person a model or data set."""
+        with explained(self.report):
+            if not self.report.exists() or (self.report.is_file() and self.report.stat().st_size == 0):
+                return
+            if self.report.is_dir():
+                raise ReportError(f"{self.report}: is a directory: choose another --output")
+        try:
+            read_report(self.report)
+        except ReportError as error:
+            raise ReportError(
+                f"{self.report}: exists and is not a report I may replace: move it away, or choose another --output"
+            ) from error
+
+    def _adopt_or_discard(self) -> None:
+        for file in [*leftovers(self.report), *self._inside(re.compile(r".*\.\d+-[0-9a-f]{8}\.tmp"))]:
+            file.unlink(missing_ok=True)
+        found = self._inside(_PART)
+        run = self._read_run()
+        if run is None or run.get("key_sha256") != self._sha256:
+            # The parts go first: were the new key written first, a kill in between would give them to the wrong run.
+            self._discard(found)
+            self.discarded = len(found)
+            if found:
+                self.previous = "other"
+                self.changed = _differences(run.get("key") if run else None, self._key)
+            replaced(self.directory / _RUN, _canonical({"key": self._key, "key_sha256": self._sha256}))
+            return
+        for file in found:
+            self._adopt(file)
+        if self._parts:
+            self.previous = "same"
+
+    def _adopt(self, path: Path) -> None:
+        row = self._identified(path)
+        if row is None or row.name in self._parts:
+            self._discard([path])
+            self.discarded += 1
+        else:
+            self._parts[row.name] = _Part(path, row.index)
+
+    def _identified(self, path: Path) -> LayerSummary | None:
+        """Return the row of the layer that a part holds; ``None`` for a damaged part, or one of another run."""
+        if _file_sha256(path) != path.stem.partition("-")[2]:
+            return None
+        try:
+            with opened(path) as file:
+                (row,) = read_tables(file)
+                return row if file.attrs["run"] == self._sha256 else None
+        except ReportError:
+            return None
+
+    def _read_run(self) -> dict[str, object] | None:
+        try:
+            run = json.loads((self.directory / _RUN).read_bytes())
+        except (OSError, ValueError):
+            return None
+        return run if isinstance(run, dict) else None
+
+    def _inside(self, pattern: re.Pattern[str]) -> list[Path]:
+        return sorted(file for file in self.directory.iterdir() if pattern.fullmatch(file.name))
+
+    def _discard(self, files: list[Path]) -> None:
+        for file in files:
+            with suppress(FileNotFoundError):
+                file.unlink()
+        sync_directory(self.directory)
+
+
+class _Finished(Mapping[str, LayerRecord]):
+    """Finished layers, read when looked up: a model's results may be larger than memory."""
+
+    def __init__(self, parts: Mapping[str, _Part]) -> None:
+        self._parts = parts
+
+    def __getitem__(self, name: str) -> LayerRecord:
+        with opened(self._parts[name].path) as file:
+            (row,) = read_tables(file)
+            return read_layer(file, replace(row, seconds=float(file.attrs["seconds"])))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parts)
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._parts  # Mapping's own would read the whole layer
+
+
+def _canonical(value: object) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _stem(layer: str) -> str:
+    return hashlib.sha256(layer.encode("utf-8", "surrogatepass")).hexdigest()[:24]
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _differences(before: object, now: Mapping[str, object]) -> tuple[str, ...]:
+    if not isinstance(before, dict):
+        return ()
+    names = [*now, *(name for name in before if name not in now)]
+    missing = object()
+    return tuple(name for name in names if before.get(name, missing) != now.get(name, missing))

@@ -1,0 +1,173 @@
+"""What a run hands to a report: plain frozen records, with the arrays of one layer at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from curvcli.report.schema import STATUS_CODES, Status
+
+Array = npt.NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ParameterRecord:
+    """The results of one parameter.
+
+    Attributes:
+        label: the name inside its layer, e.g. ``kernel``.
+        name: the name in the model, e.g. ``conv4_3/kernel``.
+        shape: in the framework's own layout.
+        axes: one word per axis.
+        gradient: float32 or float64, of `shape`; ``None`` when it was not computed.
+        diagonal: the Hessian's diagonal, float32 or float64, of `shape`; ``None`` when it was not computed.
+        diagonal_stderr: standard error of an estimated diagonal, of `shape`; ``None`` for an exact one.
+        method: how the diagonal was computed, empty when it was not.
+        exact: whether the diagonal is exact up to rounding.
+        reason: why this method, or why there is no result.
+        products: Hessian-vector products spent.
+        status: how it ended.
+
+    Raises:
+        ValueError: a shape, dtype, axis or status does not fit.
+    """
+
+    label: str
+    name: str
+    shape: tuple[int, ...]
+    axes: tuple[str, ...]
+    gradient: Array | None = None
+    diagonal: Array | None = None
+    diagonal_stderr: Array | None = None
+    method: str = ""
+    exact: bool = False
+    reason: str = ""
+    products: int = 0
+    status: Status = "done"
+
+    def __post_init__(self) -> None:
+        if len(self.axes) != len(self.shape) or any(len(axis.split()) != 1 for axis in self.axes):
+            raise ValueError(
+                f"{self.name}: axes {self.axes} don't name the axes of shape {self.shape} in one word each"
+            )
+        for quantity in ("gradient", "diagonal", "diagonal_stderr"):
+            array: Array | None = getattr(self, quantity)
+            if array is None:
+                continue
+            if array.shape != self.shape:
+                raise ValueError(f"{self.name}: {quantity} has shape {array.shape}, the parameter {self.shape}")
+            if array.dtype not in (np.float32, np.float64):
+                raise ValueError(f"{self.name}: {quantity} is {array.dtype}, reports keep float32 and float64")
+        if self.diagonal_stderr is not None and self.diagonal is None:
+            raise ValueError(f"{self.name}: a standard error needs its diagonal")
+        _check_status(self.name, self.status)
+
+    @property
+    def size(self) -> int:
+        """The number of entries."""
+        return prod(self.shape)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LayerRecord:
+    """The results of one layer.
+
+    Attributes:
+        name: exact, unique in the model.
+        kind: e.g. ``conv``.
+        index: its place in the model; the report keeps layers in this order.
+        parameters: in the layer's own order, with distinct labels.
+        seconds: wall time spent.
+        status: how it ended.
+
+    Raises:
+        ValueError: a label stands twice, or the status is unknown.
+    """
+
+    name: str
+    kind: str
+    index: int
+    parameters: tuple[ParameterRecord, ...]
+    seconds: float = 0.0
+    status: Status = "done"
+
+    def __post_init__(self) -> None:
+        labels = [p.label for p in self.parameters]
+        if len(set(labels)) != len(labels):
+            raise ValueError(f"layer {self.name!r}: parameter labels {labels} are not distinct")
+        _check_status(self.name, self.status)
+
+    @property
+    def parameter_count(self) -> int:
+        """The number of entries of all its parameters."""
+        return sum(p.size for p in self.parameters)
+
+    @property
+    def method(self) -> str:
+        """The distinct methods of its parameters, in order, joined by ``+``."""
+        return "+".join(dict.fromkeys(p.method for p in self.parameters if p.method))
+
+    @property
+    def exact(self) -> bool:
+        """Whether every parameter's diagonal is exact."""
+        return all(p.exact for p in self.parameters)
+
+    @property
+    def products(self) -> int:
+        """Hessian-vector products spent on all its parameters."""
+        return sum(p.products for p in self.parameters)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """Where a report comes from: enough to repeat the run.
+
+    Attributes:
+        model_path: as the person gave it.
+        model_sha256: of the model's bytes.
+        dataset_digest: of the samples used, in order.
+        spec_text: the dataset spec as read.
+        config_json: the resolved options as JSON.
+        command_line: as typed.
+        backend: ``torch`` or ``tensorflow``.
+        versions: package name to version.
+        device: e.g. ``cpu``.
+        dtype: of the computation.
+        seed: of everything random.
+        loss: its name.
+        reduction: over samples, ``mean`` or ``sum``.
+        samples: how many were used.
+        denominator: what the sum over samples was divided by.
+        loss_value: the loss at the saved parameters.
+        created_utc: ISO 8601. The writer sets it, whatever stands here.
+        host: the machine's name. The writer sets it, whatever stands here.
+    """
+
+    model_path: str
+    model_sha256: str
+    dataset_digest: str
+    spec_text: str
+    config_json: str
+    command_line: str
+    backend: str
+    device: str
+    dtype: str
+    seed: int
+    loss: str
+    reduction: str
+    samples: int
+    denominator: float
+    loss_value: float
+    versions: Mapping[str, str] = field(default_factory=dict)
+    created_utc: str = ""
+    host: str = ""
+
+
+def _check_status(name: str, status: str) -> None:
+    if status not in STATUS_CODES:
+        raise ValueError(f"{name!r}: status {status!r} is not one of {', '.join(STATUS_CODES)}")

@@ -1,0 +1,37 @@
+"""A report as text, for people and for other programs."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from rich.console import Console
+
+from curvcli.report.read import Report
+from curvcli.report.render.csv import render_csv
+from curvcli.report.render.json import render_json
+from curvcli.report.render.markdown import render_markdown
+from curvcli.report.render.table import render_table
+
+Format = Literal["table", "json", "csv", "markdown"]
+
+__all__ = ["Format", "render_report"]
+
+
+def render_report(report: Report, format: Format, *, console: Console) -> str:
+    """Return `report` as text that ends with a newline.
+
+    Args:
+        report: only its tables are used; no array is read.
+        format: ``table`` for people, ``json`` and ``csv`` at full precision, ``markdown`` for a CI summary.
+        console: where the text will go. Only ``table`` looks at it: on a terminal it fits its width and uses its
+            colours; elsewhere it is plain, whole and one line per layer.
+    """
+    match format:
+        case "table":
+            return render_table(report, console)
+        case "json":
+            return render_json(report)
+        case "csv":
+            return render_csv(report)
+        case "markdown":
+            return render_markdown(report)

@@ -1,0 +1,43 @@
+"""A whole report, written in one go to a temporary file and put in place at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from curvcli import __version__
+from curvcli.report.atomic import explained, publish, temporary
+from curvcli.report.layers import write_layers
+from curvcli.report.provenance import write_provenance
+from curvcli.report.records import LayerRecord, Provenance
+from curvcli.report.schema import FORMAT, FORMAT_VERSION, ReportStatus
+from curvcli.report.storage import created
+
+
+def write_report(
+    path: Path, layers: Iterable[LayerRecord], provenance: Provenance, *, status: ReportStatus = "complete"
+) -> None:
+    """Write a report; equal arguments give equal bytes outside ``/provenance``.
+
+    With ``SOURCE_DATE_EPOCH`` set, the whole files are equal: `curvcli.report.clock` tells how.
+
+    Args:
+        path: replaced at the end, whatever it was; until then, and on any error, it is as before.
+        layers: in model order; taken one at a time, so that they need not all be in memory.
+        provenance: the moment and the host are filled in.
+        status: ``partial`` when layers are missing.
+
+    Raises:
+        ReportError: the directory is missing or not writable, or the disk is full.
+        UsageError: ``SOURCE_DATE_EPOCH`` is set and is not a number.
+        ValueError: the layers are not in model order, or two share a name.
+    """
+    with temporary(path) as part:
+        with explained(path), created(part) as output:
+            output.file.attrs["format"] = FORMAT
+            output.file.attrs["format_version"] = FORMAT_VERSION
+            output.file.attrs["producer"] = f"curvcli {__version__}"
+            output.file.attrs["status"] = status
+            rows = write_layers(output, layers)
+            write_provenance(output.file, provenance, rows)
+        publish(part, path)
