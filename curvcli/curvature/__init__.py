@@ -1,0 +1,1 @@
+"""Numbers from products: NumPy on the model protocol, no framework."""

@@ -1,0 +1,1 @@
+"""The exact Hessian diagonal: a planner and one file per method."""

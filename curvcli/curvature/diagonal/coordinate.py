@@ -1,0 +1,49 @@
+"""Diagonal by one Hessian–vector product per parameter entry: always exact, whatever the model (Pearlmutter 1994)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from curvcli.curvature.diagonal.work import Accumulation
+from curvcli.models.base import Objective
+
+_STEP = 64
+
+
+@dataclass(frozen=True)
+class Coordinate:
+    """H_ii = e_iᵀ H e_i over one parameter of ``size`` entries and this ``shape``."""
+
+    parameter: str
+    shape: tuple[int, ...]
+    size: int
+    method = "coordinate"
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The one."""
+        return (self.parameter,)
+
+    @property
+    def passes_per_batch(self) -> int:
+        """One product per entry, and the first derivative."""
+        return self.size + 1
+
+    def steps(self, objective: Objective, progress: Accumulation) -> Iterator[int]:
+        """See ``Work.steps``."""
+        if self.parameter not in progress.totals:
+            progress.totals[self.parameter] = np.zeros(self.shape)
+        for batch in objective.batches(self.parameters, start=progress.batch):
+            passes = 1
+            for start in range(progress.position, self.size, _STEP):
+                indices = np.arange(start, min(start + _STEP, self.size))
+                flat = progress.totals[self.parameter].reshape(-1)
+                flat[indices] += batch.hessian_diagonal_entries(self.parameter, indices)
+                progress.position = int(indices[-1]) + 1
+                if progress.position == self.size:
+                    progress.next_batch()
+                yield passes + len(indices)
+                passes = 0

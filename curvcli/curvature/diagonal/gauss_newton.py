@@ -1,0 +1,64 @@
+"""Diagonal by columns of the loss's Hessian, for layers with a piecewise linear tail.
+
+If every operation from z to o is piecewise linear, ∇²_z ℓ = J_oᵀ (∇²_o ℓ) J_o almost everywhere; with ∇²_o ℓ = S Sᵀ the
+diagonal of the weight's block is Σ_n Σ_c (J_zWᵀ J_oᵀ s_c)², squared per sample: rank(S) backward passes through the tail,
+for all layers at once. (Dangel, Kunstner, Hennig 2020, BackPACK: the Gauss–Newton diagonal; exact for the Hessian here.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from curvcli.curvature import loss_hessian
+from curvcli.curvature.diagonal.work import Accumulation
+from curvcli.errors import ModelError
+from curvcli.models.base import Objective
+
+# Columns per step: enough to hide a forward pass behind them, few enough that a step takes seconds.
+_STEP = 32
+
+
+@dataclass(frozen=True)
+class GaussNewton:
+    """Σ_n Σ_c (J_zWᵀ J_oᵀ s_c)² for all its parameters together."""
+
+    parameters: tuple[str, ...]
+    rank: int
+    method = "gauss_newton"
+
+    @property
+    def passes_per_batch(self) -> int:
+        """The columns, and one pass that makes sure the samples are independent."""
+        return self.rank + 1 if self.rank else 0
+
+    def steps(self, objective: Objective, progress: Accumulation) -> Iterator[int]:
+        """See ``Work.steps``.
+
+        Raises:
+            ModelError: in some batch, samples influence each other.
+        """
+        if not self.rank:
+            return
+        for batch in objective.batches(self.parameters, start=progress.batch):
+            state = batch.output
+            samples = len(state.values)
+            passes = 0
+            if progress.position == 0 and samples > 1:
+                selected = np.arange(samples) % 2 == progress.batch % 2
+                if not batch.samples_separate(self.parameters, selected):
+                    raise ModelError(
+                        f"batch {progress.batch}: samples influence each other (batch statistics?); "
+                        "the exact diagonal needs --method coordinate."
+                    )
+                passes = 1
+            for start in range(progress.position, self.rank, _STEP):
+                stop = min(start + _STEP, self.rank)
+                progress.add(batch.squared_columns(self.parameters, loss_hessian.columns(state, start, stop)))
+                progress.position = stop
+                if stop == self.rank:
+                    progress.next_batch()
+                yield passes + stop - start
+                passes = 0

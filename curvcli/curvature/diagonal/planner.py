@@ -1,0 +1,169 @@
+"""Chooses, per parameter, the cheapest method that is exact, by counted cost, and says why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from curvcli.curvature.diagonal.coordinate import Coordinate
+from curvcli.curvature.diagonal.gauss_newton import GaussNewton
+from curvcli.curvature.diagonal.output_hessian import OutputHessian
+from curvcli.curvature.diagonal.work import Work
+from curvcli.errors import UsageError
+from curvcli.models.base import Parameter, Site
+
+Method = Literal["auto", "gauss_newton", "output_hessian", "output_hessian_shared", "coordinate"]
+METHODS: tuple[Method, ...] = ("auto", "gauss_newton", "output_hessian", "output_hessian_shared", "coordinate")
+
+# A product with a Hessian differentiates a graph that already holds a backward pass: about two backward passes.
+_PRODUCT = 2
+# What is said of a parameter that the loss does not depend on.
+UNREACHED = "unreached"
+OVER_BUDGET = "over_budget"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen for one parameter.
+
+    Attributes:
+        parameter: its full name.
+        method: one of the methods, ``unreached`` or ``over_budget``.
+        reason: why, as a person reads it.
+        cost: in backward passes per batch, of the piece of work it is part of; shared with the others in it.
+    """
+
+    parameter: str
+    method: str
+    reason: str
+    cost: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Choices per parameter, and the pieces of work that carry them out, in order."""
+
+    choices: Mapping[str, Choice]
+    work: tuple[Work, ...]
+
+    @property
+    def passes_per_batch(self) -> int:
+        """Backward passes of all work."""
+        return sum(w.passes_per_batch for w in self.work)
+
+
+def plan_diagonal(
+    parameters: Sequence[Parameter],
+    sites: Mapping[str, Site],
+    rank: int,
+    *,
+    method: Method = "auto",
+    budget: int | None = None,
+) -> Plan:
+    """Choose methods.
+
+    Args:
+        parameters: whose diagonals are wanted.
+        sites: how each enters the model.
+        rank: columns of the loss's Hessian factor per sample.
+        method: forced for all of them, or ``auto``.
+        budget: backward passes per batch that one piece of work may cost; dearer ones are left undone, and said so.
+
+    Raises:
+        UsageError: the forced method is not exact for some parameter.
+    """
+    reached = [p for p in parameters if sites[p.name].reached and p.size]
+    names = {p.name for p in reached}
+    gauss_newton = [p for p in reached if _columns_apply(sites[p.name])]
+    if method != "auto":
+        _refuse_inexact(reached, sites, method)
+        gauss_newton = gauss_newton if method == "gauss_newton" else []
+    else:
+        # The columns serve all their parameters at once, so they are weighed against the rest of the ways together.
+        otherwise = _without_columns(gauss_newton, sites, "auto")
+        if sum(_cost(w) for w in otherwise) < rank:
+            gauss_newton = []
+    chosen = {p.name for p in gauss_newton}
+    work: list[Work] = []
+    if gauss_newton:
+        work.append(GaussNewton(tuple(p.name for p in gauss_newton), rank))
+    work += _without_columns([p for p in reached if p.name not in chosen], sites, method)
+    choices: dict[str, Choice] = {}
+    kept: list[Work] = []
+    for piece in work:
+        fits = budget is None or piece.passes_per_batch <= budget
+        if fits:
+            kept.append(piece)
+        for name in piece.parameters:
+            reason = _reason(piece, sites[name], rank)
+            if not fits:
+                reason = f"exact needs {piece.passes_per_batch} passes per batch ({piece.method}), --budget allows {budget}"
+            choices[name] = Choice(name, piece.method if fits else OVER_BUDGET, reason, piece.passes_per_batch)
+    for p in parameters:
+        if p.name not in names:
+            reason = "the loss does not depend on it" if p.size else "it has no entries"
+            choices[p.name] = Choice(p.name, UNREACHED, reason, 0)
+    return Plan({p.name: choices[p.name] for p in parameters}, tuple(kept))
+
+
+def _columns_apply(site: Site) -> bool:
+    return site.z is not None and site.blocker is None
+
+
+def _cost(work: Work) -> int:
+    return work.passes_per_batch if isinstance(work, GaussNewton) else _PRODUCT * work.passes_per_batch
+
+
+def _without_columns(parameters: Sequence[Parameter], sites: Mapping[str, Site], method: Method) -> list[Work]:
+    """The cheapest of the other methods, z by z: the products of one z serve all its parameters."""
+    work: list[Work] = []
+    done: set[str] = set()
+    for p in parameters:
+        if p.name in done:
+            continue
+        site = sites[p.name]
+        together = [q for q in parameters if site.z is not None and sites[q.name].z == site.z]
+        single: list[Work] = [Coordinate(q.name, q.shape, q.size) for q in together or [p]]
+        if together and method != "coordinate":
+            shared = OutputHessian(tuple(q.name for q in together), site.units, site.positions)
+            if method != "auto" or _cost(shared) <= sum(_cost(w) for w in single):
+                single = [shared]
+        work += single
+        done |= {name for w in single for name in w.parameters}
+    return work
+
+
+def _reason(work: Work, site: Site, rank: int) -> str:
+    if isinstance(work, GaussNewton):
+        if not rank:
+            return "the loss is linear in the output and everything before it piecewise linear: no curvature"
+        return f"every operation after it is piecewise linear: {rank} columns of the loss's Hessian suffice"
+    why = f"{site.blocker} after it is not piecewise linear" if site.blocker else site.why_not
+    why = why or "fewer products than columns"
+    if isinstance(work, OutputHessian):
+        if site.positions == 1:
+            return f"{why}; one product per output unit ({site.units})"
+        return f"{why}; one product per output element ({site.units} × {site.positions})"
+    size = work.passes_per_batch - 1
+    return f"{why}; one product per entry ({size})"
+
+
+def _refuse_inexact(parameters: Sequence[Parameter], sites: Mapping[str, Site], method: Method) -> None:
+    for p in parameters:
+        site = sites[p.name]
+        if method == "coordinate":
+            continue
+        why = ""
+        if site.z is None:
+            why = site.why_not
+        elif method == "gauss_newton" and site.blocker is not None:
+            why = f"{site.blocker} after it is not piecewise linear"
+        elif method == "output_hessian" and site.positions > 1:
+            why = f"its weight is used at {site.positions} places per sample; use output_hessian_shared"
+        elif method == "output_hessian_shared" and site.positions == 1:
+            why = "its weight is used once per sample; use output_hessian"
+        if why:
+            raise UsageError(
+                f"--method {method} is not exact for {p.name}: {why}.\nLeave --method out, or exclude the layer."
+            )

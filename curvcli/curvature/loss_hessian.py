@@ -1,0 +1,108 @@
+"""∇²_o ℓ of one batch as a sum of outer products, S Sᵀ per sample."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from curvcli.models.base import Array, OutputState
+
+
+def rank(state: OutputState) -> int:
+    """How many columns S has per sample: classes × positions, outputs, or none for a loss linear in o."""
+    if state.link == "output":
+        return 0
+    if state.link == "probabilities":
+        return prod(n for i, n in enumerate(state.values.shape) if i not in (0, _axis(state)))
+    return prod(state.values.shape[1:])
+
+
+def columns(state: OutputState, start: int, stop: int) -> Array:
+    """Columns ``start`` … ``stop`` of S for all samples at once, such that ∇²_o ℓ_n = Σ_c s_c s_cᵀ.
+
+    Returns:
+        Float64, (stop − start, samples, …), each like o.
+
+    For softmax cross-entropy ∇² = w(diag(p) − ppᵀ), whose square root has the columns √(w·p_c)(e_c − p): no
+    factorisation is needed, and sums of their squares hold no cancellation. For squared error and binary cross-entropy
+    ∇² is diagonal. For probabilities taken as they are, −log p_y has the rank-one ∇² = e_y e_yᵀ / p_y².
+    """
+    if state.link == "softmax":
+        return _softmax_columns(state, start, stop)
+    if state.link == "probabilities":
+        return _probability_columns(state, start, stop)
+    root = np.sqrt(np.broadcast_to(state.weight, state.values.shape) * state.scale * _curvature(state))
+    samples = len(root)
+    flat = root.reshape(samples, -1)
+    found = np.zeros((stop - start, *flat.shape))
+    for i, place in enumerate(range(start, stop)):
+        found[i, :, place] = flat[:, place]
+    return found.reshape(stop - start, *state.values.shape)
+
+
+def _axis(state: OutputState) -> int:
+    return state.class_axis % state.values.ndim
+
+
+def _curvature(state: OutputState) -> Array:
+    """ℓ'' per output for the links whose ∇² is diagonal."""
+    o = state.values
+    if state.link == "sigmoid":
+        positive = np.exp(-np.abs(o))
+        curvature: Array = positive / (1 + positive) ** 2
+        return curvature
+    if state.link == "bernoulli":
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ones = np.where(state.truth > 0, state.truth / o**2, 0.0)
+            zeros = np.where(state.truth < 1, (1 - state.truth) / (1 - o) ** 2, 0.0)
+        return ones + zeros
+    return np.ones_like(o)
+
+
+def _by_position(state: OutputState, array: Array) -> Array:
+    """(samples, …, classes, …) → (samples, positions, classes)."""
+    moved = np.moveaxis(np.broadcast_to(array, state.values.shape), _axis(state), -1)
+    return moved.reshape(moved.shape[0], -1, moved.shape[-1])
+
+
+def _restore(state: OutputState, moved: Array) -> Array:
+    """(k, samples, positions, classes) → (k, samples, …) like o."""
+    axis = _axis(state)
+    shape = list(state.values.shape)
+    classes = shape.pop(axis)
+    return np.moveaxis(moved.reshape(len(moved), *shape, classes), -1, axis + 1)
+
+
+def softmax(values: Array, axis: int) -> Array:
+    """Probabilities; −∞ logits give zeros."""
+    shifted = np.exp(values - values.max(axis=axis, keepdims=True))
+    probabilities: Array = shifted / shifted.sum(axis=axis, keepdims=True)
+    return probabilities
+
+
+def _softmax_columns(state: OutputState, start: int, stop: int) -> Array:
+    p = _by_position(state, softmax(state.values, _axis(state)))
+    weight = _by_position(state, state.weight)[..., 0]
+    samples, positions, classes = p.shape
+    found = np.zeros((stop - start, samples, positions, classes))
+    for i, number in enumerate(range(start, stop)):
+        position, label = divmod(number, classes)
+        here = p[:, position]
+        column = -here
+        column[:, label] += 1
+        found[i, :, position] = np.sqrt(weight[:, position] * here[:, label])[:, None] * column
+    return _restore(state, found)
+
+
+def _probability_columns(state: OutputState, start: int, stop: int) -> Array:
+    truth, p = _by_position(state, state.truth), _by_position(state, state.values)
+    if not np.isin(truth, (0.0, 1.0)).all():
+        raise ValueError("soft labels on uncut probabilities have no rank-one Hessian")
+    weight = _by_position(state, state.weight)[..., 0]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        slope = np.where(truth > 0, truth / p, 0.0) * np.sqrt(weight)[..., None]
+    found = np.zeros((stop - start, *p.shape))
+    for i, position in enumerate(range(start, stop)):
+        found[i, :, position] = slope[:, position]
+    return _restore(state, found)

@@ -1,0 +1,129 @@
+"""What can be wrong with data, each with its sentence: file, column, row, and what to do."""
+
+from __future__ import annotations
+
+import lzma
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from curvcli.data.interface import Array, Column, Rows
+from curvcli.errors import DataError
+
+# What NumPy and zipfile raise for files that are cut off, damaged, or not what their name says.
+UNREADABLE = (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
+_MOST_NAMES = 12
+
+
+def existing_file(written: str, resolve: Callable[[str], Path]) -> Path:
+    """The file that the spec means by ``written``.
+
+    Raises:
+        DataError: there is none.
+    """
+    path = resolve(written)
+    if path.is_dir():
+        raise DataError(f"{written}: is a folder, not a file ({path.absolute()}).")
+    if not path.is_file():
+        raise DataError(
+            f"{written}: no such file; looked for {path.absolute()}.\nRelative paths start from the spec's folder."
+        )
+    return path
+
+
+def unreadable(where: str, kind: str, error: Exception) -> DataError:
+    """The error for a file that is no whole ``kind`` file, or one that would run code when read."""
+    if "Object arrays" in str(error) or "Python objects" in str(error):  # np.load's words, mapped or not
+        return DataError(f"{where}: holds pickled Python objects, which are never loaded; store plain numbers.")
+    reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    return DataError(f"{where}: is no complete {kind} file; make it again or check source.format.\nReason: {reason}.")
+
+
+def missing_column(name: str, where: str, available: Iterable[str]) -> DataError:
+    """The error for a column that isn't there, with those that are."""
+    names = list(available)
+    near = get_close_matches(name, names, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    shown = ", ".join(names[:_MOST_NAMES]) + (f" … ({len(names)} in all)" if len(names) > _MOST_NAMES else "")
+    return DataError(f"{where}: there is no column {name!r}.{hint}\nAvailable: {shown or 'none'}.")
+
+
+def describe(name: str, where: str, array: Array) -> Column:
+    """Look at a stored array.
+
+    Raises:
+        DataError: it has no rows axis, or holds something else than real numbers.
+    """
+    if array.dtype.kind not in "biuf":
+        kinds = {"S": "text", "U": "text", "c": "complex numbers", "M": "dates", "m": "time spans", "O": "objects"}
+        held = kinds.get(array.dtype.kind, f"records ({array.dtype})")
+        raise DataError(f"{where}: column {name!r} holds {held}; store it as numbers.")
+    if array.ndim == 0:
+        raise DataError(f"{where}: column {name!r} is a single value; samples lie along the first axis.")
+    return Column(name, where, array.shape[0], array.shape[1:], array.dtype)
+
+
+def same_rows(columns: Sequence[Column]) -> int:
+    """How many rows all columns have.
+
+    Raises:
+        DataError: not all the same, or none.
+    """
+    first = columns[0]
+    for column in columns:
+        if column.rows != first.rows:
+            raise DataError(
+                f"{column.where}: column {column.name!r} has {column.rows} rows, {first.name!r} has {first.rows}.\n"
+                "All used columns need one row per sample."
+            )
+    if first.rows == 0:
+        raise DataError(f"{first.where}: column {first.name!r} is empty (0 rows); there is nothing to compute on.")
+    return first.rows
+
+
+def check_finite(values: Array, place: str, rows: Rows) -> None:
+    """Look for NaN and infinity in ``values`` (k, …), row by row.
+
+    Args:
+        values: any real dtype.
+        place: file and column, for the message.
+        rows: (k,), the rows' numbers in the data.
+
+    Raises:
+        DataError: there is one.
+    """
+    if values.dtype.kind != "f" or np.isfinite(values).all():
+        return
+    first = tuple(np.argwhere(~np.isfinite(values))[0])
+    found = "NaN" if np.isnan(values[first]) else "an infinite value"
+    raise DataError(f"{place}, row {rows[first[0]]}: {found}.\nRemove the row or fill it in.")
+
+
+def cast(values: Array, dtype: str | None, place: str, rows: Rows) -> Array:
+    """``values`` (k, …), finite, in ``dtype`` if given; else floats as float64, and whole numbers as they are.
+
+    Raises:
+        DataError: a value doesn't fit: a fraction for integers, too large.
+    """
+    wanted: np.dtype[Any] = np.dtype(dtype or (np.float64 if values.dtype.kind == "f" else values.dtype))
+    wanted = wanted.newbyteorder("=")
+    if values.dtype == wanted:
+        return np.ascontiguousarray(values)
+    if wanted.kind == "i":
+        limits = np.iinfo(wanted)
+        unfit = (values < limits.min) | (values > limits.max)
+        if values.dtype.kind == "f":
+            # The largest int64 is no float64; the next float64 above it is 2⁶³, one too large.
+            unfit |= (values >= 2.0 ** (limits.bits - 1)) | (values != np.round(values))
+    else:
+        with np.errstate(over="ignore"):
+            unfit = ~np.isfinite(values.astype(wanted)) if wanted.kind == "f" else np.zeros(values.shape, dtype=bool)
+    if unfit.any():
+        first = tuple(np.argwhere(unfit)[0])
+        raise DataError(f"{place}, row {rows[first[0]]}: {values[first]} does not fit {wanted}; change dtype.")
+    return np.ascontiguousarray(values, dtype=wanted)

@@ -1,0 +1,115 @@
+"""What a reader gives to `samples`, and what samples give to everyone else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One stored array, as far as it can be known without reading it.
+
+    Attributes:
+        name: as written in the spec.
+        where: the file it lies in, for messages.
+        rows: how many samples it has.
+        shape: of one row.
+        dtype: as stored.
+    """
+
+    name: str
+    where: str
+    rows: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
+class Reader(Protocol):
+    """An opened source.
+
+    A reader is made from its source table, the spec's ``resolve`` and the names of the wanted columns. It raises
+    ``DataError`` if a file is missing, damaged or without a wanted column. It neither selects nor checks values.
+    """
+
+    def column(self, name: str) -> Column:
+        """Describe a wanted column."""
+        ...
+
+    def read(self, name: str, rows: Rows) -> Array:
+        """A wanted column's ``rows`` (k,), ascending: a new array (k, …) in the stored dtype."""
+        ...
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Consecutive samples.
+
+    Attributes:
+        start: the first one's position among the selected samples (not its row in the file).
+        inputs: by the model's input name; (k, …) each, C-contiguous, native byte order.
+        target: (k, …), or None if the loss has none.
+    """
+
+    start: int
+    inputs: Mapping[str, Array]
+    target: Array | None
+
+    def __len__(self) -> int:
+        return len(next(iter(self.inputs.values())))
+
+
+class Samples(Protocol):
+    """The selected samples, in file order; every iteration gives the same."""
+
+    @property
+    def rows(self) -> Rows:
+        """Each sample's row in the data, from 0; int64, ascending."""
+        ...
+
+    @property
+    def input_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """The shape of one sample of every input, after preprocessing."""
+        ...
+
+    @property
+    def target_column(self) -> str | None:
+        """The target's column, or columns, for messages; None if the loss has no target."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) over what enters the computation: inputs by name and target, of the selected samples.
+
+        Taken after preprocessing, with floats as float64 and whole numbers as int64: it depends on neither the batch
+        size, the file format nor the stored width. The first use reads, and so checks, all data.
+
+        Raises:
+            DataError: wrong data.
+        """
+        ...
+
+    def __len__(self) -> int: ...
+
+    def batches(self, batch_size: int | None = None, *, start: int = 0) -> Iterator[Batch]:
+        """All samples, ``batch_size`` at a time (the spec's if None), the last batch short.
+
+        Args:
+            batch_size: at least 1.
+            start: how many batches to skip, without reading them.
+
+        Raises:
+            DataError: NaN or infinity, or values that don't fit ``dtype``, when their batch is reached.
+        """
+        ...
+
+    def targets(self) -> Array | None:
+        """All targets at once, (samples, …); None if the loss has none."""
+        ...

@@ -1,0 +1,158 @@
+"""Opens the samples that a dataset spec describes: reader, selection, batches, digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import assert_never
+
+import numpy as np
+
+from curvcli.data.checks import cast, same_rows
+from curvcli.data.csv import CsvReader
+from curvcli.data.interface import Array, Batch, Column, Reader, Rows
+from curvcli.data.npy import NpyReader
+from curvcli.data.npz import NpzReader
+from curvcli.data.preprocess import Preprocessor, join, joined_shape, place_of
+from curvcli.spec.columns import TargetSpec
+from curvcli.spec.dataset import DatasetSpec, LoadedSpec
+from curvcli.spec.sources import CsvSource, NpySource, NpzSource, Source
+
+
+class FileSamples:
+    """`Samples` read from files; targets are held in memory, inputs are read batch by batch."""
+
+    def __init__(self, spec: DatasetSpec, reader: Reader) -> None:
+        """Check all that can be seen without reading inputs, and select.
+
+        Raises:
+            DataError: columns of different length, no rows, wrong shapes, wrong targets.
+        """
+        self._spec = spec
+        self._reader = reader
+        inputs = {name: _described(reader, table.names) for name, table in spec.inputs.items()}
+        target = _described(reader, spec.target.names) if spec.target else []
+        count = same_rows([column for columns in (*inputs.values(), target) for column in columns])
+        self._columns = inputs
+        self._steps = {name: Preprocessor(name, spec.inputs[name], columns) for name, columns in inputs.items()}
+        self._rows = chosen_rows(count, spec.sampling.limit, spec.sampling.seed)
+        self._targets = _targets(reader, spec.target, target, self._rows) if spec.target else None
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def rows(self) -> Rows:
+        """Each sample's row in the data; see `Samples`."""
+        return self._rows
+
+    @property
+    def input_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """One sample's shape per input; see `Samples`."""
+        return {name: steps.output_shape for name, steps in self._steps.items()}
+
+    @property
+    def target_column(self) -> str | None:
+        """The target's column, for messages; see `Samples`."""
+        return ", ".join(self._spec.target.names) if self._spec.target else None
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over what enters the computation; see `Samples`."""
+        inputs = sorted(self._steps)
+        hashes = {name: hashlib.sha256() for name in inputs}
+        kinds: dict[str, str] = {}
+        # One hash per input, because interleaving them would let the batch size in.
+        for batch in self.batches():
+            for name in inputs:
+                kinds[name], data = _canonical(batch.inputs[name])
+                hashes[name].update(data)
+        parts: list[list[object]] = [
+            [name, kinds[name], self.input_shapes[name], hashes[name].hexdigest()] for name in inputs
+        ]
+        if self._targets is not None:
+            kind, data = _canonical(self._targets)
+            parts.append([None, kind, self._targets.shape[1:], hashlib.sha256(data).hexdigest()])
+        return hashlib.sha256(json.dumps([len(self), parts]).encode()).hexdigest()
+
+    def batches(self, batch_size: int | None = None, *, start: int = 0) -> Iterator[Batch]:
+        """All samples in order; see `Samples`."""
+        size = self._spec.sampling.batch_size if batch_size is None else batch_size
+        if size < 1 or start < 0:
+            raise ValueError(f"batch_size {size} must be at least 1 and start {start} at least 0")
+        return self._iterate(size, start * size)
+
+    def targets(self) -> Array | None:
+        """All targets; see `Samples`."""
+        return self._targets
+
+    def _iterate(self, size: int, begin: int) -> Iterator[Batch]:
+        for first in range(begin, len(self), size):
+            rows = self._rows[first : first + size]
+            inputs = {
+                name: steps([self._reader.read(column.name, rows) for column in self._columns[name]], rows)
+                for name, steps in self._steps.items()
+            }
+            # A copy, so that nobody who works in place on a batch changes the next iteration.
+            target = None if self._targets is None else self._targets[first : first + size].copy()
+            yield Batch(first, inputs, target)
+
+
+def open_samples(loaded: LoadedSpec) -> FileSamples:
+    """Open the samples of a spec; everything but the inputs' values is checked here.
+
+    Raises:
+        DataError: files, columns, shapes or targets are wrong.
+    """
+    spec = loaded.spec
+    wanted = [name for table in spec.inputs.values() for name in table.names]
+    wanted += spec.target.names if spec.target else ()
+    return FileSamples(spec, open_reader(spec.source, loaded.resolve, wanted))
+
+
+def open_reader(source: Source, resolve: Callable[[str], Path], wanted: Sequence[str]) -> Reader:
+    """The registry of formats: the reader for a source table.
+
+    Raises:
+        DataError: files or wanted columns are missing or damaged.
+    """
+    match source:
+        case NpzSource():
+            return NpzReader(source, resolve, wanted)
+        case NpySource():
+            return NpyReader(source, resolve, wanted)
+        case CsvSource():
+            return CsvReader(source, resolve, wanted)
+    assert_never(source)
+
+
+def chosen_rows(count: int, limit: int | None, seed: int) -> Rows:
+    """A random subset of ``limit`` of ``count`` rows without repetition, ascending; all of them without a limit.
+
+    The rows with the smallest of ``count`` raw Philox numbers are taken: unlike ``Generator.choice``, NumPy promises
+    these never to change, so a seed means the same subset in every version.
+    """
+    if limit is None or limit >= count:
+        return np.arange(count, dtype=np.int64)
+    keys = np.random.Philox(seed).random_raw(count)
+    return np.sort(np.argsort(keys, kind="stable")[:limit]).astype(np.int64)
+
+
+def _described(reader: Reader, names: Sequence[str]) -> list[Column]:
+    return [reader.column(name) for name in names]
+
+
+def _targets(reader: Reader, spec: TargetSpec, columns: Sequence[Column], rows: Rows) -> Array:
+    shape = joined_shape(columns)
+    values = join([reader.read(name, rows) for name in spec.names], columns, rows).reshape(len(rows), *shape)
+    return cast(values, spec.dtype, place_of(columns), rows)
+
+
+def _canonical(values: Array) -> tuple[str, bytes]:
+    """The kind of number, and the bytes in a form that depends on neither the stored width nor the machine."""
+    if values.dtype.kind == "f":
+        return "float", values.astype("<f8").tobytes()
+    return "integer", values.astype("<i8").tobytes()

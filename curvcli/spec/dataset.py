@@ -1,0 +1,216 @@
+"""The dataset spec: which columns enter the model, what they are compared with, by which loss, and how many."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+
+from curvcli.errors import SpecError
+from curvcli.spec.columns import InputSpec, TargetSpec
+from curvcli.spec.mistakes import sentences, syntax_mistake
+from curvcli.spec.sources import SOURCES, Source
+from curvcli.spec.table import FromList, Table, Text, mistake
+
+LossName = Literal["cross_entropy", "mse", "bce", "output"]
+
+
+class LossSpec(Table):
+    """The loss, declared.
+
+    Attributes:
+        from_logits: whether the model's output comes before softmax or sigmoid; ``"auto"`` reads it from the graph.
+            Required for ``cross_entropy`` and ``bce``, None for the others.
+        reduction: over samples.
+        weight_decay: λ of (λ/2)·‖θ‖².
+        class_weights: one per class, for ``cross_entropy``.
+        ignore_index: a label whose samples don't count, for ``cross_entropy``.
+        output: which of the model's outputs, if it has several.
+    """
+
+    name: LossName
+    from_logits: bool | Literal["auto"] | None = Field(default=None, validate_default=True)
+    reduction: Literal["mean", "sum"] = "mean"
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    class_weights: Annotated[tuple[Annotated[float, Field(ge=0)], ...], FromList, Field(min_length=1)] | None = None
+    ignore_index: int | None = None
+    output: Text | None = None
+
+    @field_validator("from_logits", mode="plain")
+    @classmethod
+    def _declared(cls, value: Any, info: ValidationInfo) -> bool | Literal["auto"] | None:
+        name = info.data.get("name")
+        if value is not None and not isinstance(value, bool) and value != "auto":
+            raise mistake('must be true, false or "auto"')
+        if name in ("cross_entropy", "bce") and value is None:
+            raise mistake(f'missing; {name} needs true, false, or "auto" to read it from the graph')
+        if name in ("mse", "output") and value is not None:
+            raise mistake(f"goes with cross_entropy and bce, not with {name}; remove it")
+        return value  # type: ignore[no-any-return]  # one of the three by now
+
+    @field_validator("class_weights", "ignore_index")
+    @classmethod
+    def _of_cross_entropy(cls, value: Any, info: ValidationInfo) -> Any:
+        name = info.data.get("name", "cross_entropy")
+        if value is not None and name != "cross_entropy":
+            raise mistake(f"goes with cross_entropy, not with {name}; remove it")
+        if isinstance(value, tuple) and not any(value):
+            raise mistake("needs a weight above 0")
+        return value
+
+
+class SamplingSpec(Table):
+    """Which samples, and how many at once.
+
+    Attributes:
+        limit: a random subset of so many; all if None, or if there are fewer.
+        batch_size: changes speed and memory, never results beyond rounding.
+        seed: of the subset.
+    """
+
+    limit: Annotated[int, Field(ge=1)] | None = None
+    batch_size: Annotated[int, Field(ge=1)] = 64
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class DatasetSpec(Table):
+    """A whole dataset spec; ``target`` is None only for the loss ``output``."""
+
+    version: Literal[1]
+    source: Source
+    inputs: Annotated[dict[str, InputSpec], Field(min_length=1)]
+    loss: LossSpec
+    target: TargetSpec | None
+    sampling: SamplingSpec = SamplingSpec()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _output_needs_no_target(cls, tree: Any) -> Any:
+        # Elsewhere `target` stays a required field: its absence is then found even if `loss` is wrong itself.
+        match tree:
+            case {"target": _}:
+                return tree
+            case {"loss": {"name": "output"} | LossSpec(name="output")}:
+                return {**tree, "target": None}
+        return tree
+
+    @field_validator("version", mode="before")
+    @classmethod
+    def _known_version(cls, version: Any) -> Any:
+        if version != 1:
+            raise mistake(f"must be 1, the version this curvcli reads; found {version!r}")
+        return version
+
+    @field_validator("target")
+    @classmethod
+    def _target_is_used(cls, target: TargetSpec | None, info: ValidationInfo) -> TargetSpec | None:
+        loss = info.data.get("loss")
+        if loss is None or (loss.name == "output") == (target is None):
+            return target
+        if target is None:
+            raise mistake(f"missing; the loss {loss.name} compares the model's output with it")
+        raise mistake('the loss "output" is the model\'s own scalar and has no target; remove [target]')
+
+
+@dataclass(frozen=True)
+class LoadedSpec:
+    """A spec with the text it was read from.
+
+    Attributes:
+        spec: validated, command-line overrides applied.
+        path: the file that holds the text (a TorchScript archive if the spec lies inside one).
+        text: as written, for the report.
+    """
+
+    spec: DatasetSpec
+    path: Path
+    text: str
+
+    def resolve(self, path: str) -> Path:
+        """A path as written in the spec; a relative one starts from the spec's folder."""
+        return self.path.parent / Path(path).expanduser()
+
+
+def load_dataset_spec(path: Path) -> LoadedSpec:
+    """Read a spec file.
+
+    Raises:
+        SpecError: unreadable or wrong; all mistakes at once, one per line.
+    """
+    return parse_dataset_spec(read_text(path), path=path)
+
+
+def read_text(path: Path) -> str:
+    """The text of a UTF-8 file, with or without byte order mark.
+
+    Raises:
+        SpecError: there is no such file, or it can't be read.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise SpecError(f"{path}: no such file.") from None
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{path.name}: not UTF-8 text (byte {error.start}); save it as UTF-8.") from None
+    except OSError as error:
+        raise SpecError(f"{path}: can't be read: {error.strerror}.") from None
+    return text
+
+
+def parse_dataset_spec(text: str, *, path: Path, label: str | None = None) -> LoadedSpec:
+    """Validate a spec's text.
+
+    Args:
+        text: TOML.
+        path: the file it came from; relative paths start from its folder.
+        label: what messages begin with; the file's name if None.
+
+    Raises:
+        SpecError: all mistakes at once, one per line.
+    """
+    label = label or path.name
+    try:
+        spec = DatasetSpec.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(f"{label}: {syntax_mistake(error)}") from None
+    except ValidationError as error:
+        raise SpecError("\n".join(f"{label}: {line}" for line in sentences(error, _table_at))) from None
+    return LoadedSpec(spec, path, text)
+
+
+def with_overrides(
+    loaded: LoadedSpec, *, limit: int | None = None, batch_size: int | None = None, seed: int | None = None
+) -> LoadedSpec:
+    """The same with sampling from the command line; None keeps what the spec says, and ``text`` stays as written.
+
+    Raises:
+        SpecError: a value out of range.
+    """
+    given = {"limit": limit, "batch_size": batch_size, "seed": seed}
+    changes = {key: value for key, value in given.items() if value is not None}
+    try:
+        sampling = SamplingSpec.model_validate({**loaded.spec.sampling.model_dump(), **changes})
+    except ValidationError as error:
+        lines = sentences(error, lambda _: SamplingSpec)
+        raise SpecError("\n".join(f"command line: {line}" for line in lines)) from None
+    return replace(loaded, spec=loaded.spec.model_copy(update={"sampling": sampling}))
+
+
+def _table_at(place: Sequence[Hashable]) -> type[Table]:
+    """The table that holds the key at ``place``, a pydantic location."""
+    match place:
+        case ["source", tag, _, *_]:
+            return SOURCES[tag]
+        case ["inputs", _, _, *_]:
+            return InputSpec
+        case ["target", _, *_]:
+            return TargetSpec
+        case ["loss", _, *_]:
+            return LossSpec
+        case ["sampling", _, *_]:
+            return SamplingSpec
+    return DatasetSpec

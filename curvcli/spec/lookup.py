@@ -1,0 +1,105 @@
+"""Finds the dataset spec that belongs to a model, when ``--data`` doesn't name one."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from curvcli.errors import SpecError, UsageError
+from curvcli.spec.dataset import LoadedSpec, parse_dataset_spec, read_text
+from curvcli.spec.mistakes import listed
+
+SPEC_NAME = "curvcli.toml"
+
+
+@dataclass(frozen=True)
+class FoundSpec:
+    """A spec's text, not yet validated.
+
+    Attributes:
+        text: TOML.
+        path: the file that holds it: the spec itself, or the TorchScript archive it lies in. Relative paths in the spec
+            start from this file's folder.
+        source_description: how it was found, to be shown: ``digits.toml (beside the model)``.
+        label: what messages about it begin with.
+    """
+
+    text: str
+    path: Path
+    source_description: str
+    label: str
+
+    def load(self) -> LoadedSpec:
+        """Validate it.
+
+        Raises:
+            SpecError: all mistakes at once, one per line.
+        """
+        return parse_dataset_spec(self.text, path=self.path, label=self.label)
+
+
+def find_dataset_spec(model_path: Path, explicit: Path | None, cwd: Path) -> FoundSpec:
+    """Find the spec: named, in the model, beside the model, inside the archive, in the working directory.
+
+    Args:
+        model_path: a SavedModel folder or a TorchScript file.
+        explicit: the value of ``--data``; nothing else is tried if given.
+        cwd: the working directory.
+
+    Raises:
+        UsageError: there is none.
+        SpecError: there is one that is no UTF-8 text or can't be read.
+    """
+    if explicit is not None:
+        if not explicit.is_file():
+            what = "is a folder" if explicit.is_dir() else "no such file"
+            raise UsageError(f"--data {explicit}: {what}.\nGive the dataset spec, a TOML file.")
+        return _read(explicit, "given with --data")
+    tried: list[str] = []
+    for path, how in _beside(model_path):
+        if path.is_file():
+            return _read(path, how)
+        tried.append(str(path))
+    if model_path.is_file() and zipfile.is_zipfile(model_path):
+        inside = _in_archive(model_path)
+        if inside is not None:
+            return inside
+        tried.append(f"{SPEC_NAME} inside {model_path.name}")
+    if (cwd / SPEC_NAME).is_file():
+        return _read(cwd / SPEC_NAME, "in the working directory")
+    raise UsageError(
+        f"No dataset spec for {model_path}; looked for {listed([*tried, f'{SPEC_NAME} in the working directory'])}.\n"
+        "Write one and name it: --data spec.toml."
+    )
+
+
+def _beside(model_path: Path) -> Iterator[tuple[Path, str]]:
+    # "." and ".." have no name to append ".toml" to.
+    model = model_path if model_path.name not in ("", "..") else model_path.resolve()
+    if model.is_dir():
+        yield model / "assets.extra" / SPEC_NAME, "in the model"
+    yield model.with_name(f"{model.name}.toml"), "beside the model"
+    if not model.is_dir() and model.suffix:
+        yield model.with_suffix(".toml"), "beside the model"
+
+
+def _in_archive(archive: Path) -> FoundSpec | None:
+    """The extra file of a TorchScript archive, which torch stores as ``<top>/extra/<name>``."""
+    label = f"{archive.name}: {SPEC_NAME}"
+    try:
+        with zipfile.ZipFile(archive) as members:
+            for member in members.namelist():
+                if member.split("/")[1:] == ["extra", SPEC_NAME]:
+                    text = members.read(member).decode("utf-8-sig")
+                    return FoundSpec(text, archive, f"{SPEC_NAME} inside {archive.name}", label)
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{label}: not UTF-8 text (byte {error.start}).") from None
+    except (zipfile.BadZipFile, OSError) as error:
+        raise SpecError(f"{label}: can't be read ({error}); is the file complete?") from None
+    return None
+
+
+def _read(path: Path, how: str) -> FoundSpec:
+    return FoundSpec(read_text(path), path, f"{path} ({how})", path.name)

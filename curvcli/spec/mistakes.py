@@ -1,0 +1,111 @@
+"""What is wrong with a spec, in sentences for the person who wrote it: place, mistake, what to write instead."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Hashable, Sequence
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel, ValidationError
+    from pydantic_core import ErrorDetails
+
+_EXPECTED = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "string_type": "text in quotes",
+    "bool_type": "true or false",
+    "tuple_type": "a list",
+    "dict_type": "a table",
+    "model_type": "a table",
+    "model_attributes_type": "a table",
+}
+_HINTS = {
+    "version": "write version = 1",
+    "source": "add [source] with format and path",
+    "inputs": "add [inputs.NAME], NAME being the model's input",
+    "target": "add [target] with a column; only the loss output needs none",
+    "loss": "add [loss] with name",
+}
+
+
+def sentences(error: ValidationError, table_at: Callable[[Sequence[Hashable]], type[BaseModel]]) -> list[str]:
+    """One line per mistake, ``dotted.place: sentence``, in the order of the spec's fields.
+
+    Args:
+        error: from pydantic.
+        table_at: the model that holds the key at a pydantic location; its fields are suggested for unknown keys.
+    """
+    return [f"{_place(e)}: {_sentence(e, table_at)}" for e in error.errors(include_url=False)]
+
+
+def syntax_mistake(error: tomllib.TOMLDecodeError) -> str:
+    """``line 3, column 7: invalid value``, from the message that ends in ``(at line 3, column 7)``."""
+    match = re.fullmatch(r"(.*?) ?\(at (.*)\)", str(error), flags=re.DOTALL)
+    what, where = match.groups() if match else (str(error), "the file")
+    return f"{where}: {what[:1].lower()}{what[1:]}; this is no TOML."
+
+
+def listed(names: Sequence[str], *, last: str = "or", most: int = 8) -> str:
+    """``a, b or c``; a long list is cut."""
+    if len(names) > most:
+        return f"{', '.join(names[:most])} … ({len(names)} in all)"
+    return f" {last} ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def _place(error: ErrorDetails) -> str:
+    keys = list(error["loc"])
+    if keys[:1] == ["source"]:
+        # pydantic puts the format after "source"; where it can't tell the format, the mistake is the format.
+        keys[1:2] = ["format"] if error["type"].startswith("union_tag") else []
+    place = ""
+    for key in keys:
+        if isinstance(key, int):
+            place += f"[{key}]"
+        else:
+            place += "." * bool(place) + (key if re.fullmatch(r"[\w-]+", key, re.ASCII) else f'"{key}"')
+    return place or "the spec"
+
+
+def _sentence(error: ErrorDetails, table_at: Callable[[Sequence[Hashable]], type[BaseModel]]) -> str:
+    kind, context, key = error["type"], error.get("ctx", {}), str(error["loc"][-1]) if error["loc"] else ""
+    if kind in _EXPECTED:
+        return f"must be {_EXPECTED[kind]}, found {_shown(error['input'])}"
+    match kind:
+        case "mistake":
+            return str(context["sentence"])
+        case "missing":
+            return f"missing; {_HINTS[key]}" if key in _HINTS and len(error["loc"]) == 1 else "missing"
+        case "extra_forbidden":
+            known = list(table_at(error["loc"]).model_fields)
+            near = get_close_matches(key, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known here: {listed(known, last='and')}"
+            return f"unknown key; {hint}"
+        case "union_tag_invalid":
+            return f"unknown format {context['tag']!r}; choose {_choices(context['expected_tags'])}"
+        case "union_tag_not_found":
+            return 'missing; write format = "npz", for instance'
+        case "literal_error":
+            return f"unknown {key} {_shown(error['input'])}; choose {_choices(context['expected'])}"
+        case "greater_than_equal":
+            return f"must be {context['ge']:g} or more, found {_shown(error['input'])}"
+        case "too_short" | "string_too_short":
+            return f"is empty; {_HINTS[key]}" if key in _HINTS else "is empty"
+    return f"{error['msg'][:1].lower()}{error['msg'][1:]}"
+
+
+def _choices(expected: str) -> str:
+    return listed(re.findall(r"'([^']*)'", expected))
+
+
+def _shown(value: Any) -> str:
+    """A value as TOML writes it, long ones by their kind."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (list, tuple)):
+        return "a list"
+    return "a table" if isinstance(value, dict) else repr(value)
