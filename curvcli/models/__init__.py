@@ -1,0 +1,1 @@
+"""Saved files opened to one protocol: layers and an objective."""

@@ -57,7 +57,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Port:
-    """An input or output of the model; ``None`` stands for an axis of free length, an empty shape for an unknown one."""
+    """An input or output of the model; a None axis has any length, a None shape is not known from the file."""
 
     name: str
     shape: tuple[int | None, ...] | None
@@ -139,7 +139,7 @@ class DifferentiatedBatch(Protocol):
         ...
 
     def squared_columns(self, parameters: Sequence[str], columns: Array) -> dict[str, Array]:
-        """Σ_n Σ_c (J_zWᵀ J_oᵀ s_c)² per parameter, for ``columns`` s_c of shape (k, samples, …): one pass per column."""
+        """Σ_n Σ_c (J_zWᵀ J_oᵀ s_c)² per parameter for ``columns`` s_c, (k, samples, …): one pass per column."""
         ...
 
     def output_hessian_diagonal(self, parameters: Sequence[str], start: int, stop: int) -> dict[str, Array]:

@@ -9,32 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
 from curvcli.errors import DataError, SpecError
 from curvcli.models.base import Array, Link, OutputState
+from curvcli.spec.dataset import LossSpec
 
 # How far a row may be from summing to one and still pass for probabilities: float32 softmax over 10⁵ classes.
 _PROBABILITY_TOLERANCE = 1e-3
 # Labels written in float32 sum to one within this; what is left is normalised away.
 _SOFT_LABEL_TOLERANCE = 1e-5
-
-
-class LossDeclaration(Protocol):
-    """What is read of a dataset spec's ``[loss]``."""
-
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def from_logits(self) -> bool | str | None: ...  # noqa: D102
-    @property
-    def reduction(self) -> str: ...  # noqa: D102
-    @property
-    def class_weights(self) -> Sequence[float] | None: ...  # noqa: D102
-    @property
-    def ignore_index(self) -> int | None: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -52,7 +37,7 @@ class BatchLoss:
         return OutputState(self.link, values, self.truth, self.weight, self.scale, self.class_axis)
 
 
-def resolve_link(loss: LossDeclaration, final_operation: str | None, where: str) -> tuple[Link, bool]:
+def resolve_link(loss: LossSpec, final_operation: str | None, where: str) -> tuple[Link, bool]:
     """Which link the loss has on the output that will be used, and whether to cut the final softmax or sigmoid off.
 
     Args:
@@ -91,7 +76,7 @@ def resolve_link(loss: LossDeclaration, final_operation: str | None, where: str)
     return ("probabilities" if softmax else "bernoulli"), False
 
 
-def check_declaration(loss: LossDeclaration, link: Link, values: Array, class_axis: int, where: str) -> None:
+def check_declaration(loss: LossSpec, link: Link, values: Array, class_axis: int, where: str) -> None:
     """Compare what the model returned with what the spec says it returns.
 
     Raises:
@@ -126,7 +111,7 @@ def check_declaration(loss: LossDeclaration, link: Link, values: Array, class_ax
 class TargetReader:
     """Turns a batch's targets into :class:`BatchLoss`, checking them against the model's output shape."""
 
-    def __init__(self, loss: LossDeclaration, link: Link, class_axis: int, column: str) -> None:
+    def __init__(self, loss: LossSpec, link: Link, class_axis: int, column: str) -> None:
         """``column`` names the target in messages; ``class_axis`` holds for outputs of three axes and more."""
         self._loss = loss
         self._link = link
@@ -182,7 +167,8 @@ class TargetReader:
         if self._loss.class_weights is not None:
             if len(self._loss.class_weights) != classes:
                 raise SpecError(
-                    f"loss.class_weights has {len(self._loss.class_weights)} entries, the model returns {classes} classes."
+                    f"loss.class_weights has {len(self._loss.class_weights)} entries, "
+                    f"the model returns {classes} classes."
                 )
             class_weights = np.asarray(self._loss.class_weights, dtype=np.float64)
         if np.issubdtype(target.dtype, np.floating) and target.shape == output_shape:

@@ -6,19 +6,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from curvcli.data.interface import Samples
 from curvcli.errors import ModelError, UsageError
 from curvcli.models.base import Array, Layer, Parameter, Port, as_float64
-from curvcli.models.loss import LossDeclaration
-from curvcli.models.samples import SampleSource
-from curvcli.models.tf_flatten import flatten, widen
+from curvcli.models.tf_flatten import flatten, register_functions, widen
 from curvcli.models.tf_graph import GraphReader
 from curvcli.models.tf_objective import TensorFlowObjective
 from curvcli.models.tf_runtime import quiet_stderr, tensorflow
+from curvcli.spec.dataset import LossSpec
 
 # A SavedModel is a program. None of these has a place in a network's computation.
 _DANGEROUS = frozenset(
-    """PyFunc PyFuncStateless EagerPyFunc NumpyFunc ReadFile WriteFile MatchingFiles Save SaveSlices WholeFileReader
-    WholeFileReaderV2 TextLineDataset TFRecordDataset FixedLengthRecordDataset RpcServer RpcClient DebugIdentityV3""".split()
+    """PyFunc PyFuncStateless EagerPyFunc NumpyFunc ReadFile WriteFile MatchingFiles Save SaveSlices
+    WholeFileReader WholeFileReaderV2 TextLineDataset TFRecordDataset FixedLengthRecordDataset RpcServer
+    RpcClient DebugIdentityV3""".split()
 )
 _KINDS = {
     "Conv2D": "Conv2D",
@@ -72,6 +73,7 @@ class SavedModel:
             self._flat = flatten(signature, names)
         if dtype == "float64":
             widen(self._flat.graph_def)
+        register_functions(self._flat.graph_def)
         with tf.device(self._device):
             self._weights = {
                 names[key]: tf.cast(v, self._dtype) for key, v in trainable.items() if names[key] in self._flat.weights
@@ -90,8 +92,8 @@ class SavedModel:
 
     def objective(
         self,
-        samples: SampleSource,
-        loss: LossDeclaration,
+        samples: Samples,
+        loss: LossSpec,
         *,
         output: str | None = None,
         batch_size: int = 64,
@@ -212,7 +214,8 @@ def _layers(shapes: dict[str, tuple[int, ...]], reader: GraphReader) -> Iterator
         operations = []
         for name in names:
             entries = reader.entries(name, everything)
-            operations.append(entries if isinstance(entries, str) else next((reader.nodes[e.node].op for e in entries), ""))
+            met = entries if isinstance(entries, str) else next((reader.nodes[e.node].op for e in entries), "")
+            operations.append(met)
         labels = {n.rpartition("/")[2] for n in names}
         kind = next((_KINDS[op] for op in operations if op in _KINDS), None)
         if kind is None:
@@ -236,5 +239,3 @@ def _axes(kind: str, ndim: int) -> tuple[str, ...]:
         ("Embedding", 2): ("token", "feature"),
     }
     return known.get((kind, ndim), tuple(f"axis_{i}" for i in range(ndim)))
-
-

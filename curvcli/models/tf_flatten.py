@@ -180,6 +180,15 @@ def _factor_out_gamma(graph_def: Any, node: Any, by_name: dict[str, Any]) -> Non
     node.input[0], node.input[1] = scaled, rest.input[0]
 
 
+def register_functions(graph_def: Any) -> None:
+    """Make the bodies of loops and branches known to the process: importing a graph alone does not."""
+    from tensorflow.python.eager import context
+
+    for function in graph_def.library.function:
+        if not context.context().has_function(function.signature.name):
+            context.context().add_function_def(function)
+
+
 def widen(graph_def: Any) -> None:
     """Make every float32 of a graph, its functions included, float64."""
     tf = tensorflow()

@@ -19,17 +19,20 @@ _NOT_DIFFERENTIABLE = frozenset(
     OneHot Range""".split()
 )
 _PIECEWISE_LINEAR = frozenset(
-    """Abs Add AddN AddV2 AvgPool AvgPool3D BatchToSpace BatchToSpaceND BiasAdd BroadcastTo Cast ConcatV2 Cumsum DepthToSpace
-    EnsureShape ExpandDims Gather GatherNd GatherV2 Identity IdentityN LeakyRelu MatrixBandPart Max MaxPool MaxPool3D
-    MaxPoolV2 Maximum Mean Min Minimum MirrorPad Neg Pack Pad PadV2 PlaceholderWithDefault PreventGradient Relu Relu6
-    Reshape ResizeBilinear ResizeBicubic ResizeNearestNeighbor Reverse ReverseV2 Roll Select SelectV2 Slice Snapshot
-    SpaceToBatch SpaceToBatchND SpaceToDepth Split SplitV Squeeze StridedSlice Sub Sum Tile Transpose Unpack Where""".split()
+    """Abs Add AddN AddV2 AvgPool AvgPool3D BatchToSpace BatchToSpaceND BiasAdd BroadcastTo Cast ConcatV2 Cumsum
+    DepthToSpace EnsureShape ExpandDims Gather GatherNd GatherV2 Identity IdentityN LeakyRelu MatrixBandPart Max
+    MaxPool MaxPool3D MaxPoolV2 Maximum Mean Min Minimum MirrorPad Neg Pack Pad PadV2 PlaceholderWithDefault
+    PreventGradient Relu Relu6 Reshape ResizeBilinear ResizeBicubic ResizeNearestNeighbor Reverse ReverseV2 Roll
+    Select SelectV2 Slice Snapshot SpaceToBatch SpaceToBatchND SpaceToDepth Split SplitV Squeeze StridedSlice
+    Sub Sum Tile Transpose Unpack Where""".split()
 )
 _MULTILINEAR = frozenset(
     """BatchMatMul BatchMatMulV2 BatchMatMulV3 Conv2D Conv3D DepthwiseConv2dNative Einsum MatMul Mul""".split()
 )
 _CARRIERS = frozenset({"Identity", "Reshape", "Squeeze", "ExpandDims", "Transpose", "Cast", "Snapshot"})
-_LOOPS = frozenset({"While", "StatelessWhile", "If", "StatelessIf", "Case", "PartitionedCall", "StatefulPartitionedCall"})
+_LOOPS = frozenset(
+    {"While", "StatelessWhile", "If", "StatelessIf", "Case", "PartitionedCall", "StatefulPartitionedCall"}
+)
 
 
 def readable(operation: str) -> str:
@@ -72,9 +75,7 @@ class GraphReader:
         """The starts and every node that data from them reaches."""
         found = set(starts)
         for name in self.order:
-            if name not in found and any(
-                source(t) in found for t in self.nodes[name].input if not t.startswith("^")
-            ):
+            if name not in found and any(source(t) in found for t in self.nodes[name].input if not t.startswith("^")):
                 found.add(name)
         return found
 
@@ -147,7 +148,7 @@ class GraphReader:
         return np.asarray(tensorflow().make_ndarray(node.attr["value"].tensor))
 
     def final(self, tensor: str) -> tuple[str, str | None]:
-        """Through identities: the tensor that a softmax, log-softmax or sigmoid at the end reads, and that operation."""
+        """Through identities: the tensor that a final softmax, log-softmax or sigmoid reads, and that operation."""
         node = self.nodes[source(tensor)]
         while node.op in ("Identity", "PreventGradient", "Snapshot"):
             tensor = node.input[0]

@@ -214,7 +214,7 @@ class Context:
         return self.reader.nodes[self.entry.node]
 
     def layout(self, axes: Sequence[int]) -> ZLayout:
-        """z with these channel axes."""
+        """Z with these channel axes."""
         return ZLayout(self.z_shape, self.z_shape[0] // self.samples, tuple(axes), self.interleaved)
 
     def operand(self) -> Array | None:
@@ -243,7 +243,7 @@ class Context:
 def data_operand(reader: GraphReader, entry: Entry) -> str:
     """The tensor that the weight is joined with."""
     inputs = [t for t in reader.nodes[entry.node].input if not t.startswith("^")]
-    return inputs[1 if entry.operand == 0 else 0]
+    return str(inputs[1 if entry.operand == 0 else 0])
 
 
 def linear_use(context: Context) -> LinearUse | str:
@@ -304,7 +304,7 @@ def _bias(context: Context, index: Array) -> LinearUse | str:
 def _dense(context: Context, index: Array) -> LinearUse | str:
     node = context.node
     batched = node.op.startswith("BatchMatMul")
-    flip_data, flip_weight = (("adj_x", "adj_y") if batched else ("transpose_a", "transpose_b"))
+    flip_data, flip_weight = ("adj_x", "adj_y") if batched else ("transpose_a", "transpose_b")
     if context.entry.operand != 1 or node.attr[flip_data].b or index.ndim != 2:
         return "a product with the weight on the left, or with a batch of weights"
     if len(context.data_shape) < 2 or context.data_shape[0] != context.z_shape[0]:

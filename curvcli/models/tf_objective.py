@@ -13,22 +13,22 @@ from typing import Any
 
 import numpy as np
 
+from curvcli.data.interface import Batch, Samples
 from curvcli.errors import ModelError, UsageError
 from curvcli.models.base import Array, OutputState, Site, as_float64
 from curvcli.models.loss import (
     BatchLoss,
-    LossDeclaration,
     TargetReader,
     check_declaration,
     loss_sum,
     resolve_link,
     total_weight,
 )
-from curvcli.models.samples import BatchData, SampleSource
 from curvcli.models.tf_flatten import FlatGraph
 from curvcli.models.tf_graph import Entry, GraphReader, readable
 from curvcli.models.tf_linear import Context, LinearUse, data_operand, linear_use
 from curvcli.models.tf_runtime import tensorflow
+from curvcli.spec.dataset import LossSpec
 
 # Columns are squared and added in the model's dtype this many at a time, then in float64.
 _FLUSH = 32
@@ -49,8 +49,8 @@ class TensorFlowObjective:
         self,
         flat: FlatGraph,
         weights: Mapping[str, Any],
-        samples: SampleSource,
-        loss: LossDeclaration,
+        samples: Samples,
+        loss: LossSpec,
         *,
         output: str | None,
         batch_size: int,
@@ -121,7 +121,7 @@ class TensorFlowObjective:
             raise UsageError("every target is ignored or has weight zero: there is no loss to take a mean of.")
         return total
 
-    def batch_loss(self, batch: BatchData, shape: tuple[int, ...]) -> BatchLoss:
+    def batch_loss(self, batch: Batch, shape: tuple[int, ...]) -> BatchLoss:
         """The targets of a batch, for an output of ``shape``."""
         rows = self.samples.rows[batch.start : batch.start + (shape[0] if shape else 1)]
         return self.targets.batch(batch.target, shape, [int(r) for r in rows])
@@ -137,7 +137,7 @@ class TensorFlowObjective:
         """Every weight, in a fixed order."""
         return list(self.weights.values())
 
-    def feed(self, batch: BatchData) -> list[Any]:
+    def feed(self, batch: Batch) -> list[Any]:
         """A batch's inputs as tensors."""
         tf = tensorflow()
         by_node = self.reader.nodes
@@ -156,9 +156,7 @@ class TensorFlowObjective:
         replaced |= dict(zip(feeds, fed, strict=True))
         # A tensor that is fed is not made again: fetching it gives what was fed.
         wanted = [t for t in dict.fromkeys(fetch) if t not in replaced]
-        made = tf.graph_util.import_graph_def(
-            self.flat.graph_def, input_map=replaced, return_elements=wanted, name=""
-        )
+        made = tf.graph_util.import_graph_def(self.flat.graph_def, input_map=replaced, return_elements=wanted, name="")
         found = dict(zip(wanted, made, strict=True)) | replaced
         return [found[t] for t in fetch]
 
@@ -170,15 +168,15 @@ class TensorFlowObjective:
         try:
             with tf.device(self.device):
                 if full not in self._functions:
-                    specs = tf.nest.map_structure(lambda a: tf.TensorSpec(a.shape, a.dtype), arguments)
-                    traced = tf.function(function, autograph=False).get_concrete_function(*specs)
-                    self._functions[full] = traced
-                return self._functions[full](*flat_arguments)
+                    self._functions[full] = tf.function(function, autograph=False)
+                return self._functions[full](*arguments)
         except LookupError as error:
             raise ModelError(f"{self.where}: {_no_gradient(error)}") from error
         except (tf.errors.OpError, ValueError, TypeError) as error:
             reason = str(error).strip().splitlines()
-            raise ModelError(f"{self.where} can't be computed: {reason[0][:300] if reason else type(error).__name__}") from error
+            raise ModelError(
+                f"{self.where} can't be computed: {reason[0][:300] if reason else type(error).__name__}"
+            ) from error
 
     # -- the protocol -------------------------------------------------------------------------------------------------
 
@@ -186,9 +184,8 @@ class TensorFlowObjective:
         return -(-len(self.samples) // self.batch_size)
 
     def batches(self, parameters: Sequence[str], *, start: int = 0) -> Iterator[TensorFlowBatch]:
-        for number, data in enumerate(self.samples.batches(self.batch_size)):
-            if number >= start:
-                yield TensorFlowBatch(self, data, parameters)
+        for data in self.samples.batches(self.batch_size, start=start):
+            yield TensorFlowBatch(self, data, parameters)
 
     def sites(self, parameters: Sequence[str]) -> dict[str, Site]:
         missing = [p for p in parameters if p not in self._sites]
@@ -200,7 +197,7 @@ class TensorFlowObjective:
 class TensorFlowBatch:
     """One batch, its head already run (see ``base.DifferentiatedBatch``)."""
 
-    def __init__(self, objective: TensorFlowObjective, data: BatchData, parameters: Sequence[str]) -> None:
+    def __init__(self, objective: TensorFlowObjective, data: Batch, parameters: Sequence[str]) -> None:
         """Run everything before the chosen weights."""
         tf = tensorflow()
         self._objective = o = objective
@@ -235,7 +232,12 @@ class TensorFlowBatch:
         def function(weights: Any, fed: Any, truth: Any, weight: Any, *rest: Any) -> Any:
             found = o.import_graph(weights, batch._frontier, fed, [o.output, *fetch])
             graph = Imported(
-                dict(zip(o.weights, weights, strict=True)), found[0], dict(zip(fetch, found[1:], strict=True)), batch, truth, weight
+                dict(zip(o.weights, weights, strict=True)),
+                found[0],
+                dict(zip(fetch, found[1:], strict=True)),
+                batch,
+                truth,
+                weight,
             )
             return body(graph, *rest)
 
@@ -493,16 +495,16 @@ def gradients(outputs: Sequence[Any], inputs: Sequence[Any], cotangents: Sequenc
     """``tf.gradients`` with dense results, and zeros instead of None."""
     tf = tensorflow()
     found = tf.gradients(list(outputs), list(inputs), grad_ys=list(cotangents))
-    return [
-        tf.zeros_like(x) if g is None else tf.convert_to_tensor(g) for g, x in zip(found, inputs, strict=True)
-    ]
+    return [tf.zeros_like(x) if g is None else tf.convert_to_tensor(g) for g, x in zip(found, inputs, strict=True)]
 
 
 def _choose(outputs: Mapping[str, str], name: str | None, where: str) -> str:
     if name is None and len(outputs) == 1:
         return next(iter(outputs.values()))
-    if name not in outputs:
-        raise UsageError(f"{where} has the outputs {', '.join(outputs)}: choose one with loss.output in the dataset spec.")
+    if name is None or name not in outputs:
+        raise UsageError(
+            f"{where} has the outputs {', '.join(outputs)}: choose one with loss.output in the dataset spec."
+        )
     return outputs[name]
 
 
@@ -511,5 +513,5 @@ def _no_gradient(error: LookupError) -> str:
     text = str(error)
     start = text.find("operation type: ")
     if start >= 0:
-        return f"the operation {readable(text[start + 16 :].split(')')[0].strip())} has no derivative."
+        return f"the operation {readable(text[start + 16 :].split(')', maxsplit=1)[0].strip())} has no derivative."
     return f"an operation has no derivative ({text[:200]})."

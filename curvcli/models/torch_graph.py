@@ -11,15 +11,15 @@ import torch
 
 # Nodes whose output is linear, or piecewise linear, in all their differentiable inputs together.
 _PIECEWISE_LINEAR = frozenset(
-    """Abs AdaptiveAvgPool2D AdaptiveAvgPool3D AdaptiveMaxPool2D AdaptiveMaxPool3D Add Alias Amax Amin AsStrided AvgPool2D
-    AvgPool3D Cat Clamp ClampMax ClampMin Clone Col2Im ConstantPadNd Copy CopySlices Cumsum Diagonal Expand Flip Gather
-    Hardshrink Hardtanh Im2Col Index IndexSelect LeakyRelu MaskedFill Max MaxPool2DWithIndices MaxPool3DWithIndices
-    Maximum Mean Min Minimum Movedim Narrow Neg Permute PixelShuffle PixelUnshuffle ReflectionPad1D ReflectionPad2D
-    ReflectionPad3D Relu Repeat ReplicationPad1D ReplicationPad2D ReplicationPad3D Reshape ReshapeAlias Roll Rsub Select
-    Slice Softshrink Split SplitWithSizes SqueezeMultiple Squeeze Stack Sub Sum T Threshold ToCopy Transpose Tril Triu
-    Unbind Unfold UnsafeSplit UnsafeView Unsqueeze UpsampleBicubic2D UpsampleBilinear2D UpsampleLinear1D
-    UpsampleNearest1D UpsampleNearest2D UpsampleNearest3D UpsampleNearestExact2D UpsampleTrilinear3D View
-    Where""".split()
+    """Abs AdaptiveAvgPool2D AdaptiveAvgPool3D AdaptiveMaxPool2D AdaptiveMaxPool3D Add Alias Amax Amin AsStrided
+    AvgPool2D AvgPool3D Cat Clamp ClampMax ClampMin Clone Col2Im ConstantPadNd Copy CopySlices Cumsum Diagonal
+    Expand Flip Gather Hardshrink Hardtanh Im2Col Index IndexSelect LeakyRelu MaskedFill Max
+    MaxPool2DWithIndices MaxPool3DWithIndices Maximum Mean Min Minimum Movedim Narrow Neg Permute PixelShuffle
+    PixelUnshuffle ReflectionPad1D ReflectionPad2D ReflectionPad3D Relu Repeat ReplicationPad1D ReplicationPad2D
+    ReplicationPad3D Reshape ReshapeAlias Roll Rsub Select Slice Softshrink Split SplitWithSizes SqueezeMultiple
+    Squeeze Stack Sub Sum T Threshold ToCopy Transpose Tril Triu Unbind Unfold UnsafeSplit UnsafeView Unsqueeze
+    UpsampleBicubic2D UpsampleBilinear2D UpsampleLinear1D UpsampleNearest1D UpsampleNearest2D UpsampleNearest3D
+    UpsampleNearestExact2D UpsampleTrilinear3D View Where""".split()
 )
 # Nodes linear in each of these operands alone (by position); the rest of their operands are added.
 _MULTILINEAR = {
@@ -38,7 +38,9 @@ _MULTILINEAR = {
     "PreluKernel": (0, 1),
 }
 # What may stand between a parameter and the operation that uses it; all are linear and keep every entry.
-_CARRIERS = frozenset({"T", "Transpose", "Permute", "View", "Reshape", "ReshapeAlias", "Unsqueeze", "Squeeze", "Expand"})
+_CARRIERS = frozenset(
+    {"T", "Transpose", "Permute", "View", "Reshape", "ReshapeAlias", "Unsqueeze", "Squeeze", "Expand"}
+)
 
 
 def operation(node: Any) -> str:
@@ -99,7 +101,7 @@ class AutogradGraph:
         return entries
 
     def blockers(self, starts: Sequence[Any]) -> list[str | None]:
-        """For each start node, the first later operation that is not piecewise linear in its output; None if all are."""
+        """For each start, the first later operation that is not piecewise linear in its output; None if all are."""
         bit = {node: 1 << i for i, node in enumerate(starts)}
         reach: dict[Any, int] = {}
         blocked = 0
@@ -120,7 +122,7 @@ class AutogradGraph:
 
 
 def _forward_order(root: Any) -> list[Any]:
-    """All nodes below ``root``, each after everything it depends on (iterative: graphs are deeper than Python's stack)."""
+    """All nodes below ``root``, each after what it depends on; iterative, as graphs are deeper than Python's stack."""
     order: list[Any] = []
     done: set[Any] = set()
     stack: list[tuple[Any, bool]] = [(root, False)]

@@ -29,7 +29,9 @@ _CHUNK = 1 << 22
 class ZLayout:
     """How a z of a given shape reads as (samples, channels, positions), and back."""
 
-    def __init__(self, shape: tuple[int, ...], samples: int, channel_axes: tuple[int, ...], *, interleaved: bool) -> None:
+    def __init__(
+        self, shape: tuple[int, ...], samples: int, channel_axes: tuple[int, ...], *, interleaved: bool
+    ) -> None:
         """Describe a z.
 
         Args:
@@ -242,7 +244,7 @@ def _layout(shape: tuple[int, ...], samples: int, axes: tuple[int, ...], interle
 
 
 def _shift(layout: ZLayout, parameter: Tensor) -> LinearUse:
-    """z = … + b with one entry of b per channel."""
+    """Z = … + b with one entry of b per channel."""
     ones = torch.ones((), dtype=parameter.dtype, device=parameter.device)
 
     def patches() -> Tensor:
@@ -252,7 +254,7 @@ def _shift(layout: ZLayout, parameter: Tensor) -> LinearUse:
 
 
 def _scale(layout: ZLayout, parameter: Tensor, factor: Tensor) -> LinearUse:
-    """z = x ⊙ γ with one entry of γ per channel; ``factor`` is x, z-shaped."""
+    """Z = x ⊙ γ with one entry of γ per channel; ``factor`` is x, z-shaped."""
 
     def patches() -> Tensor:
         return layout.canonical(factor.detach()).unsqueeze(2)
@@ -276,9 +278,7 @@ def _convolution(
     return ConvolutionUse(node, layout, parameter.detach())
 
 
-def _dense(
-    entry: Entry, parameter: Tensor, shape: tuple[int, ...], samples: int, interleaved: bool
-) -> LinearUse | str:
+def _dense(entry: Entry, parameter: Tensor, shape: tuple[int, ...], samples: int, interleaved: bool) -> LinearUse | str:
     node, name = entry.node, operation(entry.node)
     layout = _layout(shape, samples, (len(shape) - 1,), interleaved)
     if name == "Addmm" and entry.operand == 0:

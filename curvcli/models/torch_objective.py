@@ -11,20 +11,20 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
+from curvcli.data.interface import Batch, Samples
 from curvcli.errors import ModelError, UsageError
 from curvcli.models.base import Array, OutputState, Site, as_float64
 from curvcli.models.loss import (
     BatchLoss,
-    LossDeclaration,
     TargetReader,
     check_declaration,
     loss_sum,
     resolve_link,
     total_weight,
 )
-from curvcli.models.samples import BatchData, SampleSource
 from curvcli.models.torch_graph import AutogradGraph, Entry, operation
-from curvcli.models.torch_linear import LinearUse, linear_use, z_shape
+from curvcli.models.torch_linear import LinearUse, linear_use
+from curvcli.spec.dataset import LossSpec
 
 # Columns are squared and added in the model's dtype this many at a time, then in float64.
 _FLUSH = 32
@@ -40,7 +40,7 @@ def differentiable() -> Iterator[None]:
     with (
         sdpa_kernel(SDPBackend.MATH),
         torch.backends.cudnn.flags(enabled=False),
-        torch.jit.optimized_execution(False),  # type: ignore[no-untyped-call]
+        torch.jit.optimized_execution(False),  # type: ignore[attr-defined]
     ):
         yield
 
@@ -53,8 +53,8 @@ class TorchObjective:
         module: Any,
         parameters: Mapping[str, Tensor],
         input_names: Sequence[str],
-        samples: SampleSource,
-        loss: LossDeclaration,
+        samples: Samples,
+        loss: LossSpec,
         *,
         output: str | None,
         batch_size: int,
@@ -110,7 +110,7 @@ class TorchObjective:
         if self.loss.name == "output":
             if not self.scalar and values.size != values.shape[0]:
                 raise UsageError(
-                    f"loss.name = 'output' needs one number per sample, {self.where} returns shape {values.shape[1:]}.\n"
+                    f"loss.name = 'output' needs one number per sample; {self.where} returns {values.shape[1:]}.\n"
                     "Name a loss for it, or choose an output with loss.output."
                 )
             return
@@ -130,7 +130,7 @@ class TorchObjective:
             raise UsageError("every target is ignored or has weight zero: there is no loss to take a mean of.")
         return total
 
-    def batch_loss(self, batch: BatchData, shape: tuple[int, ...]) -> BatchLoss:
+    def batch_loss(self, batch: Batch, shape: tuple[int, ...]) -> BatchLoss:
         """The targets of a batch, for an output of ``shape``."""
         rows = self.samples.rows[batch.start : batch.start + shape[0]]
         return self.reader.batch(batch.target, shape, [int(r) for r in rows])
@@ -141,7 +141,7 @@ class TorchObjective:
         for name, tensor in self.parameters.items():
             tensor.requires_grad_(name in wanted)
 
-    def forward(self, batch: BatchData) -> Tensor:
+    def forward(self, batch: Batch) -> Tensor:
         """The chosen output for one batch."""
         arguments = {}
         for name in self.input_names:
@@ -167,9 +167,7 @@ class TorchObjective:
         return {p: self._sites[p] for p in parameters}
 
     def batches(self, parameters: Sequence[str], *, start: int = 0) -> Iterator[TorchBatch]:
-        for number, data in enumerate(self.samples.batches(self.batch_size)):
-            if number < start:
-                continue
+        for data in self.samples.batches(self.batch_size, start=start):
             self.require(parameters)
             try:
                 yield TorchBatch(self, data, parameters)
@@ -184,7 +182,7 @@ class TorchObjective:
 class TorchBatch:
     """One batch and its autograd graph (see ``base.DifferentiatedBatch``)."""
 
-    def __init__(self, objective: TorchObjective, data: BatchData, parameters: Sequence[str]) -> None:
+    def __init__(self, objective: TorchObjective, data: Batch, parameters: Sequence[str]) -> None:
         """Run the forward pass."""
         self._objective = objective
         self._names = tuple(parameters)
@@ -327,9 +325,7 @@ class TorchBatch:
     def _use(self, name: str) -> LinearUse:
         if name not in self._uses:
             entry = self._entry(name)
-            use = linear_use(
-                entry, self._tensors[name], self.samples, interleaved=self._objective.interleaved(name)
-            )
+            use = linear_use(entry, self._tensors[name], self.samples, interleaved=self._objective.interleaved(name))
             if isinstance(use, str):
                 raise ModelError(f"{name}: {use}, but only from a later batch on; use --method coordinate.")
             self._uses[name] = use
@@ -493,13 +489,18 @@ def _choose(result: Any, name: str | None, where: str) -> Tensor:
     if name is None and len(outputs) == 1:
         name = next(iter(outputs))
     if name not in outputs or not isinstance(outputs[name], Tensor):
-        raise UsageError(f"{where} has the outputs {', '.join(outputs)}: choose one with loss.output in the dataset spec.")
+        raise UsageError(
+            f"{where} has the outputs {', '.join(outputs)}: choose one with loss.output in the dataset spec."
+        )
     chosen: Tensor = outputs[name]
     return chosen
 
 
 def _forward_failed(where: str, arguments: Mapping[str, Tensor], error: RuntimeError) -> str:
-    shapes = ", ".join(f"{name} {tuple(t.shape)} {str(t.dtype).removeprefix('torch.')}" for name, t in arguments.items())
+    shapes = ", ".join(
+        f"{name} {tuple(t.shape)} {str(t.dtype).removeprefix('torch.')}" for name, t in arguments.items()
+    )
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     reason = next((line for line in reversed(lines) if "Error" in line or "error" in line), lines[-1] if lines else "")
-    return f"{where} fails on the data ({shapes}): {reason[:300]}\nCheck [inputs] of the dataset spec: shape, layout, dtype."
+    advice = "Check [inputs] of the dataset spec: shape, layout, dtype."
+    return f"{where} fails on the data ({shapes}): {reason[:300]}\n{advice}"

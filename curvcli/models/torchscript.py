@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from curvcli.data.interface import Samples
 from curvcli.errors import ModelError, UsageError
 from curvcli.models.base import Array, Layer, Parameter, Port, as_float64
-from curvcli.models.loss import LossDeclaration
-from curvcli.models.samples import SampleSource
 from curvcli.models.torch_objective import TorchObjective
+from curvcli.spec.dataset import LossSpec
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 # How TorchScript writes torch.float32 and torch.float64 in its code.
@@ -45,7 +45,9 @@ class TorchScriptModel:
                 warnings.simplefilter("ignore")  # torch.jit is deprecated in favour of torch.export; its files are not.
                 self._module: Any = torch.jit.load(str(path), map_location="cpu").eval()  # type: ignore[no-untyped-call]
         except RuntimeError as error:
-            raise ModelError(f"{path}: TorchScript can't be loaded: {str(error).strip().splitlines()[0][:200]}") from error
+            raise ModelError(
+                f"{path}: TorchScript can't be loaded: {str(error).strip().splitlines()[0][:200]}"
+            ) from error
         self._parameters: dict[str, Tensor] = {
             name: p for name, p in self._module.named_parameters() if p.is_floating_point()
         }
@@ -71,8 +73,8 @@ class TorchScriptModel:
 
     def objective(
         self,
-        samples: SampleSource,
-        loss: LossDeclaration,
+        samples: Samples,
+        loss: LossSpec,
         *,
         output: str | None = None,
         batch_size: int = 64,
@@ -209,7 +211,7 @@ def _widen_block(block: Any, graph: Any) -> None:
             if argument.name != "dtype" or place >= node.inputsSize():
                 continue
             source = node.inputsAt(place).node()
-            if source.kind() == "prim::Constant" and source.hasAttribute("value") and source.kindOf("value") == "i":
-                if source.i("value") == _SCRIPT_FLOAT32:
-                    graph.setInsertPoint(node)
-                    node.replaceInput(place, graph.insertConstant(_SCRIPT_FLOAT64))
+            constant = source.kind() == "prim::Constant" and source.hasAttribute("value")
+            if constant and source.kindOf("value") == "i" and source.i("value") == _SCRIPT_FLOAT32:
+                graph.setInsertPoint(node)
+                node.replaceInput(place, graph.insertConstant(_SCRIPT_FLOAT64))

@@ -1,8 +1,8 @@
 """Diagonal by columns of the loss's Hessian, for layers with a piecewise linear tail.
 
-If every operation from z to o is piecewise linear, ∇²_z ℓ = J_oᵀ (∇²_o ℓ) J_o almost everywhere; with ∇²_o ℓ = S Sᵀ the
-diagonal of the weight's block is Σ_n Σ_c (J_zWᵀ J_oᵀ s_c)², squared per sample: rank(S) backward passes through the tail,
-for all layers at once. (Dangel, Kunstner, Hennig 2020, BackPACK: the Gauss–Newton diagonal; exact for the Hessian here.)
+If every operation from z to o is piecewise linear, ∇²_z ℓ = J_oᵀ (∇²_o ℓ) J_o almost everywhere; with ∇²_o ℓ = S Sᵀ
+the diagonal of the weight's block is Σ_n Σ_c (J_zWᵀ J_oᵀ s_c)², squared per sample: rank(S) backward passes through the
+tail, for all layers at once. (Dangel, Kunstner, Hennig 2020: the Gauss–Newton diagonal; exact for the Hessian here.)
 """
 
 from __future__ import annotations

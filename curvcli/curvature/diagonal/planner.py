@@ -98,7 +98,9 @@ def plan_diagonal(
         for name in piece.parameters:
             reason = _reason(piece, sites[name], rank)
             if not fits:
-                reason = f"exact needs {piece.passes_per_batch} passes per batch ({piece.method}), --budget allows {budget}"
+                reason = (
+                    f"exact needs {piece.passes_per_batch} passes per batch ({piece.method}), --budget allows {budget}"
+                )
             choices[name] = Choice(name, piece.method if fits else OVER_BUDGET, reason, piece.passes_per_batch)
     for p in parameters:
         if p.name not in names:
