@@ -43,3 +43,13 @@ class ReportError(UsageError):
 
 class ModelError(CurvcliError):
     """A model can't be opened, or can't be differentiated (exit 3)."""
+
+
+class NotFiniteError(CurvcliError):
+    """A result is NaN or infinite (exit 4)."""
+
+    exit_code = ExitCode.INCOMPLETE
+
+
+class Interrupted(BaseException):
+    """The process was asked to stop by SIGTERM; like KeyboardInterrupt, not to be caught by ``except Exception``."""

@@ -17,6 +17,7 @@ from curvcli.report.atomic import explained, leftovers, publish, replaced, sync_
 from curvcli.report.clock import stamp
 from curvcli.report.layers import read_layer, write_layers
 from curvcli.report.lock import WriterLock
+from curvcli.report.progress import PATTERN, SavedProgress, load_progress, progress_path, save_progress
 from curvcli.report.read import read_report
 from curvcli.report.records import LayerRecord, Provenance
 from curvcli.report.schema import ReportStatus
@@ -29,6 +30,7 @@ _RUN = "run.json"
 _LOCK = "lock"
 # <hash of the layer's name>-<hash of the file's bytes>.h5: a part proves itself, one damaged byte and it is no part.
 _PART = re.compile(r"([0-9a-f]{24})-([0-9a-f]{64})\.h5")
+_WORK = re.compile(PATTERN)
 
 
 @dataclass(frozen=True)
@@ -97,9 +99,10 @@ class Parts:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         with explained(self.directory):
-            if not self._parts:
+            empty = not self._parts and not self._inside(_WORK)
+            if empty:
                 (self.directory / _RUN).unlink(missing_ok=True)
-            self._lock.release(remove=not self._parts)
+            self._lock.release(remove=empty)
 
     def finished(self) -> Mapping[str, LayerRecord]:
         """Return the finished layers by name, in model order; each lookup reads that layer's arrays from disk.
@@ -135,6 +138,22 @@ class Parts:
             earlier.path.unlink(missing_ok=True)
         return row
 
+    def save_progress(self, work: str, progress: SavedProgress) -> None:
+        """Keep how far a piece of work has come.
+
+        Raises:
+            ReportError: the disk is full or the directory has become unwritable.
+        """
+        save_progress(progress_path(self.directory, work), self._sha256, progress)
+
+    def progress(self, work: str) -> SavedProgress | None:
+        """How far an earlier run with an equal key had come with a piece of work."""
+        return load_progress(progress_path(self.directory, work), self._sha256)
+
+    def drop_progress(self, work: str) -> None:
+        """Forget a piece of work whose layers are saved."""
+        progress_path(self.directory, work).unlink(missing_ok=True)
+
     def merge(self, provenance: Provenance, *, status: ReportStatus = "complete") -> Path:
         """Write the report from all finished layers, replacing an earlier one at the end.
 
@@ -153,7 +172,7 @@ class Parts:
         write_report(self.report, self.finished().values(), provenance, status=status)
         if status == "complete":
             with explained(self.directory):
-                self._discard([part.path for part in self._parts.values()])
+                self._discard([*(part.path for part in self._parts.values()), *self._inside(_WORK)])
             self._parts.clear()
         return self.report
 
@@ -178,7 +197,7 @@ class Parts:
         run = self._read_run()
         if run is None or run.get("key_sha256") != self._sha256:
             # The parts go first: were the new key written first, a kill in between would give them to the wrong run.
-            self._discard(found)
+            self._discard([*found, *self._inside(_WORK)])
             self.discarded = len(found)
             if found:
                 self.previous = "other"

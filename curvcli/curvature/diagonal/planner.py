@@ -140,7 +140,7 @@ def _reason(work: Work, site: Site, rank: int) -> str:
     if isinstance(work, GaussNewton):
         if not rank:
             return "the loss is linear in the output and everything before it piecewise linear: no curvature"
-        return f"every operation after it is piecewise linear: {rank} columns of the loss's Hessian suffice"
+        return f"all after it is piecewise linear; one pass per column of the loss's Hessian ({rank})"
     why = f"{site.blocker} after it is not piecewise linear" if site.blocker else site.why_not
     why = why or "fewer products than columns"
     if isinstance(work, OutputHessian):

@@ -1,0 +1,130 @@
+"""Talks to the person: log lines and progress on stderr; nothing here touches stdout."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+# Without a terminal, a line at least this often tells a CI log that the job is alive.
+_HEARTBEAT = 30.0
+
+
+def stderr_console() -> Console:
+    """Where everything but results goes; rich honours NO_COLOR, FORCE_COLOR and TERM=dumb."""
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@dataclass
+class Voice:
+    """How much is said: ``level`` is -1 with -q, 0, 1 with -v, 2 with -vv."""
+
+    level: int = 0
+    console: Console = field(default_factory=stderr_console)
+
+    def note(self, text: str) -> None:
+        """What a person would want to know."""
+        if self.level >= 0:
+            self.console.print(text, markup=False)
+
+    def detail(self, text: str) -> None:
+        """What a person asks for with -v."""
+        if self.level >= 1:
+            self.console.print(text, markup=False)
+
+    def warn(self, text: str) -> None:
+        """What must be said even with -q."""
+        self.console.print(text, markup=False)
+
+    @contextmanager
+    def progress(self, total: int) -> Iterator[Meter]:
+        """Show how much of ``total`` passes is done."""
+        if self.level >= 0 and self.console.is_terminal and not self.console.is_dumb_terminal:
+            columns = (
+                SpinnerColumn(),
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("passes"),
+                TimeRemainingColumn(elapsed_when_finished=True),
+            )
+            with Progress(*columns, console=self.console, transient=True) as bar:
+                yield BarMeter(bar, total)
+        else:
+            yield LineMeter(self, total)
+
+
+class Meter:
+    """Counts passes."""
+
+    def __init__(self, total: int) -> None:
+        """``total`` is what will be done in all."""
+        self.total, self.done = total, 0
+
+    def phase(self, text: str) -> None:
+        """Say what is being worked on."""
+
+    def advance(self, passes: int) -> None:
+        """Count passes."""
+        self.done += passes
+
+
+class BarMeter(Meter):
+    """A bar with time left, on a terminal."""
+
+    def __init__(self, bar: Progress, total: int) -> None:
+        """``bar`` is running."""
+        super().__init__(total)
+        self._bar = bar
+        self._task = bar.add_task("", total=total)
+
+    def phase(self, text: str) -> None:
+        """Show it left of the bar."""
+        self._bar.update(self._task, description=text)
+
+    def advance(self, passes: int) -> None:
+        """Move the bar."""
+        super().advance(passes)
+        self._bar.update(self._task, completed=self.done)
+
+
+class LineMeter(Meter):
+    """A plain line per phase, and one every half minute."""
+
+    def __init__(self, voice: Voice, total: int) -> None:
+        """``voice`` decides whether anything is said at all."""
+        super().__init__(total)
+        self._voice = voice
+        self._start = self._last = time.monotonic()
+        self._text = ""
+
+    def phase(self, text: str) -> None:
+        """A line."""
+        self._text = text
+        self._voice.note(f"[{self.done}/{self.total} passes] {text}")
+        self._last = time.monotonic()
+
+    def advance(self, passes: int) -> None:
+        """A line if the last one is long ago."""
+        super().advance(passes)
+        now = time.monotonic()
+        if now - self._last >= _HEARTBEAT and self.done:
+            left = (now - self._start) / self.done * max(0, self.total - self.done)
+            self._voice.note(f"[{self.done}/{self.total} passes] {self._text}, about {duration(left)} left")
+            self._last = now
+
+
+def duration(seconds: float) -> str:
+    """``95`` → ``1 min 35 s``."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"

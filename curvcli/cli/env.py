@@ -1,0 +1,85 @@
+"""``curvcli env``: versions and devices, and which backend is missing and why."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import click
+
+from curvcli import __version__
+from curvcli.errors import ExitCode
+
+# Each backend is asked in a process of its own: two frameworks in one have a history of crashing each other.
+_QUESTIONS = {
+    "torch": (
+        "import torch, json; n = torch.cuda.device_count();"
+        "print(json.dumps({'version': torch.__version__,"
+        " 'devices': ['cpu'] + [f'cuda:{i} ({torch.cuda.get_device_name(i)})' for i in range(n)]}))"
+    ),
+    "tensorflow": (
+        "import tensorflow as tf, json;"
+        "print(json.dumps({'version': tf.__version__,"
+        " 'devices': ['cpu'] + [f'cuda:{i}' for i, _ in enumerate(tf.config.list_physical_devices('GPU'))]}))"
+    ),
+}
+
+
+@click.command("env")
+@click.option("--json", "as_json", is_flag=True, help="For other programs.")
+def command(as_json: bool) -> int:
+    """Show versions and devices, and which backend is missing and why."""
+    found: dict[str, Any] = {
+        "curvcli": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in ("numpy", "h5py", "click", "rich", "pydantic")},
+        "backends": {name: _backend(name) for name in _QUESTIONS},
+    }
+    if as_json:
+        click.echo(json.dumps({"schema_version": "1.0", **found}, indent=2))
+        return int(ExitCode.DONE)
+    click.echo(f"curvcli {found['curvcli']}, Python {found['python']}, {found['platform']}")
+    for name, number in found["packages"].items():
+        click.echo(f"{name:<11} {number}")
+    for name, answer in found["backends"].items():
+        if "version" in answer:
+            click.echo(f"{name:<11} {answer['version']}: {', '.join(answer['devices'])}")
+        else:
+            click.echo(f"{name:<11} missing: {answer['missing']}")
+    return int(ExitCode.DONE)
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _backend(name: str) -> dict[str, Any]:
+    quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _QUESTIONS[name]],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            env=quiet,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return {"missing": "importing it took longer than five minutes"}
+    if done.returncode == 0:
+        answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+        return answer
+    lines = done.stderr.strip().splitlines()
+    reason = lines[-1] if lines else f"importing it ended with exit code {done.returncode}"
+    if f"No module named '{name}'" in reason:
+        return {"missing": f"not installed; run: pip install 'curvcli[{name}]'"}
+    return {"missing": reason[:300]}

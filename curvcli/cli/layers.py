@@ -1,0 +1,150 @@
+"""``curvcli layers``: what a saved model is made of."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from curvcli.cli.console import Voice
+from curvcli.cli.options import (
+    compute_options,
+    config_option,
+    data_options,
+    format_option,
+    layer_options,
+    model_argument,
+    voice_options,
+)
+from curvcli.cli.plan_table import render_plan, untimed
+from curvcli.cli.session import chosen_layers, open_session, selected
+from curvcli.curvature import loss_hessian
+from curvcli.curvature.diagonal.planner import plan_diagonal
+from curvcli.errors import ExitCode
+from curvcli.models.base import Layer, Port
+from curvcli.models.open import open_model
+
+
+@click.command("layers")
+@model_argument
+@layer_options
+@data_options
+@compute_options
+@format_option
+@click.option(
+    "--plan", "with_plan", is_flag=True, help="Also plan the diagonal, with the dataset spec found by itself."
+)
+@config_option
+@voice_options
+def command(
+    model: Path,
+    layer: tuple[str, ...],
+    exclude: tuple[str, ...],
+    data: Path | None,
+    limit: int | None,
+    batch_size: int | None,
+    seed: int | None,
+    device: str,
+    dtype: str,
+    output_format: str,
+    with_plan: bool,
+    quiet: bool,
+    verbose: int,
+) -> int:
+    r"""List a model's layers: name, kind, parameters, shapes, counts, inputs and outputs.
+
+    No dataset is needed. With --data or --plan, the diagonal's method and cost per parameter are shown too.
+
+    \b
+      curvcli layers model/
+      curvcli layers model.pt --layer 'conv*' --format json
+      curvcli layers model/ --plan
+    """
+    voice = Voice(-1 if quiet else verbose)
+    if data is None and not with_plan:
+        opened = open_model(model, device=device, dtype=dtype)
+        chosen = selected(opened.layers, chosen_layers(opened, layer, exclude))
+        click.echo(render_layers(chosen, opened.inputs, opened.outputs, output_format))
+        return int(ExitCode.DONE)
+    session = open_session(
+        model, voice, data=data, limit=limit, batch_size=batch_size, seed=seed, device=device, dtype=dtype
+    )
+    chosen = selected(session.model.layers, chosen_layers(session.model, layer, exclude))
+    parameters = [p for one in chosen for p in one.parameters]
+    names = [p.name for p in parameters]
+    sites = session.objective.sites(names)
+    rank = loss_hessian.rank(next(iter(session.objective.batches(names))).output)
+    plan = plan_diagonal(parameters, sites, rank)
+    click.echo(render_plan(untimed(plan, chosen, session.objective.batch_count()), output_format, width=_width()))
+    return int(ExitCode.DONE)
+
+
+def _width() -> int | None:
+    return Console().width if sys.stdout.isatty() else None
+
+
+def render_layers(layers: list[Layer], inputs: tuple[Port, ...], outputs: tuple[Port, ...], output_format: str) -> str:
+    """Layers as text, one line per parameter; without a final newline."""
+    if output_format == "json":
+        return json.dumps(
+            {
+                "schema_version": "1.0",
+                "inputs": [_port(p) for p in inputs],
+                "outputs": [_port(p) for p in outputs],
+                "layers": [
+                    {
+                        "name": one.name,
+                        "kind": one.kind,
+                        "entries": one.size,
+                        "parameters": [
+                            {"name": p.name, "label": p.label, "shape": list(p.shape), "axes": list(p.axes)}
+                            for p in one.parameters
+                        ],
+                    }
+                    for one in layers
+                ],
+            },
+            indent=2,
+        )
+    names = ("layer", "kind", "parameter", "shape", "entries")
+    rows = [(one.name, one.kind, p.label, _shape(p.shape), str(p.size)) for one in layers for p in one.parameters]
+    if output_format == "csv":
+        stream = io.StringIO()
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(names)
+        writer.writerows(rows)
+        return stream.getvalue().rstrip("\n")
+    if output_format == "markdown":
+        lines = ["| " + " | ".join(names) + " |", "|" + " --- |" * len(names)]
+        return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+    stream = io.StringIO()
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in names:
+        grid.add_column(name, justify="right" if name == "entries" else "left", no_wrap=True)
+    for row in rows:
+        grid.add_row(*row)
+    Console(file=stream, width=max(80, 2 * max(len(c) for row in rows for c in row) + 80), no_color=True).print(grid)
+    lines = [line.rstrip() for line in stream.getvalue().splitlines()]
+    ports = [f"{what}: {', '.join(_describe(p) for p in found)}" for what, found in (("in", inputs), ("out", outputs))]
+    total = f"{len(layers)} layers, {sum(one.size for one in layers):,} entries"
+    return "\n".join([*lines, *ports, total])
+
+
+def _shape(shape: tuple[int | None, ...]) -> str:
+    return "×".join("?" if n is None else str(n) for n in shape) or "scalar"
+
+
+def _describe(port: Port) -> str:
+    return f"{port.name} {port.dtype}" + ("" if port.shape is None else f" {_shape(port.shape)}")
+
+
+def _port(port: Port) -> dict[str, Any]:
+    return {"name": port.name, "shape": None if port.shape is None else list(port.shape), "dtype": port.dtype}

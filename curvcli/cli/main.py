@@ -1,0 +1,136 @@
+"""The command group, and the one place where an error becomes a message and an exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+from types import FrameType
+from typing import Any
+
+import click
+
+from curvcli import __version__
+from curvcli.errors import CurvcliError, ExitCode, Interrupted
+
+# A command's module is imported when the command is called, so that --help costs nothing.
+_COMMANDS = {
+    "diag": "The exact Hessian diagonal and the gradient of chosen layers.",
+    "layers": "What layers a saved model has, and what their diagonals would cost.",
+    "show": "What is in a report.",
+    "env": "Versions, devices, and which backend is missing and why.",
+}
+
+_EPILOG = """\b
+Exit codes:
+  0    done
+  2    usage: a wrong option, path, layer, spec or data
+  3    could not compute: model not loadable, operation without derivative, out of memory, a bug
+  4    finished, but incomplete or not finite
+  130  interrupted (143: terminated); run the same command again to resume
+"""
+
+
+class LazyGroup(click.Group):
+    """Lists its commands without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command's module."""
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = import_module(f"curvcli.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands from the table above."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Name the nearest command when one is mistyped."""
+        name = args[0] if args else ""
+        if name and not name.startswith("-") and name not in _COMMANDS:
+            from difflib import get_close_matches
+
+            near = get_close_matches(name, _COMMANDS, n=1)
+            hint = f"Did you mean {near[0]}?" if near else f"Commands: {', '.join(_COMMANDS)}."
+            raise click.UsageError(f"No such command: {name}. {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=LazyGroup,
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "auto_envvar_prefix": "CURVCLI"},
+)
+@click.version_option(__version__, message="curvcli %(version)s")
+def cli() -> None:
+    r"""How curved your trained network's loss is, from the saved model alone.
+
+    \b
+      curvcli layers MODEL                  what is in it
+      curvcli diag MODEL --layer conv4_3    the exact Hessian diagonal of a layer
+      curvcli show MODEL.diag.h5            what came out
+
+    MODEL is a TensorFlow SavedModel directory or a TorchScript file.
+    """
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        result = cli.main(args=words, prog_name="curvcli", standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        return int(ExitCode.USAGE)
+    except (click.Abort, KeyboardInterrupt):
+        _say("Interrupted.")
+        return int(ExitCode.INTERRUPTED)
+    except Interrupted:
+        _say("Terminated.")
+        return int(ExitCode.TERMINATED)
+    except BrokenPipeError:
+        # Whoever read our output has gone. Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + int(signal.SIGPIPE)
+    except Exception as error:
+        return _failed(error, tracebacks=_very_verbose(words))
+    return int(result) if isinstance(result, int) else int(ExitCode.DONE)
+
+
+def _failed(error: Exception, *, tracebacks: bool) -> int:
+    if tracebacks:
+        traceback.print_exc()
+    if isinstance(error, CurvcliError):
+        _say(f"Error: {error}")
+        return int(error.exit_code)
+    if isinstance(error, MemoryError) or "out of memory" in str(error).lower() or "can't allocate memory" in str(error):
+        _say("Error: out of memory. Use a smaller --batch-size; the result stays the same.")
+        return int(ExitCode.COULD_NOT_COMPUTE)
+    reason = (str(error).strip() or "no message").splitlines()[0][:300]
+    _say(f"Error: {type(error).__name__}: {reason}\nThis is a bug in curvcli; -vv shows where.")
+    return int(ExitCode.COULD_NOT_COMPUTE)
+
+
+def _very_verbose(words: Sequence[str]) -> bool:
+    return words.count("-v") + words.count("--verbose") > 1 or any(w.startswith("-vv") for w in words)
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _terminated(signum: int, frame: FrameType | None) -> Any:
+    raise Interrupted

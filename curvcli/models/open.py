@@ -1,0 +1,83 @@
+"""Tells what kind of saved model a path is, and opens it with the one framework it needs."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from curvcli.errors import ModelError, UsageError
+
+if TYPE_CHECKING:
+    from curvcli.models.savedmodel import SavedModel
+    from curvcli.models.torchscript import TorchScriptModel
+
+Backend = Literal["torch", "tensorflow"]
+
+
+def backend_of(path: Path) -> Backend:
+    """Which framework a path needs; nothing is imported.
+
+    Raises:
+        UsageError: there is nothing at the path, or nothing that could be a saved model.
+    """
+    if path.is_dir():
+        if (path / "saved_model.pb").is_file():
+            return "tensorflow"
+        inside = next((p for p in sorted(path.iterdir()) if p.is_dir() and (p / "saved_model.pb").is_file()), None)
+        hint = f"Did you mean {inside}?" if inside else "Give the folder that tf.saved_model.save or export wrote."
+        raise UsageError(f"{path}: a directory without saved_model.pb, so no SavedModel.\n{hint}")
+    if not path.exists():
+        raise UsageError(f"{path}: no such file or directory.\nGive a SavedModel directory or a TorchScript file.")
+    if path.name == "saved_model.pb":
+        raise UsageError(f"{path}: give the directory it lies in: {path.parent}")
+    if path.suffix in (".keras", ".h5", ".hdf5"):
+        raise UsageError(f"{path}: a Keras file needs its source code; write a SavedModel with model.export(PATH).")
+    return "torch"
+
+
+def open_model(path: Path, *, device: str = "cpu", dtype: str = "float32") -> TorchScriptModel | SavedModel:
+    """Open a saved model.
+
+    Args:
+        path: a SavedModel directory or a TorchScript file.
+        device: ``cpu``, ``cuda``, ``cuda:1`` ….
+        dtype: ``float32`` or ``float64``; the whole model is converted.
+
+    Raises:
+        UsageError: wrong path or device, or the backend is not installed.
+        ModelError: the file can't be opened.
+    """
+    backend = backend_of(path)
+    if find_spec(backend) is None:
+        raise UsageError(f"{path} needs {backend}, which is not installed.\nRun: pip install 'curvcli[{backend}]'")
+    try:
+        if backend == "torch":
+            from curvcli.models.torchscript import TorchScriptModel
+
+            return TorchScriptModel(path, device=device, dtype=dtype)
+        if device == "cpu":
+            # TensorFlow takes every GPU it sees, and all of its memory, at the first operation.
+            os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+        from curvcli.models.savedmodel import SavedModel
+
+        return SavedModel(path, device=device, dtype=dtype)
+    except ImportError as error:
+        raise ModelError(f"{backend} is installed but can't be imported: {str(error).splitlines()[0]}") from error
+
+
+def model_sha256(path: Path) -> str:
+    """SHA-256 over a model's files and their names; a dataset spec lying in the model is not part of it."""
+    if path.is_file():
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    total = hashlib.sha256()
+    for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        name = file.relative_to(path).as_posix()
+        if name == "assets.extra/curvcli.toml":
+            continue
+        with file.open("rb") as stream:
+            total.update(f"{name}\0{hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
+    return total.hexdigest()
