@@ -76,6 +76,7 @@ class TorchObjective:
         self.backward_passes = 0
         self.batch_size = batch_size
         self._target_column = target_column
+        self._required: set[str] | None = None
         self._sites: dict[str, Site] = {}
         self._interleaved: dict[str, bool] = {}
         self.require([])
@@ -138,8 +139,11 @@ class TorchObjective:
     def require(self, names: Sequence[str]) -> None:
         """Let only these parameters be differentiated: the graph then starts at the first of them."""
         wanted = set(names)
+        if wanted == self._required:
+            return
         for name, tensor in self.parameters.items():
             tensor.requires_grad_(name in wanted)
+        self._required = wanted
 
     def forward(self, batch: Batch) -> Tensor:
         """The chosen output for one batch."""
@@ -168,11 +172,7 @@ class TorchObjective:
 
     def batches(self, parameters: Sequence[str], *, start: int = 0) -> Iterator[TorchBatch]:
         for data in self.samples.batches(self.batch_size, start=start):
-            self.require(parameters)
-            try:
-                yield TorchBatch(self, data, parameters)
-            finally:
-                self.require([])
+            yield TorchBatch(self, data, parameters)
 
     def interleaved(self, parameter: str) -> bool:
         """Whether a parameter's z was found to be time-major."""
@@ -187,6 +187,7 @@ class TorchBatch:
         self._objective = objective
         self._names = tuple(parameters)
         self._tensors = {name: objective.parameters[name] for name in parameters}
+        objective.require(self._names)
         raw = objective.forward(data)
         # A scalar output has no axis of samples: the batch is then one sample.
         self.samples = 1 if objective.scalar else raw.shape[0]
@@ -239,6 +240,7 @@ class TorchBatch:
     # -- first derivatives --------------------------------------------------------------------------------------------
 
     def _backward(self, inputs: Sequence[Any], cotangent: Tensor, *, create_graph: bool = False) -> Any:
+        self._objective.require(self._names)  # another batch may have been opened for other parameters since
         self._objective.backward_passes += 1
         if self._edge is None:
             return tuple(None for _ in inputs)
@@ -404,6 +406,7 @@ class TorchBatch:
         return {p: value.reshape(self._tensors[p].shape) for p, value in total.items()}
 
     def _second(self, first: Any, inputs: Sequence[Any], vector: Any) -> tuple[Tensor | None, ...]:
+        self._objective.require(self._names)
         self._objective.backward_passes += 1
         try:
             result: tuple[Tensor | None, ...] = torch.autograd.grad(
