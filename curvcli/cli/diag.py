@@ -112,7 +112,7 @@ def command(
     plan = plan_diagonal(parameters, sites, rank, method=method, budget=budget)
     if dry_run:
         table = timed(plan, list(layers.values()), session.objective)
-        click.echo(render_plan(table, output_format, width=voice.console.width))
+        click.echo(render_plan(table, output_format))
         return int(ExitCode.DONE)
     path = output or default_output(model, "diag")
     options = {"method": method, "budget": budget, "layers": [one.name for one in layers.values()]}

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from curvcli.cli.console import Voice
 from curvcli.cli.options import (
@@ -26,6 +20,7 @@ from curvcli.cli.options import (
 )
 from curvcli.cli.plan_table import render_plan, untimed
 from curvcli.cli.session import chosen_layers, open_session, selected
+from curvcli.cli.text import render_rows
 from curvcli.curvature import loss_hessian
 from curvcli.curvature.diagonal.planner import plan_diagonal
 from curvcli.errors import ExitCode
@@ -83,12 +78,8 @@ def command(
     sites = session.objective.sites(names)
     rank = loss_hessian.rank(next(iter(session.objective.batches(names))).output)
     plan = plan_diagonal(parameters, sites, rank)
-    click.echo(render_plan(untimed(plan, chosen, session.objective.batch_count()), output_format, width=_width()))
+    click.echo(render_plan(untimed(plan, chosen, session.objective.batch_count()), output_format))
     return int(ExitCode.DONE)
-
-
-def _width() -> int | None:
-    return Console().width if sys.stdout.isatty() else None
 
 
 def render_layers(layers: list[Layer], inputs: tuple[Port, ...], outputs: tuple[Port, ...], output_format: str) -> str:
@@ -116,26 +107,9 @@ def render_layers(layers: list[Layer], inputs: tuple[Port, ...], outputs: tuple[
         )
     names = ("layer", "kind", "parameter", "shape", "entries")
     rows = [(one.name, one.kind, p.label, _shape(p.shape), str(p.size)) for one in layers for p in one.parameters]
-    if output_format == "csv":
-        stream = io.StringIO()
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(names)
-        writer.writerows(rows)
-        return stream.getvalue().rstrip("\n")
-    if output_format == "markdown":
-        lines = ["| " + " | ".join(names) + " |", "|" + " --- |" * len(names)]
-        return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
-    stream = io.StringIO()
-    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in names:
-        grid.add_column(name, justify="right" if name == "entries" else "left", no_wrap=True)
-    for row in rows:
-        grid.add_row(*row)
-    Console(file=stream, width=max(80, 2 * max(len(c) for row in rows for c in row) + 80), no_color=True).print(grid)
-    lines = [line.rstrip() for line in stream.getvalue().splitlines()]
     ports = [f"{what}: {', '.join(_describe(p) for p in found)}" for what, found in (("in", inputs), ("out", outputs))]
     total = f"{len(layers)} layers, {sum(one.size for one in layers):,} entries"
-    return "\n".join([*lines, *ports, total])
+    return render_rows(names, rows, output_format, numbers=("entries",), footer=[*ports, total])
 
 
 def _shape(shape: tuple[int | None, ...]) -> str:

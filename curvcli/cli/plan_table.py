@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-
 from curvcli.cli.console import duration
+from curvcli.cli.text import render_rows
 from curvcli.curvature.diagonal.planner import Plan
 from curvcli.engine.serial import seconds_per_step
 from curvcli.models.base import Layer, Objective
@@ -104,7 +99,7 @@ def _peak_memory() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def render_plan(table: PlanTable, output_format: str, *, width: int | None = None) -> str:
+def render_plan(table: PlanTable, output_format: str) -> str:
     """The plan as text in one of the output formats, without a final newline."""
     if output_format == "json":
         return json.dumps({"schema_version": "1.0", **asdict(table)}, indent=2)
@@ -113,33 +108,14 @@ def render_plan(table: PlanTable, output_format: str, *, width: int | None = Non
         (r.layer, r.parameter, r.kind, str(r.entries), r.method, str(r.passes), str(r.shared_by), _time(r), r.reason)
         for r in table.rows
     ]
-    if output_format == "csv":
-        stream = io.StringIO()
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(names)
-        writer.writerows(cells)
-        return stream.getvalue().rstrip("\n")
-    if output_format == "markdown":
-        lines = ["| " + " | ".join(names) + " |", "|" + " --- |" * len(names)]
-        lines += ["| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in cells]
-        return "\n".join(lines)
-    stream = io.StringIO()
-    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in names[:-1]:
-        right = name in ("entries", "passes/batch", "shared by", "seconds")
-        grid.add_column(name, justify="right" if right else "left", no_wrap=True)
-    grid.add_column(names[-1])
-    for row in cells:
-        grid.add_row(*row)
-    # As wide as it needs to be: a plan is read in a pager or a log, and cut cells hide the reasons.
-    Console(file=stream, width=max(width or 0, 180), no_color=True).print(grid)
-    lines = [line.rstrip() for line in stream.getvalue().splitlines()]
     total = f"{table.batches} batches, {table.passes_per_batch} backward passes each"
     if table.seconds is not None:
         total += f"; about {duration(table.seconds)} by one timed pass of each piece of work"
-    if table.memory_bytes and table.seconds is not None:
-        total += f"; {table.memory_bytes / 2**30:.1f} GiB at most so far"
-    return "\n".join([*lines, total])
+        if table.memory_bytes:
+            total += f"; {table.memory_bytes / 2**30:.1f} GiB at most so far"
+    return render_rows(
+        names, cells, output_format, numbers=("entries", "passes/batch", "shared by", "seconds"), footer=[total]
+    )
 
 
 def _time(row: PlanRow) -> str:

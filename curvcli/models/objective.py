@@ -1,0 +1,111 @@
+"""What both frameworks' objectives share: the loss settled against the model, the targets, and the denominator."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+
+from curvcli.data.interface import Batch, Samples
+from curvcli.errors import UsageError
+from curvcli.models.base import Array, DifferentiatedBatch, Link, Site
+from curvcli.models.loss import BatchLoss, TargetReader, check_declaration, resolve_link, total_weight
+from curvcli.spec.dataset import LossSpec
+
+
+class DataObjective(ABC):
+    """The framework-free half of ``base.Objective``.
+
+    Attributes:
+        samples: the data.
+        loss: its declaration.
+        where: the model, for messages.
+        batch_size: in use; the whole data where the model returns one number per batch.
+        link: of the loss on the output in use.
+        cut: whether the output in use stands before the model's final softmax or sigmoid.
+        scalar: whether the model returns one number per batch.
+        denominator: see ``base.Objective``.
+        backward_passes: see ``base.Objective``.
+    """
+
+    link: Link
+    cut: bool
+    denominator: float
+
+    def __init__(self, samples: Samples, loss: LossSpec, batch_size: int, target_column: str, where: str) -> None:
+        """Keep what the spec says; ``_settle`` follows once the model's output has been seen."""
+        self.samples, self.loss, self.where = samples, loss, where
+        self.batch_size = batch_size
+        self.scalar = False
+        self.backward_passes = 0
+        self._target_column = target_column
+        self._sites: dict[str, Site] = {}
+
+    def first_batch(self) -> Batch:
+        """The data's first batch."""
+        return next(iter(self.samples.batches(self.batch_size)))
+
+    def _settle(self, values: Array, final: str | None, class_axis: int) -> None:
+        """Compare the declaration with the first batch's output, then weigh all targets.
+
+        Args:
+            values: what the model returned.
+            final: the softmax or sigmoid the graph ends in.
+            class_axis: by the framework's convention, for outputs of three axes and more.
+
+        Raises:
+            SpecError: the loss declaration contradicts the model.
+            UsageError: the loss can't be taken of such an output.
+            DataError: targets that do not fit the output.
+        """
+        self.link, self.cut = resolve_link(self.loss, final, self.where)
+        first = min(self.batch_size, len(self.samples))
+        self.scalar = self.loss.name == "output" and (values.ndim == 0 or values.size == 1 < first)
+        if self.scalar:
+            # One number per batch: only the whole data in one batch gives the loss that was meant.
+            self.batch_size = len(self.samples)
+        elif values.ndim == 0:
+            raise UsageError(f"{self.where} returns one number for the whole batch: set loss.name = 'output'.")
+        elif self.loss.name == "output" and values.size != values.shape[0]:
+            raise UsageError(
+                f"loss.name = 'output' needs one number per sample; {self.where} returns {values.shape[1:]}.\n"
+                "Name a loss for it, or choose an output with loss.output."
+            )
+        elif self.loss.name != "output" and not self.cut:
+            check_declaration(self.loss, self.link, values, class_axis if values.ndim > 2 else -1, self.where)
+        self._targets = TargetReader(self.loss, self.link, class_axis, self._target_column)
+        self.denominator = self._denominator(tuple(values.shape[1:]))
+
+    def _denominator(self, per_sample: tuple[int, ...]) -> float:
+        total = 0.0
+        for batch in self.samples.batches(self.batch_size):
+            count = len(next(iter(batch.inputs.values())))
+            total += total_weight(self.batch_loss(batch, (count, *per_sample)), count)
+        if self.loss.reduction == "sum" or self.scalar:
+            return 1.0
+        if total == 0:
+            raise UsageError("every target is ignored or has weight zero: there is no loss to take a mean of.")
+        return total
+
+    def batch_loss(self, batch: Batch, shape: tuple[int, ...]) -> BatchLoss:
+        """The targets of a batch, for an output of ``shape``."""
+        rows = self.samples.rows[batch.start : batch.start + (shape[0] if shape else 1)]
+        return self._targets.batch(batch.target, shape, [int(r) for r in rows])
+
+    def batch_count(self) -> int:
+        """How many batches there are."""
+        return -(-len(self.samples) // self.batch_size)
+
+    def sites(self, parameters: Sequence[str]) -> dict[str, Site]:
+        """How each parameter enters; see ``base.Objective``."""
+        missing = [p for p in parameters if p not in self._sites]
+        if missing:
+            self._sites.update(self._read_sites(missing))
+        return {p: self._sites[p] for p in parameters}
+
+    @abstractmethod
+    def _read_sites(self, parameters: Sequence[str]) -> Mapping[str, Site]:
+        """Read the sites off the graph of the first batch."""
+
+    @abstractmethod
+    def batches(self, parameters: Sequence[str], *, start: int = 0) -> Iterator[DifferentiatedBatch]:
+        """The data from batch ``start`` on; see ``base.Objective``."""

@@ -1,0 +1,334 @@
+"""One batch of a TensorFlow objective: its head run once, every derivative a traced function of the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from curvcli.data.interface import Batch
+from curvcli.models.base import Array, OutputState, Site, as_float64
+from curvcli.models.loss import loss_sum
+from curvcli.models.tf_graph import Entry
+from curvcli.models.tf_linear import Context, LinearUse, data_operand, linear_use
+from curvcli.models.tf_runtime import tensorflow
+
+if TYPE_CHECKING:
+    from curvcli.models.tf_objective import TensorFlowObjective
+
+# Columns are squared and added in the model's dtype this many at a time, then in float64.
+_FLUSH = 32
+
+
+@dataclass(frozen=True)
+class Located:
+    """A parameter's one entry and its canonical form."""
+
+    entry: Entry
+    use: LinearUse
+
+
+class TensorFlowBatch:
+    """One batch, its head already run (see ``base.DifferentiatedBatch``)."""
+
+    def __init__(self, objective: TensorFlowObjective, data: Batch, parameters: Sequence[str]) -> None:
+        """Run everything before the chosen weights."""
+        tf = tensorflow()
+        self._objective = o = objective
+        self._names = tuple(parameters)
+        self._inside, frontier = o.reader.cut(parameters, o.needed)
+        self._frontier = [*frontier]
+        output_outside = o.output.split(":")[0] not in self._inside
+        head = [*frontier, o.output] if output_outside else list(frontier)
+
+        def run_head(weights: Any, fed: Any) -> Any:
+            return o.import_graph(weights, o.input_tensors, fed, head)
+
+        self._key = ("batch", self._names)
+        values = o.call((*self._key, "head"), run_head, o.all_weights(), o.feed(data)) if head else []
+        self._fed = values[: len(frontier)]
+        raw = values[-1] if output_outside else self._run("output", lambda g: g.output)
+        self._raw_shape = tuple(int(n) for n in raw.shape)
+        self._values = as_float64(raw)
+        # A scalar output has no axis of samples: the batch is then one sample.
+        self.samples = 1 if o.scalar else self._raw_shape[0]
+        self._loss = o.batch_loss(data, self._raw_shape)
+        self._reached = not output_outside
+        self._truth = tf.constant(self._loss.truth, dtype=o.dtype)
+        self._weight = tf.constant(self._loss.weight * self._loss.scale, dtype=o.dtype)
+
+    # -- inside a traced function -------------------------------------------------------------------------------------
+
+    def _run(self, key: Any, body: Callable[..., Any], *arguments: Any, fetch: Sequence[str] = ()) -> Any:
+        """Trace and run ``body(graph, *arguments)`` with the cut graph imported."""
+        o, batch = self._objective, self
+
+        def function(weights: Any, fed: Any, truth: Any, weight: Any, *rest: Any) -> Any:
+            found = o.import_graph(weights, batch._frontier, fed, [o.output, *fetch])
+            graph = Imported(
+                dict(zip(o.weights, weights, strict=True)),
+                found[0],
+                dict(zip(fetch, found[1:], strict=True)),
+                batch,
+                truth,
+                weight,
+            )
+            return body(graph, *rest)
+
+        truth, weight = getattr(self, "_truth", ()), getattr(self, "_weight", ())
+        full = (*self._key, key, tuple(fetch))
+        return o.call(full, function, o.all_weights(), list(self._fed), truth, weight, *arguments)
+
+    @property
+    def output(self) -> OutputState:
+        return self._loss.state(self._values)
+
+    def loss(self) -> float:
+        return loss_sum(self.output)
+
+    def gradient(self, parameters: Sequence[str]) -> dict[str, Array]:
+        self._objective.backward_passes += 1
+        if not self._reached:
+            return {p: self._zeros(p) for p in parameters}
+        names = tuple(parameters)
+        found = self._run(("gradient", names), lambda g: g.gradients([g.weights[p] for p in names]))
+        return {p: as_float64(value) for p, value in zip(names, found, strict=True)}
+
+    def _zeros(self, parameter: str) -> Array:
+        return np.zeros(tuple(self._objective.weights[parameter].shape))
+
+    # -- the graph ----------------------------------------------------------------------------------------------------
+
+    def read_sites(self) -> dict[str, Site]:
+        """Where each parameter enters; one pass over the first batch tells the shapes, one or two the rows' order."""
+        o = self._objective
+        sites: dict[str, Site] = {}
+        single: dict[str, Entry] = {}
+        for name in self._names:
+            entries = o.reader.entries(name, o.needed)
+            if isinstance(entries, str):
+                sites[name] = Site(name, reached=True, why_not=entries)
+            elif not entries:
+                sites[name] = Site(name, reached=False)
+            elif len(entries) > 1:
+                sites[name] = Site(name, reached=True, why_not=f"it is used {len(entries)} times")
+            else:
+                single[name] = entries[0]
+        if not single:
+            return sites
+        nodes = list(dict.fromkeys(e.node for e in single.values()))
+        blocker = dict(zip(nodes, o.reader.blockers(nodes, o.needed), strict=True))
+        tensors = list(dict.fromkeys(t for e in single.values() for t in (f"{e.node}:0", data_operand(o.reader, e))))
+        full = [t if ":" in t else f"{t}:0" for t in tensors]
+        tf = tensorflow()
+        shapes = self._run("shapes", lambda g: [tf.shape(g.fetched[t]) for t in full], fetch=full)
+        shape = {t: tuple(int(n) for n in s) for t, s in zip(full, shapes, strict=True)}
+        for name, entry in single.items():
+            why_not = self._locate(name, entry, shape)
+            operation = o.reader.nodes[entry.node].op
+            if why_not:
+                sites[name] = Site(name, reached=True, why_not=why_not, operation=operation)
+                continue
+            layout = o.located[name].use.layout
+            sites[name] = Site(
+                name,
+                reached=True,
+                z=f"{entry.node}:{layout.channels}x{layout.positions}",
+                operation=operation,
+                units=layout.channels,
+                positions=layout.positions,
+                blocker=blocker[entry.node],
+            )
+        return sites
+
+    def _locate(self, name: str, entry: Entry, shape: Mapping[str, tuple[int, ...]]) -> str:
+        """Find the canonical form and how z's rows belong to samples; empty if found, else why not."""
+        o = self._objective
+        data = data_operand(o.reader, entry)
+        context = Context(
+            o.reader,
+            entry,
+            tuple(int(n) for n in o.weights[name].shape),
+            shape[f"{entry.node}:0"],
+            shape[data if ":" in data else f"{data}:0"],
+            self.samples,
+            interleaved=False,
+        )
+        selected = np.arange(self.samples) < (self.samples + 1) // 2
+        for interleaved in (False, True):
+            use = linear_use(replace(context, interleaved=interleaved))
+            if isinstance(use, str):
+                return use
+            o.located[name] = Located(entry, use)
+            if self.samples_separate([name], selected):
+                return ""
+        del o.located[name]
+        return "samples influence each other between it and the loss"
+
+    # -- second derivatives -------------------------------------------------------------------------------------------
+
+    def _tensors_of(self, parameters: Sequence[str]) -> list[str]:
+        """The z of each parameter, then the data of each."""
+        o = self._objective
+        z = [f"{o.located[p].entry.node}:0" for p in parameters]
+        data = [str(o.located[p].use.data) for p in parameters]
+        return [*z, *(d if ":" in d else f"{d}:0" for d in data)]
+
+    def samples_separate(self, parameters: Sequence[str], selected: Array) -> bool:
+        tf, o, names = tensorflow(), self._objective, tuple(parameters)
+        o.backward_passes += 1
+        noise = np.random.default_rng(0).choice([-1.0, 1.0], size=self._raw_shape)
+        if self._raw_shape:
+            noise = noise * selected.reshape(-1, *(1,) * (len(self._raw_shape) - 1))
+        fetch = self._tensors_of(names)
+        interleaved = tuple(o.located[p].use.layout.interleaved for p in names)
+
+        def body(graph: Imported, cotangent: Any, others: Any) -> Any:
+            deltas = graph.gradients([graph.fetched[t] for t in fetch[: len(names)]], cotangent)
+            mixed = tf.constant(False)
+            for name, delta in zip(names, deltas, strict=True):
+                z = o.located[name].use.layout.canonical(delta, self.samples)
+                mixed |= tf.reduce_any(tf.boolean_mask(z, others) != 0)
+            return mixed
+
+        if self.samples == 1 or not (~selected).any():
+            return True
+        arguments = (tf.constant(noise, dtype=o.dtype), tf.constant(~selected))
+        return not bool(self._run(("separate", names, interleaved), body, *arguments, fetch=fetch))
+
+    def squared_columns(self, parameters: Sequence[str], columns: Array) -> dict[str, Array]:
+        tf, o, names = tensorflow(), self._objective, tuple(parameters)
+        fetch = self._tensors_of(names)
+        uses = [o.located[p].use for p in names]
+        n = self.samples
+
+        def body(graph: Imported, part: Any) -> Any:
+            z = [graph.fetched[t] for t in fetch[: len(names)]]
+            prepared = [u.prepare(graph.fetched[t], n) for u, t in zip(uses, fetch[len(names) :], strict=True)]
+
+            def one(c: Any, *totals: Any) -> Any:
+                deltas = graph.gradients(z, part[c])
+                squares = [u.squares(d, a, n) for u, d, a in zip(uses, deltas, prepared, strict=True)]
+                return (c + 1, *(t + s for t, s in zip(totals, squares, strict=True)))
+
+            start = (tf.constant(0), *(tf.zeros(u.shape, o.dtype) for u in uses))
+            return tf.while_loop(lambda c, *_: c < tf.shape(part)[0], one, start, parallel_iterations=1)[1:]
+
+        total = {p: self._zeros(p) for p in names}
+        for begin in range(0, len(columns), _FLUSH):
+            part = tf.constant(columns[begin : begin + _FLUSH], dtype=o.dtype)
+            o.backward_passes += len(part)
+            for name, value in zip(names, self._run(("columns", names), body, part, fetch=fetch), strict=True):
+                total[name] += as_float64(value)
+        return total
+
+    def output_hessian_diagonal(self, parameters: Sequence[str], start: int, stop: int) -> dict[str, Array]:
+        tf, o, names = tensorflow(), self._objective, tuple(parameters)
+        fetch = self._tensors_of(names)
+        uses = [o.located[p].use for p in names]
+        if len(set(fetch[: len(names)])) != 1:
+            raise ValueError("parameters of one call must share their z")
+        layout, n = uses[0].layout, self.samples
+
+        def body(graph: Imported, numbers: Any) -> Any:
+            z = graph.fetched[fetch[0]]
+            prepared = [u.prepare(graph.fetched[t], n) for u, t in zip(uses, fetch[len(names) :], strict=True)]
+            (first,) = graph.gradients([z])
+
+            def one(number: Any) -> Any:
+                channel, position = number // layout.positions, number % layout.positions
+                basis = tf.one_hot(number, layout.channels * layout.positions, dtype=o.dtype)
+                basis = tf.broadcast_to(basis, [n, layout.channels * layout.positions])
+                vector = layout.original(tf.reshape(basis, [n, layout.channels, layout.positions]), n)
+                (product,) = gradients([first], [z], [vector])
+                row = tf.gather(layout.canonical(product, n), channel, axis=1)
+                return [u.basis_product(channel, position, row, a, n) for u, a in zip(uses, prepared, strict=True)]
+
+            signature = [tf.TensorSpec(None, o.dtype) for _ in uses]
+            return tf.map_fn(one, numbers, fn_output_signature=signature, parallel_iterations=1)
+
+        total = {p: self._zeros(p).reshape(-1) for p in names}
+        for begin in range(start, stop, _FLUSH):
+            numbers = np.arange(begin, min(begin + _FLUSH, stop))
+            o.backward_passes += len(numbers)
+            found = self._run(("output-hessian", names), body, tf.constant(numbers), fetch=fetch)
+            for name, use, values in zip(names, uses, found, strict=True):
+                for number, value in zip(numbers, as_float64(values), strict=True):
+                    np.add.at(total[name], use.place(int(number) // layout.positions), value)
+        return {p: value.reshape(self._zeros(p).shape) for p, value in total.items()}
+
+    def hessian_products(self, block: Sequence[str], vectors: Array) -> Array:
+        tf, o, names = tensorflow(), self._objective, tuple(block)
+        if not self._reached:
+            return np.zeros(vectors.shape)
+        sizes = [int(np.prod(self._zeros(p).shape)) for p in names]
+
+        def body(graph: Imported, rows: Any) -> Any:
+            weights = [graph.weights[p] for p in names]
+            first = graph.gradients(weights)
+
+            def one(row: Any) -> Any:
+                parts = [tf.reshape(v, w.shape) for v, w in zip(tf.split(row, sizes), weights, strict=True)]
+                return tf.concat([tf.reshape(h, [-1]) for h in gradients(first, weights, parts)], 0)
+
+            return tf.map_fn(one, rows, parallel_iterations=1)
+
+        o.backward_passes += len(vectors)
+        return as_float64(self._run(("products", names), body, tf.constant(vectors, dtype=o.dtype)))
+
+    def hessian_diagonal_entries(self, parameter: str, indices: Array) -> Array:
+        tf, o = tensorflow(), self._objective
+        if not self._reached:
+            return np.zeros(len(indices))
+
+        def body(graph: Imported, numbers: Any) -> Any:
+            weight = graph.weights[parameter]
+            (first,) = graph.gradients([weight])
+
+            def one(number: Any) -> Any:
+                unit = tf.reshape(tf.one_hot(number, int(np.prod(weight.shape)), dtype=o.dtype), weight.shape)
+                (row,) = gradients([first], [weight], [unit])
+                return tf.reshape(row, [-1])[number]
+
+            return tf.map_fn(one, numbers, fn_output_signature=o.dtype, parallel_iterations=1)
+
+        o.backward_passes += len(indices)
+        return as_float64(self._run(("entries", parameter), body, tf.constant(np.asarray(indices, dtype=np.int64))))
+
+
+@dataclass
+class Imported:
+    """The cut graph inside the function being traced."""
+
+    weights: dict[str, Any]
+    output: Any
+    fetched: dict[str, Any]
+    batch: TensorFlowBatch
+    truth: Any
+    weight: Any
+
+    def cotangent(self) -> Any:
+        """∂ℓ/∂o, as a function of o that can be differentiated again."""
+        tf, o = tensorflow(), self.output
+        link = self.batch._loss.link
+        if link == "output":
+            return tf.ones_like(o)
+        if link == "probabilities":
+            return -self.weight * self.truth / o
+        if link == "bernoulli":
+            return self.weight * ((1 - self.truth) / (1 - o) - self.truth / o)
+        linked = {"softmax": tf.nn.softmax, "sigmoid": tf.nn.sigmoid, "identity": tf.identity}[link](o)
+        return self.weight * (linked - self.truth)
+
+    def gradients(self, inputs: Sequence[Any], cotangent: Any = None) -> list[Any]:
+        """∂ℓ/∂inputs, or Jᵀ · ``cotangent``; zeros where there is no path."""
+        return gradients([self.output], inputs, [self.cotangent() if cotangent is None else cotangent])
+
+
+def gradients(outputs: Sequence[Any], inputs: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
+    """``tf.gradients`` with dense results, and zeros instead of None."""
+    tf = tensorflow()
+    found = tf.gradients(list(outputs), list(inputs), grad_ys=list(cotangents))
+    return [tf.zeros_like(x) if g is None else tf.convert_to_tensor(g) for g, x in zip(found, inputs, strict=True)]
