@@ -205,10 +205,12 @@ class TensorFlowAttention(tf.Module):
         x = self.embed(tf.reshape(image, (-1, 8, 8))) + self.position
         y = self.norm1(x)
         query, key, value = self.split(self.query(y)), self.split(self.key(y)), self.split(self.value(y))
-        scores = tf.matmul(query, key, transpose_b=True) / math.sqrt(self.width // self.heads)
+        # Roots are taken in the graph: written down as float32 constants they would differ from torch's in the 8th digit.
+        scores = tf.matmul(query, key, transpose_b=True) / tf.sqrt(float(self.width // self.heads))
         mixed = tf.matmul(tf.nn.softmax(scores), value)
         x = x + self.project(tf.reshape(tf.transpose(mixed, (0, 2, 1, 3)), (-1, 8, self.width)))
-        x = x + self.mlp_out(tf.nn.gelu(self.mlp_in(self.norm2(x)), approximate=False))
+        hidden = self.mlp_in(self.norm2(x))
+        x = x + self.mlp_out(0.5 * hidden * (1.0 + tf.math.erf(hidden / tf.sqrt(2.0))))
         return {"logits": self.head(tf.reduce_mean(x, axis=1))}
 
 

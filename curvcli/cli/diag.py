@@ -197,7 +197,7 @@ class DiagonalJob:
         total = batches * (1 + sum(w.passes_per_batch for w in work))
         names = [p.name for one in self.layers.values() for p in one.parameters]
         with self.voice.progress(total) as meter:
-            meter.phase(f"loss and gradient of {len(self.layers)} layers")
+            meter.phase(f"loss and gradient, {len(self.layers)} layer{'s' if len(self.layers) != 1 else ''}")
             first = serial.first_order(objective, names, on_batch=lambda: meter.advance(1))
             gradients = self._with_decay(first)
             pending = dict(left)

@@ -177,11 +177,12 @@ class TensorFlowBatch:
         return [*z, *(d if ":" in d else f"{d}:0" for d in data)]
 
     def samples_separate(self, parameters: Sequence[str], selected: Array) -> bool:
+        if self.samples == 1 or selected.all():
+            return True
         tf, o, names = tensorflow(), self._objective, tuple(parameters)
         o.backward_passes += 1
         noise = np.random.default_rng(0).choice([-1.0, 1.0], size=self._raw_shape)
-        if self._raw_shape:
-            noise = noise * selected.reshape(-1, *(1,) * (len(self._raw_shape) - 1))
+        noise *= selected.reshape(-1, *(1,) * (len(self._raw_shape) - 1))
         fetch = self._tensors_of(names)
         interleaved = tuple(o.located[p].use.layout.interleaved for p in names)
 
@@ -193,8 +194,6 @@ class TensorFlowBatch:
                 mixed |= tf.reduce_any(tf.boolean_mask(z, others) != 0)
             return mixed
 
-        if self.samples == 1 or not (~selected).any():
-            return True
         arguments = (tf.constant(noise, dtype=o.dtype), tf.constant(~selected))
         return not bool(self._run(("separate", names, interleaved), body, *arguments, fetch=fetch))
 

@@ -91,6 +91,36 @@ class GraphReader:
             stack.extend(source(t) for t in self.nodes[name].input if not t.startswith("^"))
         return found
 
+    def subgraph(self, graph_def: Any, fetch: Iterable[str], fed: Iterable[str]) -> tuple[Any, set[str]]:
+        """The part of ``graph_def`` that makes ``fetch`` when ``fed`` tensors are given, and which of those it reads.
+
+        Loops and branches count as stateful: inside a function they run even if nothing needs them, and then ask for
+        inputs that were cut off. So what is not needed must not be there.
+        """
+        given = set(fed)
+        kept: set[str] = set()
+        used: set[str] = set()
+        stack = [source(t) for t in fetch]
+        while stack:
+            name = stack.pop()
+            if name in kept:
+                continue
+            kept.add(name)
+            tensors = [_full(t) for t in self.nodes[name].input if not t.startswith("^")]
+            used.update(given.intersection(tensors))
+            stack.extend(source(t) for t in tensors if t not in given)
+        part = type(graph_def)()
+        part.versions.CopyFrom(graph_def.versions)
+        part.library.CopyFrom(graph_def.library)
+        for node in graph_def.node:
+            if node.name in kept:
+                copied = part.node.add()
+                copied.CopyFrom(node)
+                inputs = [t for t in node.input if not t.startswith("^") or source(t) in kept]
+                del copied.input[:]
+                copied.input.extend(inputs)
+        return part, used
+
     def entries(self, parameter: str, needed: set[str]) -> list[Entry] | str:
         """Every place where a weight joins data on the way to ``needed`` nodes; or why they can't be told."""
         if parameter not in self._weight_nodes:

@@ -95,7 +95,9 @@ class TensorFlowObjective(DataObjective):
         replaced |= dict(zip(feeds, fed, strict=True))
         # A tensor that is fed is not made again: fetching it gives what was fed.
         wanted = [t for t in dict.fromkeys(fetch) if t not in replaced]
-        made = tf.graph_util.import_graph_def(self.flat.graph_def, input_map=replaced, return_elements=wanted, name="")
+        part, used = self.reader.subgraph(self.flat.graph_def, wanted, replaced)
+        inputs = {t: value for t, value in replaced.items() if t in used}
+        made = tf.graph_util.import_graph_def(part, input_map=inputs, return_elements=wanted, name="")
         found = dict(zip(wanted, made, strict=True)) | replaced
         return [found[t] for t in fetch]
 
@@ -112,10 +114,7 @@ class TensorFlowObjective(DataObjective):
         except LookupError as error:
             raise ModelError(f"{self.where}: {_no_gradient(error)}") from error
         except (tf.errors.OpError, ValueError, TypeError) as error:
-            reason = str(error).strip().splitlines()
-            raise ModelError(
-                f"{self.where} can't be computed: {reason[0][:300] if reason else type(error).__name__}"
-            ) from error
+            raise ModelError(f"{self.where} can't be computed: {_reason(error)}") from error
 
     # -- the protocol -------------------------------------------------------------------------------------------------
 
@@ -136,6 +135,14 @@ def _choose(outputs: Mapping[str, str], name: str | None, where: str) -> str:
             f"{where} has the outputs {', '.join(outputs)}: choose one with loss.output in the dataset spec."
         )
     return outputs[name]
+
+
+def _reason(error: Exception) -> str:
+    """The line of a runtime error that says something."""
+    boilerplate = ("Graph execution error", "Detected at node", "<stack traces", "in user code", "File ")
+    lines = [line.strip() for line in str(error).splitlines()]
+    told = [line for line in lines if line and not line.startswith(boilerplate)]
+    return told[0][:300] if told else type(error).__name__
 
 
 def _no_gradient(error: LookupError) -> str:

@@ -48,7 +48,7 @@ class TorchBatch:
     # -- the loss -----------------------------------------------------------------------------------------------------
 
     def _tensor(self, array: Array) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array)).to(self._objective.device, self._objective.dtype)
+        return torch.from_numpy(np.asarray(array, order="C")).to(self._objective.device, self._objective.dtype)
 
     def _loss_cotangent(self) -> Tensor:
         """∂ℓ/∂o, as a function of o that can be differentiated again."""
@@ -199,11 +199,12 @@ class TorchBatch:
     # -- second derivatives -------------------------------------------------------------------------------------------
 
     def samples_separate(self, parameters: Sequence[str], selected: Array) -> bool:
+        if self.samples == 1 or selected.all():
+            return True
         edges, which = self._edges(parameters)
-        noise = np.random.default_rng(0).choice([-1.0, 1.0], size=tuple(self._raw.shape)) if self._raw.ndim else 1.0
-        if self._raw.ndim:
-            noise = noise * selected.reshape(-1, *(1,) * (self._raw.ndim - 1))
-        deltas = self._backward(edges, self._tensor(np.asarray(noise)))
+        noise = np.random.default_rng(0).choice([-1.0, 1.0], size=tuple(self._raw.shape))
+        noise *= selected.reshape(-1, *(1,) * (self._raw.ndim - 1))
+        deltas = self._backward(edges, self._tensor(noise))
         others = torch.from_numpy(~selected)
         for name, i in zip(parameters, which, strict=True):
             if deltas[i] is not None and bool((self._use(name).layout.canonical(deltas[i])[others] != 0).any()):

@@ -88,7 +88,7 @@ class TorchObjective(DataObjective):
         arguments = {}
         for name in self.input_names:
             array = batch.inputs[name]
-            tensor = torch.from_numpy(np.ascontiguousarray(array))
+            tensor = torch.from_numpy(np.asarray(array, order="C"))
             arguments[name] = tensor.to(self.device, self.dtype if tensor.is_floating_point() else None)
         try:
             with differentiable():
