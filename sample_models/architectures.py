@@ -205,7 +205,7 @@ class TensorFlowAttention(tf.Module):
         x = self.embed(tf.reshape(image, (-1, 8, 8))) + self.position
         y = self.norm1(x)
         query, key, value = self.split(self.query(y)), self.split(self.key(y)), self.split(self.value(y))
-        # Roots are taken in the graph: written down as float32 constants they would differ from torch's in the 8th digit.
+        # Roots are taken in the graph: as float32 constants they would differ from torch in the eighth digit.
         scores = tf.matmul(query, key, transpose_b=True) / tf.sqrt(float(self.width // self.heads))
         mixed = tf.matmul(tf.nn.softmax(scores), value)
         x = x + self.project(tf.reshape(tf.transpose(mixed, (0, 2, 1, 3)), (-1, 8, self.width)))
