@@ -1,0 +1,71 @@
+"""Runs the installed command in a process of its own, on real files."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+ROOT = Path(__file__).parents[2]
+SPEC = """version = 1
+[source]
+format = "npz"
+path = "data.npz"
+[inputs.x]
+column = "x"
+[target]
+column = "y"
+[loss]
+name = "cross_entropy"
+from_logits = true
+[sampling]
+batch_size = 16
+"""
+Curvcli = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+class Net(nn.Module):
+    """A dense net with a smooth and a piecewise linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(4, 6), nn.Linear(6, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.two(torch.tanh(self.one(x)))
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    """A folder with a model, its spec beside it, and data."""
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "data.npz", x=rng.standard_normal((37, 4)), y=rng.integers(0, 3, 37))
+    (tmp_path / "model.pt.toml").write_text(SPEC)
+    torch.jit.save(torch.jit.script(Net()), tmp_path / "model.pt")
+    return tmp_path
+
+
+@pytest.fixture
+def curvcli(tmp_path: Path) -> Curvcli:
+    """``curvcli("diag", …)`` in the test's folder."""
+
+    def call(*words: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "curvcli", *map(str, words)],
+            cwd=tmp_path,
+            env={**os.environ, **(env or {})},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    return call

@@ -1,0 +1,161 @@
+"""``curvcli diag`` as a person or a script uses it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import pytest
+
+from curvcli.report.digest import content_digest
+
+from .conftest import ROOT, Curvcli
+
+EPOCH = {"SOURCE_DATE_EPOCH": "1700000000"}
+
+
+def test_results_go_to_stdout_and_everything_else_to_stderr(work: Path, curvcli: Curvcli) -> None:
+    """A pipe gets the table only, without colours; -q silences the rest."""
+    done = curvcli("diag", "model.pt")
+    assert done.returncode == 0
+    assert "one" in done.stdout
+    assert "\x1b" not in done.stdout + done.stderr
+    assert "passes" in done.stderr
+    assert curvcli("diag", "model.pt", "-q").stderr == ""
+    assert (work / "model.pt.diag.h5").exists()
+    assert not (work / "model.pt.diag.h5.parts").exists()
+
+
+@pytest.mark.parametrize("output_format", ["json", "csv", "markdown", "table"])
+def test_show_prints_a_report_in_every_format(output_format: str, work: Path, curvcli: Curvcli) -> None:
+    """The same layers stand in all formats."""
+    curvcli("diag", "model.pt", "-q")
+    shown = curvcli("show", "model.pt.diag.h5", "--format", output_format)
+    assert shown.returncode == 0
+    assert "one" in shown.stdout
+    assert "two" in shown.stdout
+    if output_format == "json":
+        assert json.loads(shown.stdout)["schema_version"]
+
+
+def test_the_report_names_method_and_reason(work: Path, curvcli: Curvcli) -> None:
+    """What was chosen and why stands beside every parameter."""
+    curvcli("diag", "model.pt", "-q")
+    with h5py.File(work / "model.pt.diag.h5") as report:
+        one, two = report["layers/one"], report["layers/two"]
+        assert one.attrs["method"] == "output_hessian"
+        assert two.attrs["method"] == "gauss_newton"
+        assert one["diagonal/weight"].shape == (6, 4)
+        assert [d.label for d in one["diagonal/weight"].dims] == ["out", "in"]
+
+
+def test_equal_work_gives_equal_bytes(work: Path, curvcli: Curvcli) -> None:
+    """Two runs agree in content, and under SOURCE_DATE_EPOCH byte for byte."""
+    curvcli("diag", "model.pt", "-q")
+    first = content_digest(work / "model.pt.diag.h5")
+    curvcli("diag", "model.pt", "-q", env=EPOCH)
+    whole = (work / "model.pt.diag.h5").read_bytes()
+    assert content_digest(work / "model.pt.diag.h5") == first
+    curvcli("diag", "model.pt", "-q", env=EPOCH)
+    assert (work / "model.pt.diag.h5").read_bytes() == whole
+
+
+def test_a_budget_leaves_out_and_says_so(work: Path, curvcli: Curvcli) -> None:
+    """Too dear layers have no diagonal, never an estimate, and the exit code is 4."""
+    done = curvcli("diag", "model.pt", "--budget", "5")
+    assert done.returncode == 4
+    assert "over_budget" in done.stdout or "over budget" in done.stdout
+    with h5py.File(work / "model.pt.diag.h5") as report:
+        assert "diagonal" not in report["layers/one"]
+        assert "diagonal" in report["layers/two"]
+
+
+def test_a_method_that_is_not_exact_is_refused(work: Path, curvcli: Curvcli) -> None:
+    """Forcing gauss_newton behind tanh says what stands in the way."""
+    done = curvcli("diag", "model.pt", "--layer", "one", "--method", "gauss_newton")
+    assert done.returncode == 2
+    assert "tanh" in done.stderr
+
+
+def test_a_dry_run_plans_and_writes_nothing(work: Path, curvcli: Curvcli) -> None:
+    """Methods, costs and time are shown; there is no report."""
+    done = curvcli("diag", "model.pt", "--dry-run")
+    assert done.returncode == 0
+    assert "output_hessian" in done.stdout
+    assert not list(work.glob("*.h5*"))
+
+
+def test_command_line_beats_environment_beats_config(work: Path, curvcli: Curvcli) -> None:
+    """The three places of an option, in their order; an unknown key is refused."""
+
+    def dtype(*words: str, env: dict[str, str] | None = None) -> str:
+        assert curvcli("diag", "model.pt", "-q", *words, env=env).returncode == 0
+        with h5py.File(work / "model.pt.diag.h5") as report:
+            return str(report["provenance"].attrs["dtype"])
+
+    (work / "run.toml").write_text('[diag]\ndtype = "float64"\n')
+    assert dtype() == "float32"
+    assert dtype("--config", "run.toml") == "float64"
+    assert dtype("--config", "run.toml", env={"CURVCLI_DIAG_DTYPE": "float32"}) == "float32"
+    assert dtype("--dtype", "float64", env={"CURVCLI_DIAG_DTYPE": "float32"}) == "float64"
+    (work / "run.toml").write_text('[diag]\ndtyp = "float64"\n')
+    refused = curvcli("diag", "model.pt", "--config", "run.toml")
+    assert refused.returncode == 2
+    assert "dtype" in refused.stderr
+
+
+def test_a_broken_pipe_is_quiet(work: Path) -> None:
+    """``| head -1`` gets its line and nobody complains."""
+    command = f"{sys.executable} -m curvcli layers model.pt | head -1"
+    done = subprocess.run(["sh", "-c", command], cwd=work, capture_output=True, text=True, check=False, timeout=120)
+    assert "Traceback" not in done.stderr
+    assert "Exception" not in done.stderr
+
+
+LONG = ["diag", str(ROOT / "sample_models" / "attention_digits.pt"), "--dtype", "float64", "--limit", "128", "-q"]
+
+
+def start(folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "curvcli", *LONG, "-o", "r.h5"],
+        cwd=folder,
+        env={**os.environ, **EPOCH},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_a_part(folder: Path, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while not list(folder.glob("r.h5.parts/*-*.h5")):
+        assert process.poll() is None, "it ended before it could be stopped"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_run_resumes_and_ends_in_the_same_bytes(number: int, code: int, tmp_path: Path) -> None:
+    """Killed, interrupted or terminated: the same command goes on, and the report is the uninterrupted one's."""
+    stopped, whole = tmp_path / "stopped", tmp_path / "whole"
+    stopped.mkdir()
+    whole.mkdir()
+    process = start(stopped)
+    wait_for_a_part(stopped, process)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == code
+    if number != signal.SIGKILL:
+        assert "again" in said
+    for folder in (stopped, whole):
+        again = start(folder)
+        again.communicate(timeout=300)
+        assert again.returncode == 0
+    assert (stopped / "r.h5").read_bytes() == (whole / "r.h5").read_bytes()
+    assert not (stopped / "r.h5.parts").exists()
