@@ -145,6 +145,10 @@ class PatchUse(LinearUse):
             return self._direct(prepared, delta, samples)
         groups, inputs, outputs = self._gkq
         z = tf.reshape(self.layout.canonical(delta, samples), [samples, groups, outputs, self.layout.positions])
+        if inputs == outputs == 1:
+            # One number per channel: an elementwise product, far cheaper than as many one-by-one matrices.
+            sums = tf.reduce_sum(prepared[:, :, 0] * z[:, :, 0], axis=-1)
+            return self._fold(tf.reshape(tf.reduce_sum(tf.square(sums), axis=0), [groups, 1, 1]))
         if self.layout.positions == 1:
             # One place per sample: the square of a product is the product of squares, and samples sum in the product.
             return self._fold(tf.einsum("ngk,ngq->gkq", tf.square(prepared[..., 0]), tf.square(z[..., 0])))

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # Columns are squared and added in the model's dtype this many at a time, then in float64.
 _FLUSH = 32
+# Columns are contracted side by side as long as their z-gradients hold no more numbers than this.
+_HELD = 1 << 23
 
 
 class TorchBatch:
@@ -217,12 +219,19 @@ class TorchBatch:
         total = {p: np.zeros(self._tensors[p].shape) for p in parameters}
         for start in range(0, len(columns), _FLUSH):
             part: dict[str, Tensor] = {}
-            for column in self._tensor(columns[start : start + _FLUSH]):
-                deltas = self._backward(edges, column)
+            held: list[tuple[Tensor | None, ...]] = []
+            chunk = self._tensor(columns[start : start + _FLUSH])
+            for number, column in enumerate(chunk):
+                held.append(self._backward(edges, column))
+                room = sum(d.numel() for d in held[-1] if d is not None) * (len(held) + 1) <= _HELD
+                if room and number + 1 < len(chunk):
+                    continue
                 for name, use, i in zip(parameters, uses, which, strict=True):
-                    if deltas[i] is not None:
-                        squares = use.squares(deltas[i])
+                    deltas = [d for h in held if (d := h[i]) is not None]
+                    if deltas:
+                        squares = use.squares(deltas)
                         part[name] = part[name].add_(squares) if name in part else squares
+                held.clear()
             for name, value in part.items():
                 total[name] += as_float64(value.cpu())
         return total

@@ -9,7 +9,8 @@ Jacobian J_n so written down, every contraction the diagonal methods need is one
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import product
 from math import prod
 from typing import Any
 
@@ -70,8 +71,8 @@ class LinearUse(ABC):
         self.shape = shape
 
     @abstractmethod
-    def squares(self, delta: Tensor) -> Tensor:
-        """Σ_n (J_nᵀ δ_n)² for a z-shaped δ; in the parameter's shape."""
+    def squares(self, deltas: Sequence[Tensor]) -> Tensor:
+        """Σ_δ Σ_n (J_nᵀ δ_n)² for z-shaped δ; in the parameter's shape."""
 
     @abstractmethod
     def basis_product(self, channel: int, position: int, row: Tensor) -> tuple[Any, Tensor]:
@@ -106,22 +107,28 @@ class PatchUse(LinearUse):
             self._kept = self._make()
         return self._kept
 
-    def squares(self, delta: Tensor) -> Tensor:
+    def squares(self, deltas: Sequence[Tensor]) -> Tensor:
         patches = self.patches
         samples, groups, inputs, positions = patches.shape
-        z = self.layout.canonical(delta)
-        outputs = z.shape[1] // groups
-        z = z.reshape(samples, groups, outputs, positions)
+        columns, outputs = len(deltas), self.layout.channels // groups
+        z = torch.stack([self.layout.canonical(delta) for delta in deltas], 1)
+        if inputs == outputs == 1:
+            # One number per channel: an elementwise product, far cheaper than as many one-by-one matrices.
+            a = patches[:, None, :, 0]
+            return self._fold((a * z).sum(-1).square_().sum((0, 1)).reshape(groups, 1, 1))
         if positions == 1:
             # One place per sample: the square of a product is the product of squares, and samples sum in the product.
-            a2, z2 = patches[..., 0].square(), z[..., 0].square()
-            return self._fold(torch.einsum("ngk,ngq->gkq", a2, z2))
-        total = torch.zeros(groups, inputs, outputs, dtype=delta.dtype, device=delta.device)
-        step = max(1, _CHUNK // (groups * inputs * outputs))
+            z2 = z.square().sum(1).reshape(samples, groups, outputs)
+            return self._fold(torch.einsum("ngk,ngq->gkq", patches[..., 0].square(), z2))
+        # All columns side by side make one matrix per sample and group large enough to be worth a call.
+        z = z.reshape(samples, columns, groups, outputs, positions).transpose(1, 2)
+        z = z.reshape(samples, groups, columns * outputs, positions).transpose(-1, -2)
+        total = torch.zeros(groups, inputs, columns * outputs, dtype=z.dtype, device=z.device)
+        step = max(1, _CHUNK // (groups * inputs * columns * outputs))
         for start in range(0, samples, step):
-            part = torch.matmul(patches[start : start + step], z[start : start + step].transpose(-1, -2))
+            part = torch.matmul(patches[start : start + step], z[start : start + step])
             total += part.square_().sum(0)
-        return self._fold(total)
+        return self._fold(total.reshape(groups, inputs, columns, outputs).sum(2))
 
     def basis_product(self, channel: int, position: int, row: Tensor) -> tuple[Any, Tensor]:
         _, groups, inputs, _ = self.patches.shape
@@ -158,12 +165,12 @@ class ConvolutionUse(PatchUse):
         work = layout.positions * prod(shape)
         self._direct = layout.positions > 1 and work >= _DIRECT_FROM
 
-    def squares(self, delta: Tensor) -> Tensor:
+    def squares(self, deltas: Sequence[Tensor]) -> Tensor:
         if not self._direct:
-            return super().squares(delta)
+            return super().squares(deltas)
         total = torch.zeros_like(self._weight)
         spatial = len(self._stride)
-        for n in range(delta.shape[0]):
+        for delta, n in product(deltas, range(self.layout.samples)):
             gradient = torch.ops.aten.convolution_backward(
                 delta[n : n + 1],
                 self._input[n : n + 1],
@@ -205,7 +212,10 @@ class EmbeddingUse(LinearUse):
         super().__init__(layout, shape)
         self._tokens = tokens
 
-    def squares(self, delta: Tensor) -> Tensor:
+    def squares(self, deltas: Sequence[Tensor]) -> Tensor:
+        return torch.stack([self._squares(delta) for delta in deltas]).sum(0)
+
+    def _squares(self, delta: Tensor) -> Tensor:
         z = self.layout.canonical(delta).transpose(1, 2)
         samples, positions, width = z.shape
         row = self._tokens + self.shape[0] * torch.arange(samples, device=z.device)[:, None]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +25,7 @@ from torch import nn
 from curvcli.cli.console import Voice, duration
 from curvcli.cli.session import Session, open_session
 from curvcli.curvature import loss_hessian
-from curvcli.curvature.diagonal.planner import plan_diagonal
+from curvcli.curvature.diagonal.planner import Plan, plan_diagonal
 from curvcli.curvature.diagonal.work import Accumulation
 from curvcli.engine import serial
 
@@ -46,12 +47,16 @@ def opened(path: Path, dtype: str, batch_size: int | None) -> Session:
     )
 
 
-def ours(session: Session, layers: list[str]) -> dict[str, np.ndarray]:
-    """The exact diagonal of these layers, by the planner's choice."""
+def planned(session: Session, layers: list[str]) -> Plan:
+    """The planner's choice; once per model, so not timed."""
     parameters = [p for one in session.model.layers if one.name in layers for p in one.parameters]
     names = [p.name for p in parameters]
     rank = loss_hessian.rank(next(iter(session.objective.batches(names))).output)
-    plan = plan_diagonal(parameters, session.objective.sites(names), rank)
+    return plan_diagonal(parameters, session.objective.sites(names), rank)
+
+
+def ours(session: Session, plan: Plan) -> dict[str, np.ndarray]:
+    """The exact diagonal by a plan."""
     found: dict[str, np.ndarray] = {}
     for work in plan.work:
         found |= serial.run(work, session.objective, Accumulation())
@@ -133,12 +138,13 @@ def compare(dtype: str, repeat: int, console: Console) -> None:
     for column in ("layer", "curvcli s", "BackPACK s", "ratio", "coordinates s (extrapolated)", "ratio", "difference"):
         table.add_column(column, justify="left" if column == "layer" else "right")
     for label, layers in [*((name, [name]) for name in every), ("all together", every)]:
-        a = ours(session, layers)
+        plan = planned(session, layers)
+        a = ours(session, plan)
         b = backpack_diagonal(session, network, names, layers)
         difference = max(np.abs(a[k] - b[k]).max() / np.abs(b[k]).max() for k in b)
         mine, theirs = [], []
         for _ in range(repeat):
-            mine.append(seconds(lambda layers=layers: ours(session, layers)))
+            mine.append(seconds(lambda plan=plan: ours(session, plan)))
             theirs.append(seconds(lambda layers=layers: backpack_diagonal(session, network, names, layers)))
         m, t = statistics.median(mine), statistics.median(theirs)
         each = sum(coordinates(session, name) for name in layers)
@@ -177,7 +183,7 @@ def full_size(folder: Path, columns: int, repeat: int, console: Console) -> None
 @click.option("--columns", type=click.IntRange(1), default=16, show_default=True, help="How many to time there.")
 def main(dtype: str, repeat: int, full_vgg16: Path | None, columns: int) -> None:
     """Print the table."""
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 110)
     if full_vgg16 is None:
         compare(dtype, repeat, console)
     else:
