@@ -200,6 +200,10 @@ class TargetReader:
     def _soft(self, target: Array, axis: int, class_weights: Array, rows: Sequence[int]) -> BatchLoss:
         if self._loss.class_weights is not None:
             raise SpecError("loss.class_weights goes with whole-number labels, not with soft labels.")
+        if self._link == "probabilities":
+            raise SpecError(
+                "soft labels need a model that returns logits, or ends in a softmax that can be recognised."
+            )
         sums = target.sum(axis=axis)
         if (np.abs(sums - 1) > _SOFT_LABEL_TOLERANCE).any():
             bad = int(np.argwhere(np.abs(sums - 1) > _SOFT_LABEL_TOLERANCE)[0][0])
