@@ -280,7 +280,7 @@ def build_full_vgg16(folder: Path) -> None:
     save_keras(twin, saved_model, "logits")  # half the size of an export, which stores each weight twice
     outputs = compare(torchscript, saved_model, channels_first(images, 1.0), relative=True)
     print(f"  the logits' standard deviation is {outputs.std():.3g}")
-    write_specifications(saved_model, torchscript, Dataset("vgg16_images.npz", "images", True, limit=8, batch_size=1))
+    write_specifications(saved_model, torchscript, Dataset("vgg16_images.npz", "images", True, limit=8, batch_size=8))
 
 
 def main() -> None:
