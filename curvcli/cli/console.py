@@ -72,6 +72,10 @@ class Meter:
         """Count passes."""
         self.done += passes
 
+    def settle(self, done: int) -> None:
+        """A piece of work has ended: correct the total by what it needed less, or more, than foretold."""
+        self.total += self.done - done
+
 
 class BarMeter(Meter):
     """A bar with time left, on a terminal."""
@@ -90,6 +94,11 @@ class BarMeter(Meter):
         """Move the bar."""
         super().advance(passes)
         self._bar.update(self._task, completed=self.done)
+
+    def settle(self, done: int) -> None:
+        """Change the bar's length."""
+        super().settle(done)
+        self._bar.update(self._task, total=self.total)
 
 
 class LineMeter(Meter):

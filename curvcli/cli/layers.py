@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import click
 
-from curvcli.cli.console import Voice
+from curvcli.cli.compute import opened, voice_of
 from curvcli.cli.options import (
     compute_options,
     config_option,
@@ -18,11 +17,11 @@ from curvcli.cli.options import (
     model_argument,
     voice_options,
 )
-from curvcli.cli.plan_table import render_plan, untimed
-from curvcli.cli.session import chosen_layers, open_session, selected
+from curvcli.cli.plan_table import render_plan
+from curvcli.cli.quantities.base import Setting
+from curvcli.cli.quantities.diagonal import DiagonalQuantity
+from curvcli.cli.session import chosen_layers
 from curvcli.cli.text import render_rows
-from curvcli.curvature import loss_hessian
-from curvcli.curvature.diagonal.planner import plan_diagonal
 from curvcli.errors import ExitCode
 from curvcli.models.base import Layer, Port
 from curvcli.models.open import open_model
@@ -39,21 +38,7 @@ from curvcli.models.open import open_model
 )
 @config_option
 @voice_options
-def command(
-    model: Path,
-    layer: tuple[str, ...],
-    exclude: tuple[str, ...],
-    data: Path | None,
-    limit: int | None,
-    batch_size: int | None,
-    seed: int | None,
-    device: str,
-    dtype: str,
-    output_format: str,
-    with_plan: bool,
-    quiet: bool,
-    verbose: int,
-) -> int:
+def command(**given: Any) -> int:
     r"""List a model's layers: name, kind, parameters, shapes, counts, inputs and outputs.
 
     No dataset is needed. With --data or --plan, the diagonal's method and cost per parameter are shown too.
@@ -63,22 +48,17 @@ def command(
       curvcli layers model.pt --layer 'conv*' --format json
       curvcli layers model/ --plan
     """
-    voice = Voice(-1 if quiet else verbose)
-    if data is None and not with_plan:
-        opened = open_model(model, device=device, dtype=dtype)
-        chosen = selected(opened.layers, chosen_layers(opened, layer, exclude))
-        click.echo(render_layers(chosen, opened.inputs, opened.outputs, output_format))
+    if given["data"] is None and not given["with_plan"]:
+        model = open_model(given["model"], device=given["device"], dtype=given["dtype"])
+        chosen = [model.layers[i] for i in chosen_layers(model, given["layer"], given["exclude"])]
+        click.echo(render_layers(chosen, model.inputs, model.outputs, given["output_format"]))
         return int(ExitCode.DONE)
-    session = open_session(
-        model, voice, data=data, limit=limit, batch_size=batch_size, seed=seed, device=device, dtype=dtype
+    session, targets = opened(given, voice_of(given))
+    quantity = DiagonalQuantity(
+        Setting(session, targets, 0), {"method": "auto", "budget": None, "probes": 2, "rtol": None}
     )
-    chosen = selected(session.model.layers, chosen_layers(session.model, layer, exclude))
-    parameters = [p for one in chosen for p in one.parameters]
-    names = [p.name for p in parameters]
-    sites = session.objective.sites(names)
-    rank = loss_hessian.rank(next(iter(session.objective.batches(names))).output)
-    plan = plan_diagonal(parameters, sites, rank)
-    click.echo(render_plan(untimed(plan, chosen, session.objective.batch_count()), output_format))
+    batches = session.objective.batch_count()
+    click.echo(render_plan(quantity.plan(), quantity.pieces, batches, {}, given["output_format"]))
     return int(ExitCode.DONE)
 
 

@@ -19,6 +19,11 @@ from curvcli.errors import CurvcliError, ExitCode, Interrupted
 # A command's module is imported when the command is called, so that --help costs nothing.
 _COMMANDS = {
     "diag": "The exact Hessian diagonal and the gradient of chosen layers.",
+    "trace": "The Hessian's trace with its errors, per layer or for the whole model.",
+    "eigs": "The top eigenvalues with their residuals.",
+    "density": "How the eigenvalues are spread: the spectral density.",
+    "hessian": "The full Hessian of blocks that fit, its spectrum and condition.",
+    "run": "All quantities of a config file, in one report.",
     "layers": "What layers a saved model has, and what their diagonals would cost.",
     "show": "What is in a report.",
     "env": "Versions, devices, and which backend is missing and why.",
@@ -79,6 +84,8 @@ def cli() -> None:
     \b
       curvcli layers MODEL                  what is in it
       curvcli diag MODEL --layer conv4_3    the exact Hessian diagonal of a layer
+      curvcli trace MODEL                   the trace of every layer
+      curvcli eigs MODEL --whole-model      the top eigenvalues
       curvcli show MODEL.diag.h5            what came out
 
     MODEL is a TensorFlow SavedModel directory or a TorchScript file.

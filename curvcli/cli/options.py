@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable
 from difflib import get_close_matches
@@ -9,6 +10,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+
+from curvcli.curvature.operator import MATRICES
+from curvcli.errors import UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -36,7 +40,9 @@ def layer_options(function: F) -> F:
 
 def data_options(function: F) -> F:
     """Which samples."""
-    function = click.option("--seed", type=click.IntRange(0), help="Seed of the subset that --limit draws.")(function)
+    function = click.option(
+        "--seed", type=click.IntRange(0), help="Seed of all that is random: the subset that --limit draws, and probes."
+    )(function)
     function = click.option(
         "--batch-size", type=click.IntRange(1), help="Samples at once: memory and speed, never the result."
     )(function)
@@ -61,6 +67,80 @@ def compute_options(function: F) -> F:
     return click.option("--device", default="cpu", show_default=True, metavar="NAME", help="cpu, cuda, cuda:1 …")(
         function
     )
+
+
+class ByteSize(click.ParamType[int]):
+    """A number of bytes: 500M, 4GiB, or a plain number."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Text to bytes."""
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([kmgt]?)(i?b)?\s*", str(value), re.IGNORECASE)
+        if found is None or float(found[1]) == 0:
+            self.fail(f"{value!r} is not a size; write 500M or 4GiB.", param, ctx)
+        return int(float(found[1]) * 1024 ** " kmgt".index(found[2].lower() or " "))
+
+
+def memory_option(function: F) -> F:
+    """How much memory may be used."""
+    return click.option(
+        "--memory-limit",
+        type=ByteSize(),
+        metavar="SIZE",
+        help="Memory in use at most, e.g. 4GiB: graphs are kept between products while they fit. "
+        "Default: half of what is free.",
+    )(function)
+
+
+def matrix_option(function: F) -> F:
+    """Which matrix."""
+    return click.option(
+        "--matrix",
+        type=click.Choice(MATRICES),
+        default="hessian",
+        show_default=True,
+        help="The Hessian, or its positive semidefinite Gauss-Newton part.",
+    )(function)
+
+
+def whole_model_option(function: F) -> F:
+    """Whether to treat all layers as one block."""
+    return click.option(
+        "--whole-model", is_flag=True, help="One block of all parameters; with --layer, besides the layers."
+    )(function)
+
+
+def report_options(function: F) -> F:
+    """Where the report goes, and how a run starts."""
+    function = click.option(
+        "--resume/--no-resume", default=True, show_default=True, help="Go on from where an equal run stopped."
+    )(function)
+    function = click.option(
+        "--dry-run", is_flag=True, help="Show methods, costs and time from one timed pass; compute nothing else."
+    )(function)
+    return click.option(
+        "--output", "-o", type=click.Path(path_type=Path), help="The report. Default: MODEL.COMMAND.h5"
+    )(function)
+
+
+def computing(function: F) -> F:
+    """All that every computing command takes, in the order of its help."""
+    for decorate in (
+        voice_options,
+        config_option,
+        format_option,
+        report_options,
+        memory_option,
+        compute_options,
+        data_options,
+        layer_options,
+        model_argument,
+    ):
+        function = decorate(function)
+    return function
 
 
 def format_option(function: F) -> F:
@@ -94,24 +174,39 @@ def config_option(function: F) -> F:
     )(function)
 
 
+def option_names(command: click.Command) -> dict[str, str]:
+    """Every spelling of a command's options, without dashes in front, and the name click knows it by."""
+    return {
+        spelling.lstrip("-"): option.name
+        for option in command.params
+        if isinstance(option, click.Option) and option.name not in (None, "config")
+        for spelling in (*option.opts, *option.secondary_opts)
+        if option.name is not None and not spelling.startswith("--no-")
+    }
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A config file's tables.
+
+    Raises:
+        UsageError: it can't be read, or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not valid TOML: {error}.") from None
+
+
 def _read_config(context: click.Context, parameter: click.Parameter, path: Path | None) -> None:
     if path is None:
         return
-    try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise click.UsageError(f"--config {path}: {error.strerror}.", context) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise click.UsageError(f"--config {path}: not valid TOML: {error}.", context) from None
     name = context.command.name or ""
-    table = tree.get(name, {})
+    table = read_toml(path).get(name, {})
     if not isinstance(table, dict):
         raise click.UsageError(f"--config {path}: [{name}] must be a table.", context)
-    known: dict[str, str] = {}
-    for option in context.command.params:
-        if isinstance(option, click.Option) and option.name is not None and option.name != "config":
-            for spelling in option.opts:
-                known[spelling.lstrip("-")] = option.name
+    known = option_names(context.command)
     values: dict[str, Any] = {}
     mistakes = []
     for key, value in table.items():

@@ -1,90 +1,96 @@
-"""A plan as a table: per layer the method, its cost, and the time measured on one pass."""
+"""A plan as a table: per layer or parameter the method, its cost, and the time measured on one step."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
 
 from curvcli.cli.console import duration
+from curvcli.cli.quantities.base import Piece, PlanRow
 from curvcli.cli.text import render_rows
-from curvcli.curvature.diagonal.planner import Plan
-from curvcli.engine.serial import seconds_per_step
-from curvcli.models.base import Layer, Objective
+from curvcli.models.base import Objective
 
 
-@dataclass(frozen=True)
-class PlanRow:
-    """One parameter's plan.
+class _Enough(BaseException):
+    """Ends a piece of work that is only to be timed."""
 
-    Attributes:
-        layer: its layer's name.
-        parameter: its label.
-        kind: of the layer.
-        entries: how many numbers.
-        method: chosen.
-        passes: backward passes per batch of the work it is part of.
-        shared_by: how many parameters share that work and its cost.
-        seconds: of that work over all batches, from one timed pass; None if not timed.
-        reason: why this method.
+
+def seconds_per_pass(piece: Piece, objective: Objective) -> float:
+    """How long a pass over one batch takes: the second step of a piece of work, for the first one warms up."""
+    moments = [time.perf_counter()]
+    made: list[int] = []
+
+    def on_step(passes: int) -> None:
+        moments.append(time.perf_counter())
+        made.append(passes)
+        if len(made) == 2:
+            raise _Enough
+
+    with suppress(_Enough):
+        piece.run(objective, on_step)
+    if not made:
+        return 0.0
+    return (moments[-1] - moments[-2]) / max(made[-1], 1)
+
+
+def timed(pieces: Sequence[Piece], objective: Objective) -> dict[str, float]:
+    """Seconds of every piece of work, by its key."""
+    return {piece.key: seconds_per_pass(piece, objective) * piece.passes for piece in pieces}
+
+
+def render_plan(
+    rows: Sequence[PlanRow], pieces: Sequence[Piece], batches: int, seconds: Mapping[str, float], output_format: str
+) -> str:
+    """The plan as text in one of the output formats, without a final newline.
+
+    Args:
+        rows: what is done for whom.
+        pieces: the work behind them.
+        batches: of the data.
+        seconds: per piece; empty if nothing was timed.
+        output_format: table, json, csv or markdown.
     """
-
-    layer: str
-    parameter: str
-    kind: str
-    entries: int
-    method: str
-    passes: int
-    shared_by: int
-    seconds: float | None
-    reason: str
-
-
-@dataclass(frozen=True)
-class PlanTable:
-    """All rows, and totals over the distinct pieces of work."""
-
-    rows: tuple[PlanRow, ...]
-    batches: int
-    passes_per_batch: int
-    seconds: float | None
-    memory_bytes: int
-
-
-def untimed(plan: Plan, layers: Sequence[Layer], batches: int) -> PlanTable:
-    """The plan without time."""
-    return _table(plan, layers, batches, {})
-
-
-def timed(plan: Plan, layers: Sequence[Layer], objective: Objective) -> PlanTable:
-    """The plan with the time of every piece of work, from one step of each."""
-    batches = objective.batch_count()
-    seconds: dict[str, float] = {}
-    for piece in plan.work:
-        whole = seconds_per_step(piece, objective) * piece.passes_per_batch * batches
-        seconds |= dict.fromkeys(piece.parameters, whole)
-    return _table(plan, layers, batches, seconds)
-
-
-def _table(plan: Plan, layers: Sequence[Layer], batches: int, seconds: dict[str, float]) -> PlanTable:
-    sharing = {name: len(piece.parameters) for piece in plan.work for name in piece.parameters}
-    rows = tuple(
-        PlanRow(
-            one.name,
-            p.label,
-            one.kind,
-            p.size,
-            plan.choices[p.name].method,
-            plan.choices[p.name].cost,
-            sharing.get(p.name, 1),
-            seconds.get(p.name),
-            plan.choices[p.name].reason,
+    passes = sum(piece.passes for piece in pieces)
+    total = sum(seconds.values()) if seconds else None
+    if output_format == "json":
+        plain = [{**asdict(row), "seconds": seconds.get(row.work)} for row in rows]
+        return json.dumps(
+            {
+                "schema_version": "1.0",
+                "rows": plain,
+                "batches": batches,
+                "passes": passes,
+                "seconds": total,
+                "memory_bytes": _peak_memory(),
+            },
+            indent=2,
         )
-        for one in layers
-        for p in one.parameters
+    names = ("layer", "parameter", "kind", "entries", "method", "passes/batch", "shared by", "seconds", "reason")
+    cells = [
+        (
+            r.layer,
+            r.parameter,
+            r.kind,
+            str(r.entries),
+            r.method,
+            str(r.passes),
+            str(r.shared_by),
+            f"{seconds[r.work]:.3g}" if r.work in seconds else "",
+            r.reason,
+        )
+        for r in rows
+    ]
+    footer = f"{batches} batches, {passes / max(batches, 1):.0f} backward passes each"
+    if total is not None:
+        footer += f"; about {duration(total)} by one timed step of each piece of work"
+        if _peak_memory():
+            footer += f"; {_peak_memory() / 2**30:.1f} GiB at most so far"
+    return render_rows(
+        names, cells, output_format, numbers=("entries", "passes/batch", "shared by", "seconds"), footer=[footer]
     )
-    total = sum(seconds[piece.parameters[0]] for piece in plan.work) if seconds else None
-    return PlanTable(rows, batches, plan.passes_per_batch, total, _peak_memory())
 
 
 def _peak_memory() -> int:
@@ -97,26 +103,3 @@ def _peak_memory() -> int:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-def render_plan(table: PlanTable, output_format: str) -> str:
-    """The plan as text in one of the output formats, without a final newline."""
-    if output_format == "json":
-        return json.dumps({"schema_version": "1.0", **asdict(table)}, indent=2)
-    names = ("layer", "parameter", "kind", "entries", "method", "passes/batch", "shared by", "seconds", "reason")
-    cells = [
-        (r.layer, r.parameter, r.kind, str(r.entries), r.method, str(r.passes), str(r.shared_by), _time(r), r.reason)
-        for r in table.rows
-    ]
-    total = f"{table.batches} batches, {table.passes_per_batch} backward passes each"
-    if table.seconds is not None:
-        total += f"; about {duration(table.seconds)} by one timed pass of each piece of work"
-        if table.memory_bytes:
-            total += f"; {table.memory_bytes / 2**30:.1f} GiB at most so far"
-    return render_rows(
-        names, cells, output_format, numbers=("entries", "passes/batch", "shared by", "seconds"), footer=[total]
-    )
-
-
-def _time(row: PlanRow) -> str:
-    return "" if row.seconds is None else f"{row.seconds:.3g}"

@@ -10,7 +10,7 @@ from curvcli.cli.console import Voice
 from curvcli.data.interface import Samples
 from curvcli.data.samples import open_samples
 from curvcli.errors import SpecError
-from curvcli.models.base import Layer, Objective
+from curvcli.models.base import Objective
 from curvcli.models.open import backend_of, open_model
 from curvcli.spec.dataset import LoadedSpec, with_overrides
 from curvcli.spec.lookup import find_dataset_spec
@@ -30,6 +30,8 @@ class Session:
     loaded: LoadedSpec
     samples: Samples
     objective: Objective
+    device: str
+    dtype: str
 
 
 def open_session(
@@ -64,7 +66,7 @@ def open_session(
         batch_size=size,
         target_column=samples.target_column or "target",
     )
-    return Session(path, model, loaded, samples, objective)
+    return Session(path, model, loaded, samples, objective, device, dtype)
 
 
 def chosen_layers(
@@ -108,8 +110,3 @@ def _check_inputs(model: TorchScriptModel | SavedModel, samples: Samples, loaded
                 )
             size = fixed
     return size
-
-
-def selected(layers: tuple[Layer, ...], places: list[int]) -> list[Layer]:
-    """The layers at these places."""
-    return [layers[i] for i in places]

@@ -41,6 +41,22 @@ def columns(state: OutputState, start: int, stop: int) -> Array:
     return found.reshape(stop - start, *state.values.shape)
 
 
+def apply(state: OutputState, vectors: Array) -> Array:
+    """∇²_o ℓ_n u_n for every sample: (k, samples, …) → the same, float64; the closed form of S Sᵀ u."""
+    if state.link == "output":
+        return np.zeros_like(vectors)
+    if state.link == "softmax":
+        p = softmax(state.values, _axis(state))
+        mean = (p * vectors).sum(axis=_axis(state) + 1, keepdims=True)
+        found: Array = state.weight * state.scale * p * (vectors - mean)
+        return found
+    if state.link == "probabilities":
+        with np.errstate(divide="ignore", invalid="ignore"):
+            curvature = np.where(state.truth > 0, state.truth / state.values**2, 0.0)
+        return state.weight * curvature * vectors
+    return state.weight * state.scale * _curvature(state) * vectors
+
+
 def _axis(state: OutputState) -> int:
     return state.class_axis % state.values.ndim
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -32,7 +31,7 @@ def first_order(
     *,
     on_batch: Callable[[], None] = lambda: None,
 ) -> FirstOrder:
-    """L and ∇L for all parameters, in one pass over the data; without weight decay.
+    """L, and ∇L for any parameters, in one pass over the data; without weight decay.
 
     Raises:
         NotFiniteError: the loss is NaN or infinite on some batch.
@@ -47,7 +46,7 @@ def first_order(
                 "Check the model's weights and the preprocessing in the dataset spec."
             )
         value += part
-        for name, gradient in batch.gradient(parameters).items():
+        for name, gradient in batch.gradient(parameters).items() if parameters else ():
             totals[name] = totals[name] + gradient if name in totals else gradient
         on_batch()
     return FirstOrder(value / objective.denominator, {n: g / objective.denominator for n, g in totals.items()})
@@ -74,13 +73,3 @@ def run(
     for passes in work.steps(objective, progress):
         on_step(passes, progress)
     return {name: total / objective.denominator for name, total in progress.totals.items()}
-
-
-def seconds_per_step(work: Work, objective: Objective) -> float:
-    """How long one backward pass of a piece of work takes: its first step, done twice and the second one timed."""
-    elapsed = 0.0
-    for _ in range(2):
-        start = time.perf_counter()
-        passes = next(iter(work.steps(objective, Accumulation())), 0)
-        elapsed = (time.perf_counter() - start) / max(passes, 1)
-    return elapsed

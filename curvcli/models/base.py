@@ -153,6 +153,31 @@ class DifferentiatedBatch(Protocol):
         """H_block v for every row of ``vectors``, (k, n) → (k, n), parameters raveled and joined in block order."""
         ...
 
+    def pushforward(self, block: Sequence[str], vectors: Array) -> Array:
+        """J_o v, the change of the loss's input, for every row of ``vectors``: (k, n) → (k, samples, …), like o."""
+        ...
+
+    def pullback(self, block: Sequence[str], cotangents: Array) -> Array:
+        """Σ_n J_{o,n}ᵀ u_n for every u of ``cotangents``: (k, samples, …) → (k, n)."""
+        ...
+
+    def activation_probes(self, parameters: Sequence[str], signs: Array, *, remainder: bool) -> dict[str, Array]:
+        """Σ_n (J_zWᵀ ε_n) ⊙ (J_zWᵀ M_n ε_n) per probe ε and parameter, (k, *shape).
+
+        Args:
+            parameters: which must share their z.
+            signs: ε, (k, samples, units, positions).
+            remainder: whether M is ∇²_z ℓ without its Gauss–Newton part, Σ_i (∂ℓ/∂o_i) ∇²_z o_i, or all of it.
+        """
+        ...
+
+    def sample_gradients(self, parameters: Sequence[str], columns: Array) -> Array:
+        """J_zWᵀ J_oᵀ s_c for every sample alone: (k, samples, …) → (k, samples, n), parameters joined in their order.
+
+        Each parameter needs a z (see ``Site``), and samples must be separate.
+        """
+        ...
+
     def hessian_diagonal_entries(self, parameter: str, indices: Array) -> Array:
         """H_ii for flat ``indices`` (k,) of one parameter, by one block Hessian–vector product each; (k,)."""
         ...
@@ -164,6 +189,11 @@ class Objective(Protocol):
     @property
     def denominator(self) -> float:
         """What the summed loss is divided by: the used weights of the whole data, or 1 for ``sum``."""
+        ...
+
+    @property
+    def batch_weights(self) -> Array:
+        """What each batch weighs in the whole: used class weights, or samples; (batches,), float64."""
         ...
 
     @property
@@ -181,6 +211,14 @@ class Objective(Protocol):
 
     def batch_count(self) -> int:
         """How many batches there are."""
+        ...
+
+    def memory_in_use(self) -> int:
+        """Bytes held now: by the process, or on the device that does the work."""
+        ...
+
+    def memory_free(self) -> int:
+        """Bytes that could still be had there."""
         ...
 
 

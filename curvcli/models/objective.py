@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
+
 from curvcli.data.interface import Batch, Samples
 from curvcli.errors import UsageError
 from curvcli.models.base import Array, DifferentiatedBatch, Link, Site
@@ -23,12 +25,14 @@ class DataObjective(ABC):
         link: of the loss on the output in use.
         cut: whether the output in use stands before the model's final softmax or sigmoid.
         scalar: whether the model returns one number per batch.
+        batch_weights: see ``base.Objective``.
         denominator: see ``base.Objective``.
         backward_passes: see ``base.Objective``.
     """
 
     link: Link
     cut: bool
+    batch_weights: Array
     denominator: float
 
     def __init__(self, samples: Samples, loss: LossSpec, batch_size: int, target_column: str, where: str) -> None:
@@ -73,13 +77,18 @@ class DataObjective(ABC):
         elif self.loss.name != "output" and not self.cut:
             check_declaration(self.loss, self.link, values, class_axis if values.ndim > 2 else -1, self.where)
         self._targets = TargetReader(self.loss, self.link, class_axis, self._target_column)
-        self.denominator = self._denominator(tuple(values.shape[1:]))
+        self.batch_weights = self._weigh(tuple(values.shape[1:]))
+        self.denominator = self._denominator()
 
-    def _denominator(self, per_sample: tuple[int, ...]) -> float:
-        total = 0.0
+    def _weigh(self, per_sample: tuple[int, ...]) -> Array:
+        weights = []
         for batch in self.samples.batches(self.batch_size):
             count = len(next(iter(batch.inputs.values())))
-            total += total_weight(self.batch_loss(batch, (count, *per_sample)), count)
+            weights.append(total_weight(self.batch_loss(batch, (count, *per_sample)), count))
+        return np.array(weights)
+
+    def _denominator(self) -> float:
+        total = float(self.batch_weights.sum())
         if self.loss.reduction == "sum" or self.scalar:
             return 1.0
         if total == 0:

@@ -12,7 +12,8 @@ from curvcli.data.interface import Batch
 from curvcli.models.base import Array, OutputState, Site, as_float64
 from curvcli.models.loss import loss_sum
 from curvcli.models.tf_graph import Entry
-from curvcli.models.tf_linear import Context, LinearUse, data_operand, linear_use
+from curvcli.models.tf_linear import LinearUse
+from curvcli.models.tf_rules import Context, data_operand, linear_use
 from curvcli.models.tf_runtime import tensorflow
 
 if TYPE_CHECKING:
@@ -209,7 +210,7 @@ class TensorFlowBatch:
 
             def one(c: Any, *totals: Any) -> Any:
                 deltas = graph.gradients(z, part[c])
-                squares = [u.squares(d, a, n) for u, d, a in zip(uses, deltas, prepared, strict=True)]
+                squares = [u.products(d, None, a, n) for u, d, a in zip(uses, deltas, prepared, strict=True)]
                 return (c + 1, *(t + s for t, s in zip(totals, squares, strict=True)))
 
             start = (tf.constant(0), *(tf.zeros(u.shape, o.dtype) for u in uses))
@@ -262,20 +263,99 @@ class TensorFlowBatch:
         tf, o, names = tensorflow(), self._objective, tuple(block)
         if not self._reached:
             return np.zeros(vectors.shape)
-        sizes = [int(np.prod(self._zeros(p).shape)) for p in names]
 
         def body(graph: Imported, rows: Any) -> Any:
             weights = [graph.weights[p] for p in names]
             first = graph.gradients(weights)
 
             def one(row: Any) -> Any:
-                parts = [tf.reshape(v, w.shape) for v, w in zip(tf.split(row, sizes), weights, strict=True)]
-                return tf.concat([tf.reshape(h, [-1]) for h in gradients(first, weights, parts)], 0)
+                return _joined(gradients(first, weights, _parts(row, weights)))
 
             return tf.map_fn(one, rows, parallel_iterations=1)
 
         o.backward_passes += len(vectors)
         return as_float64(self._run(("products", names), body, tf.constant(vectors, dtype=o.dtype)))
+
+    def pushforward(self, block: Sequence[str], vectors: Array) -> Array:
+        """See the protocol; J_o v is the derivative of u ↦ J_oᵀ u, which is linear, times v."""
+        tf, o, names = tensorflow(), self._objective, tuple(block)
+        if not self._reached:
+            return np.zeros((len(vectors), *self._raw_shape))
+
+        def body(graph: Imported, rows: Any) -> Any:
+            weights = [graph.weights[p] for p in names]
+            dummy = tf.zeros_like(graph.output)
+            pulled = graph.gradients(weights, dummy)
+
+            def one(row: Any) -> Any:
+                return gradients(pulled, [dummy], _parts(row, weights))[0]
+
+            return tf.map_fn(one, rows, parallel_iterations=1)
+
+        o.backward_passes += len(vectors)
+        return as_float64(self._run(("pushforward", names), body, tf.constant(vectors, dtype=o.dtype)))
+
+    def pullback(self, block: Sequence[str], cotangents: Array) -> Array:
+        tf, o, names = tensorflow(), self._objective, tuple(block)
+        if not self._reached:
+            return np.zeros((len(cotangents), sum(self._zeros(p).size for p in names)))
+
+        def body(graph: Imported, rows: Any) -> Any:
+            weights = [graph.weights[p] for p in names]
+            return tf.map_fn(lambda row: _joined(graph.gradients(weights, row)), rows, parallel_iterations=1)
+
+        o.backward_passes += len(cotangents)
+        return as_float64(self._run(("pullback", names), body, tf.constant(cotangents, dtype=o.dtype)))
+
+    def activation_probes(self, parameters: Sequence[str], signs: Array, *, remainder: bool) -> dict[str, Array]:
+        tf, o, names = tensorflow(), self._objective, tuple(parameters)
+        fetch = self._tensors_of(names)
+        uses = [o.located[p].use for p in names]
+        if len(set(fetch[: len(names)])) != 1:
+            raise ValueError("parameters of one call must share their z")
+        layout, n = uses[0].layout, self.samples
+
+        def body(graph: Imported, probes: Any) -> Any:
+            z = graph.fetched[fetch[0]]
+            prepared = [u.prepare(graph.fetched[t], n) for u, t in zip(uses, fetch[len(names) :], strict=True)]
+            # With ∂ℓ/∂o held fixed, what is left of ∇²_z ℓ is the part without ∇²_o ℓ.
+            cotangent = tf.stop_gradient(graph.cotangent()) if remainder else None
+            (first,) = graph.gradients([z], cotangent)
+
+            def one(probe: Any) -> Any:
+                vector = layout.original(probe, n)
+                (product,) = gradients([first], [z], [vector])
+                return [u.products(vector, product, a, n) for u, a in zip(uses, prepared, strict=True)]
+
+            signature = [tf.TensorSpec(u.shape, o.dtype) for u in uses]
+            return tf.map_fn(one, probes, fn_output_signature=signature, parallel_iterations=1)
+
+        o.backward_passes += len(signs)
+        key = ("activation-probes", names, remainder)
+        found = self._run(key, body, tf.constant(signs, dtype=o.dtype), fetch=fetch)
+        return {p: as_float64(value) for p, value in zip(names, found, strict=True)}
+
+    def sample_gradients(self, parameters: Sequence[str], columns: Array) -> Array:
+        tf, o, names = tensorflow(), self._objective, tuple(parameters)
+        fetch = self._tensors_of(names)
+        uses = [o.located[p].use for p in names]
+        n = self.samples
+
+        def body(graph: Imported, part: Any) -> Any:
+            z = [graph.fetched[t] for t in fetch[: len(names)]]
+            prepared = [u.prepare(graph.fetched[t], n) for u, t in zip(uses, fetch[len(names) :], strict=True)]
+
+            def one(column: Any) -> Any:
+                deltas = graph.gradients(z, column)
+                found = [u.sample_gradients(d, a, n) for u, d, a in zip(uses, deltas, prepared, strict=True)]
+                return tf.concat(found, axis=1)
+
+            return tf.map_fn(one, part, parallel_iterations=1)
+
+        o.backward_passes += len(columns)
+        return as_float64(
+            self._run(("sample-gradients", names), body, tf.constant(columns, dtype=o.dtype), fetch=fetch)
+        )
 
     def hessian_diagonal_entries(self, parameter: str, indices: Array) -> Array:
         tf, o = tensorflow(), self._objective
@@ -331,3 +411,16 @@ def gradients(outputs: Sequence[Any], inputs: Sequence[Any], cotangents: Sequenc
     tf = tensorflow()
     found = tf.gradients(list(outputs), list(inputs), grad_ys=list(cotangents))
     return [tf.zeros_like(x) if g is None else tf.convert_to_tensor(g) for g, x in zip(found, inputs, strict=True)]
+
+
+def _parts(row: Any, weights: Sequence[Any]) -> list[Any]:
+    """A vector of a block as tensors like its weights."""
+    tf = tensorflow()
+    pieces = tf.split(row, [int(np.prod(w.shape)) for w in weights])
+    return [tf.reshape(v, w.shape) for v, w in zip(pieces, weights, strict=True)]
+
+
+def _joined(tensors: Sequence[Any]) -> Any:
+    """Tensors raveled and joined."""
+    tf = tensorflow()
+    return tf.concat([tf.reshape(t, [-1]) for t in tensors], 0)

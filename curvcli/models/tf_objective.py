@@ -13,6 +13,7 @@ from typing import Any
 from curvcli.data.interface import Batch, Samples
 from curvcli.errors import ModelError, UsageError
 from curvcli.models.base import Array, Site, as_float64
+from curvcli.models.memory import available_memory, process_memory
 from curvcli.models.objective import DataObjective
 from curvcli.models.tf_batch import Located, TensorFlowBatch
 from curvcli.models.tf_flatten import FlatGraph
@@ -123,6 +124,16 @@ class TensorFlowObjective(DataObjective):
         for data in self.samples.batches(self.batch_size, start=start):
             yield TensorFlowBatch(self, data, parameters)
 
+    def memory_in_use(self) -> int:
+        """See ``base.Objective``."""
+        if "GPU" in self.device:
+            return int(tensorflow().config.experimental.get_memory_info(_gpu(self.device))["current"])
+        return process_memory()
+
+    def memory_free(self) -> int:
+        """See ``base.Objective``; TensorFlow takes a whole GPU for itself and does not tell its size."""
+        return available_memory()
+
     def _read_sites(self, parameters: Sequence[str]) -> Mapping[str, Site]:
         return next(self.batches(parameters)).read_sites()
 
@@ -135,6 +146,11 @@ def _choose(outputs: Mapping[str, str], name: str | None, where: str) -> str:
             f"{where} has the outputs {', '.join(outputs)}: choose one with loss.output in the dataset spec."
         )
     return outputs[name]
+
+
+def _gpu(device: str) -> str:
+    """``/device:GPU:0`` → ``GPU:0``."""
+    return device.rpartition("device:")[2] or device.lstrip("/")
 
 
 def _reason(error: Exception) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,8 +14,8 @@ from curvcli.data.interface import Batch
 from curvcli.errors import ModelError
 from curvcli.models.base import Array, OutputState, Site, as_float64
 from curvcli.models.loss import loss_sum
-from curvcli.models.torch_graph import AutogradGraph, Entry, operation
-from curvcli.models.torch_linear import LinearUse, linear_use
+from curvcli.models.torch_graph import operation
+from curvcli.models.torch_sites import Sites
 
 if TYPE_CHECKING:
     from curvcli.models.torch_objective import TorchObjective
@@ -42,10 +42,10 @@ class TorchBatch:
         self._loss = objective.batch_loss(data, tuple(raw.shape))
         self._edge = _edge(raw, cut=objective.cut)
         self._cotangent = self._loss_cotangent()
-        self._first: dict[tuple[str, ...], tuple[Tensor | None, ...]] = {}
-        self._uses: dict[str, LinearUse] = {}
-        self._entries: dict[str, list[Entry]] | None = None
-        self.interleaved: dict[str, bool] = {}
+        self._first: dict[Hashable, tuple[Tensor | None, ...]] = {}
+        self._pulled: tuple[Tensor, tuple[Tensor | None, ...]] | None = None
+        root = None if self._edge is None else self._edge.node
+        self.sites = Sites(root, self._tensors, self.samples, objective.interleaved)
 
     # -- the loss -----------------------------------------------------------------------------------------------------
 
@@ -107,115 +107,52 @@ class TorchBatch:
             for p, g in zip(parameters, found, strict=True)
         }
 
-    def _first_derivatives(self, key: tuple[str, ...], inputs: Sequence[Any]) -> tuple[Tensor | None, ...]:
-        """∂ℓ/∂inputs with its own graph, kept for all products of the batch."""
+    def _first_derivatives(self, parameters: Sequence[str]) -> list[Tensor | None]:
+        """∂ℓ/∂W with its own graph, made once for all parameters of the batch and kept for all its products."""
+        if "weights" not in self._first:
+            tensors = list(self._tensors.values())
+            self._first["weights"] = self._backward(tensors, self._cotangent, create_graph=True)
+        by_name = dict(zip(self._names, self._first["weights"], strict=True))
+        return [by_name[p] for p in parameters]
+
+    def _first_by_output(self, parameters: Sequence[str], *, remainder: bool = False) -> tuple[Any, Tensor | None]:
+        """The one z these parameters share as a gradient edge, and ∂ℓ/∂z with its own graph.
+
+        For the ``remainder`` ∂ℓ/∂o is held fixed: what is left of ∇²_z ℓ is the part without ∇²_o ℓ.
+        """
+        edges, _ = self.sites.edges(parameters)
+        if len(edges) != 1:
+            raise ValueError("parameters of one call must share their z")
+        key = (edges[0].node, remainder)
         if key not in self._first:
-            self._first[key] = self._backward(inputs, self._cotangent, create_graph=True)
-        return self._first[key]
+            cotangent = self._cotangent.detach() if remainder else self._cotangent
+            self._first[key] = self._backward(edges, cotangent, create_graph=True)
+        return edges[0], self._first[key][0]
 
     # -- the graph ----------------------------------------------------------------------------------------------------
 
-    def _graph_entries(self) -> tuple[AutogradGraph | None, dict[str, list[Entry]]]:
-        if self._edge is None:
-            return None, {name: [] for name in self._names}
-        graph = AutogradGraph(self._edge.node)
-        return graph, graph.entries(self._tensors)
-
     def read_sites(self) -> dict[str, Site]:
         """Where each parameter enters; one backward pass per guess of the rows' order."""
-        graph, entries = self._graph_entries()
-        sites: dict[str, Site] = {}
-        linear: dict[str, Entry] = {}
-        for name, found in entries.items():
-            if not found:
-                sites[name] = Site(name, reached=False)
-            elif len(found) > 1:
-                sites[name] = Site(name, reached=True, why_not=f"it is used {len(found)} times")
-            else:
-                use = linear_use(found[0], self._tensors[name], self.samples)
-                if isinstance(use, str):
-                    sites[name] = Site(name, reached=True, why_not=use, operation=operation(found[0].node))
-                else:
-                    linear[name] = found[0]
-                    self._uses[name] = use
-        if graph is None or not linear:
-            return sites
-        nodes = list({id(e.node): e.node for e in linear.values()}.values())
-        blocker = dict(zip([id(n) for n in nodes], graph.blockers(nodes), strict=True))
-        position = {id(node): i for i, node in enumerate(graph.nodes)}
-        self._entries = entries
-        for name, entry in linear.items():
-            mixed = self._row_order(name, entry)
-            layout = self._uses[name].layout
-            sites[name] = Site(
-                name,
-                reached=True,
-                z=None if mixed else f"z{position[id(entry.node)]}:{layout.channels}x{layout.positions}",
-                why_not=mixed,
-                operation=operation(entry.node),
-                units=layout.channels,
-                positions=layout.positions,
-                blocker=blocker[id(entry.node)],
-            )
-        return sites
-
-    def _row_order(self, name: str, entry: Entry) -> str:
-        """Find out how z's rows belong to samples; empty if found, else why not."""
-        selected = np.arange(self.samples) < (self.samples + 1) // 2
-        for interleaved in (False, True):
-            use = linear_use(entry, self._tensors[name], self.samples, interleaved=interleaved)
-            if isinstance(use, str):
-                continue
-            self._uses[name], self.interleaved[name] = use, interleaved
-            if self.samples_separate([name], selected):
-                return ""
-        return "samples influence each other between it and the loss"
-
-    def _use(self, name: str) -> LinearUse:
-        if name not in self._uses:
-            entry = self._entry(name)
-            use = linear_use(entry, self._tensors[name], self.samples, interleaved=self._objective.interleaved(name))
-            if isinstance(use, str):
-                raise ModelError(f"{name}: {use}, but only from a later batch on; use --method coordinate.")
-            self._uses[name] = use
-        return self._uses[name]
-
-    def _entry(self, name: str) -> Entry:
-        if self._entries is None:
-            _, self._entries = self._graph_entries()
-        return self._entries[name][0]
-
-    def _edges(self, parameters: Sequence[str]) -> tuple[list[Any], list[int]]:
-        """The distinct z of these parameters as gradient edges, and which one each parameter has."""
-        nodes: dict[int, int] = {}
-        edges: list[Any] = []
-        which: list[int] = []
-        for name in parameters:
-            node = self._entry(name).node
-            if id(node) not in nodes:
-                nodes[id(node)] = len(edges)
-                edges.append(GradientEdge(node, 0))
-            which.append(nodes[id(node)])
-        return edges, which
+        return self.sites.read(self.samples_separate)
 
     # -- second derivatives -------------------------------------------------------------------------------------------
 
     def samples_separate(self, parameters: Sequence[str], selected: Array) -> bool:
         if self.samples == 1 or selected.all():
             return True
-        edges, which = self._edges(parameters)
+        edges, which = self.sites.edges(parameters)
         noise = np.random.default_rng(0).choice([-1.0, 1.0], size=tuple(self._raw.shape))
         noise *= selected.reshape(-1, *(1,) * (self._raw.ndim - 1))
         deltas = self._backward(edges, self._tensor(noise))
         others = torch.from_numpy(~selected)
         for name, i in zip(parameters, which, strict=True):
-            if deltas[i] is not None and bool((self._use(name).layout.canonical(deltas[i])[others] != 0).any()):
+            if deltas[i] is not None and bool((self.sites.use(name).layout.canonical(deltas[i])[others] != 0).any()):
                 return False
         return True
 
     def squared_columns(self, parameters: Sequence[str], columns: Array) -> dict[str, Array]:
-        edges, which = self._edges(parameters)
-        uses = [self._use(p) for p in parameters]
+        edges, which = self.sites.edges(parameters)
+        uses = [self.sites.use(p) for p in parameters]
         total = {p: np.zeros(self._tensors[p].shape) for p in parameters}
         for start in range(0, len(columns), _FLUSH):
             part: dict[str, Tensor] = {}
@@ -229,7 +166,7 @@ class TorchBatch:
                 for name, use, i in zip(parameters, uses, which, strict=True):
                     deltas = [d for h in held if (d := h[i]) is not None]
                     if deltas:
-                        squares = use.squares(deltas)
+                        squares = use.products(deltas)
                         part[name] = part[name].add_(squares) if name in part else squares
                 held.clear()
             for name, value in part.items():
@@ -237,20 +174,17 @@ class TorchBatch:
         return total
 
     def output_hessian_diagonal(self, parameters: Sequence[str], start: int, stop: int) -> dict[str, Array]:
-        edges, which = self._edges(parameters)
-        if len(edges) != 1 or any(which):
-            raise ValueError("parameters of one call must share their z")
-        uses = {p: self._use(p) for p in parameters}
+        edge, first = self._first_by_output(parameters)
+        uses = {p: self.sites.use(p) for p in parameters}
         layout = next(iter(uses.values())).layout
         total = {p: np.zeros(self._tensors[p].numel()) for p in parameters}
-        (first,) = self._first_derivatives((f"z:{parameters[0]}",), edges)
         if first is not None and first.requires_grad:
             basis = torch.zeros(layout.samples, layout.channels, layout.positions)
             basis = basis.to(self._objective.device, self._objective.dtype)
             for number in range(start, stop):
                 channel, position = divmod(number, layout.positions)
                 basis[:, channel, position] = 1
-                (product,) = self._second(first, edges, layout.original(basis))
+                (product,) = self._second(first, [edge], layout.original(basis))
                 basis[:, channel, position] = 0
                 if product is None:
                     continue
@@ -259,6 +193,32 @@ class TorchBatch:
                     index, value = use.basis_product(channel, position, row)
                     np.add.at(total[name], np.asarray(index), as_float64(value.cpu()))
         return {p: value.reshape(self._tensors[p].shape) for p, value in total.items()}
+
+    def activation_probes(self, parameters: Sequence[str], signs: Array, *, remainder: bool) -> dict[str, Array]:
+        edge, first = self._first_by_output(parameters, remainder=remainder)
+        uses = {p: self.sites.use(p) for p in parameters}
+        found = {p: np.zeros((len(signs), *self._tensors[p].shape)) for p in parameters}
+        if first is not None and first.requires_grad:
+            layout = next(iter(uses.values())).layout
+            for k, probe in enumerate(signs):
+                vector = layout.original(self._tensor(probe))
+                (product,) = self._second(first, [edge], vector)
+                if product is not None:
+                    for name, use in uses.items():
+                        found[name][k] = as_float64(use.products([vector], [product]).cpu())
+        return found
+
+    def sample_gradients(self, parameters: Sequence[str], columns: Array) -> Array:
+        edges, which = self.sites.edges(parameters)
+        uses = [self.sites.use(p) for p in parameters]
+        starts = np.cumsum([0, *(self._tensors[p].numel() for p in parameters)])
+        found = np.zeros((len(columns), self.samples, int(starts[-1])))
+        for k, column in enumerate(columns):
+            deltas = self._backward(edges, self._tensor(column))
+            for j, (use, i) in enumerate(zip(uses, which, strict=True)):
+                if deltas[i] is not None:
+                    found[k, :, starts[j] : starts[j + 1]] = use.sample_gradients(deltas[i]).cpu()
+        return found
 
     def _second(self, first: Any, inputs: Sequence[Any], vector: Any) -> tuple[Tensor | None, ...]:
         self._objective.require(self._names)
@@ -274,25 +234,58 @@ class TorchBatch:
         return result
 
     def hessian_products(self, block: Sequence[str], vectors: Array) -> Array:
-        tensors = [self._tensors[p] for p in block]
-        sizes = [t.numel() for t in tensors]
-        first = self._first_derivatives(tuple(block), tensors)
-        products = np.zeros((len(vectors), sum(sizes)))
-        live = [i for i, g in enumerate(first) if g is not None and g.requires_grad]
-        if not live:
-            return products
-        starts = np.cumsum([0, *sizes])
-        for k, row in enumerate(vectors):
-            parts = [self._tensor(row[starts[i] : starts[i + 1]]).reshape(tensors[i].shape) for i in live]
-            found = self._second([first[i] for i in live], tensors, parts)
+        tensors, starts = self._block(block)
+        products = np.zeros(vectors.shape)
+        first = self._first_derivatives(block)
+        for k, found in self._along(first, tensors, tensors, vectors):
             for i, value in enumerate(found):
                 if value is not None:
-                    products[k, starts[i] : starts[i + 1]] = as_float64(value.cpu()).ravel()
+                    products[k, starts[i] : starts[i + 1]] = value.reshape(-1).cpu()
         return products
+
+    def _block(self, block: Sequence[str]) -> tuple[list[Tensor], Array]:
+        """A block's tensors, and where each starts in a vector of the block."""
+        tensors = [self._tensors[p] for p in block]
+        return tensors, np.cumsum([0, *(t.numel() for t in tensors)])
+
+    def _along(
+        self, outputs: Sequence[Tensor | None], like: Sequence[Tensor], inputs: Sequence[Tensor], vectors: Array
+    ) -> Iterator[tuple[int, tuple[Tensor | None, ...]]]:
+        """For each vector, raveled and joined ``like`` the outputs, the derivative of ⟨outputs, vector⟩ by inputs."""
+        live = [i for i, g in enumerate(outputs) if g is not None and g.requires_grad]
+        if not live:
+            return
+        starts = np.cumsum([0, *(t.numel() for t in like)])
+        for k, row in enumerate(self._tensor(vectors)):
+            parts = [row[starts[i] : starts[i + 1]].reshape(like[i].shape) for i in live]
+            yield k, self._second([outputs[i] for i in live], inputs, parts)
+
+    def pushforward(self, block: Sequence[str], vectors: Array) -> Array:
+        """See the protocol; J_o v is the derivative of u ↦ J_oᵀ u, which is linear, times v."""
+        if self._pulled is None:
+            dummy = torch.zeros_like(self._raw, requires_grad=True)
+            self._pulled = dummy, self._backward(list(self._tensors.values()), dummy, create_graph=True)
+        dummy, pulled = self._pulled
+        by_name = dict(zip(self._names, pulled, strict=True))
+        tensors, _ = self._block(block)
+        pushed = np.zeros((len(vectors), *self._raw.shape))
+        for k, (value,) in self._along([by_name[p] for p in block], tensors, [dummy], vectors):
+            if value is not None:
+                pushed[k] = value.cpu()
+        return pushed
+
+    def pullback(self, block: Sequence[str], cotangents: Array) -> Array:
+        tensors, starts = self._block(block)
+        pulled = np.zeros((len(cotangents), int(starts[-1])))
+        for k, cotangent in enumerate(self._tensor(cotangents)):
+            for i, value in enumerate(self._backward(tensors, cotangent)):
+                if value is not None:
+                    pulled[k, starts[i] : starts[i + 1]] = value.reshape(-1).cpu()
+        return pulled
 
     def hessian_diagonal_entries(self, parameter: str, indices: Array) -> Array:
         tensor = self._tensors[parameter]
-        (first,) = self._first_derivatives((parameter,), [tensor])
+        (first,) = self._first_derivatives([parameter])
         entries = np.zeros(len(indices))
         if first is None or not first.requires_grad:
             return entries

@@ -17,8 +17,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from curvcli.models.torch_graph import Entry, operation
-
 # Per-sample weight gradients of a convolution go through the framework's own kernel from this many multiplications on:
 # below it, one batched product over patches is faster; above, the kernel is, and needs no patches (measured: 0.077 s
 # against 0.142 s for 8 samples of VGG16's conv4_3).
@@ -63,7 +61,9 @@ class ZLayout:
 
 
 class LinearUse(ABC):
-    """One parameter in one operation that is linear in it."""
+    """One parameter in one operation that is linear in it; ``sign`` is −1 where it is subtracted."""
+
+    sign = 1
 
     def __init__(self, layout: ZLayout, shape: tuple[int, ...]) -> None:
         """``shape`` is the parameter's."""
@@ -71,8 +71,12 @@ class LinearUse(ABC):
         self.shape = shape
 
     @abstractmethod
-    def squares(self, deltas: Sequence[Tensor]) -> Tensor:
-        """Σ_δ Σ_n (J_nᵀ δ_n)² for z-shaped δ; in the parameter's shape."""
+    def products(self, left: Sequence[Tensor], right: Sequence[Tensor] | None = None) -> Tensor:
+        """Σ_i Σ_n (J_nᵀ l_in) ⊙ (J_nᵀ r_in) for z-shaped l, r; in the parameter's shape. Squares without ``right``."""
+
+    @abstractmethod
+    def sample_gradients(self, delta: Tensor) -> Tensor:
+        """J_nᵀ δ_n for a z-shaped δ: (samples, entries of the parameter)."""
 
     @abstractmethod
     def basis_product(self, channel: int, position: int, row: Tensor) -> tuple[Any, Tensor]:
@@ -107,28 +111,46 @@ class PatchUse(LinearUse):
             self._kept = self._make()
         return self._kept
 
-    def squares(self, deltas: Sequence[Tensor]) -> Tensor:
+    def products(self, left: Sequence[Tensor], right: Sequence[Tensor] | None = None) -> Tensor:
         patches = self.patches
         samples, groups, inputs, positions = patches.shape
-        columns, outputs = len(deltas), self.layout.channels // groups
-        z = torch.stack([self.layout.canonical(delta) for delta in deltas], 1)
+        columns, outputs = len(left), self.layout.channels // groups
+        u = torch.stack([self.layout.canonical(delta) for delta in left], 1)
+        v = u if right is None else torch.stack([self.layout.canonical(delta) for delta in right], 1)
         if inputs == outputs == 1:
             # One number per channel: an elementwise product, far cheaper than as many one-by-one matrices.
             a = patches[:, None, :, 0]
-            return self._fold((a * z).sum(-1).square_().sum((0, 1)).reshape(groups, 1, 1))
+            sums = _times((a * u).sum(-1), None if right is None else (a * v).sum(-1))
+            return self._fold(sums.sum((0, 1)).reshape(groups, 1, 1))
         if positions == 1:
-            # One place per sample: the square of a product is the product of squares, and samples sum in the product.
-            z2 = z.square().sum(1).reshape(samples, groups, outputs)
-            return self._fold(torch.einsum("ngk,ngq->gkq", patches[..., 0].square(), z2))
-        # All columns side by side make one matrix per sample and group large enough to be worth a call.
-        z = z.reshape(samples, columns, groups, outputs, positions).transpose(1, 2)
-        z = z.reshape(samples, groups, columns * outputs, positions).transpose(-1, -2)
-        total = torch.zeros(groups, inputs, columns * outputs, dtype=z.dtype, device=z.device)
+            # One place per sample: a product of products factors, and samples sum in the contraction.
+            uv = (u * v).sum(1).reshape(samples, groups, outputs)
+            return self._fold(torch.einsum("ngk,ngq->gkq", patches[..., 0].square(), uv))
+        total = torch.zeros(groups, inputs, columns * outputs, dtype=u.dtype, device=u.device)
         step = max(1, _CHUNK // (groups * inputs * columns * outputs))
+        u = self._side_by_side(u, groups)
+        v = u if right is None else self._side_by_side(v, groups)
         for start in range(0, samples, step):
-            part = torch.matmul(patches[start : start + step], z[start : start + step])
-            total += part.square_().sum(0)
+            a = patches[start : start + step]
+            part = torch.matmul(a, u[start : start + step])
+            total += _times(part, None if right is None else torch.matmul(a, v[start : start + step])).sum(0)
         return self._fold(total.reshape(groups, inputs, columns, outputs).sum(2))
+
+    def _side_by_side(self, z: Tensor, groups: int) -> Tensor:
+        """All columns in one matrix per sample and group, large enough to be worth a call."""
+        samples, columns, channels, positions = z.shape
+        z = z.reshape(samples, columns, groups, channels // groups, positions).transpose(1, 2)
+        return z.reshape(samples, groups, columns * channels // groups, positions).transpose(-1, -2)
+
+    def sample_gradients(self, delta: Tensor) -> Tensor:
+        patches = self.patches
+        samples, groups, inputs, positions = patches.shape
+        outputs = self.layout.channels // groups
+        z = self.layout.canonical(delta).reshape(samples, groups, outputs, positions).transpose(-1, -2)
+        found = torch.empty(samples, prod(self.shape), dtype=z.dtype, device=z.device)
+        index = self._index(groups, inputs, outputs).reshape(-1).to(z.device)
+        found[:, index] = torch.matmul(patches, z).reshape(samples, -1)
+        return found.mul_(self.sign)
 
     def basis_product(self, channel: int, position: int, row: Tensor) -> tuple[Any, Tensor]:
         _, groups, inputs, _ = self.patches.shape
@@ -136,17 +158,16 @@ class PatchUse(LinearUse):
         group, output = divmod(channel, outputs)
         a = self.patches[:, group]
         value = (a[:, :, position] * torch.matmul(a, row.unsqueeze(-1))[..., 0]).sum(0)
-        if self._flat is None:
-            flat = torch.arange(prod(self.shape)).reshape(self.shape)
-            self._flat = self._unfold_index(flat, groups, inputs, outputs)
-        return self._flat[group, :, output], value
+        return self._index(groups, inputs, outputs)[group, :, output], value
 
-    def _unfold_index(self, flat: Tensor, groups: int, inputs: int, outputs: int) -> Tensor:
+    def _index(self, groups: int, inputs: int, outputs: int) -> Tensor:
         """Where entry (g, k, q) lies in the flat parameter: the inverse of the fold, read off the fold itself."""
-        canonical = torch.arange(groups * inputs * outputs).reshape(groups, inputs, outputs)
-        index = torch.empty(groups * inputs * outputs, dtype=torch.int64)
-        index[self._fold(canonical).reshape(-1)] = flat.reshape(-1)
-        return index.reshape(groups, inputs, outputs)
+        if self._flat is None:
+            canonical = torch.arange(groups * inputs * outputs).reshape(groups, inputs, outputs)
+            index = torch.empty(groups * inputs * outputs, dtype=torch.int64)
+            index[self._fold(canonical).reshape(-1)] = torch.arange(prod(self.shape))
+            self._flat = index.reshape(groups, inputs, outputs)
+        return self._flat
 
 
 class ConvolutionUse(PatchUse):
@@ -165,27 +186,36 @@ class ConvolutionUse(PatchUse):
         work = layout.positions * prod(shape)
         self._direct = layout.positions > 1 and work >= _DIRECT_FROM
 
-    def squares(self, deltas: Sequence[Tensor]) -> Tensor:
+    def products(self, left: Sequence[Tensor], right: Sequence[Tensor] | None = None) -> Tensor:
         if not self._direct:
-            return super().squares(deltas)
+            return super().products(left, right)
         total = torch.zeros_like(self._weight)
-        spatial = len(self._stride)
-        for delta, n in product(deltas, range(self.layout.samples)):
-            gradient = torch.ops.aten.convolution_backward(
-                delta[n : n + 1],
-                self._input[n : n + 1],
-                self._weight,
-                None,
-                self._stride,
-                self._padding,
-                self._dilation,
-                False,
-                [0] * spatial,
-                self._groups,
-                [False, True, False],
-            )[1]
-            total.addcmul_(gradient, gradient)
+        for i, n in product(range(len(left)), range(self.layout.samples)):
+            gradient = self._gradient(left[i], n)
+            total.addcmul_(gradient, gradient if right is None else self._gradient(right[i], n))
         return total
+
+    def sample_gradients(self, delta: Tensor) -> Tensor:
+        if not self._direct:
+            return super().sample_gradients(delta)
+        return torch.stack([self._gradient(delta, n).reshape(-1) for n in range(self.layout.samples)])
+
+    def _gradient(self, delta: Tensor, sample: int) -> Tensor:
+        """J_nᵀ δ_n by the framework's own kernel."""
+        gradient: Tensor = torch.ops.aten.convolution_backward(
+            delta[sample : sample + 1],
+            self._input[sample : sample + 1],
+            self._weight,
+            None,
+            self._stride,
+            self._padding,
+            self._dilation,
+            False,
+            [0] * len(self._stride),
+            self._groups,
+            [False, True, False],
+        )[1]
+        return gradient
 
     def _unfold(self) -> Tensor:
         spatial = len(self._stride)
@@ -212,18 +242,30 @@ class EmbeddingUse(LinearUse):
         super().__init__(layout, shape)
         self._tokens = tokens
 
-    def squares(self, deltas: Sequence[Tensor]) -> Tensor:
-        return torch.stack([self._squares(delta) for delta in deltas]).sum(0)
+    def products(self, left: Sequence[Tensor], right: Sequence[Tensor] | None = None) -> Tensor:
+        total = torch.zeros(self.shape, dtype=left[0].dtype, device=left[0].device)
+        for i, delta in enumerate(left):
+            row, sums = self._row_sums(delta)
+            other = None if right is None else self._row_sums(right[i])[1]
+            total.index_add_(0, row, _times(sums, other))
+        return total
 
-    def _squares(self, delta: Tensor) -> Tensor:
+    def _row_sums(self, delta: Tensor) -> tuple[Tensor, Tensor]:
+        """δ summed over the positions of one sample that took the same row: the rows, and a sum for each."""
         z = self.layout.canonical(delta).transpose(1, 2)
         samples, positions, width = z.shape
         row = self._tokens + self.shape[0] * torch.arange(samples, device=z.device)[:, None]
         used, place = torch.unique(row, return_inverse=True)
         sums = torch.zeros(len(used), width, dtype=z.dtype, device=z.device)
         sums.index_add_(0, place.reshape(-1), z.reshape(samples * positions, width))
-        total = torch.zeros(self.shape, dtype=z.dtype, device=z.device)
-        return total.index_add_(0, used % self.shape[0], sums.square())
+        return used % self.shape[0], sums
+
+    def sample_gradients(self, delta: Tensor) -> Tensor:
+        z = self.layout.canonical(delta).transpose(1, 2)
+        found = torch.zeros(len(z), *self.shape, dtype=z.dtype, device=z.device)
+        for n, (tokens, rows) in enumerate(zip(self._tokens, z, strict=True)):
+            found[n].index_add_(0, tokens, rows)
+        return found.reshape(len(z), -1)
 
     def basis_product(self, channel: int, position: int, row: Tensor) -> tuple[Any, Tensor]:
         here = self._tokens[:, position]
@@ -232,177 +274,6 @@ class EmbeddingUse(LinearUse):
         return torch.arange(self.shape[0]) * self.shape[1] + channel, total
 
 
-def z_shape(node: Any) -> tuple[int, ...]:
-    """The shape of a node's output 0."""
-    return tuple(int(n) for n in node._input_metadata[0].shape)
-
-
-def linear_use(entry: Entry, parameter: Tensor, samples: int, *, interleaved: bool = False) -> LinearUse | str:
-    """The canonical form of one entry, or why there is none (a few words a person reads)."""
-    name = operation(entry.node)
-    shape = z_shape(entry.node)
-    if not shape or shape[0] % samples:
-        return f"the output of {name} has no axis of samples"
-    rule = _RULES.get(name)
-    if rule is None:
-        return f"{name} is not known to be linear in its weight"
-    return rule(entry, parameter, shape, samples, interleaved)
-
-
-def _layout(shape: tuple[int, ...], samples: int, axes: tuple[int, ...], interleaved: bool) -> ZLayout:
-    return ZLayout(shape, samples, axes, interleaved=interleaved)
-
-
-def _shift(layout: ZLayout, parameter: Tensor) -> LinearUse:
-    """Z = … + b with one entry of b per channel."""
-    ones = torch.ones((), dtype=parameter.dtype, device=parameter.device)
-
-    def patches() -> Tensor:
-        return ones.expand(layout.samples, layout.channels, 1, layout.positions)
-
-    return PatchUse(layout, tuple(parameter.shape), patches, lambda gkq: gkq.reshape(parameter.shape))
-
-
-def _scale(layout: ZLayout, parameter: Tensor, factor: Tensor) -> LinearUse:
-    """Z = x ⊙ γ with one entry of γ per channel; ``factor`` is x, z-shaped."""
-
-    def patches() -> Tensor:
-        return layout.canonical(factor.detach()).unsqueeze(2)
-
-    return PatchUse(layout, tuple(parameter.shape), patches, lambda gkq: gkq.reshape(parameter.shape))
-
-
-def _convolution(
-    entry: Entry, parameter: Tensor, shape: tuple[int, ...], samples: int, interleaved: bool
-) -> LinearUse | str:
-    layout = _layout(shape, samples, (1,), interleaved)
-    node = entry.node
-    if entry.operand == 2 and not entry.carriers:
-        return _shift(layout, parameter)
-    if entry.operand != 1 or entry.carriers:
-        return "a convolution's weight is computed from the parameter"
-    if node._saved_transposed:
-        return "a transposed convolution has no rule yet"
-    if shape[0] != samples:
-        return "a convolution whose rows are not samples"
-    return ConvolutionUse(node, layout, parameter.detach())
-
-
-def _dense(entry: Entry, parameter: Tensor, shape: tuple[int, ...], samples: int, interleaved: bool) -> LinearUse | str:
-    node, name = entry.node, operation(entry.node)
-    layout = _layout(shape, samples, (len(shape) - 1,), interleaved)
-    if name == "Addmm" and entry.operand == 0:
-        return _shift(layout, parameter) if _one_per_channel(parameter, shape, entry) else "a bias of unusual shape"
-    data_operand, weight_operand = (1, 2) if name == "Addmm" else (0, 1)
-    if entry.operand != weight_operand or (name == "Addmm" and (node._saved_alpha != 1 or node._saved_beta != 1)):
-        return "a product with the weight on the left"
-    carriers = [operation(c) for c in entry.carriers]
-    transposed = carriers in (["T"], ["Transpose"], ["Permute"])
-    if carriers and not transposed:
-        return "a product with a weight that was reshaped first"
-    data = (node._saved_mat1 if data_operand == 1 else node._saved_self).detach()
-
-    def patches() -> Tensor:
-        # The data's rows are z's rows, so its layout is z's with another number of channels.
-        return _layout(tuple(data.shape), samples, (1,), interleaved).canonical(data).unsqueeze(1)
-
-    def fold(gkq: Tensor) -> Tensor:
-        return gkq[0].T.contiguous() if transposed else gkq[0]
-
-    return PatchUse(layout, tuple(parameter.shape), patches, fold)
-
-
-def _one_per_channel(parameter: Tensor, shape: tuple[int, ...], entry: Entry) -> bool:
-    return not entry.carriers and parameter.ndim == 1 and parameter.shape[0] == shape[-1]
-
-
-def _elementwise(
-    entry: Entry, parameter: Tensor, shape: tuple[int, ...], samples: int, interleaved: bool
-) -> LinearUse | str:
-    node, name = entry.node, operation(entry.node)
-    if any(operation(c) not in ("Unsqueeze", "Expand", "View", "Reshape") for c in entry.carriers):
-        return f"{name} with a parameter that was transposed first"
-    used = list(parameter.shape)
-    if entry.carriers:
-        used = list(z_shape(entry.carriers[-1]))
-        if [n for n in used if n != 1] != [n for n in parameter.shape if n != 1]:
-            return f"{name} with a parameter that was reshaped first"
-    aligned = [1] * (len(shape) - len(used)) + used
-    axes = tuple(a for a, n in enumerate(aligned) if n != 1)
-    if len(aligned) != len(shape) or 0 in axes or any(aligned[a] != shape[a] for a in axes):
-        return f"{name} with one entry of the parameter per sample"
-    layout = _layout(shape, samples, axes, interleaved)
-    if name != "Mul":
-        factor = getattr(node, "_saved_alpha", 1)
-        if name == "Sub" and entry.operand == 1:
-            factor = -factor
-        elif entry.operand == 0:
-            factor = 1
-        if abs(factor) != 1:
-            return f"{name} with a factor of its own"
-        # A square does not see the sign, and both sides of a curvature product carry it.
-        return _shift(layout, parameter)
-    other = node._saved_other if entry.operand == 0 else node._saved_self
-    if other is None:
-        return "a product whose other factor was not kept"
-    return _scale(layout, parameter, other.expand(shape))
-
-
-def _layer_norm(
-    entry: Entry, parameter: Tensor, shape: tuple[int, ...], samples: int, interleaved: bool
-) -> LinearUse | str:
-    if entry.carriers or entry.operand == 0:
-        return "a layer norm whose weight is computed from the parameter"
-    node = entry.node
-    axes = tuple(range(len(shape) - len(node._saved_normalized_shape), len(shape)))
-    if 0 in axes:
-        return "a layer norm over the samples"
-    layout = _layout(shape, samples, axes, interleaved)
-    if entry.operand == 2:
-        return _shift(layout, parameter)
-    normalised = (node._saved_input - node._saved_result1) * node._saved_result2
-    return _scale(layout, parameter, normalised)
-
-
-def _batch_norm(
-    entry: Entry, parameter: Tensor, shape: tuple[int, ...], samples: int, interleaved: bool
-) -> LinearUse | str:
-    node = entry.node
-    if entry.carriers or entry.operand == 0:
-        return "a batch norm whose weight is computed from the parameter"
-    if node._saved_training:
-        return "a batch norm in training mode, which mixes samples"
-    layout = _layout(shape, samples, (1,), interleaved)
-    if entry.operand == 2:
-        return _shift(layout, parameter)
-    per_channel = (1, -1, *(1 for _ in shape[2:]))
-    mean, variance = node._saved_running_mean.reshape(per_channel), node._saved_running_var.reshape(per_channel)
-    normalised = (node._saved_input - mean) / torch.sqrt(variance + node._saved_eps)
-    return _scale(layout, parameter, normalised)
-
-
-def _embedding(
-    entry: Entry, parameter: Tensor, shape: tuple[int, ...], samples: int, interleaved: bool
-) -> LinearUse | str:
-    node = entry.node
-    if entry.carriers or node._saved_scale_grad_by_freq or interleaved:
-        return "an embedding with a scaled gradient"
-    layout = _layout(shape, samples, (len(shape) - 1,), interleaved)
-    tokens = node._saved_indices.reshape(samples, -1)
-    padding = int(node._saved_padding_idx)
-    if padding >= 0 and bool((tokens == padding).any()):
-        return "an embedding with padding in the data"
-    return EmbeddingUse(layout, tuple(parameter.shape), tokens)
-
-
-_RULES: dict[str, Callable[[Entry, Tensor, tuple[int, ...], int, bool], LinearUse | str]] = {
-    "Convolution": _convolution,
-    "Addmm": _dense,
-    "Mm": _dense,
-    "Add": _elementwise,
-    "Sub": _elementwise,
-    "Mul": _elementwise,
-    "NativeLayerNorm": _layer_norm,
-    "NativeBatchNorm": _batch_norm,
-    "Embedding": _embedding,
-}
+def _times(left: Tensor, right: Tensor | None) -> Tensor:
+    """Left ⊙ right, or left² in place."""
+    return left.square_() if right is None else left.mul_(right)

@@ -13,6 +13,7 @@ from torch import Tensor
 from curvcli.data.interface import Batch, Samples
 from curvcli.errors import ModelError, UsageError
 from curvcli.models.base import Site, as_float64
+from curvcli.models.memory import available_memory, process_memory
 from curvcli.models.objective import DataObjective
 from curvcli.models.torch_batch import TorchBatch
 from curvcli.models.torch_graph import operation
@@ -100,13 +101,27 @@ class TorchObjective(DataObjective):
     def _read_sites(self, parameters: Sequence[str]) -> Mapping[str, Site]:
         batch = next(self.batches(parameters))
         found = batch.read_sites()
-        self._interleaved.update(batch.interleaved)
+        self._interleaved.update(batch.sites.interleaved)
         return found
 
     def batches(self, parameters: Sequence[str], *, start: int = 0) -> Iterator[TorchBatch]:
         """The data from batch ``start`` on; see ``base.Objective``."""
         for data in self.samples.batches(self.batch_size, start=start):
             yield TorchBatch(self, data, parameters)
+
+    def memory_in_use(self) -> int:
+        """See ``base.Objective``."""
+        if self.device.type == "cuda":
+            return int(torch.cuda.memory_allocated(self.device))
+        return process_memory()
+
+    def memory_free(self) -> int:
+        """See ``base.Objective``."""
+        if self.device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(self.device)
+            # What the caching allocator holds and nobody uses can be had too.
+            return int(free + torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device))
+        return available_memory()
 
     def interleaved(self, parameter: str) -> bool:
         """Whether a parameter's z was found to be time-major."""

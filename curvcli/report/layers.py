@@ -1,4 +1,4 @@
-"""One group per layer, ``/layers/<escaped name>``, with the arrays of its parameters; parts and reports share it."""
+"""One group per layer, ``/layers/<escaped name>``, with what was found of it; parts and reports share it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from typing import cast
 import h5py
 import numpy as np
 
+from curvcli.report.quantities import AnyQuantity, BlockRecord, DensityRecord, EigenRecord, TraceRecord
 from curvcli.report.records import Array, LayerRecord, ParameterRecord
 from curvcli.report.schema import LAYERS, Status, escape, storable
-from curvcli.report.statistics import LayerSummary, ParameterSummary, summarise
+from curvcli.report.spectra import read_quantity, write_spectra
+from curvcli.report.statistics import summarise
 from curvcli.report.storage import Output, write_array
+from curvcli.report.summaries import LayerSummary, ParameterSummary
 from curvcli.report.tables import write_tables
 
 _LONG_NAMES = {
@@ -57,7 +60,17 @@ def read_layer(file: h5py.File, row: LayerSummary) -> LayerRecord:
         parameters=tuple(_read_parameter(group, parameter) for parameter in row.parameters),
         seconds=row.seconds,
         status=cast("Status", row.status),
+        trace=read_quantity(group, TraceRecord),
+        eigen=read_quantity(group, EigenRecord),
+        density=read_quantity(group, DensityRecord),
+        block=read_quantity(group, BlockRecord),
+        entries=int(group.attrs["entries"]) if "entries" in group.attrs else None,
     )
+
+
+def read_record(file: h5py.File, layer: str, kind: type[AnyQuantity]) -> AnyQuantity | None:
+    """Read one record of a layer, of the class `kind`; ``None`` when the report does not hold it."""
+    return read_quantity(file[LAYERS][escape(layer)], kind)
 
 
 def read_array(file: h5py.File, layer: str, quantity: str, label: str) -> Array | None:
@@ -73,8 +86,11 @@ def _write_layer(group: h5py.Group, record: LayerRecord) -> None:
     group.attrs["exact"] = np.uint8(record.exact)
     group.attrs["products"] = np.int64(record.products)
     group.attrs["status"] = record.status
+    if record.entries is not None:
+        group.attrs["entries"] = np.int64(record.entries)
     for parameter in record.parameters:
         _write_parameter(group, parameter)
+    write_spectra(group, record)
 
 
 def _write_parameter(group: h5py.Group, record: ParameterRecord) -> None:

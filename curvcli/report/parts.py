@@ -21,8 +21,8 @@ from curvcli.report.progress import PATTERN, SavedProgress, load_progress, progr
 from curvcli.report.read import read_report
 from curvcli.report.records import LayerRecord, Provenance
 from curvcli.report.schema import ReportStatus
-from curvcli.report.statistics import LayerSummary
 from curvcli.report.storage import created, opened
+from curvcli.report.summaries import LayerSummary
 from curvcli.report.tables import read_tables
 from curvcli.report.write import write_report
 

@@ -13,7 +13,7 @@ import numpy as np
 from curvcli.report.clock import stamp
 from curvcli.report.records import Provenance
 from curvcli.report.schema import PROVENANCE, storable
-from curvcli.report.statistics import LayerSummary
+from curvcli.report.summaries import LayerSummary
 
 # Text that a person may want to read whole is a dataset of its own; viewers cut long attributes.
 _TEXTS: Final = {

@@ -10,12 +10,13 @@ from typing import Literal
 import h5py
 
 from curvcli.errors import ReportError
-from curvcli.report.layers import read_array, read_layer
+from curvcli.report.layers import read_array, read_layer, read_record
 from curvcli.report.provenance import read_provenance
+from curvcli.report.quantities import AnyQuantity
 from curvcli.report.records import Array, LayerRecord, Provenance
 from curvcli.report.schema import FORMAT, READABLE_MAJOR
-from curvcli.report.statistics import LayerSummary
 from curvcli.report.storage import opened
+from curvcli.report.summaries import LayerSummary
 from curvcli.report.tables import read_tables
 
 Quantity = Literal["gradient", "diagonal", "diagonal_stderr"]
@@ -63,6 +64,23 @@ class Report:
         row = self.summary(layer)
         with opened(self.path) as file:
             return read_layer(file, row)
+
+    def record(self, layer: str, kind: type[AnyQuantity]) -> AnyQuantity | None:
+        """Read the trace, the eigenpairs, the density or the Hessian of one layer, and nothing else of it.
+
+        Args:
+            layer: its name.
+            kind: `TraceRecord`, `EigenRecord`, `DensityRecord` or `BlockRecord`.
+
+        Returns:
+            The record; ``None`` when it was not computed.
+
+        Raises:
+            ReportError: the report has no such layer, or can't be read any more.
+        """
+        self.summary(layer)
+        with opened(self.path) as file:
+            return read_record(file, layer, kind)
 
     def array(self, layer: str, quantity: Quantity, label: str) -> Array | None:
         """Read one array in its parameter's shape; ``None`` when it was not computed.

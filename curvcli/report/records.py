@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from curvcli.report.quantities import BlockRecord, DensityRecord, EigenRecord, Quantity, TraceRecord
 from curvcli.report.schema import STATUS_CODES, Status
 
 Array = npt.NDArray[np.floating[Any]]
@@ -27,7 +28,7 @@ class ParameterRecord:
         gradient: float32 or float64, of `shape`; ``None`` when it was not computed.
         diagonal: the Hessian's diagonal, float32 or float64, of `shape`; ``None`` when it was not computed.
         diagonal_stderr: standard error of an estimated diagonal, of `shape`; ``None`` for an exact one.
-        method: how the diagonal was computed, empty when it was not.
+        method: how the diagonal was computed; empty, without a diagonal, when it was not asked for.
         exact: whether the diagonal is exact up to rounding.
         reason: why this method, or why there is no result.
         products: Hessian-vector products spent.
@@ -75,18 +76,25 @@ class ParameterRecord:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LayerRecord:
-    """The results of one layer.
+    """The results of one layer, or of a block that spans several.
 
     Attributes:
         name: exact, unique in the model.
         kind: e.g. ``conv``.
         index: its place in the model; the report keeps layers in this order.
-        parameters: in the layer's own order, with distinct labels.
+        parameters: in the layer's own order, with distinct labels; empty for a block that spans several layers.
         seconds: wall time spent.
         status: how it ended.
+        trace: of the layer's block; ``None`` when it was not computed on its own.
+        eigen: eigenpairs; ``None`` when not computed.
+        density: the spectral density; ``None`` when not computed.
+        block: the full Hessian; ``None`` when not computed.
+        entries: how many entries a block has whose parameters belong to other layers; ``None`` for all others. Its
+            eigenvectors are keyed by full parameter names.
 
     Raises:
-        ValueError: a label stands twice, or the status is unknown.
+        ValueError: a label stands twice, the status is unknown, eigenvectors or a Hessian don't fit the parameters,
+            or ``entries`` is given beside parameters.
     """
 
     name: str
@@ -95,32 +103,74 @@ class LayerRecord:
     parameters: tuple[ParameterRecord, ...]
     seconds: float = 0.0
     status: Status = "done"
+    trace: TraceRecord | None = None
+    eigen: EigenRecord | None = None
+    density: DensityRecord | None = None
+    block: BlockRecord | None = None
+    entries: int | None = None
 
     def __post_init__(self) -> None:
         labels = [p.label for p in self.parameters]
         if len(set(labels)) != len(labels):
             raise ValueError(f"layer {self.name!r}: parameter labels {labels} are not distinct")
         _check_status(self.name, self.status)
+        if self.entries is not None and (self.parameters or self.entries < 0):
+            raise ValueError(f"layer {self.name!r}: {self.entries} entries beside {len(labels)} parameters")
+        if self.parameters:
+            self._check_vectors()
+        if (self.parameters or self.entries is not None) and self.block is not None and self.block.entries is not None:
+            rows = len(self.block.entries)
+            if rows != self.parameter_count:
+                raise ValueError(f"layer {self.name!r}: a Hessian of {rows} rows for {self.parameter_count} entries")
+
+    def _check_vectors(self) -> None:
+        shapes = {p.label: p.shape for p in self.parameters}
+        vectors = (self.eigen.vectors if self.eigen is not None else None) or {}
+        for label, array in vectors.items():
+            if label not in shapes:
+                raise ValueError(f"layer {self.name!r}: eigenvectors of {label!r}, which is no parameter of it")
+            if array.shape[1:] != shapes[label]:
+                raise ValueError(
+                    f"layer {self.name!r}: eigenvectors of {label!r} have shape {array.shape}, "
+                    f"the parameter {shapes[label]}"
+                )
 
     @property
     def parameter_count(self) -> int:
-        """The number of entries of all its parameters."""
-        return sum(p.size for p in self.parameters)
+        """The number of entries of the block: of all its parameters, or those of other layers that it spans."""
+        return sum(p.size for p in self.parameters) if self.entries is None else self.entries
+
+    @property
+    def quantities(self) -> tuple[Quantity, ...]:
+        """What was computed of the whole block: trace, eigenpairs, density and Hessian, in this order."""
+        every: tuple[Quantity | None, ...] = (self.trace, self.eigen, self.density, self.block)
+        return tuple(quantity for quantity in every if quantity is not None)
 
     @property
     def method(self) -> str:
-        """The distinct methods of its parameters, in order, joined by ``+``."""
-        return "+".join(dict.fromkeys(p.method for p in self.parameters if p.method))
+        """The distinct methods of its parameters' diagonals and of its `quantities`, in order, joined by ``+``."""
+        methods = [p.method for p in self.parameters if p.method] + [q.method for q in self.quantities]
+        return "+".join(dict.fromkeys(methods))
 
     @property
     def exact(self) -> bool:
-        """Whether every parameter's diagonal is exact."""
+        """Whether diagonal, trace, density and Hessian are exact, as far as asked for.
+
+        Where only eigenpairs were, which no method gives exactly: whether all have converged.
+        """
+        verdicts = [q.exact for q in self.quantities if not isinstance(q, EigenRecord)]
+        if any(p.method or p.diagonal is not None or p.status != "done" for p in self.parameters):
+            verdicts += [p.exact and p.diagonal is not None for p in self.parameters]
+        if verdicts:
+            return all(verdicts)
+        if self.eigen is not None:
+            return bool(self.eigen.converged.all())
         return all(p.exact for p in self.parameters)
 
     @property
     def products(self) -> int:
-        """Hessian-vector products spent on all its parameters."""
-        return sum(p.products for p in self.parameters)
+        """Hessian-vector products spent on all its parameters and `quantities`."""
+        return sum(p.products for p in self.parameters) + sum(q.products for q in self.quantities)
 
 
 @dataclass(frozen=True, kw_only=True)

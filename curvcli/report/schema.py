@@ -10,10 +10,16 @@ FORMAT_VERSION: Final = "1.0"
 READABLE_MAJOR: Final = 1
 
 ReportStatus = Literal["complete", "partial"]
-Status = Literal["done", "over_budget", "nonfinite", "failed"]
+Status = Literal["done", "over_budget", "nonfinite", "failed", "not_converged"]
 
-# From best to worst; 0 stays free for "pending". Later versions append codes and never renumber.
-STATUS_CODES: Final[dict[Status, int]] = {"done": 1, "over_budget": 2, "nonfinite": 3, "failed": 4}
+# 0 stays free for "pending". Later versions append codes and never renumber.
+STATUS_CODES: Final[dict[Status, int]] = {
+    "done": 1,
+    "over_budget": 2,
+    "nonfinite": 3,
+    "failed": 4,
+    "not_converged": 5,  # finished, but the tolerance that was asked for is not reached
+}
 
 PROVENANCE: Final = "provenance"
 SUMMARY: Final = "summary"

@@ -1,80 +1,27 @@
-"""A layer in numbers: what the summary and parameter tables keep, computed from the arrays in float64."""
+"""A layer in numbers: the rows it fills in the tables, computed from its arrays in float64."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from math import nan, sqrt
-from typing import Any
+from math import inf, nan, sqrt
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from curvcli.report.records import Array, LayerRecord, ParameterRecord
+from curvcli.report.summaries import LayerSummary, ParameterSummary
+
+_T = TypeVar("_T")
 
 # Entries reduced at a time: fixed, so that sums do not depend on the machine, and small, so that the float64 copy is.
 _BLOCK = 1 << 20
 
 
-@dataclass(frozen=True, kw_only=True)
-class Statistics:
-    """Numbers of one parameter or one layer.
-
-    Each is NaN where the arrays it needs were not all computed: half a layer has no trace.
-
-    Attributes:
-        gradient_norm: Euclidean norm of the gradient.
-        trace: sum of the diagonal.
-        diagonal_min: smallest entry.
-        diagonal_max: largest entry.
-        diagonal_mean: mean entry.
-        diagonal_abs_mean: mean absolute entry.
-        negative_share: share of entries below zero, 0 to 1.
-    """
-
-    gradient_norm: float
-    trace: float
-    diagonal_min: float
-    diagonal_max: float
-    diagonal_mean: float
-    diagonal_abs_mean: float
-    negative_share: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class ParameterSummary(Statistics):
-    """One parameter without its arrays: a row of ``/parameters``. The fields are `ParameterRecord`'s."""
-
-    label: str
-    name: str
-    shape: tuple[int, ...]
-    axes: tuple[str, ...]
-    method: str
-    exact: bool
-    reason: str
-    products: int
-    status: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class LayerSummary(Statistics):
-    """One layer without its arrays: a row of ``/summary``. The fields are `LayerRecord`'s."""
-
-    name: str
-    kind: str
-    index: int
-    parameter_count: int
-    method: str
-    exact: bool
-    products: int
-    status: str
-    parameters: tuple[ParameterSummary, ...]
-    seconds: float
-
-
 @dataclass(frozen=True)
 class _Totals:
-    """Sums that add up over blocks and over parameters; ``None`` entries of a layer never get here."""
+    """Sums over a diagonal that add up over blocks and over parameters."""
 
     count: int = 0
     total: float = 0.0
@@ -82,6 +29,7 @@ class _Totals:
     smallest: float = np.inf
     largest: float = -np.inf
     negatives: int = 0
+    squares: float = 0.0
 
     def __add__(self, other: _Totals) -> _Totals:
         return _Totals(
@@ -91,17 +39,44 @@ class _Totals:
             float(np.minimum(self.smallest, other.smallest)),  # not min(): NaN has to win
             float(np.maximum(self.largest, other.largest)),
             self.negatives + other.negatives,
+            self.squares + other.squares,
+        )
+
+
+@dataclass(frozen=True)
+class _Ingredients:
+    """What the statistics of one parameter are made of; ``None`` where an array is missing.
+
+    Attributes:
+        gradient_square: sum of squares of the gradient.
+        totals: of the diagonal.
+        error_square: sum of squares of the diagonal's standard errors, 0 for an exact diagonal.
+    """
+
+    gradient_square: float | None = None
+    totals: _Totals | None = None
+    error_square: float | None = None
+
+    @classmethod
+    def of(cls, record: ParameterRecord) -> _Ingredients:
+        exact = record.exact and record.diagonal is not None and record.diagonal_stderr is None
+        return cls(
+            gradient_square=_squared_norm(record.gradient),
+            totals=_totals(record.diagonal),
+            error_square=0.0 if exact else _squared_norm(record.diagonal_stderr),
         )
 
 
 def summarise(record: LayerRecord) -> LayerSummary:
     """Return the rows that `record` fills in the tables."""
-    squares = [_squared_norm(p.gradient) for p in record.parameters]
-    totals = [_totals(p.diagonal) for p in record.parameters]
-    parameters = tuple(
-        _parameter(p, _columns([square], [total]))
-        for p, square, total in zip(record.parameters, squares, totals, strict=True)
-    )
+    ingredients = [_Ingredients.of(p) for p in record.parameters]
+    parameters = tuple(_parameter(p, _columns([own])) for p, own in zip(record.parameters, ingredients, strict=True))
+    columns: dict[str, Any] = _columns(ingredients if record.entries is None else [_Ingredients()])
+    spectral = _spectral(record)
+    if record.trace is not None:
+        columns["trace"] = record.trace.value
+    elif columns["diagonal_relative_stderr"] == 0.0:
+        spectral["trace_stderr"] = 0.0
     return LayerSummary(
         name=record.name,
         kind=record.kind,
@@ -113,7 +88,8 @@ def summarise(record: LayerRecord) -> LayerSummary:
         status=record.status,
         parameters=parameters,
         seconds=record.seconds,
-        **_columns(squares, totals),
+        **columns,
+        **spectral,
     )
 
 
@@ -132,21 +108,74 @@ def _parameter(record: ParameterRecord, columns: dict[str, float]) -> ParameterS
     )
 
 
-def _columns(squares: Sequence[float | None], totals: Sequence[_Totals | None]) -> dict[str, float]:
+def _columns(parameters: Sequence[_Ingredients]) -> dict[str, float]:
     """Return the `Statistics` of all the given parameters together."""
-    known_squares = [square for square in squares if square is not None]
-    known_totals = [total for total in totals if total is not None]
-    whole = sum(known_totals, _Totals()) if len(known_totals) == len(totals) else None
+    gradients = _known(p.gradient_square for p in parameters)
+    errors = _known(p.error_square for p in parameters)
+    totals = _known(p.totals for p in parameters)
+    whole = None if totals is None else sum(totals, _Totals())
     filled = whole if whole is not None and whole.count else None
     return {
-        "gradient_norm": sqrt(sum(known_squares)) if len(known_squares) == len(squares) else nan,
+        "gradient_norm": nan if gradients is None else sqrt(sum(gradients)),
         "trace": nan if whole is None else whole.total,
         "diagonal_min": nan if filled is None else filled.smallest,
         "diagonal_max": nan if filled is None else filled.largest,
         "diagonal_mean": nan if filled is None else filled.total / filled.count,
         "diagonal_abs_mean": nan if filled is None else filled.absolute / filled.count,
         "negative_share": nan if filled is None else filled.negatives / filled.count,
+        "diagonal_relative_stderr": nan if whole is None or errors is None else _ratio(sum(errors), whole.squares),
     }
+
+
+def _known(values: Iterable[_T | None]) -> list[_T] | None:
+    """Return the values; ``None`` when one of them is missing."""
+    found = list(values)
+    present = [value for value in found if value is not None]
+    return present if len(present) == len(found) else None
+
+
+def _ratio(error: float, square: float) -> float:
+    """Return the relative error of a norm from squares; an error of 0 is one of 0 also in a diagonal of zeros."""
+    if error == 0.0:
+        return 0.0
+    return sqrt(error / square) if square else inf
+
+
+def _spectral(record: LayerRecord) -> dict[str, Any]:
+    """Return the `SpectralStatistics` of what there is."""
+    columns: dict[str, Any] = {"matrix": "+".join(dict.fromkeys(q.matrix for q in record.quantities))}
+    if (trace := record.trace) is not None:
+        columns |= {
+            "trace_stderr": 0.0 if trace.exact else trace.stderr,
+            "trace_data_stderr": trace.data_stderr,
+            "trace_method": trace.method,
+        }
+    if (eigen := record.eigen) is not None:
+        columns |= {
+            "eigen_method": eigen.method,
+            "top_eigenvalue": float(np.max(eigen.values)) if len(eigen.values) else nan,
+            "smallest_eigenvalue": float(np.min(eigen.values)) if len(eigen.values) else nan,
+            "eigenvalue_count": len(eigen.values),
+            "converged_count": int(np.count_nonzero(eigen.converged)),
+            "eigenvalues": tuple(eigen.values.tolist()),
+            "residuals": tuple(eigen.residuals.tolist()),
+        }
+    if (density := record.density) is not None:
+        columns |= {
+            "density_method": density.method,
+            "weight_at_zero": density.weight_at_zero,
+            "support_min": density.support[0],
+            "support_max": density.support[1],
+        }
+    if (block := record.block) is not None:
+        columns |= {
+            "hessian_method": block.method,
+            "frobenius_norm": block.frobenius,
+            "condition_number": block.condition,
+            "condition_is_bound": block.condition_is_bound,
+            "inertia": block.inertia,
+        }
+    return columns
 
 
 def _squared_norm(array: Array | None) -> float | None:
@@ -169,6 +198,7 @@ def _totals(array: Array | None) -> _Totals | None:
                 float(np.min(block)),
                 float(np.max(block)),
                 int(np.count_nonzero(block < 0)),
+                float(np.sum(np.square(block))),
             )
     return result
 

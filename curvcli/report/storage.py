@@ -13,10 +13,10 @@ from typing import Any
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 
 from curvcli.errors import ReportError
 from curvcli.report.interrupts import held_back
-from curvcli.report.records import Array
 
 _CONTIGUOUS_BELOW = 64 * 1024
 _CHUNK_BYTES = 1024 * 1024
@@ -152,8 +152,10 @@ def opened(path: Path) -> Iterator[h5py.File]:
             raise ReportError(f"{path}: damaged: copy the report again, or run the command again") from error
 
 
-def write_array(group: h5py.Group, name: str, array: Array, axes: Sequence[str], attributes: dict[str, str]) -> Any:
-    """Write a float32 or float64 array with its axis labels, little-endian, compressed from 64 KiB on.
+def write_array(
+    group: h5py.Group, name: str, array: npt.NDArray[Any], axes: Sequence[str], attributes: dict[str, str]
+) -> Any:
+    """Write an array of numbers with labels for its first axes, little-endian, compressed from 64 KiB on.
 
     Returns:
         The h5py dataset.

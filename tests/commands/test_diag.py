@@ -66,14 +66,23 @@ def test_equal_work_gives_equal_bytes(work: Path, curvcli: Curvcli) -> None:
     assert (work / "model.pt.diag.h5").read_bytes() == whole
 
 
-def test_a_budget_leaves_out_and_says_so(work: Path, curvcli: Curvcli) -> None:
-    """Too dear layers have no diagonal, never an estimate, and the exit code is 4."""
-    done = curvcli("diag", "model.pt", "--budget", "5")
-    assert done.returncode == 4
-    assert "over_budget" in done.stdout or "over budget" in done.stdout
+def test_beyond_its_budget_a_diagonal_is_estimated_and_says_so(work: Path, curvcli: Curvcli) -> None:
+    """Too dear layers get an estimate with an error for every entry, and the reason; the others stay exact."""
+    done = curvcli("diag", "model.pt", "--budget", "5", "--format", "json")
+    assert done.returncode == 0
+    one, two = json.loads(done.stdout)["layers"]
+    assert (one["exact"], two["exact"]) == (False, True)
+    assert "--budget allows 5" in one["parameters"][0]["reason"]
     with h5py.File(work / "model.pt.diag.h5") as report:
-        assert "diagonal" not in report["layers/one"]
-        assert "diagonal" in report["layers/two"]
+        assert report["layers/one/diagonal_stderr/weight"].shape == report["layers/one/diagonal/weight"].shape
+        assert "diagonal_stderr" not in report["layers/two"]
+
+
+def test_a_tolerance_that_is_not_met_is_exit_4(work: Path, curvcli: Curvcli) -> None:
+    """Eight probes can't reach a millionth: the estimate is there, marked, and the exit code says so."""
+    done = curvcli("diag", "model.pt", "--method", "hutchinson", "--probes", "8", "--rtol", "1e-6")
+    assert done.returncode == 4
+    assert "not_converged" in done.stdout
 
 
 def test_a_method_that_is_not_exact_is_refused(work: Path, curvcli: Curvcli) -> None:

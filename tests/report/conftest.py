@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from curvcli.report.quantities import BlockRecord, DensityRecord, EigenRecord, Quantity, TraceRecord
 from curvcli.report.records import LayerRecord, ParameterRecord, Provenance
 
 
@@ -50,6 +52,84 @@ def make_layer() -> Callable[..., LayerRecord]:
 @pytest.fixture
 def layers(make_layer: Callable[..., LayerRecord]) -> list[LayerRecord]:
     return [make_layer(f"conv{i}", i) for i in range(4)]
+
+
+# The Hessian of a layer of 16 entries, as `make_layer` makes them.
+HESSIAN = np.add.outer(np.arange(16.0), np.arange(16.0)) - 8 * np.eye(16)
+EIGENVALUES, EIGENVECTORS = (array[..., ::-1] for array in np.linalg.eigh(HESSIAN))
+CONDITION = float(np.abs(EIGENVALUES).max() / np.abs(EIGENVALUES).min())
+VECTORS = EIGENVECTORS[:, :3].T
+ORIGIN = {"reason": "asked for", "matrix": "hessian"}
+QUANTITIES: dict[str, tuple[type[Quantity], dict[str, object]]] = {
+    "trace": (
+        TraceRecord,
+        {"value": 112.5, "stderr": 1.25, "data_stderr": 4.5, "method": "hutchinson", "exact": False, "probes": 3}
+        | {
+            "products": 6,
+            "converged": True,
+            "samples": np.array([110.0, 113.5, 114.0]),
+            "batches": np.array([50, 62.5]),
+        }
+        | ORIGIN,
+    ),
+    "eigen": (
+        EigenRecord,
+        {"values": EIGENVALUES[:3].copy(), "residuals": np.array([1e-9, 2e-7, 3e-4])}
+        | {"converged": np.array([True, True, False]), "which": "largest", "method": "lanczos", "tolerance": 1e-6}
+        | {"vectors": {"kernel": VECTORS[:, :12].reshape(3, 3, 4), "bias": VECTORS[:, 12:].copy()}, "products": 40}
+        | ORIGIN,
+    ),
+    "density": (
+        DensityRecord,
+        {"nodes": np.array([[-8.0, 0.5, 240.0], [-8.0, 1.0, 239.0]]), "weights": np.full((2, 3), 1 / 3)}
+        | {"grid": np.linspace(-10, 250, 5), "density": np.full(5, 0.004), "density_stderr": np.full(5, 0.001)}
+        | {"bandwidth": 2.5, "weight_at_zero": 0.25, "weight_at_zero_stderr": 0.125, "support": (-8.0, 240.0)}
+        | {"method": "lanczos_quadrature", "exact": False, "products": 6}
+        | ORIGIN,
+    ),
+    "block": (
+        BlockRecord,
+        {"entries": HESSIAN, "eigenvalues": EIGENVALUES.copy(), "inertia": (1, 0, 15), "condition": CONDITION}
+        | {"condition_is_bound": False, "frobenius": float(np.linalg.norm(HESSIAN)), "frobenius_stderr": 0.0}
+        | {"asymmetry": 1e-16, "method": "dense", "exact": True, "products": 16}
+        | ORIGIN,
+    ),
+}
+
+
+@pytest.fixture
+def make_quantity() -> Callable[..., Quantity]:
+    """Make the record of a quantity of a layer as `make_layer` makes them; keywords change it."""
+
+    def make(field: str, **changes: object) -> Quantity:
+        kind, values = QUANTITIES[field]
+        return kind(**(values | changes))  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture
+def make_bare(make_layer: Callable[..., LayerRecord]) -> Callable[..., LayerRecord]:
+    """Make a layer whose diagonal was not asked for; keywords are the layer's own."""
+
+    def make(name: str = "conv", index: int = 0, **changes: object) -> LayerRecord:
+        layer = make_layer(name, index)
+        blank = {"gradient": None, "diagonal": None, "method": "", "exact": False, "reason": "", "products": 0}
+        parameters = tuple(replace(p, **blank) for p in layer.parameters)  # type: ignore[arg-type]
+        return replace(layer, parameters=parameters, **changes)  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture
+def make_whole() -> Callable[..., LayerRecord]:
+    """Make the block of a whole model, whose parameters belong to its layers; keywords are its own."""
+
+    def make(**changes: object) -> LayerRecord:
+        values = {"name": "(whole model)", "kind": "model", "index": 9, "parameters": (), "entries": 16} | changes
+        return LayerRecord(**values)  # type: ignore[arg-type]
+
+    return make
 
 
 @pytest.fixture

@@ -123,11 +123,11 @@ def test_a_newer_major_version_is_refused(path):
 def test_a_newer_minor_version_with_unknown_names_is_read(path):
     with h5py.File(path, "a") as file:
         file.attrs["format_version"] = "1.7"
-        file["summary/top_eigenvalue"] = np.ones(4)
-        file["layers/conv0/eigenvalues"] = np.ones(2)
+        file["summary/sharpness"] = np.ones(4)
+        file["layers/conv0/sharpness"] = np.ones(2)
         status = file["summary/status"]
-        status.attrs["flag_values"] = np.array([1, 2, 3, 4, 5], dtype=np.uint8)
-        status.attrs["flag_meanings"] = "done over_budget nonfinite failed not_converged"
-        status[0] = 5
+        status.attrs["flag_values"] = np.array([1, 2, 3, 4, 5, 6], dtype=np.uint8)
+        status.attrs["flag_meanings"] = "done over_budget nonfinite failed not_converged unstable"
+        status[0] = 6
     report = read_report(path)
-    assert [row.status for row in report.layers] == ["not_converged", "done", "done", "done"]
+    assert [row.status for row in report.layers] == ["unstable", "done", "done", "done"]

@@ -41,7 +41,9 @@ class Coordinate:
             for start in range(progress.position, self.size, _STEP):
                 indices = np.arange(start, min(start + _STEP, self.size))
                 flat = progress.totals[self.parameter].reshape(-1)
-                flat[indices] += batch.hessian_diagonal_entries(self.parameter, indices)
+                entries = batch.hessian_diagonal_entries(self.parameter, indices)
+                flat[indices] += entries
+                progress.add_to_trace(self.parameter, float(entries.sum()))
                 progress.position = int(indices[-1]) + 1
                 if progress.position == self.size:
                     progress.next_batch()

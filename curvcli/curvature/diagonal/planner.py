@@ -68,7 +68,7 @@ def plan_diagonal(
         sites: how each enters the model.
         rank: columns of the loss's Hessian factor per sample.
         method: forced for all of them, or ``auto``.
-        budget: backward passes per batch that one piece of work may cost; dearer ones are left undone, and said so.
+        budget: backward passes per batch that one piece of work may cost; dearer ones are marked ``over_budget``.
 
     Raises:
         UsageError: the forced method is not exact for some parameter.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
+
+import numpy as np
 
 from curvcli.models.base import Array, Objective
 
@@ -17,20 +19,45 @@ class Accumulation:
         totals: per parameter, the sum so far, float64, not divided.
         batch: the batch in work.
         position: how many of its columns, basis vectors or coordinates are done.
+        traces: per parameter, what each batch so far has added to the sum of all entries; (batches so far,).
     """
 
     totals: dict[str, Array] = field(default_factory=dict)
     batch: int = 0
     position: int = 0
+    traces: dict[str, Array] = field(default_factory=dict)
 
     def add(self, found: dict[str, Array]) -> None:
         """Add one step's sums."""
         for name, value in found.items():
             self.totals[name] = self.totals[name] + value if name in self.totals else value
+            self.add_to_trace(name, float(value.sum()))
+
+    def add_to_trace(self, name: str, value: float) -> None:
+        """Note what the batch in work adds to a parameter's trace."""
+        known = self.traces.get(name, np.zeros(0))
+        self.traces[name] = np.pad(known, (0, self.batch + 1 - len(known)))
+        self.traces[name][self.batch] += value
 
     def next_batch(self) -> None:
         """Move on."""
         self.batch, self.position = self.batch + 1, 0
+
+    def arrays(self) -> dict[str, Array]:
+        """All of it as arrays, for ``of``."""
+        found = {"place": np.array([float(self.batch), float(self.position)])}
+        found |= {f"total:{name}": value for name, value in self.totals.items()}
+        return found | {f"trace:{name}": value for name, value in self.traces.items()}
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, Array]) -> Accumulation:
+        """What ``arrays`` gave."""
+
+        def kind(prefix: str) -> dict[str, Array]:
+            return {k.removeprefix(prefix): v.copy() for k, v in arrays.items() if k.startswith(prefix)}
+
+        batch, position = (int(n) for n in arrays["place"])
+        return cls(kind("total:"), batch, position, kind("trace:"))
 
 
 class Work(Protocol):

@@ -8,7 +8,9 @@ from math import isnan
 from typing import Final
 
 from curvcli.report.read import Report
-from curvcli.report.statistics import LayerSummary
+from curvcli.report.summaries import LayerSummary
+
+_TOP: Final = 3  # eigenvalues in a cell; --format json has all
 
 
 @dataclass(frozen=True)
@@ -20,12 +22,14 @@ class Column:
         cell: the text for one layer.
         numeric: whether to align it right.
         folds: when the window is too narrow the column with the largest goes first; 0 always stays.
+        shows: it is left out of a report that holds none of these; empty for a column that always stands.
     """
 
     heading: str
     cell: Callable[[LayerSummary], str]
     numeric: bool
     folds: int
+    shows: tuple[str, ...] = ()
 
 
 def printable(text: str) -> str:
@@ -43,19 +47,101 @@ def percent(share: float, status: str = "done") -> str:
     return "-" if isnan(share) and status != "nonfinite" else f"{share:.1%}"
 
 
-COLUMNS: Final = (
+def _condition(row: LayerSummary) -> str:
+    """Return the condition number, marked where it is only a lower bound."""
+    text = short(row.condition_number, row.status)
+    return f"≥ {text}" if row.condition_is_bound and not isnan(row.condition_number) else text
+
+
+def _eigenvalues(row: LayerSummary) -> str:
+    """Return the top eigenvalues and, behind an ellipsis, the smallest."""
+    texts = [short(value, "nonfinite") for value in row.eigenvalues]
+    if len(texts) > _TOP + 1:
+        texts = [*texts[:_TOP], "…", texts[-1]]
+    return " ".join(texts) or "-"
+
+
+def _converged(row: LayerSummary) -> str:
+    """Return whether all eigenvalues have converged, or how many."""
+    if not row.eigen_method:
+        return "-"
+    count, done = row.eigenvalue_count, row.converged_count
+    return "yes" if done == count else f"{done} of {count}"
+
+
+def _support(row: LayerSummary) -> str:
+    """Return the smallest and the largest eigenvalue that a density has seen."""
+    if not row.density_method:
+        return "-"
+    return f"{short(row.support_min, row.status)} … {short(row.support_max, row.status)}"
+
+
+def _inertia(row: LayerSummary) -> str:
+    """Return how many eigenvalues are positive, zero and negative."""
+    return "-" if row.inertia is None else "{}/{}/{}".format(*row.inertia)
+
+
+def _number(name: str) -> Callable[[LayerSummary], str]:
+    return lambda row: short(getattr(row, name), row.status)
+
+
+def _share(name: str) -> Callable[[LayerSummary], str]:
+    return lambda row: percent(getattr(row, name), row.status)
+
+
+_COLUMNS: Final = (
     Column("layer", lambda row: printable(row.name) or "(root)", False, 0),
     Column("kind", lambda row: printable(row.kind), False, 7),
     Column("method", lambda row: printable(row.method) or "-", False, 4),
-    Column("exact", lambda row: "yes" if row.exact else "no", False, 5),
+    Column("matrix", lambda row: printable(row.matrix) or "-", False, 0, ("gauss_newton",)),
+    # Of eigenpairs alone one says whether they have converged.
+    Column("exact", lambda row: "yes" if row.exact else "no", False, 5, ("diagonal", "trace", "density", "hessian")),
     Column("parameters", lambda row: str(row.parameter_count), True, 6),
-    Column("gradient norm", lambda row: short(row.gradient_norm, row.status), True, 3),
-    Column("trace", lambda row: short(row.trace, row.status), True, 0),
-    Column("min", lambda row: short(row.diagonal_min, row.status), True, 2),
-    Column("max", lambda row: short(row.diagonal_max, row.status), True, 1),
-    Column("negative share", lambda row: percent(row.negative_share, row.status), True, 8),
+    Column("gradient norm", _number("gradient_norm"), True, 3, ("diagonal", "gradient")),
+    Column("trace", _number("trace"), True, 0, ("diagonal", "trace")),
+    Column("± stderr", _number("trace_stderr"), True, 1, ("trace",)),
+    Column("± data", _number("trace_data_stderr"), True, 2, ("trace",)),
+    Column("min", _number("diagonal_min"), True, 2, ("diagonal",)),
+    Column("max", _number("diagonal_max"), True, 1, ("diagonal",)),
+    Column("± rel", _share("diagonal_relative_stderr"), True, 1, ("estimated diagonal",)),
+    Column("negative share", _share("negative_share"), True, 8, ("diagonal",)),
+    Column("eigenvalues", _eigenvalues, False, 0, ("eigen",)),
+    Column("largest residual", _number("largest_residual"), True, 3, ("eigen",)),
+    Column("converged", _converged, False, 1, ("eigen",)),
+    Column("support", _support, False, 1, ("density",)),
+    Column("weight at zero", _share("weight_at_zero"), True, 2, ("density",)),
+    Column("inertia +/0/-", _inertia, True, 1, ("hessian",)),
+    Column("condition", _condition, True, 1, ("hessian",)),
+    Column("Frobenius norm", _number("frobenius_norm"), True, 2, ("hessian",)),
     Column("status", lambda row: row.status, False, 0),
 )
+
+
+def columns(report: Report) -> tuple[Column, ...]:
+    """Return the columns for what `report` holds of at least one layer."""
+    held = _contents(report)
+    return tuple(column for column in _COLUMNS if not column.shows or held.intersection(column.shows))
+
+
+def _contents(report: Report) -> frozenset[str]:
+    """Return what was computed, by the words in `Column.shows`."""
+    rows = report.layers
+    parameters = [parameter for row in rows for parameter in row.parameters]
+    present = {
+        "diagonal": any(p.method or not isnan(p.trace) for p in parameters),
+        "trace": any(row.trace_method for row in rows),
+        "eigen": any(row.eigen_method for row in rows),
+        "density": any(row.density_method for row in rows),
+        "hessian": any(row.hessian_method for row in rows),
+    }
+    if not any(present.values()):
+        present["diagonal"] = True  # nothing tells what was asked for; this is what a report is first of all for
+    present |= {
+        "estimated diagonal": any(not (p.exact or isnan(p.trace)) for p in parameters),
+        "gradient": any(not isnan(row.gradient_norm) for row in rows),
+        "gauss_newton": any("gauss_newton" in row.matrix for row in rows),
+    }
+    return frozenset(word for word, there in present.items() if there)
 
 
 def heading(report: Report) -> tuple[tuple[str, str], ...]:

@@ -8,7 +8,7 @@ from math import isfinite
 from typing import Any, Final
 
 from curvcli.report.read import Report
-from curvcli.report.statistics import LayerSummary
+from curvcli.report.summaries import LayerSummary
 
 SCHEMA_VERSION: Final = "1.0"
 
@@ -21,15 +21,34 @@ _STATISTICS: Final = (
     "diagonal_mean",
     "diagonal_abs_mean",
     "negative_share",
+    "diagonal_relative_stderr",
 )
 _LAYER: Final = ("name", "kind", "index", "parameter_count", "method", "exact", "products", "status", "seconds")
+_TRACE: Final = ("trace_stderr", "trace_data_stderr")
+# By what says that they were computed at all: a count of 0 or an empty list is a result, null is none.
+_SPECTRAL: Final = {
+    "trace_method": (),
+    "eigen_method": (
+        "eigenvalue_count",
+        "converged_count",
+        "top_eigenvalue",
+        "smallest_eigenvalue",
+        "eigenvalues",
+        "residuals",
+    ),
+    "density_method": ("weight_at_zero", "support_min", "support_max"),
+    "hessian_method": ("frobenius_norm", "condition_number", "condition_is_bound", "inertia"),
+    "matrix": (),
+}
 _PARAMETER: Final = ("label", "name", "shape", "axes", "method", "exact", "reason", "products", "status")
 
 
 def render_json(report: Report) -> str:
-    """Return the report without its arrays as a JSON object; NaN and infinity become null, ``status`` says why.
+    """Return the report without its arrays as a JSON object.
 
-    Keys and their order are stable within a major `SCHEMA_VERSION`.
+    Keys and their order are the same for every report, and stable within a major `SCHEMA_VERSION`; what was not
+    computed is null. So are NaN and infinity, which JSON does not have: ``status`` says why, or ``inertia`` for a
+    condition number.
     """
     document = {
         "schema_version": SCHEMA_VERSION,
@@ -43,11 +62,14 @@ def render_json(report: Report) -> str:
 
 
 def _layer(row: LayerSummary) -> dict[str, Any]:
-    return {key: getattr(row, key) for key in (*_LAYER, *_STATISTICS)} | {
-        "parameters": [
-            {key: getattr(parameter, key) for key in (*_PARAMETER, *_STATISTICS)} for parameter in row.parameters
-        ]
-    }
+    document = {key: getattr(row, key) for key in (*_LAYER, *_STATISTICS, *_TRACE)}
+    for origin, keys in _SPECTRAL.items():
+        computed = bool(getattr(row, origin))
+        document |= {key: getattr(row, key) if computed else None for key in (origin, *keys)}
+    document["parameters"] = [
+        {key: getattr(parameter, key) for key in (*_PARAMETER, *_STATISTICS)} for parameter in row.parameters
+    ]
+    return document
 
 
 def _nullified(value: Any) -> Any:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import re
 
 from curvcli.report.read import Report
-from curvcli.report.render.columns import COLUMNS, heading, notes
+from curvcli.report.render.columns import columns, heading, notes
 
 
 def render_markdown(report: Report) -> str:
     """Return the heading as a list, the layers as a pipe table, and what is missing and why as a list."""
+    shown = columns(report)
     lines = [f"- {label}: {_code(text)}" for label, text in heading(report)]
     lines += [
         "",
-        "| " + " | ".join(column.heading for column in COLUMNS) + " |",
-        "| " + " | ".join("---:" if column.numeric else ":---" for column in COLUMNS) + " |",
+        "| " + " | ".join(column.heading for column in shown) + " |",
+        "| " + " | ".join("---:" if column.numeric else ":---" for column in shown) + " |",
     ]
     for row in report.layers:
-        name, *cells = (column.cell(row) for column in COLUMNS)
+        name, *cells = (column.cell(row) for column in shown)
         lines.append("| " + " | ".join([_code(name), *map(_escaped, cells)]) + " |")
     if missing := notes(report):
         lines += ["", *(f"- {_code(note)}" for note in missing)]

@@ -10,10 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from curvcli.report.read import Report
-from curvcli.report.render.columns import COLUMNS, Column, heading, notes
+from curvcli.report.render.columns import Column, columns, heading, notes
 
 _GAP = 2
-_STYLES = {"over_budget": "yellow", "nonfinite": "red", "failed": "red", "partial": "yellow"}
+_STYLES = {"over_budget": "yellow", "nonfinite": "red", "failed": "red", "partial": "yellow", "not_converged": "yellow"}
 
 
 def render_table(report: Report, console: Console) -> str:
@@ -24,11 +24,11 @@ def render_table(report: Report, console: Console) -> str:
         console: where the text will go. On a terminal, columns that don't fit are left out and named below, and a
             layer's name wraps rather than being cut. Elsewhere every column stays, and each layer is one line.
     """
-    cells = [[column.cell(row) for row in report.layers] for column in COLUMNS]
     widths = {
-        column: max(map(cell_len, [column.heading, *texts])) for column, texts in zip(COLUMNS, cells, strict=True)
+        column: max(map(cell_len, [column.heading, *(column.cell(row) for row in report.layers)]))
+        for column in columns(report)
     }
-    shown = _fitting(widths, console.width) if console.is_terminal else COLUMNS
+    shown = _fitting(widths, console.width) if console.is_terminal else tuple(widths)
     table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
     for column in shown:
         table.add_column(
@@ -41,13 +41,13 @@ def render_table(report: Report, console: Console) -> str:
     for row in report.layers:
         table.add_row(*(_styled(column.cell(row)) for column in shown))
     stream = io.StringIO()
-    target = _twin(console, stream, sum(widths[column] + _GAP for column in COLUMNS))
+    target = _twin(console, stream, sum(width + _GAP for width in widths.values()))
     label_width = max(len(label) for label, _ in heading(report)) + _GAP
     for label, text in heading(report):
         target.print(Text.assemble((label.ljust(label_width), "bold"), text), soft_wrap=True)
     target.print()
     target.print(table)
-    for note in _below(report, shown):
+    for note in _below(report, [column.heading for column in widths if column not in shown]):
         target.print(note, soft_wrap=True)
     # rich pads the last column; those blanks would only make the text harder to compare.
     return "".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines())
@@ -55,7 +55,7 @@ def render_table(report: Report, console: Console) -> str:
 
 def _fitting(widths: dict[Column, int], room: int) -> tuple[Column, ...]:
     """Leave out columns, the most dispensable first, until the rest fits or only the essential are left."""
-    shown = list(COLUMNS)
+    shown = list(widths)
     while sum(widths[column] + _GAP for column in shown) - _GAP > room:
         column = max(shown, key=lambda candidate: candidate.folds)
         if column.folds == 0:
@@ -64,9 +64,9 @@ def _fitting(widths: dict[Column, int], room: int) -> tuple[Column, ...]:
     return tuple(shown)
 
 
-def _below(report: Report, shown: tuple[Column, ...]) -> list[Text]:
+def _below(report: Report, hidden: list[str]) -> list[Text]:
     lines = [Text(note, style="yellow") for note in notes(report)]
-    if hidden := [column.heading for column in COLUMNS if column not in shown]:
+    if hidden:
         lines.append(Text(f"too narrow for: {', '.join(hidden)} (--format json has all)", style="dim"))
     return [Text(), *lines] if lines else []
 

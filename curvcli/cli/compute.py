@@ -1,0 +1,98 @@
+"""What every computing command does: open, choose, plan, then show the plan or run it and show the report."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from curvcli.cli.console import Voice
+from curvcli.cli.job import Job
+from curvcli.cli.plan_table import render_plan, timed
+from curvcli.cli.quantities.base import Build, Quantity, Setting
+from curvcli.cli.session import Session, chosen_layers, open_session
+from curvcli.cli.targets import Target, parameters_of, targets
+from curvcli.curvature.kept import KeptObjective, memory_limit
+from curvcli.errors import ExitCode
+from curvcli.report.read import read_report
+from curvcli.report.render import render_report
+
+
+def compute(command: str, given: dict[str, Any], builds: Sequence[tuple[Build, dict[str, Any]]]) -> int:
+    """Run a computing command.
+
+    Args:
+        command: its name.
+        given: the options that all computing commands share, by click's names.
+        builds: each quantity with its own options.
+
+    Returns:
+        The exit code.
+    """
+    voice, model = voice_of(given), Path(given["model"])
+    session, chosen = opened(given, voice)
+    limit = memory_limit(session.objective, given["memory_limit"])
+    if limit <= session.objective.memory_in_use():
+        in_use = session.objective.memory_in_use() / 2**30
+        voice.warn(f"--memory-limit is below the {in_use:.2f} GiB already in use: no graph will be kept")
+    # Half of what is left is for vectors and bases, half for graphs.
+    room = max(limit - session.objective.memory_in_use(), 0) // 2
+    setting = Setting(session, chosen, room)
+    quantities: list[Quantity] = [build(setting, options) for build, options in builds]
+    if given["dry_run"]:
+        rows = [row for quantity in quantities for row in quantity.plan()]
+        pieces = [piece for quantity in quantities for piece in quantity.pieces]
+        names = [p.name for p in parameters_of(chosen)]
+        seconds = timed(pieces, KeptObjective(session.objective, names, limit))
+        click.echo(render_plan(rows, pieces, setting.batches, seconds, given["output_format"]))
+        return int(ExitCode.DONE)
+    path = given["output"] or default_output(model, command)
+    job = Job(command, session, voice, chosen, quantities, limit, {})
+    status = job.run(path, resume=given["resume"])
+    what = "done" if status == 0 else "incomplete"
+    voice.note(f"{what}: {_count(chosen)}, loss {job.value:.6g}, report {path}")
+    click.echo(render_report(read_report(path), given["output_format"], console=_stdout_console()), nl=False)
+    return status
+
+
+def opened(given: dict[str, Any], voice: Voice) -> tuple[Session, tuple[Target, ...]]:
+    """The session that the shared options describe, and what they choose of the model."""
+    session = open_session(
+        Path(given["model"]),
+        voice,
+        data=given["data"],
+        limit=given["limit"],
+        batch_size=given["batch_size"],
+        seed=given["seed"],
+        device=given["device"],
+        dtype=given["dtype"],
+    )
+    whole = bool(given.get("whole_model"))
+    only_whole = whole and not given["layer"] and not given["exclude"]
+    places = [] if only_whole else chosen_layers(session.model, given["layer"], given["exclude"])
+    return session, targets(session.model.layers, places, whole_model=whole)
+
+
+def voice_of(given: dict[str, Any]) -> Voice:
+    """How much is to be said."""
+    return Voice(-1 if given["quiet"] else given["verbose"])
+
+
+def default_output(model: Path, name: str) -> Path:
+    """``a/b.pt`` → ``a/b.pt.diag.h5``."""
+    return model.with_name(f"{model.resolve().name}.{name}.h5")
+
+
+def _count(chosen: Sequence[Target]) -> str:
+    layers = sum(t.layer is not None for t in chosen)
+    parts = [f"{layers} layer{'s' if layers != 1 else ''}"] if layers else []
+    return " and ".join(parts + ["the whole model"] * (len(chosen) > layers))
+
+
+def _stdout_console() -> Any:
+    from rich.console import Console
+
+    return Console(file=sys.stdout, highlight=False)

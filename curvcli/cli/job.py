@@ -1,0 +1,249 @@
+"""One run: computes what earlier runs left undone, keeps every finished layer, writes the report."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from curvcli import __version__
+from curvcli.cli.console import Meter, Voice
+from curvcli.cli.interrupt import StopRequest
+from curvcli.cli.quantities.base import Piece, Quantity
+from curvcli.cli.session import Session
+from curvcli.cli.targets import Target, parameters_of
+from curvcli.curvature.kept import KeptObjective
+from curvcli.engine import serial
+from curvcli.errors import ExitCode, Interrupted
+from curvcli.models.base import Array
+from curvcli.models.open import model_sha256
+from curvcli.report.parts import Parts
+from curvcli.report.progress import SavedProgress
+from curvcli.report.records import LayerRecord, ParameterRecord, Provenance
+
+# The state of a piece of work is put on disk this often: what a kill -9 can cost, in seconds.
+_CHECKPOINT = 20.0
+# But writing takes no more than this share of the time.
+_WRITING = 0.1
+
+
+@dataclass
+class Job:
+    """Quantities for targets, into one report.
+
+    Attributes:
+        command: the command's name.
+        session: the opened model and data.
+        targets: what the run is about.
+        quantities: what is computed of them.
+        memory_limit: bytes that may be in use where graphs live.
+        options: further things that the numbers depend on.
+        value: the loss, weight decay included; once it has run.
+    """
+
+    command: str
+    session: Session
+    voice: Voice
+    targets: tuple[Target, ...]
+    quantities: Sequence[Quantity]
+    memory_limit: int
+    options: Mapping[str, Any]
+    value: float = float("nan")
+    _seconds: dict[str, float] = field(default_factory=dict)
+
+    def run(self, path: Any, *, resume: bool) -> int:
+        """Compute and write; returns the exit code."""
+        key = self._key()
+        if not resume:
+            key["fresh"] = time.time_ns()
+        with Parts(path, key) as parts:
+            if parts.previous == "other" and parts.discarded:
+                self.voice.note(
+                    f"{parts.discarded} finished layers of another run ({', '.join(parts.changed)}) dropped"
+                )
+            kept = {t.name for t in self.targets if t.name in parts.finished()}
+            if kept:
+                self.voice.note(f"resuming: {len(kept)} of {len(self.targets)} layers are already done")
+            try:
+                self._compute(parts, kept)
+            except (KeyboardInterrupt, Interrupted):
+                if parts.finished():
+                    parts.merge(self._provenance(), status="partial")
+                    self.voice.warn(f"finished layers are in {path}, marked partial")
+                self.voice.warn("run the same command again to go on from here")
+                raise
+            statuses = {record.status for record in parts.finished().values()}
+            parts.merge(self._provenance(), status="complete")
+        if statuses - {"done"}:
+            self.voice.warn(
+                f"not everything went well ({', '.join(sorted(statuses - {'done'}))}): see the status column"
+            )
+        return int(ExitCode.INCOMPLETE if statuses - {"done"} else ExitCode.DONE)
+
+    # -- computing ----------------------------------------------------------------------------------------------------
+
+    @property
+    def _pieces(self) -> list[Piece]:
+        return [piece for quantity in self.quantities for piece in quantity.pieces]
+
+    def _compute(self, parts: Parts, finished: set[str]) -> None:
+        pending = {t.name: t for t in self.targets if t.name not in finished}
+        # A piece of work is done whole or not at all: its sums must not depend on what an earlier run had finished.
+        pieces = [piece for piece in self._pieces if pending.keys() & set(piece.targets)]
+        names = [p.name for p in parameters_of(self.targets)]
+        limit = self.memory_limit if any(piece.repeats for piece in pieces) or len(pieces) > 1 else 0
+        objective = KeptObjective(self.session.objective, names, limit)
+        batches = objective.batch_count()
+        with self.voice.progress(batches + sum(piece.passes for piece in pieces)) as meter:
+            count = len(self.targets)
+            meter.phase(f"loss and gradient, {count} layer{'s' if count != 1 else ''}")
+            wanted = [p.name for t in self.targets if t.layer is not None for p in t.block.parameters]
+            wanted = wanted if any(quantity.name == "diag" for quantity in self.quantities) else []
+            first = serial.first_order(objective, wanted, on_batch=lambda: meter.advance(1))
+            gradients = self._with_decay(first)
+            waiting = list(pieces)
+            self._save_complete(parts, pending, waiting, gradients)
+            for piece in pieces:
+                self._run_piece(parts, piece, objective, meter)
+                waiting.remove(piece)
+                self._save_complete(parts, pending, waiting, gradients)
+                parts.drop_progress(piece.key)
+
+    def _run_piece(self, parts: Parts, piece: Piece, objective: KeptObjective, meter: Meter) -> None:
+        meter.phase(piece.title)
+        before = meter.done
+        saved = parts.progress(piece.key)
+        if saved is not None:
+            done = piece.restore(saved.totals)
+            meter.advance(done)
+            self.voice.note(f"resuming {piece.title} after {done} passes")
+        start = last = time.monotonic()
+        pause = _CHECKPOINT
+
+        def on_step(passes: int) -> None:
+            nonlocal last, pause
+            meter.advance(passes)
+            now = time.monotonic()
+            if stop.asked or now - last > pause:
+                parts.save_progress(piece.key, SavedProgress(piece.state(), 0, 0))
+                last = time.monotonic()
+                pause = max(_CHECKPOINT, (last - now) / _WRITING)
+            stop.raise_if_asked()
+
+        with StopRequest() as stop:
+            piece.run(objective, on_step)
+        # It may have stopped early, or needed more than could be told.
+        meter.settle(before + piece.passes)
+        for name in piece.targets:
+            self._seconds[name] = self._seconds.get(name, 0.0) + time.monotonic() - start
+
+    def _with_decay(self, first: serial.FirstOrder) -> dict[str, Array]:
+        """Add (λ/2)‖θ‖² over all trainable parameters to the loss, and λθ to the gradient."""
+        self.value = first.value
+        decay = self.session.loaded.spec.loss.weight_decay
+        if not decay:
+            return first.gradients
+        model = self.session.model
+        squares = sum(float((model.values(p.name) ** 2).sum()) for one in model.layers for p in one.parameters)
+        self.value += decay / 2 * squares
+        return {name: g + decay * model.values(name) for name, g in first.gradients.items()}
+
+    # -- recording ----------------------------------------------------------------------------------------------------
+
+    def _save_complete(
+        self, parts: Parts, pending: dict[str, Target], waiting: Sequence[Piece], gradients: Mapping[str, Array]
+    ) -> None:
+        """Write every target for which nothing is left to be computed."""
+        open_targets = {name for piece in waiting for name in piece.targets}
+        for name, target in list(pending.items()):
+            if name in open_targets:
+                continue
+            record = self._bare(target, gradients)
+            for quantity in self.quantities:
+                record = quantity.record(target, record)
+            row = parts.save(record)
+            self.voice.detail(f"{name}: {row.method}, {row.status}")
+            del pending[name]
+
+    def _bare(self, target: Target, gradients: Mapping[str, Array]) -> LayerRecord:
+        """A record with the gradient alone."""
+        kind = np.float64 if self.session.dtype == "float64" else np.float32
+        own = () if target.layer is None else target.layer.parameters
+        return LayerRecord(
+            name=target.name,
+            kind=target.kind,
+            index=target.index,
+            parameters=tuple(
+                ParameterRecord(
+                    label=p.label,
+                    name=p.name,
+                    shape=p.shape,
+                    axes=p.axes,
+                    gradient=gradients[p.name].astype(kind) if p.name in gradients else None,
+                )
+                for p in own
+            ),
+            seconds=self._seconds.get(target.name, 0.0),
+            entries=target.block.size if target.layer is None else None,
+        )
+
+    def _key(self) -> dict[str, Any]:
+        """Everything that determines the numbers."""
+        session, spec = self.session, self.session.loaded.spec
+        return {
+            "command": self.command,
+            "curvcli": __version__,
+            "model": model_sha256(session.path),
+            "data": session.samples.digest,
+            "loss": spec.loss.model_dump(mode="json"),
+            "seed": spec.sampling.seed,
+            "batch_size": spec.sampling.batch_size,
+            "dtype": session.dtype,
+            "device": session.device,
+            "versions": _versions(session.model.backend),
+            "work": [[piece.key, list(piece.targets)] for piece in self._pieces],
+            "layers": [t.name for t in self.targets],
+            **{quantity.name: quantity.options for quantity in self.quantities},
+            **self.options,
+        }
+
+    def _provenance(self) -> Provenance:
+        session, spec = self.session, self.session.loaded.spec
+        options: dict[str, Any] = {"layers": [t.name for t in self.targets], **self.options}
+        for quantity in self.quantities:
+            options |= {f"{quantity.name}.{key}": value for key, value in quantity.options.items()}
+        return Provenance(
+            model_path=str(session.path),
+            model_sha256=model_sha256(session.path),
+            dataset_digest=session.samples.digest,
+            spec_text=session.loaded.text,
+            config_json=json.dumps({**options, **spec.sampling.model_dump(mode="json")}, sort_keys=True),
+            command_line=shlex.join(["curvcli", *sys.argv[1:]]),
+            backend=session.model.backend,
+            device=session.device,
+            dtype=session.dtype,
+            seed=spec.sampling.seed,
+            loss=spec.loss.name,
+            reduction=spec.loss.reduction,
+            samples=len(session.samples),
+            denominator=session.objective.denominator,
+            loss_value=self.value,
+            versions=_versions(session.model.backend),
+        )
+
+
+def _versions(backend: str) -> dict[str, str]:
+    from importlib.metadata import version
+
+    framework = {"torch": ["torch"], "tensorflow": ["tensorflow", "keras"]}[backend]
+    found = {}
+    for name in ("numpy", "scipy", *framework):
+        module = sys.modules.get(name)
+        found[name] = str(getattr(module, "__version__", None) or version(name))
+    return found

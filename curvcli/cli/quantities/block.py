@@ -1,0 +1,127 @@
+"""The full Hessian of a block with all that follows from it, or what can be said without it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from scipy.linalg import eigvalsh
+
+from curvcli.cli.quantities.base import BlockPiece, Piece, PlanRow, Setting, target_row, worst
+from curvcli.cli.quantities.density import quadrature
+from curvcli.cli.targets import Target
+from curvcli.curvature.dense import DenseWork, condition_number, inertia, zero_tolerance
+from curvcli.curvature.density import QuadratureWork
+from curvcli.curvature.trace.estimate import mean_error
+from curvcli.models.base import Array
+from curvcli.report.quantities import BlockRecord
+from curvcli.report.records import LayerRecord
+
+# The rows, their symmetric part, and what the eigenvalue solver works in.
+_COPIES = 4
+_PROBES, _STEPS = 16, 30
+
+
+class BlockQuantity:
+    """The full block of every target that fits (see ``Quantity``)."""
+
+    name = "hessian"
+
+    def __init__(self, setting: Setting, options: dict[str, Any]) -> None:
+        """Plan.
+
+        Args:
+            setting: of the run.
+            options: ``budget``, ``matrix``.
+        """
+        self.options = {key: options[key] for key in ("budget", "matrix")}
+        self._setting, self._matrix = setting, options["matrix"]
+        self._work: dict[str, DenseWork | QuadratureWork] = {}
+        self._reason: dict[str, str] = {}
+        pieces: list[Piece] = []
+        for target in setting.targets:
+            work, reason = self._choose(target)
+            self._work[target.name], self._reason[target.name] = work, reason
+            way = "dense" if isinstance(work, DenseWork) else "probes"
+            title = f"{target.name}: full Hessian" if way == "dense" else f"{target.name}: Hessian norms"
+            pieces.append(BlockPiece(work, f"hessian:{way}:{target.name}", title, (target.name,), setting.batches))
+        self.pieces: Sequence[Piece] = pieces
+
+    def _choose(self, target: Target) -> tuple[DenseWork | QuadratureWork, str]:
+        size, budget = target.block.size, self.options["budget"]
+        needed = _COPIES * 8 * size * size
+        if needed > self._setting.memory:
+            reason = f"{size} × {size} entries take {needed / 2**30:.1f} GiB, more than --memory-limit leaves"
+        elif budget is not None and size > budget:
+            reason = f"{size} products, --budget allows {budget}"
+        else:
+            return DenseWork(target.block, self._matrix, self._setting.decay), f"{size} products"
+        return quadrature(self._setting, target, _PROBES, _STEPS, self._matrix), reason
+
+    def plan(self) -> list[PlanRow]:
+        """One row per target."""
+        return [
+            target_row(
+                self.name,
+                target,
+                "dense" if isinstance(self._work[target.name], DenseWork) else "probes",
+                self._reason[target.name],
+                piece,
+                self._setting.batches,
+            )
+            for target, piece in zip(self._setting.targets, self.pieces, strict=True)
+        ]
+
+    def record(self, target: Target, record: LayerRecord) -> LayerRecord:
+        """Add a target's block."""
+        work = self._work[target.name]
+        block = self._dense(target, work) if isinstance(work, DenseWork) else self._probed(target, work)
+        finite = bool(np.isfinite(block.frobenius))
+        return replace(record, block=block, status=worst(record.status, "done" if finite else "nonfinite"))
+
+    def _dense(self, target: Target, work: DenseWork) -> BlockRecord:
+        entries = work.result()
+        finite = bool(np.isfinite(entries).all())
+        values: Array = eigvalsh(entries)[::-1] if finite and entries.size else np.full(len(entries), np.nan)
+        tolerance = zero_tolerance(values, len(values), self._setting.session.dtype)
+        kind = np.float64 if self._setting.session.dtype == "float64" else np.float32
+        return BlockRecord(
+            entries=entries.astype(kind),
+            eigenvalues=values,
+            inertia=inertia(values, tolerance),
+            condition=condition_number(values, tolerance),
+            condition_is_bound=False,
+            frobenius=float(np.linalg.norm(entries)),
+            frobenius_stderr=0.0,
+            asymmetry=work.asymmetry,
+            method="dense",
+            reason=self._reason[target.name],
+            exact=True,
+            matrix=self._matrix,
+            products=work.products * self._setting.batches,
+            parameters=target.block.names if target.layer is None else None,
+        )
+
+    def _probed(self, target: Target, work: QuadratureWork) -> BlockRecord:
+        """‖H‖_F² is the mean of ‖Hv‖² over random signs; ‖Hy‖ over a Krylov space bounds |λ|min from above."""
+        squares = work.squares
+        mean, error = float(squares.mean()), mean_error(squares)
+        frobenius = float(np.sqrt(mean))
+        largest = max(abs(edge) for edge in work.density(0.0).support)
+        return BlockRecord(
+            entries=None,
+            eigenvalues=None,
+            inertia=None,
+            condition=largest / work.stretch if work.stretch > 0 else float("inf"),
+            condition_is_bound=True,
+            frobenius=frobenius,
+            frobenius_stderr=error / (2 * frobenius) if frobenius else 0.0,
+            asymmetry=float("nan"),
+            method="probes",
+            reason=self._reason[target.name],
+            exact=False,
+            matrix=self._matrix,
+            products=work.spent * self._setting.batches,
+        )

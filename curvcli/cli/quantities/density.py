@@ -1,0 +1,138 @@
+"""Spectral densities of layers and of the whole model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from scipy.linalg import eigvalsh
+
+from curvcli.cli.quantities.base import BlockPiece, Piece, PlanRow, Setting, target_row, worst
+from curvcli.cli.quantities.spectrum import Chosen, Ways, with_zeros
+from curvcli.cli.targets import Target
+from curvcli.curvature.dense import DenseWork, zero_tolerance
+from curvcli.curvature.density import Density, QuadratureWork, smoothed
+from curvcli.curvature.gram import GramWork
+from curvcli.errors import UsageError
+from curvcli.report.quantities import DensityRecord
+from curvcli.report.records import LayerRecord
+
+DENSITY_METHODS = ("auto", "lanczos", "dense", "gram")
+# Ritz values this small beside the largest count as zero: products carry noise of the precision.
+_ZERO = {"float32": 1e-6, "float64": 1e-10}
+
+
+class DensityQuantity:
+    """The density of every target's spectrum (see ``Quantity``)."""
+
+    name = "density"
+
+    def __init__(self, setting: Setting, options: dict[str, Any]) -> None:
+        """Plan.
+
+        Args:
+            setting: of the run.
+            options: ``probes``, ``steps``, ``method``, ``matrix``.
+
+        Raises:
+            UsageError: a block's vectors do not fit into memory, or the method does not apply.
+        """
+        self.options = {key: options[key] for key in ("probes", "steps", "method", "matrix")}
+        self._setting, self._matrix = setting, options["matrix"]
+        ways = Ways(setting, self._matrix)
+        self._ways: dict[str, Chosen] = {}
+        self._work: dict[str, DenseWork | GramWork | QuadratureWork] = {}
+        pieces: list[Piece] = []
+        for target in setting.targets:
+            way = ways.choose(target, options["method"])
+            work: DenseWork | GramWork | QuadratureWork
+            if way.way == "dense" or not target.block.size:
+                work = ways.dense(target)
+            elif way.way == "gram":
+                work = ways.gram(target)
+            else:
+                work = quadrature(setting, target, options["probes"], options["steps"], self._matrix)
+            self._ways[target.name], self._work[target.name] = way, work
+            title = f"{target.name}: spectral density"
+            pieces.append(BlockPiece(work, f"density:{way.way}:{target.name}", title, (target.name,), setting.batches))
+        self.pieces: Sequence[Piece] = pieces
+
+    def plan(self) -> list[PlanRow]:
+        """One row per target."""
+        return [
+            target_row(
+                self.name,
+                target,
+                self._ways[target.name].way.replace("iterative", "lanczos_quadrature"),
+                self._ways[target.name].reason,
+                piece,
+                self._setting.batches,
+            )
+            for target, piece in zip(self._setting.targets, self.pieces, strict=True)
+        ]
+
+    def record(self, target: Target, record: LayerRecord) -> LayerRecord:
+        """Add a target's density."""
+        work, way = self._work[target.name], self._ways[target.name]
+        found, method, spent = self._density(target)
+        reason = way.reason
+        if isinstance(work, QuadratureWork) and work.steps < min(self.options["steps"], target.block.size):
+            reason += f"; {work.steps} steps, as many as memory allows"
+        density = DensityRecord(
+            nodes=found.nodes,
+            weights=found.weights,
+            grid=found.grid,
+            density=found.density,
+            density_stderr=found.density_stderr,
+            bandwidth=found.bandwidth,
+            weight_at_zero=found.weight_at_zero,
+            weight_at_zero_stderr=found.weight_at_zero_stderr,
+            support=found.support,
+            method=method,
+            reason=reason,
+            exact=method != "lanczos_quadrature",
+            matrix=self._matrix,
+            products=spent * self._setting.batches,
+        )
+        finite = bool(np.isfinite(found.density).all())
+        return replace(record, density=density, status=worst(record.status, "done" if finite else "nonfinite"))
+
+    def _density(self, target: Target) -> tuple[Density, str, int]:
+        work, dtype, size = self._work[target.name], self._setting.session.dtype, target.block.size
+        if isinstance(work, QuadratureWork):
+            return work.density(_ZERO[dtype]), "lanczos_quadrature", work.spent
+        if isinstance(work, DenseWork):
+            values, method = eigvalsh(work.result())[::-1] if size else np.zeros(0), "dense"
+        else:
+            values, method = with_zeros(work.eigenpairs()[0], size, self._setting.decay), "gram"
+        tolerance = zero_tolerance(values, size, dtype)
+        if not len(values):
+            values = np.zeros(1)
+        weights = np.full((1, len(values)), 1.0 / len(values))
+        return smoothed(values[None], weights, tolerance, exact=True), method, work.products
+
+
+def quadrature(setting: Setting, target: Target, probes: int, steps: int, matrix: Any) -> QuadratureWork:
+    """Lanczos quadrature within memory.
+
+    Raises:
+        UsageError: not even a few vectors fit.
+    """
+    room = int(setting.memory // (8 * max(target.block.size, 1)))
+    if room < 3:
+        needed = 3 * 8 * target.block.size / 2**30
+        raise UsageError(
+            f"{target.name}: three vectors take {needed:.1f} GiB, more than --memory-limit leaves "
+            f"({setting.memory / 2**30:.1f} GiB)."
+        )
+    return QuadratureWork(
+        target.block,
+        probes=probes,
+        steps=steps,
+        seed=setting.seed,
+        matrix=matrix,
+        weight_decay=setting.decay,
+        vectors=room,
+    )

@@ -1,0 +1,159 @@
+"""The Hessian diagonal: exact where that is affordable, else estimated and said so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from curvcli.cli.quantities.base import BlockPiece, ExactPiece, Piece, PlanRow, Setting, owners, worst
+from curvcli.cli.targets import Target, parameters_of
+from curvcli.curvature import loss_hessian
+from curvcli.curvature.diagonal.estimate import DiagonalEstimate
+from curvcli.curvature.diagonal.estimators import ESTIMATORS, Effort, EstimateWork, plan_estimates
+from curvcli.curvature.diagonal.planner import METHODS, OVER_BUDGET, UNREACHED, Choice, Plan, plan_diagonal
+from curvcli.models.base import Objective, Parameter
+from curvcli.report.records import LayerRecord, ParameterRecord
+from curvcli.report.schema import Status
+
+DIAGONAL_METHODS = (*METHODS, *ESTIMATORS)
+
+
+class DiagonalQuantity:
+    """Diagonals of all parameters of the layers (see ``Quantity``)."""
+
+    name = "diag"
+
+    def __init__(self, setting: Setting, options: dict[str, Any]) -> None:
+        """Plan.
+
+        Args:
+            setting: of the run.
+            options: ``method``, ``budget``, ``probes``, ``rtol``.
+
+        Raises:
+            UsageError: the forced method does not apply to some parameter.
+        """
+        self.options = {key: options[key] for key in ("method", "budget", "probes", "rtol")}
+        self._setting = setting
+        layers = tuple(t for t in setting.targets if t.layer is not None)
+        parameters = parameters_of(layers)
+        sites = setting.objective.sites([p.name for p in parameters])
+        rank = loss_rank(setting.objective, parameters)
+        method, budget = options["method"], options["budget"]
+        forced = method if method in ESTIMATORS else None
+        self.plan_exact: Plan = plan_diagonal(
+            parameters, sites, rank, method="auto" if forced else method, budget=0 if forced else budget
+        )
+        self.estimates: list[EstimateWork] = []
+        dear = [p for p in parameters if self.plan_exact.choices[p.name].method == OVER_BUDGET]
+        if dear:
+            effort = Effort(options["probes"], options["rtol"], setting.seed, rank, budget, setting.memory)
+            self.estimates = plan_estimates(dear, sites, forced, effort)
+        self._exact = [ExactPiece(w, owners(layers, w.parameters), setting.batches) for w in self.plan_exact.work]
+        self._estimates = [
+            BlockPiece(
+                w,
+                _key(w),
+                f"{owners(layers, w.parameters)[0]}: {w.method}",
+                owners(layers, w.parameters),
+                setting.batches,
+            )
+            for w in self.estimates
+        ]
+        self.pieces: Sequence[Piece] = [*self._exact, *self._estimates]
+        self._by_name = {p.name: p for p in parameters}
+
+    @property
+    def choices(self) -> dict[str, Choice]:
+        """What was chosen for each parameter, estimates included."""
+        found = dict(self.plan_exact.choices)
+        for work in self.estimates:
+            for name in work.parameters:
+                exact = found[name]
+                reason = f"asked for; {work.products} passes per batch"
+                if self.options["method"] not in ESTIMATORS:
+                    reason = f"estimated: {exact.reason}"
+                found[name] = Choice(name, work.method, reason, work.products)
+        return found
+
+    def plan(self) -> list[PlanRow]:
+        """One row per parameter."""
+        piece: dict[str, Piece] = {n: p for p in self._exact for n in p.work.parameters}
+        piece |= {n: p for w, p in zip(self.estimates, self._estimates, strict=True) for n in w.parameters}
+        shared = {n: len(w.parameters) for w in self.plan_exact.work for n in w.parameters}
+        shared |= {n: len(w.parameters) for w in self.estimates for n in w.parameters}
+        rows = []
+        for target in self._setting.targets:
+            for p in target.layer.parameters if target.layer is not None else ():
+                choice, key = self.choices[p.name], piece[p.name].key if p.name in piece else ""
+                rows.append(
+                    PlanRow(
+                        self.name,
+                        target.name,
+                        p.label,
+                        target.kind,
+                        p.size,
+                        choice.method,
+                        choice.cost,
+                        shared.get(p.name, 1),
+                        choice.reason,
+                        key,
+                    )
+                )
+        return rows
+
+    def record(self, target: Target, record: LayerRecord) -> LayerRecord:
+        """Add the diagonals of a layer."""
+        if target.layer is None:
+            return record
+        parameters = tuple(self._parameter(p) for p in record.parameters)
+        return replace(record, parameters=parameters, status=worst(record.status, *(p.status for p in parameters)))
+
+    def _parameter(self, record: ParameterRecord) -> ParameterRecord:
+        choice, decay = self.choices[record.name], self._setting.decay
+        kind = np.float64 if self._setting.session.dtype == "float64" else np.float32
+        estimate = self._estimate(record.name)
+        if estimate is not None:
+            diagonal, stderr = estimate.value + decay, estimate.stderr
+        else:
+            diagonal, stderr = self._diagonal(self._by_name[record.name]) + decay, None
+        gradient = record.gradient
+        finite = bool(np.isfinite(diagonal).all()) and (gradient is None or bool(np.isfinite(gradient).all()))
+        status: Status = "done" if finite else "nonfinite"
+        if finite and estimate is not None and not estimate.converged:
+            status = "not_converged"
+        spent = choice.cost if estimate is None else estimate.products
+        return replace(
+            record,
+            diagonal=diagonal.astype(kind),
+            diagonal_stderr=None if stderr is None else stderr.astype(kind),
+            method=choice.method,
+            exact=estimate is None,
+            reason=choice.reason,
+            products=spent * self._setting.batches,
+            status=status,
+        )
+
+    def _estimate(self, name: str) -> DiagonalEstimate | None:
+        return next((w.results()[name] for w in self.estimates if name in w.parameters), None)
+
+    def _diagonal(self, parameter: Parameter) -> Any:
+        """The data's part; zeros where the loss does not depend on it, or its Hessian by the output has no columns."""
+        for piece in self._exact:
+            if parameter.name in piece.work.parameters:
+                return (piece.found or {}).get(parameter.name, np.zeros(parameter.shape))
+        if self.plan_exact.choices[parameter.name].method != UNREACHED:
+            raise ValueError(f"{parameter.name} has no work")
+        return np.zeros(parameter.shape)
+
+
+def _key(work: EstimateWork) -> str:
+    return f"{work.method}:{','.join(work.parameters)}"
+
+
+def loss_rank(objective: Objective, parameters: Sequence[Parameter]) -> int:
+    """Columns of ∇²_o ℓ per sample, from the first batch."""
+    return loss_hessian.rank(next(iter(objective.batches([p.name for p in parameters]))).output)

@@ -1,0 +1,185 @@
+"""Traces: the sum of an exact diagonal where that is affordable, else an estimate with its error."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from curvcli.cli.quantities.base import BlockPiece, ExactPiece, Piece, PlanRow, Setting, owners, target_row, worst
+from curvcli.cli.quantities.diagonal import loss_rank
+from curvcli.cli.targets import Target, parameters_of
+from curvcli.curvature.diagonal.gauss_newton import GaussNewton
+from curvcli.curvature.diagonal.planner import OVER_BUDGET, UNREACHED, Choice, plan_diagonal
+from curvcli.curvature.diagonal.work import Work
+from curvcli.curvature.operator import Block
+from curvcli.curvature.trace.estimate import Rule, TraceEstimate, data_spread
+from curvcli.curvature.trace.work import ESTIMATORS, Estimator, TraceWork, estimators
+from curvcli.models.base import Array, Parameter, Site
+from curvcli.report.quantities import TraceRecord
+from curvcli.report.records import LayerRecord
+
+TRACE_METHODS = ("auto", "exact", *ESTIMATORS)
+# Probes where neither a number nor a tolerance is given, and at most where only a tolerance is.
+_PROBES, _PROBES_TO_TOLERANCE = 64, 1000
+# An exact trace is taken where it costs up to so many times the passes of an estimate.
+_WORTH = 4
+
+
+class TraceQuantity:
+    """Traces of layers and of the whole model (see ``Quantity``)."""
+
+    name = "trace"
+
+    def __init__(self, setting: Setting, options: dict[str, Any]) -> None:
+        """Plan.
+
+        Args:
+            setting: of the run.
+            options: ``method``, ``budget``, ``probes``, ``rtol``, ``matrix``.
+        """
+        self.options = {key: options[key] for key in ("method", "budget", "probes", "rtol", "matrix")}
+        self._setting, self._matrix = setting, options["matrix"]
+        probes = options["probes"] or (_PROBES if options["rtol"] is None else _PROBES_TO_TOLERANCE)
+        budget = _WORTH * probes if options["budget"] is None else options["budget"]
+        parameters = parameters_of(setting.targets)
+        sites = setting.objective.sites([p.name for p in parameters])
+        rank = loss_rank(setting.objective, parameters)
+        self._exact_targets, work, self._choices = self._plan(parameters, sites, rank, options["method"], budget)
+        self._exact = [ExactPiece(w, owners(self._exact_targets, w.parameters), setting.batches) for w in work]
+        objective = setting.objective
+        rule = Rule(
+            probes, options["rtol"], setting.seed, objective.denominator, objective.batch_weights, setting.decay
+        )
+        exact = {t.name for t in self._exact_targets}
+        left = [t.block for t in setting.targets if t.name not in exact]
+        pieces: list[Piece] = list(self._exact)
+        self._estimates: TraceWork | None = None
+        if left:
+            method: Estimator = "xtrace" if options["method"] in ("auto", "exact") else options["method"]
+            every = list({p.name: p for block in left for p in block.parameters}.values())
+            whole = Block("", tuple(every)) if len(left) > 1 else None
+            self._estimates = TraceWork(estimators(left, whole, method, rule, setting.memory), self._matrix, rule)
+            names = tuple(block.name for block in left)
+            title = f"trace of {names[0]}" if len(names) == 1 else f"traces of {len(names)} blocks"
+            key = f"trace:{method}:{','.join(names)}"
+            pieces.append(BlockPiece(self._estimates, key, title, names, setting.batches))
+        self.pieces: Sequence[Piece] = pieces
+
+    def _plan(
+        self, parameters: Sequence[Parameter], sites: dict[str, Site], rank: int, method: str, budget: int
+    ) -> tuple[tuple[Target, ...], list[Work], dict[str, Choice]]:
+        """Which targets are exact, by what work, and why or why not."""
+        setting = self._setting
+        limit = None if method == "exact" else 0 if method in ESTIMATORS else budget
+        if self._matrix == "gauss_newton":
+            return self._plan_gauss_newton(parameters, sites, rank, limit)
+        plan = plan_diagonal(parameters, sites, rank, budget=limit)
+        exact = tuple(t for t in setting.targets if all(plan.choices[n].method != OVER_BUDGET for n in t.block.names))
+        plan_exact = plan_diagonal(parameters_of(exact), sites, rank, budget=limit)
+        return exact, list(plan_exact.work), {**plan.choices, **plan_exact.choices}
+
+    def _plan_gauss_newton(
+        self, parameters: Sequence[Parameter], sites: dict[str, Site], rank: int, limit: int | None
+    ) -> tuple[tuple[Target, ...], list[Work], dict[str, Choice]]:
+        """The columns give the Gauss–Newton diagonal of every parameter that has a z, whatever comes after it."""
+        affordable = limit is None or rank + 1 <= limit
+        choices = {}
+        for p in parameters:
+            site = sites[p.name]
+            if not site.reached:
+                choices[p.name] = Choice(p.name, UNREACHED, "the loss does not depend on it", 0)
+            elif site.z is not None and affordable:
+                reason = f"one pass per column of the loss's Hessian ({rank})"
+                choices[p.name] = Choice(p.name, "gauss_newton", reason, rank + 1)
+            else:
+                reason = site.why_not or f"exact needs {rank + 1} passes per batch, the budget is {limit}"
+                choices[p.name] = Choice(p.name, OVER_BUDGET, reason, rank + 1)
+        exact = tuple(t for t in self._setting.targets if all(choices[n].method != OVER_BUDGET for n in t.block.names))
+        names = tuple(p.name for p in parameters_of(exact) if choices[p.name].method == "gauss_newton")
+        work: list[Work] = [GaussNewton(names, rank)] if names else []
+        return exact, work, choices
+
+    def plan(self) -> list[PlanRow]:
+        """One row per target."""
+        rows = []
+        for target in self._setting.targets:
+            piece = next((p for p in self.pieces if target.name in p.targets), None)
+            exact = target in self._exact_targets
+            method, reason = self._told(target) if exact else (self._estimator(target), self._why_not(target))
+            rows.append(target_row(self.name, target, method, reason, piece, self._setting.batches))
+        return rows
+
+    def _told(self, target: Target) -> tuple[str, str]:
+        """An exact trace's methods and reasons."""
+        choices = [self._choices[n] for n in target.block.names]
+        methods, reasons = (dict.fromkeys(getattr(c, key) for c in choices) for key in ("method", "reason"))
+        return "+".join(methods) or UNREACHED, "; ".join(reasons) or "it has no parameters"
+
+    def _estimator(self, target: Target) -> str:
+        return "" if self._estimates is None else self._estimates.results()[target.name].method
+
+    def _why_not(self, target: Target) -> str:
+        """Why a trace is estimated."""
+        if self.options["method"] in ESTIMATORS:
+            return "asked for"
+        choices = [self._choices[n] for n in target.block.names]
+        return next((c.reason for c in choices if c.method == OVER_BUDGET), "")
+
+    def record(self, target: Target, record: LayerRecord) -> LayerRecord:
+        """Add a target's trace."""
+        exact = target.name in {t.name for t in self._exact_targets}
+        trace = self._exact_record(target) if exact else self._estimated_record(target)
+        status = "nonfinite" if not np.isfinite(trace.value) else "done" if trace.converged else "not_converged"
+        return replace(record, trace=trace, status=worst(record.status, status))  # type: ignore[arg-type]
+
+    def _exact_record(self, target: Target) -> TraceRecord:
+        setting, names = self._setting, set(target.block.names)
+        sums = np.zeros(setting.batches)
+        for piece in self._exact:
+            for name in names & set(piece.work.parameters):
+                part: Array = piece.progress.traces.get(name, np.zeros(0))
+                sums[: len(part)] += part
+        sums /= setting.objective.denominator
+        method, reason = self._told(target)
+        return TraceRecord(
+            value=float(sums.sum()) + setting.decay * target.block.size,
+            stderr=0.0,
+            data_stderr=data_spread(sums, setting.objective.batch_weights),
+            method=method,
+            exact=True,
+            reason=reason,
+            matrix=self._matrix,
+            probes=0,
+            products=sum(self._shares(names)) * setting.batches,
+            converged=True,
+            samples=np.zeros(0),
+            batches=sums,
+        )
+
+    def _shares(self, names: set[str]) -> list[int]:
+        return [piece.work.passes_per_batch for piece in self._exact if names & set(piece.work.parameters)]
+
+    def _estimated_record(self, target: Target) -> TraceRecord:
+        if self._estimates is None:
+            raise ValueError(f"{target.name} has no work")
+        found: TraceEstimate = self._estimates.results()[target.name]
+        reason = self._why_not(target)
+        if found.exact:
+            reason = f"{target.block.size} entries, no more than probes: one product each"
+        return TraceRecord(
+            value=found.value,
+            stderr=found.stderr,
+            data_stderr=found.data_stderr,
+            method=found.method,
+            exact=found.exact,
+            reason=reason,
+            matrix=self._matrix,
+            probes=found.probes,
+            products=self._estimates.spent.get(target.name, 0) * self._setting.batches,
+            converged=found.converged,
+            samples=found.samples,
+            batches=found.batches,
+        )

@@ -1,0 +1,116 @@
+"""``curvcli run``: all quantities of a config file, in one report."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import click
+
+from curvcli.cli import density, diag, eigs, hessian, trace
+from curvcli.cli.compute import compute
+from curvcli.cli.options import computing, option_names, read_toml
+from curvcli.cli.quantities.base import Build
+from curvcli.cli.quantities.block import BlockQuantity
+from curvcli.cli.quantities.density import DensityQuantity
+from curvcli.cli.quantities.diagonal import DiagonalQuantity
+from curvcli.cli.quantities.eigen import EigenQuantity
+from curvcli.cli.quantities.trace import TraceQuantity
+from curvcli.errors import UsageError
+
+# In the order in which they are computed: what is cheap and sure first.
+_QUANTITIES: dict[str, tuple[click.Command, Build]] = {
+    "diag": (diag.command, DiagonalQuantity),
+    "trace": (trace.command, TraceQuantity),
+    "eigs": (eigs.command, EigenQuantity),
+    "density": (density.command, DensityQuantity),
+    "hessian": (hessian.command, BlockQuantity),
+}
+# What is said once for all quantities, and not in their tables.
+_SHARED = frozenset(
+    """model layer exclude data limit batch_size seed device dtype output output_format memory_limit whole_model
+    dry_run resume quiet verbose""".split()
+)
+
+
+@computing
+@click.option("--whole-model", is_flag=True)
+def _shared(**given: Any) -> None:
+    """The options that stand at the top of a config; never called."""
+
+
+_TOP = click.command("run")(_shared)
+
+
+@click.command("run")
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Show methods, costs and time from one timed pass; compute nothing else.")
+@click.option("--resume/--no-resume", default=None, help="Go on from where an equal run stopped. Default: resume.")
+@click.option("--quiet", "-q", is_flag=True, help="Say nothing but results and errors.")
+@click.option("--verbose", "-v", count=True, help="Say more; -vv shows tracebacks.")
+def command(config: Path, **said: Any) -> int:
+    r"""Compute all quantities of CONFIG.toml for its layers, in one report; passes over the data are shared.
+
+    At the top stand the options that all commands share, with the model; each table [diag], [trace], [eigs], [density]
+    or [hessian] asks for that quantity and holds that command's own options. Paths are relative to the file.
+
+    \b
+      curvcli run configs/report.toml
+      curvcli run configs/report.toml --dry-run
+    """
+    tree = read_toml(config)
+    tables = {name: tree.pop(name) for name in _QUANTITIES if name in tree}
+    given = _options(_TOP, tree, config, "")
+    if given["model"] is None:
+        raise UsageError(f"{config}: model is missing: the path of a saved model, relative to this file.")
+    if not tables:
+        raise UsageError(
+            f"{config}: nothing to compute: add a table, one of {', '.join(f'[{n}]' for n in _QUANTITIES)}."
+        )
+    for key in ("model", "data", "output"):
+        if given[key] is not None:
+            given[key] = config.parent / given[key]
+    given |= {key: value for key, value in said.items() if value}
+    if said["resume"] is not None:
+        given["resume"] = said["resume"]
+    builds = []
+    for name, table in tables.items():
+        if not isinstance(table, dict):
+            raise UsageError(f"{config}: [{name}] must be a table.")
+        own, build = _QUANTITIES[name]
+        builds.append((build, _options(own, table, config, f"{name}.", without=_SHARED)))
+    return compute("run", given, builds)
+
+
+def _options(
+    command: click.Command, table: dict[str, Any], config: Path, prefix: str, *, without: frozenset[str] = frozenset()
+) -> dict[str, Any]:
+    """A table as the command's options, checked as if it had been typed.
+
+    Raises:
+        UsageError: a key is unknown, or a value is not allowed; all of them at once.
+    """
+    known = {key: name for key, name in option_names(command).items() if name not in without}
+    if not prefix:
+        known["model"] = "model"
+    by_name = {p.name: p for p in command.params}
+    context = click.Context(command, info_name=command.name, resilient_parsing=False)
+    values = {p.name: p.get_default(context) for p in command.params if p.name is not None}
+    mistakes = []
+    for key, value in table.items():
+        name = known.get(key.replace("_", "-"))
+        if name is None:
+            near = get_close_matches(key, known, n=1)
+            mistakes.append(f"{config}: {prefix}{key}: unknown" + (f"; did you mean {near[0]}?" if near else ""))
+            continue
+        parameter = by_name[name]
+        given = [value] if parameter.multiple and isinstance(value, str) else value
+        try:
+            values[name] = parameter.type_cast_value(context, given)
+        except (click.BadParameter, TypeError, ValueError) as error:
+            told = error.message if isinstance(error, click.BadParameter) else str(error)
+            mistakes.append(f"{config}: {prefix}{key}: {told}")
+    if mistakes:
+        raise UsageError("\n".join(mistakes))
+    return values

@@ -1,0 +1,75 @@
+"""What the diagonal's estimators share: their result, and a mean with its error that is built up vector by vector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from curvcli.models.base import Array
+
+
+@dataclass(frozen=True)
+class DiagonalEstimate:
+    """One parameter's diagonal.
+
+    Attributes:
+        value: divided, without weight decay, float64, in the parameter's shape.
+        stderr: standard error of every entry, in the same shape.
+        probes: random vectors used.
+        products: products made.
+        converged: whether the tolerance asked for is met; true when none was.
+    """
+
+    value: Array
+    stderr: Array
+    probes: int
+    products: int
+    converged: bool
+
+
+@dataclass
+class Moments:
+    """Mean and variance of vectors seen one by one, as differences from the first: no cancellation of large numbers.
+
+    Attributes:
+        count: vectors seen.
+        first: the first of them.
+        total: sum of differences from it.
+        squares: sum of their squares.
+    """
+
+    count: int = 0
+    first: Array | None = None
+    total: Array | None = None
+    squares: Array | None = None
+
+    def add(self, vector: Array) -> None:
+        """See one more."""
+        self.count += 1
+        if self.first is None or self.total is None or self.squares is None:
+            self.first, self.total, self.squares = vector.copy(), np.zeros_like(vector), np.zeros_like(vector)
+            return
+        off = vector - self.first
+        self.total += off
+        self.squares += off**2
+
+    def mean(self) -> Array:
+        """Of at least one vector."""
+        if self.first is None or self.total is None:
+            raise ValueError("nothing was seen")
+        mean: Array = self.first + self.total / self.count
+        return mean
+
+    def variance_of_mean(self) -> Array:
+        """s² / k, entry by entry; NaN for a single vector."""
+        if self.total is None or self.squares is None or self.count < 2:
+            return np.full_like(self.mean(), np.nan)
+        spread = np.maximum(self.squares - self.total**2 / self.count, 0.0)
+        variance: Array = spread / (self.count - 1) / self.count
+        return variance
+
+
+def close_enough(value: Array, stderr: Array, rtol: float | None) -> bool:
+    """Whether the errors together are small beside the diagonal: ‖stderr‖ ≤ rtol ‖diagonal‖."""
+    return rtol is not None and float(np.linalg.norm(stderr)) <= rtol * float(np.linalg.norm(value))

@@ -1,0 +1,110 @@
+"""Chooses, per parameter, how its diagonal is estimated where no exact method is affordable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from curvcli.curvature.diagonal.activation_probes import ActivationProbes
+from curvcli.curvature.diagonal.estimate import DiagonalEstimate
+from curvcli.curvature.diagonal.weight_probes import HutchinsonDiagonal, XDiag
+from curvcli.curvature.work import BlockWork
+from curvcli.errors import UsageError
+from curvcli.models.base import Parameter, Site
+
+Estimator = Literal["activation_probes", "xdiag", "hutchinson"]
+ESTIMATORS: tuple[Estimator, ...] = ("activation_probes", "xdiag", "hutchinson")
+
+# Vectors of a parameter's size that XDiag holds per product: test vectors, basis and image.
+_VECTORS_HELD = 2
+
+
+class EstimateWork(BlockWork, Protocol):
+    """Estimates the diagonals of some parameters."""
+
+    @property
+    def method(self) -> str:
+        """Its name in reports."""
+        ...
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Whose diagonals it estimates."""
+        ...
+
+    def results(self) -> dict[str, DiagonalEstimate]:
+        """Per parameter."""
+        ...
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How far estimates go.
+
+    Attributes:
+        probes: products per batch at most.
+        rtol: ‖stderr‖ / ‖diagonal‖ at which to stop; None to use all probes.
+        seed: of the run.
+        rank: columns of ∇²_o ℓ per sample.
+        budget: passes per batch that one piece of work may cost; None for any.
+        memory: bytes for vectors.
+    """
+
+    probes: int
+    rtol: float | None
+    seed: int
+    rank: int
+    budget: int | None
+    memory: int
+
+
+def plan_estimates(
+    parameters: Sequence[Parameter], sites: Mapping[str, Site], method: Estimator | None, effort: Effort
+) -> list[EstimateWork]:
+    """One piece of work per z, and per parameter without one.
+
+    Args:
+        parameters: all of them reached by the loss.
+        sites: how each enters the model.
+        method: forced for all of them; None for the best that applies.
+        effort: how far to go.
+
+    Raises:
+        UsageError: activation probes are asked for where there is no z.
+    """
+    work: list[EstimateWork] = []
+    done: set[str] = set()
+    for p in parameters:
+        if p.name in done:
+            continue
+        site = sites[p.name]
+        if method in (None, "activation_probes") and site.z is not None:
+            together = tuple(q for q in parameters if sites[q.name].z == site.z)
+            work.append(_probes(together, site, effort))
+            done |= {q.name for q in together}
+        elif method == "activation_probes":
+            raise UsageError(
+                f"--method activation_probes can't reach the output of {p.name}: {site.why_not}.\n"
+                "Use --method xdiag or hutchinson, or exclude the layer."
+            )
+        else:
+            fits = _VECTORS_HELD * effort.probes * p.size * 8 <= effort.memory
+            kind = HutchinsonDiagonal if method == "hutchinson" or (method is None and not fits) else XDiag
+            work.append(kind(p, probes=effort.probes, rtol=effort.rtol, seed=effort.seed))
+    return work
+
+
+def _probes(together: tuple[Parameter, ...], site: Site, effort: Effort) -> ActivationProbes:
+    # The exact part costs its columns once, the probes are repeated: worth it while it is the smaller share. Where
+    # nothing bends after z there is no remainder, and whoever asks for probes is to see probes.
+    affordable = effort.rank + 1 <= (effort.budget or effort.probes) and effort.rank <= max(effort.probes, 64)
+    return ActivationProbes(
+        together,
+        site.units,
+        site.positions,
+        probes=effort.probes,
+        rtol=effort.rtol,
+        seed=effort.seed,
+        control_rank=effort.rank if affordable and site.blocker is not None else 0,
+    )

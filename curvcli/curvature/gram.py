@@ -1,0 +1,97 @@
+"""All eigenpairs of a Gauss–Newton block from the Gram matrix of its columns (Dangel, Tatzel, Hennig 2022).
+
+With v_nc = J_nᵀ J_oᵀ s_c, one row of V per sample and column of S, the block is VᵀV / D. Its nonzero eigenvalues are
+those of V Vᵀ / D, which has as many rows as there are samples times columns, and its eigenvectors are Vᵀ u.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.linalg import eigh
+
+from curvcli.curvature import loss_hessian
+from curvcli.curvature.operator import Block
+from curvcli.curvature.work import OnStep
+from curvcli.errors import ModelError
+from curvcli.models.base import Array, Objective, Site
+
+_STEP = 16
+
+
+def applies(block: Block, sites: Sequence[Site], *, matrix: str) -> bool:
+    """Whether the block is exactly Gauss–Newton, with columns that can be written down."""
+    reached = [site for site in sites if site.reached]
+    return bool(block.size) and all(
+        site.z is not None and (matrix == "gauss_newton" or site.blocker is None) for site in reached
+    )
+
+
+class GramWork:
+    """V, batch by batch (see ``BlockWork``)."""
+
+    def __init__(self, block: Block, reached: Sequence[str], rank: int, batches: int) -> None:
+        """Nothing done yet.
+
+        Args:
+            block: whose matrix it is.
+            reached: the parameters of it that the loss depends on.
+            rank: columns of S per sample.
+            batches: of the data.
+        """
+        self.block, self._reached, self._rank, self._batches = block, tuple(reached), rank, batches
+        self._rows: list[Array] = []
+        self._denominator = 1.0
+
+    @property
+    def products(self) -> int:
+        """Columns; each is one backward pass per batch."""
+        return self._rank
+
+    def run(self, objective: Objective, on_step: OnStep) -> None:
+        """The columns of every batch.
+
+        Raises:
+            ModelError: in some batch, samples influence each other.
+        """
+        self._denominator = objective.denominator
+        place = {p.name: i for i, p in enumerate(self.block.parameters)}
+        starts = np.cumsum([0, *(p.size for p in self.block.parameters)])
+        where = [np.arange(starts[place[name]], starts[place[name] + 1]) for name in self._reached]
+        columns = np.concatenate(where) if where else np.zeros(0, dtype=int)
+        for number, batch in enumerate(objective.batches(self._reached, start=len(self._rows))):
+            state = batch.output
+            samples = len(state.values)
+            selected = np.arange(samples) % 2 == number % 2
+            if samples > 1 and not batch.samples_separate(self._reached, selected):
+                raise ModelError(
+                    f"batch {number}: samples influence each other (batch statistics?); use --method lanczos."
+                )
+            rows = np.zeros((self._rank, samples, self.block.size))
+            for start in range(0, self._rank, _STEP):
+                stop = min(start + _STEP, self._rank)
+                part = batch.sample_gradients(self._reached, loss_hessian.columns(state, start, stop))
+                rows[start:stop, :, columns] = part
+            self._rows.append(rows.reshape(-1, self.block.size))
+            on_step(self._rank)
+
+    def state(self) -> dict[str, Array]:
+        """The batches so far."""
+        return {str(i): rows for i, rows in enumerate(self._rows)}
+
+    def restore(self, state: dict[str, Array]) -> int:
+        """Take them up."""
+        self._rows = [state[str(i)] for i in range(len(state))]
+        return 0 if self._batches == 0 else self._rank * len(self._rows) // self._batches
+
+    def eigenpairs(self) -> tuple[Array, Array]:
+        """Nonzero eigenvalues, descending (r,), and their unit eigenvectors (r, n), without weight decay."""
+        rows = np.concatenate(self._rows) if self._rows else np.zeros((0, self.block.size))
+        values, vectors = eigh(rows @ rows.T / self._denominator)
+        values, vectors = values[::-1], vectors[:, ::-1]
+        # Rounding in the Gram matrix is relative to its largest eigenvalue.
+        kept = values > (values[0] * len(values) * 1e-15 if len(values) else 0.0)
+        found = vectors[:, kept].T @ rows
+        found /= np.linalg.norm(found, axis=1, keepdims=True)
+        return values[kept], found

@@ -1,0 +1,104 @@
+"""Estimates the traces of many blocks in common passes over the data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from curvcli.curvature.operator import Block, CurvatureOperator, Matrix
+from curvcli.curvature.trace.estimate import Rule, TraceEstimate, TraceEstimator
+from curvcli.curvature.trace.hutchinson import Hutchinson
+from curvcli.curvature.trace.hutchpp import HutchPlusPlus
+from curvcli.curvature.trace.unit_vectors import UnitVectors
+from curvcli.curvature.trace.xtrace import XTrace
+from curvcli.curvature.work import OnStep
+from curvcli.models.base import Array, Objective
+
+Estimator = Literal["xtrace", "hutch++", "hutchinson"]
+ESTIMATORS: tuple[Estimator, ...] = ("xtrace", "hutch++", "hutchinson")
+
+# Vectors of a block that XTrace and Hutch++ hold at once, per product.
+_VECTORS_HELD = {"xtrace": 0.75, "hutch++": 1.0}
+
+
+def estimators(
+    blocks: Sequence[Block], whole: Block | None, method: Estimator, rule: Rule, memory: int
+) -> list[TraceEstimator]:
+    """One estimator per block, or one for all of them.
+
+    Args:
+        blocks: whose traces are wanted.
+        whole: a block of all their parameters, where more than one is wanted by Hutchinson's estimator.
+        method: asked for.
+        rule: how far to go.
+        memory: bytes for vectors; a block too large for a basis is left to Hutchinson's estimator.
+    """
+    found: list[TraceEstimator] = []
+    probed: list[Block] = []
+    for block in blocks:
+        if block.size <= rule.probes:
+            found.append(UnitVectors(block, rule))
+        elif method == "hutchinson" or _VECTORS_HELD[method] * rule.probes * block.size * 8 > memory:
+            probed.append(block)
+        else:
+            found.append(XTrace(block, rule) if method == "xtrace" else HutchPlusPlus(block, rule))
+    if len(probed) == 1 or whole is None:
+        found += [Hutchinson(block, [block], rule) for block in probed]
+    elif probed:
+        found.append(Hutchinson(whole, probed, rule))
+    return found
+
+
+class TraceWork:
+    """Estimators at work together (see ``BlockWork``): each pass over the data serves all of them."""
+
+    def __init__(self, estimators: Sequence[TraceEstimator], matrix: Matrix, rule: Rule) -> None:
+        """Nothing done yet."""
+        self._estimators, self._matrix, self._rule = list(estimators), matrix, rule
+        self._done = 0
+        self.spent: dict[str, int] = {}
+
+    @property
+    def products(self) -> int:
+        """At most."""
+        return sum(min(self._rule.probes, e.block.size) for e in self._estimators)
+
+    def run(self, objective: Objective, on_step: OnStep) -> None:
+        """Pass after pass, until no estimator wants more."""
+        operator = CurvatureOperator(objective, matrix=self._matrix)
+        while True:
+            live = [(e, v) for e in self._estimators if (v := e.wanted()) is not None]
+            if not live:
+                return
+            blocks, vectors = [e.block for e, _ in live], [v for _, v in live]
+            for number, found in enumerate(operator.by_batch(blocks, vectors)):
+                for place, products in found:
+                    live[place][0].take(number, products)
+            for e, v in live:
+                e.end_pass()
+                for name in e.names:
+                    self.spent[name] = self.spent.get(name, 0) + len(v)
+            made = sum(map(len, vectors))
+            self._done += made
+            on_step(made * objective.batch_count())
+
+    def results(self) -> dict[str, TraceEstimate]:
+        """Per block name."""
+        return {name: found for e in self._estimators for name, found in e.results().items()}
+
+    def state(self) -> dict[str, Array]:
+        """Every estimator's, by its place."""
+        arrays = {f"{i}:{key}": value for i, e in enumerate(self._estimators) for key, value in e.state().items()}
+        arrays |= {f"spent:{name}": np.array(float(n)) for name, n in self.spent.items()}
+        return arrays | {"done": np.array(float(self._done))}
+
+    def restore(self, state: dict[str, Array]) -> int:
+        """Give every estimator its own."""
+        for i, e in enumerate(self._estimators):
+            prefix = f"{i}:"
+            e.restore({key.removeprefix(prefix): v for key, v in state.items() if key.startswith(prefix)})
+        self.spent = {key.removeprefix("spent:"): int(v) for key, v in state.items() if key.startswith("spent:")}
+        self._done = int(state["done"])
+        return self._done

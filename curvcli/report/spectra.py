@@ -1,0 +1,201 @@
+"""Trace, eigenpairs, density and full Hessian of a layer: one subgroup each, read back as the record it was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from curvcli.report.quantities import (
+    AnyQuantity,
+    BlockRecord,
+    DensityRecord,
+    EigenRecord,
+    Quantity,
+    TraceRecord,
+)
+from curvcli.report.records import LayerRecord
+from curvcli.report.schema import escape, storable, unescape
+from curvcli.report.storage import write_array
+
+_VECTORS: Final = "vectors"
+_MATRICES: Final = {"hessian": "Hessian", "gauss_newton": "Gauss–Newton matrix"}
+
+
+@dataclass(frozen=True)
+class _Form:
+    """How an attribute is stored: from the value of a record to that of HDF5, and back."""
+
+    encode: Callable[[Any], Any]
+    decode: Callable[[Any], Any]
+
+
+_NUMBER: Final = _Form(np.float64, float)
+_COUNT: Final = _Form(np.int64, int)
+_FLAG: Final = _Form(np.uint8, bool)
+_TEXT: Final = _Form(storable, str)
+_NUMBERS: Final = _Form(lambda values: np.array(values, np.float64), lambda stored: tuple(stored.tolist()))
+_COUNTS: Final = _Form(lambda values: np.array(values, np.int64), lambda stored: tuple(stored.tolist()))
+# One text, for HDF5 gives all the strings of an attribute 64 KiB at most: the names of 4096 parameters.
+_NAMES: Final = _Form(lambda names: storable(json.dumps(names)), lambda stored: tuple(json.loads(stored)))
+
+
+@dataclass(frozen=True)
+class _Dataset:
+    """An array of a record; ``{}`` in `long_name` stands for the matrix."""
+
+    axes: tuple[str, ...]
+    long_name: str
+    units: str
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where and how one sort of record is stored; the names of attributes and arrays are those of its fields.
+
+    What is ``None`` in a record is not in the file.
+    """
+
+    group: str
+    long_name: str
+    attributes: Mapping[str, _Form]
+    arrays: Mapping[str, _Dataset]
+
+
+_ORIGIN: Final = {"method": _TEXT, "reason": _TEXT, "matrix": _TEXT, "products": _COUNT}
+_LAYOUTS: Final[Mapping[type[Quantity], _Layout]] = {
+    TraceRecord: _Layout(
+        "trace",
+        "trace of the {}",
+        {"value": _NUMBER, "stderr": _NUMBER, "data_stderr": _NUMBER, "exact": _FLAG, "converged": _FLAG}
+        | {"probes": _COUNT}
+        | _ORIGIN,
+        {
+            "samples": _Dataset(("probe",), "estimate of the trace of the {} by each probe", "loss"),
+            "batches": _Dataset(("batch",), "share of each batch in the trace of the {}", "loss"),
+        },
+    ),
+    EigenRecord: _Layout(
+        "eigen",
+        "eigenpairs of the {}",
+        {"which": _TEXT, "tolerance": _NUMBER} | _ORIGIN,
+        {
+            "values": _Dataset(("rank",), "eigenvalues of the {}, descending", "loss"),
+            "residuals": _Dataset(("rank",), "norm of the residual of each eigenpair of the {}", "loss"),
+            "converged": _Dataset(("rank",), "whether each eigenpair of the {} meets the tolerance", "1"),
+        },
+    ),
+    DensityRecord: _Layout(
+        "density",
+        "spectral density of the {}",
+        {"support": _NUMBERS, "bandwidth": _NUMBER, "weight_at_zero": _NUMBER, "weight_at_zero_stderr": _NUMBER}
+        | {"exact": _FLAG}
+        | _ORIGIN,
+        {
+            "nodes": _Dataset(("probe", "step"), "Ritz values or eigenvalues of the {}", "loss"),
+            "weights": _Dataset(("probe", "step"), "weights of the nodes, per probe", "1"),
+            "grid": _Dataset(("point",), "eigenvalues at which the density of the {} is given", "loss"),
+            "density": _Dataset(("point",), "spectral density of the {}", "1/loss"),
+            "density_stderr": _Dataset(("point",), "standard error of the spectral density of the {}", "1/loss"),
+        },
+    ),
+    BlockRecord: _Layout(
+        "hessian",
+        "{} as a whole",
+        {"inertia": _COUNTS, "condition": _NUMBER, "condition_is_bound": _FLAG, "frobenius": _NUMBER}
+        | {"frobenius_stderr": _NUMBER, "asymmetry": _NUMBER, "exact": _FLAG, "parameters": _NAMES}
+        | _ORIGIN,
+        {
+            "entries": _Dataset(("row", "column"), "entries of the {}", "loss"),
+            "eigenvalues": _Dataset(("rank",), "all eigenvalues of the {}, descending", "loss"),
+        },
+    ),
+}
+
+
+def write_spectra(group: h5py.Group, layer: LayerRecord) -> None:
+    """Write a subgroup for each of the layer's `quantities`.
+
+    Args:
+        group: of the layer.
+        layer: its record.
+    """
+    for quantity in layer.quantities:
+        layout = _LAYOUTS[type(quantity)]
+        matrix = _MATRICES[quantity.matrix]
+        below = group.create_group(layout.group)
+        below.attrs["long_name"] = layout.long_name.format(matrix)
+        below.attrs["units"] = "loss"
+        for name, form in layout.attributes.items():
+            if (value := getattr(quantity, name)) is not None:
+                below.attrs[name] = form.encode(value)
+        for name, dataset in layout.arrays.items():
+            if (array := getattr(quantity, name)) is not None:
+                attributes = {"long_name": dataset.long_name.format(matrix), "units": dataset.units}
+                write_array(below, name, _without_bool(array), dataset.axes, attributes)
+        if isinstance(quantity, EigenRecord):
+            _write_vectors(below, quantity, layer)
+        elif isinstance(quantity, BlockRecord):
+            names = quantity.parameters or tuple(p.name for p in layer.parameters)
+            if names and quantity.entries is not None:
+                below["entries"].attrs["parameters"] = _NAMES.encode(names)
+
+
+def read_quantity(group: h5py.Group, kind: type[AnyQuantity]) -> AnyQuantity | None:
+    """Read one record of a layer with its arrays, and no other.
+
+    Args:
+        group: of the layer.
+        kind: class of the record.
+
+    Returns:
+        The record; ``None`` when the report does not hold it.
+
+    Raises:
+        ValueError: the file has something that the record can't be.
+    """
+    layout = _LAYOUTS[kind]
+    below = group.get(layout.group)
+    if below is None:
+        return None
+    values: dict[str, Any] = {
+        name: form.decode(below.attrs[name]) if name in below.attrs else None
+        for name, form in layout.attributes.items()
+    }
+    values |= {name: below[name][...] if name in below else None for name in layout.arrays}
+    if kind is EigenRecord:
+        values["converged"] = values["converged"].astype(np.bool_)
+        values["vectors"] = dict(_read_vectors(below[_VECTORS])) if _VECTORS in below else None
+    return kind(**values)
+
+
+def _without_bool(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Store flags as elsewhere: HDF5 has no bool, and h5py's stand-in is an enumeration that xarray can't open."""
+    return array.astype(np.uint8) if array.dtype == np.bool_ else array
+
+
+def _write_vectors(group: h5py.Group, record: EigenRecord, layer: LayerRecord) -> None:
+    if record.vectors is None:
+        return
+    below = group.create_group(_VECTORS)
+    parameters = {p.label: p for p in layer.parameters}
+    for position, (label, array) in enumerate(record.vectors.items()):
+        # The parameters of a block that spans layers are not this layer's: their axes are not known here.
+        name, axes = (parameters[label].name, parameters[label].axes) if label in parameters else (label, ())
+        attributes = {
+            "long_name": f"eigenvectors of the {_MATRICES[record.matrix]}, their entries for {name}",
+            "units": "1",
+            "parameter": name,
+        }
+        dataset = write_array(below, escape(label), array, ("rank", *axes), attributes)
+        dataset.attrs["position"] = np.int64(position)  # of the parameter in the block; HDF5 sorts by name
+
+
+def _read_vectors(group: h5py.Group) -> Iterator[tuple[str, npt.NDArray[np.floating[Any]]]]:
+    for link in sorted(group, key=lambda link: int(group[link].attrs["position"])):
+        yield unescape(link), cast("npt.NDArray[np.floating[Any]]", group[link][...])
