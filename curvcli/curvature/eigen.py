@@ -232,7 +232,7 @@ class IterativeWork:
                 which=code,
                 v0=self._start(end, attempt),
                 ncv=basis,
-                tol=self._tolerance,
+                tol=self._tolerance / 2,  # relative to a shifted value, which may be twice the largest
                 maxiter=rounds,
                 rng=np.random.default_rng(self._seed),
             )

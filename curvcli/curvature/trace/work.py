@@ -19,6 +19,8 @@ from curvcli.models.base import Array, Objective
 Estimator = Literal["xtrace", "hutch++", "hutchinson"]
 ESTIMATORS: tuple[Estimator, ...] = ("xtrace", "hutch++", "hutchinson")
 
+# Up to so many entries nothing is gained by stopping at a tolerance.
+_SMALL = 128
 # Vectors of a block that XTrace and Hutch++ hold at once, per product.
 _VECTORS_HELD = {"xtrace": 0.75, "hutch++": 1.0}
 
@@ -38,7 +40,7 @@ def estimators(
     found: list[TraceEstimator] = []
     probed: list[Block] = []
     for block in blocks:
-        if block.size <= rule.probes:
+        if block.size <= (rule.probes if rule.rtol is None else max(_SMALL, rule.probes // 4)):
             found.append(UnitVectors(block, rule))
         elif method == "hutchinson" or _VECTORS_HELD[method] * rule.probes * block.size * 8 > memory:
             probed.append(block)

@@ -1,0 +1,187 @@
+"""Eigenpairs and densities of explicit matrices: ends, repeated and zero eigenvalues, restarts, moments."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from curvcli.curvature.dense import condition_number, inertia
+from curvcli.curvature.density import QuadratureWork
+from curvcli.curvature.eigen import ENDS, IterativeWork, chosen
+from curvcli.curvature.lanczos import lanczos
+
+from .conftest import SIZE, SPECTRA, Quadratic, StopError, one_block, with_spectrum
+
+
+def solved(matrix: np.ndarray, **changes: object) -> IterativeWork:
+    block = one_block(len(matrix))
+    options: dict[str, object] = {
+        "k": 5,
+        "which": "largest",
+        "tolerance": 1e-8,
+        "seed": 0,
+        "matrix": "hessian",
+        "weight_decay": 0.0,
+        "basis": 100,
+        "max_products": 2000,
+    }
+    work = IterativeWork(block, **{**options, **changes})  # type: ignore[arg-type]
+    work.run(Quadratic(matrix, block.parameters), lambda passes: None)
+    return work
+
+
+OUTLIERS = np.r_[10, 8, 5, 3, 2, np.linspace(-0.5, 0.5, SIZE - 10), -1, -2, -4, -6, -9]
+CASES = {
+    "outliers": OUTLIERS,
+    "repeated": np.r_[5, 5, 5, 5, 3, np.linspace(0, 1, SIZE - 5)],
+    "triples": np.r_[np.repeat(np.arange(10, 0, -1.0), 3), np.zeros(SIZE - 30)],
+    "low rank": np.r_[5, 4, 3, np.zeros(SIZE - 3)],
+    "zero": np.zeros(SIZE),
+    "identity": np.ones(SIZE),
+    "negative": -np.r_[9, 8, 7, 6, 5, np.linspace(2, 3, SIZE - 5)],
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("which", ["largest", "magnitude"])
+def test_the_wanted_end_is_found_with_every_copy(name: str, which: str) -> None:
+    """Repeated eigenvalues as often as they occur, zeros and low ranks without a breakdown."""
+    values = CASES[name]
+    pairs = solved(with_spectrum(values), which=which).pairs
+    assert pairs is not None
+    expected = values[chosen(values, 5, which)]  # type: ignore[arg-type]
+    np.testing.assert_allclose(np.abs(pairs.values), np.abs(expected), atol=1e-7 * max(np.abs(values).max(), 1))
+    assert pairs.converged.all()
+
+
+@pytest.mark.parametrize("which", ENDS)
+@pytest.mark.parametrize("solver", ["lanczos", "lobpcg"])
+def test_each_end_by_each_solver(which: str, solver: str) -> None:
+    """Values to 1e-7, descending, and residuals that bound the true error."""
+    matrix = with_spectrum(OUTLIERS)
+    pairs = solved(matrix, which=which, solver=solver, k=3).pairs
+    assert pairs is not None
+    expected = OUTLIERS[chosen(OUTLIERS, 3, which)]  # type: ignore[arg-type]
+    np.testing.assert_allclose(pairs.values, expected, atol=1e-6)
+    exact = np.linalg.eigvalsh(matrix)
+    for value, residual, vector in zip(pairs.values, pairs.residuals, pairs.vectors, strict=True):
+        assert np.abs(exact - value).min() <= residual + 1e-13
+        assert residual == pytest.approx(np.linalg.norm(matrix @ vector - value * vector), abs=1e-12)
+
+
+def test_restarts_within_a_small_basis_reach_the_same_pairs() -> None:
+    """Nine vectors of memory instead of twenty: more products, the same answer."""
+    matrix = with_spectrum(OUTLIERS)
+    wide, narrow = solved(matrix), solved(matrix, basis=9)
+    assert wide.pairs is not None
+    assert narrow.pairs is not None
+    np.testing.assert_allclose(narrow.pairs.values, wide.pairs.values, rtol=1e-9)
+    assert narrow.spent > wide.spent
+
+
+def test_what_has_not_converged_is_told() -> None:
+    """With too few products the pairs found so far are fewer than wanted, never passed off as done."""
+    work = solved(with_spectrum(SPECTRA["flat"]), max_products=30)
+    assert work.pairs is not None
+    assert len(work.pairs.values) < 5 or not work.pairs.converged.all()
+
+
+def test_an_interrupted_search_ends_in_the_same_bits() -> None:
+    """The products made are played back to ARPACK, whose own state can't be kept."""
+    matrix = with_spectrum(OUTLIERS)
+    straight = solved(matrix)
+    block = one_block()
+
+    made = 0
+
+    def stop(passes: int) -> None:
+        nonlocal made
+        made += 1
+        if made == 17:
+            raise StopError
+
+    options = {"k": 5, "which": "largest", "tolerance": 1e-8, "seed": 0, "matrix": "hessian", "weight_decay": 0.0}
+    first, second = (IterativeWork(block, **options, basis=100, max_products=2000) for _ in range(2))  # type: ignore[arg-type]
+    with pytest.raises(StopError):
+        first.run(Quadratic(matrix, block.parameters), stop)
+    assert second.restore(first.state()) == 17
+    objective = Quadratic(matrix, block.parameters)
+    second.run(objective, lambda passes: None)
+    assert second.pairs is not None
+    assert straight.pairs is not None
+    assert (second.pairs.values == straight.pairs.values).all()
+    assert (second.pairs.vectors == straight.pairs.vectors).all()
+    assert second.spent == straight.spent
+    assert objective.passes == straight.spent - len(straight.pairs.values) + 1 - 17
+
+
+def test_lanczos_reproduces_the_moments_of_its_start_vector() -> None:
+    """m steps give vᵀ Hᵖ v for every p up to 2m − 1, to rounding."""
+    matrix = with_spectrum(OUTLIERS / 10)
+    start = np.random.default_rng(1).standard_normal(SIZE)
+    (seen,) = lanczos(lambda rows: rows @ matrix, start[None], 12)
+    nodes, weights = seen.ritz()
+    power = start / np.linalg.norm(start)
+    moment = power.copy()
+    for p in range(24):
+        assert (weights * nodes**p).sum() == pytest.approx(power @ moment, abs=1e-12)
+        moment = matrix @ moment
+
+
+def quadrature(matrix: np.ndarray, probes: int, steps: int = 30, vectors: int = 1000) -> QuadratureWork:
+    block = one_block(len(matrix))
+    work = QuadratureWork(
+        block, probes=probes, steps=steps, seed=0, matrix="hessian", weight_decay=0.0, vectors=vectors
+    )
+    work.run(Quadratic(matrix, block.parameters), lambda passes: None)
+    return work
+
+
+@pytest.mark.parametrize("name", ["outliers", "triples", "low rank", "zero", "identity"])
+def test_a_densitys_moments_are_the_spectrums(name: str) -> None:
+    """Means over probes of the first four moments, within four of their standard errors of the dense ones."""
+    values = CASES[name] / max(np.abs(CASES[name]).max(), 1)
+    density = quadrature(with_spectrum(values), 40).density(1e-10)
+    for p in range(5):
+        samples = (density.weights * density.nodes**p).sum(1)
+        error = samples.std(ddof=1) / np.sqrt(len(samples))
+        assert abs(samples.mean() - (values**p).mean()) <= 4 * error + 1e-12
+
+
+def test_the_weight_at_zero_is_the_share_of_zero_eigenvalues() -> None:
+    """Within four standard errors."""
+    values = CASES["triples"]
+    density = quadrature(with_spectrum(values), 40).density(1e-10)
+    truth = (values == 0).mean()
+    assert abs(density.weight_at_zero - truth) <= 4 * density.weight_at_zero_stderr
+    assert density.weight_at_zero > 0.5
+
+
+def test_a_density_integrates_to_one_and_knows_its_edges() -> None:
+    """On the grid, with the outermost eigenvalues at the support's edges."""
+    density = quadrature(with_spectrum(OUTLIERS), 8, steps=60).density(1e-10)
+    assert np.trapezoid(density.density, density.grid) == pytest.approx(1, abs=1e-3)
+    assert density.support == pytest.approx((-9, 10), abs=1e-6)
+
+
+def test_probes_one_by_one_or_together_give_the_same_density() -> None:
+    """How many bases fit into memory changes the order of work and nothing else."""
+    matrix = with_spectrum(OUTLIERS)
+    alone, together = (quadrature(matrix, 4, vectors=v).density(1e-10) for v in (30, 1000))
+    np.testing.assert_allclose(alone.nodes, together.nodes, atol=1e-10)
+
+
+def test_the_frobenius_norm_is_estimated_and_the_condition_bounded() -> None:
+    """E‖Hv‖² over signs, and ‖Hy‖ over a Krylov space, against the dense figures."""
+    values = np.r_[np.linspace(1, 4, SIZE - 1), 0.01]
+    work = quadrature(with_spectrum(values), 16)
+    error = work.squares.std(ddof=1) / 4
+    assert abs(work.squares.mean() - (values**2).sum()) <= 4 * error
+    assert work.stretch >= 0.01 - 1e-12
+
+
+def test_inertia_and_condition() -> None:
+    """Counted with a tolerance; a singular block has an infinite condition number."""
+    assert inertia(np.array([3.0, 1e-20, -2.0, -1.0]), 1e-12) == (1, 1, 2)
+    assert condition_number(np.array([3.0, 1.0, -0.5]), 1e-12) == 6
+    assert condition_number(np.array([3.0, 1e-20]), 1e-12) == float("inf")

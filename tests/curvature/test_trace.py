@@ -1,0 +1,187 @@
+"""Trace estimators on explicit matrices: what they estimate, and whether their errors mean what they say."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import pytest
+
+from curvcli.curvature.operator import Block
+from curvcli.curvature.trace.estimate import Rule, TraceEstimate, data_spread
+from curvcli.curvature.trace.work import ESTIMATORS, TraceWork, estimators
+
+from .conftest import SIZE, SPECTRA, Quadratic, StopError, one_block, stop, vector_parameter, with_spectrum
+
+Method = Literal["xtrace", "hutch++", "hutchinson"]
+SEEDS = 200
+
+
+def rule(probes: int = 32, *, rtol: float | None = None, seed: int = 0, decay: float = 0.0, batches: int = 2) -> Rule:
+    return Rule(probes, rtol, seed, 1.0, np.array([7.0, 3.0, 1.0][:batches]), decay)
+
+
+def work(blocks: list[Block], method: Method, how: Rule, memory: int = 1 << 30) -> TraceWork:
+    whole = Block("", tuple({p.name: p for b in blocks for p in b.parameters}.values())) if len(blocks) > 1 else None
+    return TraceWork(estimators(blocks, whole, method, how, memory), "hessian", how)
+
+
+def estimate(matrix: np.ndarray, method: Method, how: Rule) -> TraceEstimate:
+    block = one_block(len(matrix))
+    job = work([block], method, how)
+    job.run(Quadratic(matrix, block.parameters), lambda passes: None)
+    return job.results()["block"]
+
+
+@pytest.mark.parametrize("method", ESTIMATORS)
+@pytest.mark.parametrize("name", SPECTRA)
+def test_the_truth_lies_within_two_standard_errors_in_90_to_99_percent(name: str, method: Method) -> None:
+    """Over 200 seeds, whatever the spectrum: an error bar that is neither too short nor a waste."""
+    matrix = with_spectrum(SPECTRA[name])
+    found = [estimate(matrix, method, rule(seed=seed)) for seed in range(SEEDS)]
+    inside = np.mean([abs(f.value - np.trace(matrix)) <= 2 * f.stderr for f in found])
+    assert 0.90 <= inside <= 0.99, inside
+
+
+@pytest.mark.parametrize("method", ESTIMATORS)
+def test_estimates_have_no_bias(method: Method) -> None:
+    """The mean over 200 seeds is the trace, to the error of that mean."""
+    matrix = with_spectrum(SPECTRA["indefinite"])
+    values = np.array([estimate(matrix, method, rule(seed=seed)).value for seed in range(SEEDS)])
+    assert abs(values.mean() - np.trace(matrix)) <= 4 * values.std() / np.sqrt(SEEDS)
+
+
+@pytest.mark.parametrize("method", ["xtrace", "hutch++"])
+@pytest.mark.parametrize("rank", [0, 1, 5])
+def test_a_block_of_low_rank_is_exact_and_needs_no_inverse(method: Method, rank: int) -> None:
+    """A dead layer's zero block, or a few directions: the right answer with an error of zero."""
+    matrix = with_spectrum(np.r_[np.arange(rank, 0, -1.0), np.zeros(SIZE - rank)])
+    how = rule()
+    block = one_block()
+    objective = Quadratic(matrix, block.parameters, shares=(1.0,))
+    job = work([block], method, Rule(how.probes, None, 0, 1.0, np.ones(1), 0.0))
+    job.run(objective, lambda passes: None)
+    found = job.results()["block"]
+    assert found.value == pytest.approx(rank * (rank + 1) / 2, abs=1e-10)
+    assert found.stderr == pytest.approx(0, abs=1e-10)
+
+
+@pytest.mark.parametrize("method", ESTIMATORS)
+@pytest.mark.parametrize("size", [1, 2, 31, 32])
+def test_blocks_smaller_than_the_probes_are_exact(method: Method, size: int) -> None:
+    """No estimator refuses or biases a small block: unit vectors give it exactly."""
+    matrix = with_spectrum(np.linspace(-1, 2, size))
+    found = estimate(matrix, method, rule(32))
+    assert found.exact
+    assert found.stderr == 0
+    assert found.value == pytest.approx(np.trace(matrix), abs=1e-12)
+
+
+@pytest.mark.parametrize("method", ESTIMATORS)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_tolerance_is_relative_to_the_absolute_value(method: Method, sign: int) -> None:
+    """A negative trace neither stops at once nor never: both signs stop alike, within the tolerance."""
+    matrix = sign * with_spectrum(SPECTRA["flat"])
+    found = estimate(matrix, method, rule(250, rtol=0.02))
+    assert found.converged
+    assert found.stderr <= 0.02 * abs(found.value)
+    assert 12 <= found.probes < 250
+    other = estimate(-matrix, method, rule(250, rtol=0.02))
+    assert other.value == pytest.approx(-found.value, rel=1e-9)
+
+
+@pytest.mark.parametrize("method", ESTIMATORS)
+def test_a_tolerance_that_cannot_be_met_is_told(method: Method) -> None:
+    """The probes run out, the estimate stands, and it has not converged."""
+    found = estimate(with_spectrum(SPECTRA["indefinite"]), method, rule(24, rtol=1e-9))
+    assert not found.converged
+    assert np.isfinite(found.value)
+
+
+@pytest.mark.parametrize("method", ["xtrace", "hutch++", "hutchinson"])
+def test_no_more_products_than_asked_for(method: Method) -> None:
+    """--probes counts products, of the sketch and its basis too."""
+    block = one_block()
+    job = work([block], method, rule(33))
+    job.run(Quadratic(with_spectrum(SPECTRA["flat"]), block.parameters), lambda passes: None)
+    assert 30 <= job.spent["block"] <= 33
+
+
+def test_one_product_serves_every_block() -> None:
+    """Hutchinson's probes over all blocks: as many products as for one, each block's trace within its error."""
+    matrix = with_spectrum(SPECTRA["indefinite"])
+    one, two = vector_parameter(100, "one"), vector_parameter(200, "two")
+    blocks = [Block("a", (one,)), Block("b", (two,)), Block("all", (one, two))]
+    job = work(blocks, "hutchinson", rule(64))
+    job.run(Quadratic(matrix, (one, two)), lambda passes: None)
+    found = job.results()
+    truth = {"a": np.trace(matrix[:100, :100]), "b": np.trace(matrix[100:, 100:]), "all": np.trace(matrix)}
+    assert job.products == 64
+    for name, value in truth.items():
+        assert abs(found[name].value - value) <= 4 * found[name].stderr
+    assert found["all"].value == pytest.approx(found["a"].value + found["b"].value)
+
+
+@pytest.mark.parametrize("method", ["xtrace", "hutch++"])
+def test_a_blocks_estimate_does_not_depend_on_what_else_is_asked_for(method: Method) -> None:
+    """Probes come from (seed, block, number): other blocks, or another order, change nothing, not even a bit."""
+    matrix = with_spectrum(SPECTRA["flat"])
+    parameters = (vector_parameter(100, "one"), vector_parameter(200, "two"))
+    blocks = [Block("a", parameters[:1]), Block("b", parameters[1:])]
+    values = []
+    for chosen in (blocks, blocks[::-1], blocks[1:]):
+        job = work(chosen, method, rule(48))
+        job.run(Quadratic(matrix, parameters), lambda passes: None)
+        values.append(job.results()["b"].value)
+    assert values[0] == values[1] == values[2]
+
+
+@pytest.mark.parametrize("method", ESTIMATORS)
+def test_a_work_put_down_after_any_step_ends_in_the_same_bits(method: Method) -> None:
+    """State and restore after every single step, against a run without interruption."""
+    block = one_block()
+    objective = Quadratic(with_spectrum(SPECTRA["indefinite"]), block.parameters)
+    straight = work([block], method, rule(48))
+    straight.run(objective, lambda passes: None)
+
+    state, finished = None, False
+    while not finished:
+        job = work([block], method, rule(48))
+        if state is not None:
+            job.restore(state)
+        try:
+            job.run(objective, stop)
+            finished = True
+        except StopError:
+            state = {key: value.copy() for key, value in job.state().items()}
+    assert job.results()["block"].value == straight.results()["block"].value
+    assert job.results()["block"].stderr == straight.results()["block"].stderr
+
+
+def test_weight_decay_adds_to_the_trace() -> None:
+    """λ on every diagonal entry, exactly, and not to the batches' parts."""
+    matrix = with_spectrum(SPECTRA["flat"])
+    plain, decayed = (estimate(matrix, "xtrace", rule(decay=d)) for d in (0.0, 0.5))
+    assert decayed.value == pytest.approx(plain.value + 0.5 * SIZE, rel=1e-12)
+    assert decayed.batches.sum() == pytest.approx(plain.value, rel=1e-12)
+
+
+def test_a_block_too_large_for_a_basis_is_left_to_hutchinson() -> None:
+    """Within a small memory no vectors are kept."""
+    block = one_block()
+    job = work([block], "xtrace", rule(), memory=1000)
+    job.run(Quadratic(with_spectrum(SPECTRA["flat"]), block.parameters), lambda passes: None)
+    assert job.results()["block"].method == "hutchinson"
+
+
+def test_the_spread_over_the_data_is_the_ratio_estimators() -> None:
+    """Against repeated draws of batches from a large population: the error it foretells is the one that occurs."""
+    rng = np.random.default_rng(0)
+    spreads, means = [], []
+    for _ in range(2000):
+        weights = rng.integers(5, 20, 12).astype(float)
+        parts = weights * (2 + 0.5 * rng.standard_normal(12))
+        spreads.append(data_spread(parts / weights.sum(), weights))
+        means.append(parts.sum() / weights.sum())
+    assert np.sqrt(np.mean(np.square(spreads))) == pytest.approx(np.std(means), rel=0.05)
+    assert np.isnan(data_spread(np.ones(1), np.ones(1)))
