@@ -12,20 +12,27 @@ import numpy as np
 from scipy.linalg import eigh
 
 from curvcli.curvature import loss_hessian
-from curvcli.curvature.operator import Block
+from curvcli.curvature.operator import Block, Matrix
 from curvcli.curvature.work import OnStep
 from curvcli.errors import ModelError
-from curvcli.models.base import Array, Objective, Site
+from curvcli.models.base import Array, Objective
 
 _STEP = 16
 
 
-def applies(block: Block, sites: Sequence[Site], *, matrix: str) -> bool:
-    """Whether the block is exactly Gauss–Newton, with columns that can be written down."""
-    reached = [site for site in sites if site.reached]
-    return bool(block.size) and all(
-        site.z is not None and (matrix == "gauss_newton" or site.blocker is None) for site in reached
-    )
+def obstacle(objective: Objective, block: Block, matrix: Matrix) -> str:
+    """Why the Gram matrix does not give the block's spectrum; empty if it does.
+
+    Every column must be known, so each parameter needs a z. And the Hessian's block is Gauss–Newton only where the
+    output is piecewise linear in all its parameters together; across layers they multiply each other.
+    """
+    sites = objective.sites(block.names)
+    for site in sites.values():
+        if site.reached and site.z is None:
+            return f"{site.parameter}: {site.why_not}"
+    reached = [name for name, site in sites.items() if site.reached]
+    blocker = objective.joint_blocker(reached) if matrix == "hessian" and reached else None
+    return f"{blocker} is not piecewise linear in its parameters" if blocker else ""
 
 
 class GramWork:
@@ -60,7 +67,9 @@ class GramWork:
         starts = np.cumsum([0, *(p.size for p in self.block.parameters)])
         where = [np.arange(starts[place[name]], starts[place[name] + 1]) for name in self._reached]
         columns = np.concatenate(where) if where else np.zeros(0, dtype=int)
-        for number, batch in enumerate(objective.batches(self._reached, start=len(self._rows))):
+        if not self._reached:
+            return
+        for number, batch in enumerate(objective.batches(self._reached, start=len(self._rows)), start=len(self._rows)):
             state = batch.output
             samples = len(state.values)
             selected = np.arange(samples) % 2 == number % 2

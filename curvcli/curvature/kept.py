@@ -54,6 +54,10 @@ class KeptObjective:
         """See ``Objective``."""
         return self._objective.sites(parameters)
 
+    def joint_blocker(self, parameters: Sequence[str]) -> str | None:
+        """See ``Objective``."""
+        return self._objective.joint_blocker(parameters)
+
     def batch_count(self) -> int:
         """See ``Objective``."""
         return self._objective.batch_count()

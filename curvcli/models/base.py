@@ -205,6 +205,13 @@ class Objective(Protocol):
         """How each parameter enters, read from the graph of the first batch."""
         ...
 
+    def joint_blocker(self, parameters: Sequence[str]) -> str | None:
+        """The first operation that is not piecewise linear in all these parameters together; None if all are.
+
+        Two that multiply each other are not, though each alone may be: a network is not linear in all its layers.
+        """
+        ...
+
     def batches(self, parameters: Sequence[str], *, start: int = 0) -> Iterator[DifferentiatedBatch]:
         """The data from batch ``start`` on, prepared for derivatives by these parameters."""
         ...

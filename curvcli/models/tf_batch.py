@@ -120,7 +120,7 @@ class TensorFlowBatch:
         if not single:
             return sites
         nodes = list(dict.fromkeys(e.node for e in single.values()))
-        blocker = dict(zip(nodes, o.reader.blockers(nodes, o.needed), strict=True))
+        blocker = dict(zip(nodes, o.reader.blockers([[n] for n in nodes], o.needed), strict=True))
         tensors = list(dict.fromkeys(t for e in single.values() for t in (f"{e.node}:0", data_operand(o.reader, e))))
         full = [t if ":" in t else f"{t}:0" for t in tensors]
         tf = tensorflow()

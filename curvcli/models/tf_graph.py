@@ -146,9 +146,19 @@ class GraphReader:
                 entries.append(Entry(consumer, operand, carriers))
         return entries
 
-    def blockers(self, starts: Sequence[str], needed: set[str]) -> list[str | None]:
-        """For each start, the first later operation that is not piecewise linear in its output; None if all are."""
-        bit = {name: 1 << i for i, name in enumerate(starts)}
+    def leaves(self, parameters: Sequence[str]) -> list[str]:
+        """The nodes at which these parameters enter the graph."""
+        return [self._weight_nodes[p] for p in parameters if p in self._weight_nodes]
+
+    def blockers(self, starts: Sequence[Sequence[str]], needed: set[str]) -> list[str | None]:
+        """For each group of starts, the first later operation that is not piecewise linear in them; None if all are.
+
+        Of the nodes of a group all outputs vary together.
+        """
+        bit: dict[str, int] = {}
+        for i, group in enumerate(starts):
+            for name in group:
+                bit[name] = bit.get(name, 0) | 1 << i
         reach: dict[str, int] = {}
         names: list[str | None] = [None] * len(starts)
         blocked = 0

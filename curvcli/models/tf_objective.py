@@ -119,6 +119,10 @@ class TensorFlowObjective(DataObjective):
 
     # -- the protocol -------------------------------------------------------------------------------------------------
 
+    def joint_blocker(self, parameters: Sequence[str]) -> str | None:
+        """See ``base.Objective``."""
+        return self.reader.blockers([self.reader.leaves(parameters)], self.needed)[0]
+
     def batches(self, parameters: Sequence[str], *, start: int = 0) -> Iterator[TensorFlowBatch]:
         """The data from batch ``start`` on; see ``base.Objective``."""
         for data in self.samples.batches(self.batch_size, start=start):

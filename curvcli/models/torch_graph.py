@@ -100,9 +100,21 @@ class AutogradGraph:
                 entries.append(Entry(consumer, operand, carriers))
         return entries
 
-    def blockers(self, starts: Sequence[Any]) -> list[str | None]:
-        """For each start, the first later operation that is not piecewise linear in its output; None if all are."""
-        bit = {node: 1 << i for i, node in enumerate(starts)}
+    def leaves(self, parameters: Sequence[torch.Tensor]) -> list[Any]:
+        """The nodes at which these parameters enter the graph."""
+        addresses = {tensor.data_ptr() for tensor in parameters}
+        found = [(node, getattr(node, "variable", None)) for node in self.nodes]
+        return [node for node, variable in found if variable is not None and variable.data_ptr() in addresses]
+
+    def blockers(self, starts: Sequence[Sequence[Any]]) -> list[str | None]:
+        """For each group of starts, the first later operation that is not piecewise linear in them; None if all are.
+
+        Of the nodes of a group all outputs vary together.
+        """
+        bit: dict[Any, int] = {}
+        for i, group in enumerate(starts):
+            for node in group:
+                bit[node] = bit.get(node, 0) | 1 << i
         reach: dict[Any, int] = {}
         blocked = 0
         names: list[str | None] = [None] * len(starts)
@@ -154,5 +166,10 @@ def _blocked_by(node: Any, masks: Sequence[int]) -> int:
     if name == "Div":
         return masks[1] if len(masks) > 1 else 0
     if name in ("NativeBatchNorm", "CudnnBatchNorm", "MiopenBatchNorm") and not getattr(node, "_saved_training", True):
+        return masks[0] & masks[1]
+    if name == "NativeLayerNorm":
+        # Bent in its input alone; the weight multiplies what that bends.
+        return masks[0]
+    if name == "Embedding":
         return 0
     return total

@@ -104,6 +104,10 @@ class TorchObjective(DataObjective):
         self._interleaved.update(batch.sites.interleaved)
         return found
 
+    def joint_blocker(self, parameters: Sequence[str]) -> str | None:
+        """See ``base.Objective``."""
+        return next(self.batches(parameters)).sites.joint_blocker(parameters)
+
     def batches(self, parameters: Sequence[str], *, start: int = 0) -> Iterator[TorchBatch]:
         """The data from batch ``start`` on; see ``base.Objective``."""
         for data in self.samples.batches(self.batch_size, start=start):

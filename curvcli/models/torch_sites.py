@@ -63,7 +63,7 @@ class Sites:
                     linear[name] = found[0]
                     self._uses[name] = use
         nodes = list({id(e.node): e.node for e in linear.values()}.values())
-        blocker = dict(zip([id(n) for n in nodes], graph.blockers(nodes), strict=True))
+        blocker = dict(zip([id(n) for n in nodes], graph.blockers([[n] for n in nodes]), strict=True))
         position = {id(node): i for i, node in enumerate(graph.nodes)}
         for name, entry in linear.items():
             mixed = self._row_order(name, entry, separate)
@@ -79,6 +79,13 @@ class Sites:
                 blocker=blocker[id(entry.node)],
             )
         return sites
+
+    def joint_blocker(self, parameters: Sequence[str]) -> str | None:
+        """See ``Objective.joint_blocker``."""
+        if self._root is None:
+            return None
+        graph = AutogradGraph(self._root)
+        return graph.blockers([graph.leaves([self._tensors[p] for p in parameters])])[0]
 
     def _row_order(self, name: str, entry: Entry, separate: Callable[[Sequence[str], Array], bool]) -> str:
         """Find out how z's rows belong to samples; empty if found, else why not."""

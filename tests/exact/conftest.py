@@ -40,29 +40,41 @@ class Outcome:
                     self.method[name] = method.decode()
 
 
+def write_spec(folder: Path, stem: str, inputs: Arrays, target: np.ndarray | None, loss: str) -> Path:
+    """Data and a spec for it."""
+    arrays = {f"in_{k}": v for k, v in inputs.items()} | ({} if target is None else {"target": target})
+    np.savez(folder / f"{stem}.npz", **arrays)
+    lines = ["version = 1", "[source]", 'format = "npz"', f'path = "{stem}.npz"']
+    for name in inputs:
+        lines += [f"[inputs.{name}]", f'column = "in_{name}"']
+    if target is not None:
+        lines += ["[target]", 'column = "target"']
+    spec = folder / f"{stem}.toml"
+    spec.write_text("\n".join([*lines, "[loss]", loss, "[sampling]", f"batch_size = {BATCH}"]))
+    return spec
+
+
 @pytest.fixture
-def diag(tmp_path: Path) -> Callable[..., Outcome]:
-    """``diag(model, inputs, target, loss_lines, *options)``: write data and spec, run ``curvcli diag``."""
+def compute(tmp_path: Path) -> Callable[..., tuple[int, Path]]:
+    """``compute(command, model, inputs, target, loss_lines, *options)``: write data and spec, run the command."""
     count = 0
 
-    def call(model: Path, inputs: Arrays, target: np.ndarray | None, loss: str, *options: str) -> Outcome:
+    def call(
+        command: str, model: Path, inputs: Arrays, target: np.ndarray | None, loss: str, *options: str
+    ) -> tuple[int, Path]:
         nonlocal count
         count += 1
-        data, spec, report = (tmp_path / f"{count}{end}" for end in (".npz", ".toml", ".h5"))
-        arrays = {f"in_{k}": v for k, v in inputs.items()} | ({} if target is None else {"target": target})
-        np.savez(data, **arrays)
-        lines = ["version = 1", "[source]", 'format = "npz"', f'path = "{data.name}"']
-        for name in inputs:
-            lines += [f"[inputs.{name}]", f'column = "in_{name}"']
-        if target is not None:
-            lines += ["[target]", 'column = "target"']
-        lines += ["[loss]", loss, "[sampling]", f"batch_size = {BATCH}"]
-        spec.write_text("\n".join(lines))
+        spec, report = write_spec(tmp_path, str(count), inputs, target, loss), tmp_path / f"{count}.h5"
         dtype = () if "--dtype" in options else ("--dtype", "float64")
-        code = run(["diag", str(model), "--data", str(spec), "-o", str(report), "-q", *dtype, *options])
-        return Outcome(code, report)
+        return run([command, str(model), "--data", str(spec), "-o", str(report), "-q", *dtype, *options]), report
 
     return call
+
+
+@pytest.fixture
+def diag(compute: Callable[..., tuple[int, Path]]) -> Callable[..., Outcome]:
+    """The same for ``curvcli diag``, its report read."""
+    return lambda *arguments: Outcome(*compute("diag", *arguments))
 
 
 def assert_close(found: Arrays, expected: Arrays, tolerance: float) -> None:

@@ -51,18 +51,11 @@ class Ways:
             UsageError: the block is not exactly Gauss–Newton, and ``gram`` was asked for.
         """
         size = target.block.size
-        sites = [self._sites[n] for n in target.block.names]
-        applies = gram.applies(target.block, sites, matrix=self.matrix)
-        if method == "gram" and not applies:
-            why = next(
-                (
-                    f"{s.parameter}: {s.why_not or f'{s.blocker} after it is not piecewise linear'}"
-                    for s in sites
-                    if s.reached and (s.z is None or s.blocker is not None)
-                ),
-                "it is empty",
-            )
-            raise UsageError(f"--method gram needs a block that is exactly Gauss–Newton; {target.name} is not ({why}).")
+        obstacle = (
+            gram.obstacle(self._setting.objective, target.block, self.matrix) if method in ("auto", "gram") else ""
+        )
+        if method == "gram" and obstacle:
+            raise UsageError(f"--method gram needs a block that is exactly Gauss-Newton; {target.name}: {obstacle}.")
         if method == "dense":
             return Chosen("dense", "asked for")
         if method == "gram":
@@ -72,7 +65,7 @@ class Ways:
         if size <= DENSE_UP_TO:
             return Chosen("dense", f"{size} entries: the whole block, by one product each")
         if (
-            applies
+            not obstacle
             and self._rows < size
             and self._rows <= _GRAM_UP_TO
             and self._rows * size * 16 <= self._setting.memory
