@@ -22,7 +22,7 @@ from curvcli.cli.quantities.density import DENSITY_METHODS, DensityQuantity
     type=click.Choice(DENSITY_METHODS),
     default="auto",
     show_default=True,
-    help="auto: all eigenvalues up to 256 entries or by the Gram matrix, else lanczos.",
+    help="auto: all eigenvalues up to 512 entries or by the Gram matrix, else lanczos.",
 )
 def command(**given: Any) -> int:
     r"""Compute the spectral density of the Hessian by stochastic Lanczos quadrature, per layer or for the whole model.

@@ -35,7 +35,7 @@ from curvcli.curvature.eigen import ENDS
     type=click.Choice(EIGEN_METHODS),
     default="auto",
     show_default=True,
-    help="auto: the whole block up to 256 entries, the Gram matrix where exact and smaller, else lanczos.",
+    help="auto: the whole block up to 512 entries, the Gram matrix where exact and smaller, else lanczos.",
 )
 @click.option(
     "--max-products", type=click.IntRange(10), default=2000, show_default=True, help="Stop there and say so; exit 4."

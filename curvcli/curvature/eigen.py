@@ -223,7 +223,9 @@ class IterativeWork:
                     operator, starts, largest=end == "largest", tol=self._tolerance * self._scale, maxiter=rounds
                 )
             return values - shift, vectors.T, True
-        basis = min(size, max(k + 2, min(max(2 * k + 1, 20), self._basis)))
+        # The low end is crowded, and restarts lose what a longer basis keeps; at the high end few vectors do.
+        wanted = max(4 * k, 80) if end == "smallest" else max(2 * k + 1, 20)
+        basis = min(size, max(k + 2, min(wanted, self._basis)))
         rounds = max(1, (self._max - self._played) // (basis - k))
         try:
             values, vectors = eigsh(

@@ -24,6 +24,8 @@ from curvcli.report.records import LayerRecord
 from curvcli.report.schema import Status
 
 EIGEN_METHODS = ("auto", "lanczos", "lobpcg", "dense", "gram")
+# Blocks of up to so many entries may as well be made whole where products alone do not get there.
+_DENSE_INSTEAD = 5000
 _TOLERANCE = {"float32": 1e-4, "float64": 1e-8}
 
 
@@ -121,6 +123,8 @@ class EigenQuantity:
             status = "not_converged"
             good = int(pairs.converged.sum())
             reason += f"; {good} of {wanted} converged within {spent} products"
+            if way.way == "iterative" and target.block.size <= _DENSE_INSTEAD:
+                reason += f"; --method dense takes {target.block.size} and finds all"
         if not np.isfinite(pairs.values).all():
             status = "nonfinite"
         scale = 1 if way.way == "gram" else self._setting.batches

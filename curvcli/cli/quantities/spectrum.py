@@ -20,7 +20,7 @@ from curvcli.models.base import Array
 Way = Literal["dense", "gram", "iterative"]
 
 # Blocks of up to so many entries are made whole: nothing can be missed, and a spectrum costs little.
-DENSE_UP_TO = 256
+DENSE_UP_TO = 512
 # The largest Gram matrix whose eigenvalues are taken: a few seconds.
 _GRAM_UP_TO = 3000
 

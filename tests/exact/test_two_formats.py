@@ -1,0 +1,118 @@
+"""Spectra of the sample models: the SavedModel's and the TorchScript file's, which hold the same weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from curvcli.cli.main import run
+from curvcli.report.quantities import BlockRecord, DensityRecord, EigenRecord, TraceRecord
+from curvcli.report.read import Report, read_report
+
+from .conftest import ROOT
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+MODELS = ROOT / "sample_models"
+
+
+@pytest.fixture
+def both(tmp_path: Path) -> Callable[..., tuple[Report, Report]]:
+    """``both(command, model, *options)``: the reports of the SavedModel and of the TorchScript file."""
+
+    def call(command: str, model: str, *options: str) -> tuple[Report, Report]:
+        reports = []
+        for i, path in enumerate((MODELS / model, MODELS / f"{model}.pt")):
+            out = tmp_path / f"{command}{i}.h5"
+            assert run([command, str(path), "--dtype", "float64", "--limit", "37", "-q", "-o", str(out), *options]) == 0
+            reports.append(read_report(out))
+        return reports[0], reports[1]
+
+    return call
+
+
+def records(reports: tuple[Report, Report], kind: type) -> list[tuple]:
+    """Pairs of records, layer by layer."""
+    first, second = reports
+    assert [row.name for row in first.layers] == [row.name for row in second.layers]
+    pairs = [tuple(report.record(row.name, kind) for report in reports) for row in first.layers]
+    assert pairs
+    return pairs
+
+
+@pytest.mark.parametrize("model", ["vgg16_digits", "mlp_tanh"])
+def test_exact_traces_agree(model: str, both: Callable[..., tuple[Report, Report]]) -> None:
+    """To 1e-9, spread over batches included."""
+    for a, b in records(both("trace", model, "--method", "exact", "--batch-size", "16"), TraceRecord):
+        assert a.exact
+        assert a.value == pytest.approx(b.value, rel=1e-9)
+        assert a.data_stderr == pytest.approx(b.data_stderr, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [
+        ("vgg16_digits", ("--layer", "conv4_3", "--layer", "fc6")),
+        ("vgg16_digits", ("--layer", "conv4_3", "--method", "lanczos")),
+        ("mlp_tanh", ("--which", "both")),
+        ("mlp_tanh", ("--whole-model", "--matrix", "gauss_newton")),
+        (
+            "attention_digits",
+            (
+                "--layer",
+                "mlp_in",
+            ),
+        ),
+    ],
+)
+def test_eigenvalues_agree(model: str, options: tuple[str, ...], both: Callable[..., tuple[Report, Report]]) -> None:
+    """To 1e-7 of the largest, by Gram matrix, products and whole blocks; entries' order does not matter to them."""
+    for a, b in records(both("eigs", model, *options), EigenRecord):
+        np.testing.assert_allclose(a.values, b.values, atol=1e-7 * np.abs(b.values).max())
+        assert a.converged.all()
+
+
+def test_full_blocks_agree(both: Callable[..., tuple[Report, Report]]) -> None:
+    """Spectrum, norm, inertia; entries differ by the order in which a kernel is raveled."""
+    for a, b in records(both("hessian", "mlp_tanh", "--layer", "fc3", "--layer", "norm"), BlockRecord):
+        np.testing.assert_allclose(a.eigenvalues, b.eigenvalues, atol=1e-9 * np.abs(b.eigenvalues).max())
+        assert a.frobenius == pytest.approx(b.frobenius, rel=1e-9)
+        assert a.inertia == b.inertia
+
+
+def test_densities_by_gram_matrix_agree(both: Callable[..., tuple[Report, Report]]) -> None:
+    """All eigenvalues of conv4_3, zeros included."""
+    for a, b in records(both("density", "vgg16_digits", "--layer", "conv4_3"), DensityRecord):
+        assert a.method == "gram"
+        np.testing.assert_allclose(a.nodes, b.nodes, atol=1e-8 * b.nodes.max())
+        assert a.weight_at_zero == b.weight_at_zero > 0.5
+
+
+@pytest.mark.parametrize("suffix", ["", ".pt"])
+def test_estimated_diagonals_err_as_they_say(suffix: str, tmp_path: Path) -> None:
+    """Activation probes in both frameworks, on dense layers, convolutions and tokens: errors over stderr near 1."""
+    cases = {"mlp_tanh": ["fc1"], "attention_digits": ["value", "mlp_in"], "vgg16_digits": ["conv4_3", "fc6"]}
+    for model, layers in cases.items():
+        call = partial(_diagonals, MODELS / f"{model}{suffix}", layers, tmp_path)
+        exact, estimated = call("auto"), call("activation_probes", "--probes", "64")
+        scores = []
+        for layer in layers:
+            for p, q in zip(exact.layer(layer).parameters, estimated.layer(layer).parameters, strict=True):
+                assert p.exact
+                assert not q.exact
+                off = np.abs(p.diagonal - q.diagonal)
+                live = q.diagonal_stderr > 1e-12 * np.abs(p.diagonal).max()
+                scores.append(off[live] / q.diagonal_stderr[live])
+                assert (off[~live] <= 1e-9 * np.abs(p.diagonal).max()).all()
+        assert 0.8 <= np.sqrt(np.mean(np.square(np.concatenate(scores)))) <= 1.25
+
+
+def _diagonals(path: Path, layers: list[str], folder: Path, method: str, *options: str) -> Report:
+    out = folder / f"{path.name}.{method}.h5"
+    chosen = [word for layer in layers for word in ("--layer", layer)]
+    words = ["diag", str(path), "--dtype", "float64", "--limit", "37", "--method", method, "-q", "-o", str(out)]
+    assert run([*words, *chosen, *options]) == 0
+    return read_report(out)
