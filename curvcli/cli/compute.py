@@ -44,7 +44,7 @@ def compute(command: str, given: dict[str, Any], builds: Sequence[tuple[Build, d
     quantities: list[Quantity] = [build(setting, options) for build, options in builds]
     if given["dry_run"]:
         rows = [row for quantity in quantities for row in quantity.plan()]
-        pieces = [piece for quantity in quantities for piece in quantity.pieces]
+        pieces = list(setting.pieces.values())
         names = [p.name for p in parameters_of(chosen)]
         seconds = timed(pieces, KeptObjective(session.objective, names, limit))
         click.echo(render_plan(rows, pieces, setting.batches, seconds, given["output_format"]))

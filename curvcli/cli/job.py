@@ -90,7 +90,7 @@ class Job:
 
     @property
     def _pieces(self) -> list[Piece]:
-        return [piece for quantity in self.quantities for piece in quantity.pieces]
+        return list({piece.key: piece for quantity in self.quantities for piece in quantity.pieces}.values())
 
     def _compute(self, parts: Parts, finished: set[str]) -> None:
         pending = {t.name: t for t in self.targets if t.name not in finished}
@@ -170,6 +170,9 @@ class Job:
             row = parts.save(record)
             self.voice.detail(f"{name}: {row.method}, {row.status}")
             del pending[name]
+            for piece in self._pieces:
+                if name in piece.targets and not pending.keys() & set(piece.targets):
+                    piece.release()
 
     def _bare(self, target: Target, gradients: Mapping[str, Array]) -> LayerRecord:
         """A record with the gradient alone."""

@@ -68,9 +68,22 @@ def render_plan(
             },
             indent=2,
         )
-    names = ("layer", "parameter", "kind", "entries", "method", "passes/batch", "shared by", "seconds", "reason")
+    several = len({row.quantity for row in rows}) > 1
+    names = (
+        "quantity",
+        "layer",
+        "parameter",
+        "kind",
+        "entries",
+        "method",
+        "passes/batch",
+        "shared by",
+        "seconds",
+        "reason",
+    )
     cells = [
         (
+            r.quantity,
             r.layer,
             r.parameter,
             r.kind,
@@ -88,6 +101,8 @@ def render_plan(
         footer += f"; about {duration(total)} by one timed step of each piece of work"
         if _peak_memory():
             footer += f"; {_peak_memory() / 2**30:.1f} GiB at most so far"
+    if not several:
+        names, cells = names[1:], [row[1:] for row in cells]
     return render_rows(
         names, cells, output_format, numbers=("entries", "passes/batch", "shared by", "seconds"), footer=[footer]
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,7 @@ def command(config: Path, **said: Any) -> int:
     tree = read_toml(config)
     tables = {name: tree.pop(name) for name in _QUANTITIES if name in tree}
     given = _options(_TOP, tree, config, "")
-    if given["model"] is None:
+    if given["model"] == Path():
         raise UsageError(f"{config}: model is missing: the path of a saved model, relative to this file.")
     if not tables:
         raise UsageError(
@@ -70,7 +71,7 @@ def command(config: Path, **said: Any) -> int:
         )
     for key in ("model", "data", "output"):
         if given[key] is not None:
-            given[key] = config.parent / given[key]
+            given[key] = Path(os.path.normpath(config.parent / given[key]))
     given |= {key: value for key, value in said.items() if value}
     if said["resume"] is not None:
         given["resume"] = said["resume"]
@@ -89,14 +90,12 @@ def _options(
     """A table as the command's options, checked as if it had been typed.
 
     Raises:
-        UsageError: a key is unknown, or a value is not allowed; all of them at once.
+        UsageError: keys are unknown, all of them at once; or a value is not allowed.
     """
     known = {key: name for key, name in option_names(command).items() if name not in without}
-    if not prefix:
-        known["model"] = "model"
-    by_name = {p.name: p for p in command.params}
-    context = click.Context(command, info_name=command.name, resilient_parsing=False)
-    values = {p.name: p.get_default(context) for p in command.params if p.name is not None}
+    model = str(table.pop("model", "")) if not prefix else "-"
+    multiple = {p.name for p in command.params if isinstance(p, click.Option) and p.multiple}
+    values: dict[str, Any] = {}
     mistakes = []
     for key, value in table.items():
         name = known.get(key.replace("_", "-"))
@@ -104,13 +103,11 @@ def _options(
             near = get_close_matches(key, known, n=1)
             mistakes.append(f"{config}: {prefix}{key}: unknown" + (f"; did you mean {near[0]}?" if near else ""))
             continue
-        parameter = by_name[name]
-        given = [value] if parameter.multiple and isinstance(value, str) else value
-        try:
-            values[name] = parameter.type_cast_value(context, given)
-        except (click.BadParameter, TypeError, ValueError) as error:
-            told = error.message if isinstance(error, click.BadParameter) else str(error)
-            mistakes.append(f"{config}: {prefix}{key}: {told}")
+        values[name] = [value] if name in multiple and isinstance(value, str) else value
     if mistakes:
         raise UsageError("\n".join(mistakes))
-    return values
+    try:
+        return dict(command.make_context(command.name, [model], default_map=values).params)
+    except click.BadParameter as error:
+        key = (error.param.name or "") if error.param is not None else ""
+        raise UsageError(f"{config}: {prefix}{key.replace('_', '-')}: {error.message}") from None

@@ -49,6 +49,7 @@ class GramWork:
         """
         self.block, self._reached, self._rank, self._batches = block, tuple(reached), rank, batches
         self._rows: list[Array] = []
+        self._pairs: tuple[Array, Array] | None = None
         self._denominator = 1.0
 
     @property
@@ -96,6 +97,11 @@ class GramWork:
 
     def eigenpairs(self) -> tuple[Array, Array]:
         """Nonzero eigenvalues, descending (r,), and their unit eigenvectors (r, n), without weight decay."""
+        if self._pairs is None:
+            self._pairs = self._solve()
+        return self._pairs
+
+    def _solve(self) -> tuple[Array, Array]:
         rows = np.concatenate(self._rows) if self._rows else np.zeros((0, self.block.size))
         values, vectors = eigh(rows @ rows.T / self._denominator)
         values, vectors = values[::-1], vectors[:, ::-1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from curvcli.cli.session import Session
@@ -27,11 +27,31 @@ class Setting:
         session: the opened model and data.
         targets: what the run is about.
         memory: bytes that vectors and bases may take.
+        pieces: all work planned so far, by key: what two quantities need is done once.
     """
 
     session: Session
     targets: tuple[Target, ...]
     memory: int
+    pieces: dict[str, Piece] = field(default_factory=dict)
+
+    def exact(self, work: Work, targets: tuple[str, ...]) -> ExactPiece:
+        """The piece for an exact diagonal's work."""
+        piece = ExactPiece(work, targets, self.batches)
+        known = self.pieces.setdefault(piece.key, piece)
+        if not isinstance(known, ExactPiece):
+            raise TypeError(f"{piece.key} is other work")
+        known.targets = tuple(dict.fromkeys((*known.targets, *targets)))
+        return known
+
+    def block(self, key: str, title: str, targets: tuple[str, ...], make: Callable[[], BlockWork]) -> BlockPiece:
+        """The piece with this key, its work made if there is none yet."""
+        if key not in self.pieces:
+            self.pieces[key] = BlockPiece(make(), key, title, targets, self.batches)
+        known = self.pieces[key]
+        if not isinstance(known, BlockPiece):
+            raise TypeError(f"{key} is other work")
+        return known
 
     @property
     def objective(self) -> Objective:
@@ -81,6 +101,10 @@ class Piece(Protocol):
 
     def restore(self, state: dict[str, Array]) -> int:
         """Take up a state; returns about how many passes it stands for."""
+        ...
+
+    def release(self) -> None:
+        """Everybody has taken what they need of the results: let go of them."""
         ...
 
 
@@ -166,6 +190,10 @@ class BlockPiece:
         """Give it back to the work."""
         return self.work.restore(state) * self._batches
 
+    def release(self) -> None:
+        """Let go of the work, which may hold a matrix."""
+        del self.work
+
 
 class ExactPiece:
     """An exact diagonal's work as a piece.
@@ -199,6 +227,10 @@ class ExactPiece:
         """Take them up."""
         self.progress = Accumulation.of(state)
         return self.progress.batch * self.work.passes_per_batch + self.progress.position
+
+    def release(self) -> None:
+        """Let go of the diagonals."""
+        self.found, self.progress = None, Accumulation()
 
 
 def worst(*statuses: Status) -> Status:

@@ -11,10 +11,12 @@ from scipy.linalg import eigvalsh
 
 from curvcli.cli.quantities.base import BlockPiece, Piece, PlanRow, Setting, target_row, worst
 from curvcli.cli.quantities.density import quadrature
+from curvcli.cli.quantities.spectrum import dense_piece
 from curvcli.cli.targets import Target
 from curvcli.curvature.dense import DenseWork, condition_number, inertia, zero_tolerance
 from curvcli.curvature.density import QuadratureWork
 from curvcli.curvature.trace.estimate import mean_error
+from curvcli.curvature.work import BlockWork
 from curvcli.models.base import Array
 from curvcli.report.quantities import BlockRecord
 from curvcli.report.records import LayerRecord
@@ -38,27 +40,25 @@ class BlockQuantity:
         """
         self.options = {key: options[key] for key in ("budget", "matrix")}
         self._setting, self._matrix = setting, options["matrix"]
-        self._work: dict[str, DenseWork | QuadratureWork] = {}
         self._reason: dict[str, str] = {}
-        pieces: list[Piece] = []
-        for target in setting.targets:
-            work, reason = self._choose(target)
-            self._work[target.name], self._reason[target.name] = work, reason
-            way = "dense" if isinstance(work, DenseWork) else "probes"
-            title = f"{target.name}: full Hessian" if way == "dense" else f"{target.name}: Hessian norms"
-            pieces.append(BlockPiece(work, f"hessian:{way}:{target.name}", title, (target.name,), setting.batches))
-        self.pieces: Sequence[Piece] = pieces
+        self._pieces = {target.name: self._choose(target) for target in setting.targets}
+        self.pieces: Sequence[Piece] = list(self._pieces.values())
 
-    def _choose(self, target: Target) -> tuple[DenseWork | QuadratureWork, str]:
+    def _choose(self, target: Target) -> BlockPiece:
         size, budget = target.block.size, self.options["budget"]
         needed = _COPIES * 8 * size * size
+        reason = f"{size} products"
         if needed > self._setting.memory:
             reason = f"{size} × {size} entries take {needed / 2**30:.1f} GiB, more than --memory-limit leaves"
         elif budget is not None and size > budget:
             reason = f"{size} products, --budget allows {budget}"
-        else:
-            return DenseWork(target.block, self._matrix, self._setting.decay), f"{size} products"
-        return quadrature(self._setting, target, _PROBES, _STEPS, self._matrix), reason
+        self._reason[target.name] = reason
+        if reason == f"{size} products":
+            return dense_piece(self._setting, target, self._matrix)
+        return quadrature(self._setting, target, _PROBES, _STEPS, self._matrix)
+
+    def _work(self, target: Target) -> BlockWork:
+        return self._pieces[target.name].work
 
     def plan(self) -> list[PlanRow]:
         """One row per target."""
@@ -66,7 +66,7 @@ class BlockQuantity:
             target_row(
                 self.name,
                 target,
-                "dense" if isinstance(self._work[target.name], DenseWork) else "probes",
+                "dense" if isinstance(self._work(target), DenseWork) else "probes",
                 self._reason[target.name],
                 piece,
                 self._setting.batches,
@@ -76,8 +76,13 @@ class BlockQuantity:
 
     def record(self, target: Target, record: LayerRecord) -> LayerRecord:
         """Add a target's block."""
-        work = self._work[target.name]
-        block = self._dense(target, work) if isinstance(work, DenseWork) else self._probed(target, work)
+        work = self._work(target)
+        if isinstance(work, DenseWork):
+            block = self._dense(target, work)
+        elif isinstance(work, QuadratureWork):
+            block = self._probed(target, work)
+        else:
+            raise TypeError(f"{target.name}: {type(work).__name__} gives no block")
         finite = bool(np.isfinite(block.frobenius))
         return replace(record, block=block, status=worst(record.status, "done" if finite else "nonfinite"))
 

@@ -15,6 +15,7 @@ from curvcli.cli.targets import Target
 from curvcli.curvature.dense import DenseWork, zero_tolerance
 from curvcli.curvature.density import Density, QuadratureWork, smoothed
 from curvcli.curvature.gram import GramWork
+from curvcli.curvature.operator import Matrix
 from curvcli.errors import UsageError
 from curvcli.report.quantities import DensityRecord
 from curvcli.report.records import LayerRecord
@@ -43,21 +44,18 @@ class DensityQuantity:
         self._setting, self._matrix = setting, options["matrix"]
         ways = Ways(setting, self._matrix)
         self._ways: dict[str, Chosen] = {}
-        self._work: dict[str, DenseWork | GramWork | QuadratureWork] = {}
-        pieces: list[Piece] = []
+        self._pieces: dict[str, BlockPiece] = {}
         for target in setting.targets:
             way = ways.choose(target, options["method"])
-            work: DenseWork | GramWork | QuadratureWork
-            if way.way == "dense" or not target.block.size:
-                work = ways.dense(target)
-            elif way.way == "gram":
-                work = ways.gram(target)
-            else:
-                work = quadrature(setting, target, options["probes"], options["steps"], self._matrix)
-            self._ways[target.name], self._work[target.name] = way, work
-            title = f"{target.name}: spectral density"
-            pieces.append(BlockPiece(work, f"density:{way.way}:{target.name}", title, (target.name,), setting.batches))
-        self.pieces: Sequence[Piece] = pieces
+            if not target.block.size:
+                way = Chosen("dense", "it is empty")
+            self._ways[target.name] = way
+            self._pieces[target.name] = (
+                quadrature(setting, target, options["probes"], options["steps"], self._matrix)
+                if way.way == "iterative"
+                else ways.piece(way.way, target)
+            )
+        self.pieces: Sequence[Piece] = list(self._pieces.values())
 
     def plan(self) -> list[PlanRow]:
         """One row per target."""
@@ -75,7 +73,7 @@ class DensityQuantity:
 
     def record(self, target: Target, record: LayerRecord) -> LayerRecord:
         """Add a target's density."""
-        work, way = self._work[target.name], self._ways[target.name]
+        work, way = self._pieces[target.name].work, self._ways[target.name]
         found, method, spent = self._density(target)
         reason = way.reason
         if isinstance(work, QuadratureWork) and work.steps < min(self.options["steps"], target.block.size):
@@ -100,13 +98,15 @@ class DensityQuantity:
         return replace(record, density=density, status=worst(record.status, "done" if finite else "nonfinite"))
 
     def _density(self, target: Target) -> tuple[Density, str, int]:
-        work, dtype, size = self._work[target.name], self._setting.session.dtype, target.block.size
+        work, dtype, size = self._pieces[target.name].work, self._setting.session.dtype, target.block.size
         if isinstance(work, QuadratureWork):
             return work.density(_ZERO[dtype]), "lanczos_quadrature", work.spent
         if isinstance(work, DenseWork):
             values, method = eigvalsh(work.result())[::-1] if size else np.zeros(0), "dense"
-        else:
+        elif isinstance(work, GramWork):
             values, method = with_zeros(work.eigenpairs()[0], size, self._setting.decay), "gram"
+        else:
+            raise TypeError(f"{target.name}: {type(work).__name__} gives no density")
         tolerance = zero_tolerance(values, size, dtype)
         if not len(values):
             values = np.zeros(1)
@@ -114,7 +114,7 @@ class DensityQuantity:
         return smoothed(values[None], weights, tolerance, exact=True), method, work.products
 
 
-def quadrature(setting: Setting, target: Target, probes: int, steps: int, matrix: Any) -> QuadratureWork:
+def quadrature(setting: Setting, target: Target, probes: int, steps: int, matrix: Matrix) -> BlockPiece:
     """Lanczos quadrature within memory.
 
     Raises:
@@ -127,12 +127,17 @@ def quadrature(setting: Setting, target: Target, probes: int, steps: int, matrix
             f"{target.name}: three vectors take {needed:.1f} GiB, more than --memory-limit leaves "
             f"({setting.memory / 2**30:.1f} GiB)."
         )
-    return QuadratureWork(
-        target.block,
-        probes=probes,
-        steps=steps,
-        seed=setting.seed,
-        matrix=matrix,
-        weight_decay=setting.decay,
-        vectors=room,
+    return setting.block(
+        f"quadrature:{matrix}:{probes}:{steps}:{target.name}",
+        f"{target.name}: Lanczos quadrature",
+        (target.name,),
+        lambda: QuadratureWork(
+            target.block,
+            probes=probes,
+            steps=steps,
+            seed=setting.seed,
+            matrix=matrix,
+            weight_decay=setting.decay,
+            vectors=room,
+        ),
     )

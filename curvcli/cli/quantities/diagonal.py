@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from curvcli.cli.quantities.base import BlockPiece, ExactPiece, Piece, PlanRow, Setting, owners, worst
+from curvcli.cli.quantities.base import Piece, PlanRow, Setting, owners, worst
 from curvcli.cli.targets import Target, parameters_of
 from curvcli.curvature import loss_hessian
 from curvcli.curvature.diagonal.estimate import DiagonalEstimate
@@ -52,14 +52,13 @@ class DiagonalQuantity:
         if dear:
             effort = Effort(options["probes"], options["rtol"], setting.seed, rank, budget, setting.memory)
             self.estimates = plan_estimates(dear, sites, forced, effort)
-        self._exact = [ExactPiece(w, owners(layers, w.parameters), setting.batches) for w in self.plan_exact.work]
+        self._exact = [setting.exact(w, owners(layers, w.parameters)) for w in self.plan_exact.work]
         self._estimates = [
-            BlockPiece(
-                w,
+            setting.block(
                 _key(w),
                 f"{owners(layers, w.parameters)[0]}: {w.method}",
                 owners(layers, w.parameters),
-                setting.batches,
+                lambda w=w: w,  # type: ignore[misc]
             )
             for w in self.estimates
         ]

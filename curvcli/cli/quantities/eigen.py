@@ -17,6 +17,7 @@ from curvcli.curvature.eigen import Eigenpairs, IterativeWork, chosen, with_resi
 from curvcli.curvature.gram import GramWork
 from curvcli.curvature.operator import CurvatureOperator
 from curvcli.curvature.probes import normals
+from curvcli.curvature.work import BlockWork
 from curvcli.errors import UsageError
 from curvcli.models.base import Array
 from curvcli.report.quantities import EigenRecord
@@ -52,26 +53,18 @@ class EigenQuantity:
             raise UsageError("--method lobpcg finds one end of the spectrum: use --which largest, smallest or both.")
         ways = Ways(setting, self._matrix)
         self._ways: dict[str, Chosen] = {}
-        self._work: dict[str, DenseWork | GramWork | IterativeWork] = {}
-        self._found: dict[str, Eigenpairs] = {}
-        pieces: list[Piece] = []
+        self._pieces: dict[str, BlockPiece] = {}
         for target in setting.targets:
             way = ways.choose(target, options["method"])
             if way.way == "iterative" and target.block.size < 2 * (2 * options["k"] + 2):
                 way = Chosen("dense", f"{target.block.size} entries are too few for {options['method']}")
-            work: DenseWork | GramWork | IterativeWork
-            if way.way == "dense":
-                work = ways.dense(target)
-            elif way.way == "gram":
-                work = ways.gram(target)
-            else:
-                work = self._iterative(target)
-            self._ways[target.name], self._work[target.name] = way, work
-            title = f"{target.name}: eigenvalues, {self._method(target.name)}"
-            pieces.append(BlockPiece(work, f"eigs:{way.way}:{target.name}", title, (target.name,), setting.batches))
-        self.pieces: Sequence[Piece] = pieces
+            self._ways[target.name] = way
+            self._pieces[target.name] = (
+                self._iterative(target) if way.way == "iterative" else ways.piece(way.way, target)
+            )
+        self.pieces: Sequence[Piece] = list(self._pieces.values())
 
-    def _iterative(self, target: Target) -> IterativeWork:
+    def _iterative(self, target: Target) -> BlockPiece:
         options, setting = self.options, self._setting
         room = setting.memory // (8 * max(target.block.size, 1))
         least = options["k"] + 3
@@ -81,17 +74,24 @@ class EigenQuantity:
                 f"{target.name}: a basis of {least} vectors takes {needed:.1f} GiB, more than --memory-limit leaves "
                 f"({setting.memory / 2**30:.1f} GiB).\nAsk for fewer eigenvalues (-k), or raise the limit."
             )
-        return IterativeWork(
-            target.block,
-            k=options["k"],
-            which=options["which"],
-            tolerance=self._tolerance,
-            seed=setting.seed,
-            matrix=self._matrix,
-            weight_decay=setting.decay,
-            basis=int(room),
-            max_products=options["max_products"],
-            solver="lobpcg" if options["method"] == "lobpcg" else "lanczos",
+        method = self._method(target.name)
+        key = f"{method}:{self._matrix}:{options['which']}:{options['k']}:{target.name}"
+        return setting.block(
+            key,
+            f"{target.name}: eigenvalues, {method}",
+            (target.name,),
+            lambda: IterativeWork(
+                target.block,
+                k=options["k"],
+                which=options["which"],
+                tolerance=self._tolerance,
+                seed=setting.seed,
+                matrix=self._matrix,
+                weight_decay=setting.decay,
+                basis=int(room),
+                max_products=options["max_products"],
+                solver="lobpcg" if method == "lobpcg" else "lanczos",
+            ),
         )
 
     def _method(self, name: str) -> str:
@@ -114,8 +114,7 @@ class EigenQuantity:
 
     def record(self, target: Target, record: LayerRecord) -> LayerRecord:
         """Add a target's eigenpairs."""
-        work = self._work[target.name]
-        pairs, spent = self._pairs(target, work)
+        pairs, spent = self._pairs(target, self._pieces[target.name].work)
         wanted = min(self.options["k"] * (2 if self.options["which"] == "both" else 1), target.block.size)
         way, reason = self._ways[target.name], self._ways[target.name].reason
         status: Status = "done"
@@ -142,7 +141,7 @@ class EigenQuantity:
         )
         return replace(record, eigen=eigen, status=worst(record.status, status))
 
-    def _pairs(self, target: Target, work: DenseWork | GramWork | IterativeWork) -> tuple[Eigenpairs, int]:
+    def _pairs(self, target: Target, work: BlockWork) -> tuple[Eigenpairs, int]:
         if isinstance(work, IterativeWork):
             if work.pairs is None:
                 raise ValueError(f"{target.name} has not been computed")
@@ -152,9 +151,11 @@ class EigenQuantity:
             values, columns = eigh(work.result())
             vectors = columns.T
             spent = work.products
-        else:
+        elif isinstance(work, GramWork):
             values, vectors = self._from_gram(target, work)
             spent = work.products * self._setting.batches
+        else:
+            raise TypeError(f"{target.name}: {type(work).__name__} gives no eigenpairs")
         order = chosen(values, k, which)
         values, vectors = values[order], np.ascontiguousarray(vectors[order])
         scale = float(np.abs(values).max()) if len(values) else 0.0

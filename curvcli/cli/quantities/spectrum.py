@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from curvcli.cli.quantities.base import Setting
+from curvcli.cli.quantities.base import BlockPiece, Setting
 from curvcli.cli.quantities.diagonal import loss_rank
 from curvcli.cli.targets import Target, parameters_of
 from curvcli.curvature import gram
@@ -73,14 +73,27 @@ class Ways:
             return Chosen("gram", f"exactly Gauss–Newton, of {self._rows} rows ({self._rank} per sample)")
         return Chosen("iterative", f"{size} entries, by products alone")
 
-    def dense(self, target: Target) -> DenseWork:
-        """Work that makes the whole block."""
-        return DenseWork(target.block, self.matrix, self._setting.decay)
-
-    def gram(self, target: Target) -> GramWork:
-        """Work that makes the columns."""
+    def piece(self, way: Way, target: Target) -> BlockPiece:
+        """The work that makes the whole block, or its columns; what needs it shares it."""
+        if way == "dense":
+            return dense_piece(self._setting, target, self.matrix)
         reached = [n for n in target.block.names if self._sites[n].reached]
-        return GramWork(target.block, reached, self._rank, self._setting.batches)
+        return self._setting.block(
+            f"gram:{self.matrix}:{target.name}",
+            f"{target.name}: columns of its Gauss-Newton block",
+            (target.name,),
+            lambda: GramWork(target.block, reached, self._rank, self._setting.batches),
+        )
+
+
+def dense_piece(setting: Setting, target: Target, matrix: Matrix) -> BlockPiece:
+    """The work that makes a target's whole block."""
+    return setting.block(
+        f"dense:{matrix}:{target.name}",
+        f"{target.name}: full Hessian",
+        (target.name,),
+        lambda: DenseWork(target.block, matrix, setting.decay),
+    )
 
 
 def with_zeros(values: Array, size: int, decay: float) -> Array:

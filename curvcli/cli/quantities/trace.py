@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from curvcli.cli.quantities.base import BlockPiece, ExactPiece, Piece, PlanRow, Setting, owners, target_row, worst
+from curvcli.cli.quantities.base import Piece, PlanRow, Setting, owners, target_row, worst
 from curvcli.cli.quantities.diagonal import loss_rank
 from curvcli.cli.targets import Target, parameters_of
 from curvcli.curvature.diagonal.gauss_newton import GaussNewton
@@ -48,7 +48,7 @@ class TraceQuantity:
         sites = setting.objective.sites([p.name for p in parameters])
         rank = loss_rank(setting.objective, parameters)
         self._exact_targets, work, self._choices = self._plan(parameters, sites, rank, options["method"], budget)
-        self._exact = [ExactPiece(w, owners(self._exact_targets, w.parameters), setting.batches) for w in work]
+        self._exact = [setting.exact(w, owners(self._exact_targets, w.parameters)) for w in work]
         objective = setting.objective
         rule = Rule(
             probes, options["rtol"], setting.seed, objective.denominator, objective.batch_weights, setting.decay
@@ -61,11 +61,11 @@ class TraceQuantity:
             method: Estimator = "xtrace" if options["method"] in ("auto", "exact") else options["method"]
             every = list({p.name: p for block in left for p in block.parameters}.values())
             whole = Block("", tuple(every)) if len(left) > 1 else None
-            self._estimates = TraceWork(estimators(left, whole, method, rule, setting.memory), self._matrix, rule)
+            traces = TraceWork(estimators(left, whole, method, rule, setting.memory), self._matrix, rule)
             names = tuple(block.name for block in left)
             title = f"trace of {names[0]}" if len(names) == 1 else f"traces of {len(names)} blocks"
-            key = f"trace:{method}:{','.join(names)}"
-            pieces.append(BlockPiece(self._estimates, key, title, names, setting.batches))
+            pieces.append(setting.block(f"trace:{method}:{','.join(names)}", title, names, lambda: traces))
+            self._estimates = traces
         self.pieces: Sequence[Piece] = pieces
 
     def _plan(
