@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from curvcli.cli.console import Voice
+from curvcli.cli.console import Voice, size_text
 from curvcli.cli.job import Job
 from curvcli.cli.plan_table import render_plan, timed
 from curvcli.cli.quantities.base import Build, Quantity, Setting
@@ -19,6 +19,9 @@ from curvcli.curvature.kept import KeptObjective, memory_limit
 from curvcli.errors import ExitCode
 from curvcli.report.read import read_report
 from curvcli.report.render import render_report
+
+# Bytes for vectors, whatever the limit.
+_LEAST_ROOM = 16 << 20
 
 
 def compute(command: str, given: dict[str, Any], builds: Sequence[tuple[Build, dict[str, Any]]]) -> int:
@@ -36,10 +39,10 @@ def compute(command: str, given: dict[str, Any], builds: Sequence[tuple[Build, d
     session, chosen = opened(given, voice)
     limit = memory_limit(session.objective, given["memory_limit"])
     if limit <= session.objective.memory_in_use():
-        in_use = session.objective.memory_in_use() / 2**30
-        voice.warn(f"--memory-limit is below the {in_use:.2f} GiB already in use: no graph will be kept")
-    # Half of what is left is for vectors and bases, half for graphs.
-    room = max(limit - session.objective.memory_in_use(), 0) // 2
+        in_use = size_text(session.objective.memory_in_use())
+        voice.warn(f"--memory-limit is below what is already in use ({in_use}): no graph is kept")
+    # Half of what is left is for vectors and bases, half for graphs. A few small vectors are always had.
+    room = max((limit - session.objective.memory_in_use()) // 2, _LEAST_ROOM)
     setting = Setting(session, chosen, room)
     quantities: list[Quantity] = [build(setting, options) for build, options in builds]
     if given["dry_run"]:

@@ -127,6 +127,11 @@ class LineMeter(Meter):
             self._last = now
 
 
+def size_text(size: float) -> str:
+    """``3221225472`` → ``3.0 GiB``."""
+    return f"{size / 2**30:.1f} GiB" if size >= 1 << 30 else f"{size / 2**20:.0f} MiB"
+
+
 def duration(seconds: float) -> str:
     """``95`` → ``1 min 35 s``."""
     if seconds < 1:

@@ -50,8 +50,7 @@ class LazyGroup(click.Group):
         """Import a command's module."""
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = import_module(f"curvcli.cli.{cmd_name}").command
-        return command
+        return _unwrapped(import_module(f"curvcli.cli.{cmd_name}").command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands from the table above."""
@@ -90,6 +89,19 @@ def cli() -> None:
 
     MODEL is a TensorFlow SavedModel directory or a TorchScript file.
     """
+
+
+def _unwrapped(command: click.Command) -> click.Command:
+    """Turn the marks of paragraphs that are not to be wrapped into the character click looks for.
+
+    A docstring with that character in it would be unreadable in the source.
+    """
+    if command.help is not None:
+        command.help = command.help.replace("\\b\n", "\b\n")
+    return command
+
+
+_unwrapped(cli)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -68,20 +68,9 @@ def render_plan(
             },
             indent=2,
         )
-    several = len({row.quantity for row in rows}) > 1
-    names = (
-        "quantity",
-        "layer",
-        "parameter",
-        "kind",
-        "entries",
-        "method",
-        "passes/batch",
-        "shared by",
-        "seconds",
-        "reason",
-    )
-    cells = [
+    numbers = ("entries", "passes/batch", "shared by", "seconds")
+    names = ["quantity", "layer", "parameter", "kind", "entries", "method", *numbers[1:], "reason"]
+    cells: list[tuple[str, ...]] = [
         (
             r.quantity,
             r.layer,
@@ -101,11 +90,9 @@ def render_plan(
         footer += f"; about {duration(total)} by one timed step of each piece of work"
         if _peak_memory():
             footer += f"; {_peak_memory() / 2**30:.1f} GiB at most so far"
-    if not several:
+    if len({row.quantity for row in rows}) == 1:
         names, cells = names[1:], [row[1:] for row in cells]
-    return render_rows(
-        names, cells, output_format, numbers=("entries", "passes/batch", "shared by", "seconds"), footer=[footer]
-    )
+    return render_rows(names, cells, output_format, numbers=numbers, footer=[footer])
 
 
 def _peak_memory() -> int:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.linalg import eigvalsh
 
+from curvcli.cli.console import size_text
 from curvcli.cli.quantities.base import BlockPiece, Piece, PlanRow, Setting, target_row, worst
 from curvcli.cli.quantities.density import quadrature
 from curvcli.cli.quantities.spectrum import dense_piece
@@ -49,7 +50,7 @@ class BlockQuantity:
         needed = _COPIES * 8 * size * size
         reason = f"{size} products"
         if needed > self._setting.memory:
-            reason = f"{size} × {size} entries take {needed / 2**30:.1f} GiB, more than --memory-limit leaves"
+            reason = f"{size} × {size} entries take {size_text(needed)}, more than --memory-limit leaves"
         elif budget is not None and size > budget:
             reason = f"{size} products, --budget allows {budget}"
         self._reason[target.name] = reason

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.linalg import eigvalsh
 
+from curvcli.cli.console import size_text
 from curvcli.cli.quantities.base import BlockPiece, Piece, PlanRow, Setting, target_row, worst
 from curvcli.cli.quantities.spectrum import Chosen, Ways, with_zeros
 from curvcli.cli.targets import Target
@@ -122,10 +123,10 @@ def quadrature(setting: Setting, target: Target, probes: int, steps: int, matrix
     """
     room = int(setting.memory // (8 * max(target.block.size, 1)))
     if room < 3:
-        needed = 3 * 8 * target.block.size / 2**30
+        needed = size_text(3 * 8 * target.block.size)
         raise UsageError(
-            f"{target.name}: three vectors take {needed:.1f} GiB, more than --memory-limit leaves "
-            f"({setting.memory / 2**30:.1f} GiB)."
+            f"{target.name}: three vectors take {needed}, more than --memory-limit leaves "
+            f"({size_text(setting.memory)})."
         )
     return setting.block(
         f"quadrature:{matrix}:{probes}:{steps}:{target.name}",

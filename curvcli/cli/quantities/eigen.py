@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.linalg import eigh
 
+from curvcli.cli.console import size_text
 from curvcli.cli.quantities.base import BlockPiece, Piece, PlanRow, Setting, target_row, worst
 from curvcli.cli.quantities.spectrum import Chosen, Ways
 from curvcli.cli.targets import Target
@@ -69,10 +70,10 @@ class EigenQuantity:
         room = setting.memory // (8 * max(target.block.size, 1))
         least = options["k"] + 3
         if room < least:
-            needed = least * 8 * target.block.size / 2**30
+            needed = size_text(least * 8 * target.block.size)
             raise UsageError(
-                f"{target.name}: a basis of {least} vectors takes {needed:.1f} GiB, more than --memory-limit leaves "
-                f"({setting.memory / 2**30:.1f} GiB).\nAsk for fewer eigenvalues (-k), or raise the limit."
+                f"{target.name}: a basis of {least} vectors takes {needed}, more than --memory-limit leaves "
+                f"({size_text(setting.memory)}).\nAsk for fewer eigenvalues (-k), or raise the limit."
             )
         method = self._method(target.name)
         key = f"{method}:{self._matrix}:{options['which']}:{options['k']}:{target.name}"
