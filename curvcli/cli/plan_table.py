@@ -12,6 +12,7 @@ from curvcli.cli.console import duration
 from curvcli.cli.quantities.base import Piece, PlanRow
 from curvcli.cli.text import render_rows
 from curvcli.models.base import Objective
+from curvcli.models.memory import peak_memory
 
 
 class _Enough(BaseException):
@@ -64,7 +65,7 @@ def render_plan(
                 "batches": batches,
                 "passes": passes,
                 "seconds": total,
-                "memory_bytes": _peak_memory(),
+                "memory_bytes": peak_memory(),
             },
             indent=2,
         )
@@ -88,20 +89,8 @@ def render_plan(
     footer = f"{batches} batches, {passes / max(batches, 1):.0f} backward passes each"
     if total is not None:
         footer += f"; about {duration(total)} by one timed step of each piece of work"
-        if _peak_memory():
-            footer += f"; {_peak_memory() / 2**30:.1f} GiB at most so far"
+        if peak_memory():
+            footer += f"; {peak_memory() / 2**30:.1f} GiB at most so far"
     if len({row.quantity for row in rows}) == 1:
         names, cells = names[1:], [row[1:] for row in cells]
     return render_rows(names, cells, output_format, numbers=numbers, footer=[footer])
-
-
-def _peak_memory() -> int:
-    """The process's largest size so far, in bytes; 0 where the system does not tell."""
-    try:
-        import resource
-    except ImportError:
-        return 0
-    import sys
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from curvcli.models.base import Array, DifferentiatedBatch, Objective, Site
 
-# A graph needs this much room beside itself while it is differentiated: the gradients on their way.
-_TRANSIENT = 1.5
+# Where no new peak tells, a graph is taken to need so many times its size while it is differentiated.
+_WHILE_DIFFERENTIATED = 2.5
 
 
 class KeptObjective:
@@ -28,7 +28,8 @@ class KeptObjective:
         self._objective, self._parameters, self._limit = objective, tuple(parameters), memory_limit
         self._kept: list[DifferentiatedBatch] = []
         self._full = False
-        self._largest = 0
+        # What opening and differentiating one more batch takes for a while, and what of that stays.
+        self._need, self._stays = 0, 0
 
     @property
     def kept(self) -> int:
@@ -66,6 +67,14 @@ class KeptObjective:
         """See ``Objective``."""
         return self._objective.memory_in_use()
 
+    def memory_peak(self) -> int:
+        """See ``Objective``."""
+        return self._objective.memory_peak()
+
+    def memory_release(self) -> None:
+        """See ``Objective``."""
+        self._objective.memory_release()
+
     def memory_free(self) -> int:
         """See ``Objective``."""
         return self._objective.memory_free()
@@ -86,29 +95,31 @@ class KeptObjective:
             while self._kept and self.memory_in_use() > self._limit:
                 self._kept.pop()
                 self._full = True
+                self.memory_release()
         begin = max(start, place)
         if begin >= self.batch_count():
             return
         opened = self._objective.batches(self._parameters, start=begin)
         for number in range(begin, self.batch_count()):
-            before = self.memory_in_use()
+            before, peak = self.memory_in_use(), self.memory_peak()
             batch = next(opened)
             yield batch
             # Only now, with the derivatives made, is the batch as large as it gets.
             used = self.memory_in_use()
-            self._largest = max(self._largest, used - before)
-            # Kept batches are the first ones, without a gap, and leave room for one more of the largest size.
+            self._measure(before, used, peak)
+            # Kept batches are the first ones, without a gap, and leave room for one more to be differentiated.
             if not self._full and number == len(self._kept):
                 last = number + 1 == self.batch_count()
-                self._full = used + (0 if last else _TRANSIENT * self._largest) > self._limit
+                self._full = used + self._need - (self._stays if last else 0) > self._limit
                 if not self._full:
                     self._kept.append(batch)
             del batch
 
-    def drop(self) -> None:
-        """Let go of all graphs: what follows needs the memory for something else."""
-        self._kept.clear()
-        self._full, self._largest = False, 0
+    def _measure(self, before: int, used: int, peak: int) -> None:
+        """Learn from a batch what the next will take."""
+        stays, reached = used - before, self.memory_peak()
+        need = reached - before if reached > peak else int(_WHILE_DIFFERENTIATED * stays)
+        self._stays, self._need = max(self._stays, stays), max(self._need, need, stays)
 
 
 def memory_limit(objective: Objective, asked: int | None) -> int:

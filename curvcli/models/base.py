@@ -224,6 +224,14 @@ class Objective(Protocol):
         """Bytes held now: by the process, or on the device that does the work."""
         ...
 
+    def memory_peak(self) -> int:
+        """The most bytes ever held there; what is held now where the system does not tell."""
+        ...
+
+    def memory_release(self) -> None:
+        """Give back what is held and not used, so that ``memory_in_use`` tells what is needed."""
+        ...
+
     def memory_free(self) -> int:
         """Bytes that could still be had there."""
         ...

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
+
+try:
+    import resource
+except ImportError:  # not on Windows
+    resource = None  # type: ignore[assignment]
 
 # Where a container's limit and use stand, in control groups of version 2 and 1.
 _CONTAINER = (
@@ -17,6 +24,20 @@ _CONTAINER = (
 def process_memory() -> int:
     """Bytes of this process in physical memory."""
     return int(psutil.Process().memory_info().rss)
+
+
+def peak_memory() -> int:
+    """The most bytes this process ever had in physical memory."""
+    if resource is None:
+        return process_memory()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def release_memory() -> None:
+    """Give freed memory back to the system; the C library keeps it for later otherwise."""
+    with suppress(OSError, AttributeError):  # only glibc has this
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def available_memory() -> int:

@@ -13,7 +13,7 @@ from typing import Any
 from curvcli.data.interface import Batch, Samples
 from curvcli.errors import ModelError, UsageError
 from curvcli.models.base import Array, Site, as_float64
-from curvcli.models.memory import available_memory, process_memory
+from curvcli.models.memory import available_memory, peak_memory, process_memory, release_memory
 from curvcli.models.objective import DataObjective
 from curvcli.models.tf_batch import Located, TensorFlowBatch
 from curvcli.models.tf_flatten import FlatGraph
@@ -133,6 +133,16 @@ class TensorFlowObjective(DataObjective):
         if "GPU" in self.device:
             return int(tensorflow().config.experimental.get_memory_info(_gpu(self.device))["current"])
         return process_memory()
+
+    def memory_peak(self) -> int:
+        """See ``base.Objective``."""
+        if "GPU" in self.device:
+            return int(tensorflow().config.experimental.get_memory_info(_gpu(self.device))["peak"])
+        return peak_memory()
+
+    def memory_release(self) -> None:
+        """See ``base.Objective``."""
+        release_memory()
 
     def memory_free(self) -> int:
         """See ``base.Objective``; TensorFlow takes a whole GPU for itself and does not tell its size."""

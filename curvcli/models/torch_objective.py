@@ -13,7 +13,7 @@ from torch import Tensor
 from curvcli.data.interface import Batch, Samples
 from curvcli.errors import ModelError, UsageError
 from curvcli.models.base import Site, as_float64
-from curvcli.models.memory import available_memory, process_memory
+from curvcli.models.memory import available_memory, peak_memory, process_memory, release_memory
 from curvcli.models.objective import DataObjective
 from curvcli.models.torch_batch import TorchBatch
 from curvcli.models.torch_graph import operation
@@ -118,6 +118,18 @@ class TorchObjective(DataObjective):
         if self.device.type == "cuda":
             return int(torch.cuda.memory_allocated(self.device))
         return process_memory()
+
+    def memory_peak(self) -> int:
+        """See ``base.Objective``."""
+        if self.device.type == "cuda":
+            return int(torch.cuda.max_memory_allocated(self.device))
+        return peak_memory()
+
+    def memory_release(self) -> None:
+        """See ``base.Objective``."""
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        release_memory()
 
     def memory_free(self) -> int:
         """See ``base.Objective``."""

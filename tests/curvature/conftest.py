@@ -67,6 +67,15 @@ class Quadratic:
     def memory_in_use(self) -> int:
         return 0
 
+    def memory_release(self) -> None:
+        pass
+
+    def memory_peak(self) -> int:
+        return 0
+
+    def joint_blocker(self, parameters: Sequence[str]) -> str | None:
+        return "a matrix"
+
     def memory_free(self) -> int:
         return 1 << 40
 
