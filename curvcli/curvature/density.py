@@ -14,6 +14,7 @@ import numpy as np
 from curvcli.curvature.lanczos import lanczos
 from curvcli.curvature.operator import Block, CurvatureOperator, Matrix
 from curvcli.curvature.probes import signs
+from curvcli.curvature.threads import blas_on_one_thread
 from curvcli.curvature.work import OnStep
 from curvcli.models.base import Array, Objective
 
@@ -140,6 +141,7 @@ class QuadratureWork:
         """One per step and probe."""
         return self._probes * self.steps
 
+    @blas_on_one_thread
     def run(self, objective: Objective, on_step: OnStep) -> None:
         """Group after group of probes."""
         operator = CurvatureOperator(objective, matrix=self._matrix, weight_decay=self._decay)

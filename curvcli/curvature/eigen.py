@@ -13,6 +13,7 @@ from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh, lobp
 from curvcli.curvature.lanczos import lanczos
 from curvcli.curvature.operator import Block, CurvatureOperator, Matrix
 from curvcli.curvature.probes import normals
+from curvcli.curvature.threads import blas_on_one_thread
 from curvcli.curvature.work import OnStep
 from curvcli.models.base import Array, Objective
 
@@ -143,6 +144,7 @@ class IterativeWork:
         self._log = list(state["log"])
         return len(self._log)
 
+    @blas_on_one_thread
     def run(self, objective: Objective, on_step: OnStep) -> None:
         """Find the pairs, look for missed ones, and check them by products of their own."""
         operator = CurvatureOperator(objective, matrix=self._matrix, weight_decay=self._decay)

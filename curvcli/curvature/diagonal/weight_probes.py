@@ -13,6 +13,7 @@ from curvcli.curvature.diagonal.estimate import DiagonalEstimate, Moments, close
 from curvcli.curvature.operator import Block, CurvatureOperator
 from curvcli.curvature.probes import signs
 from curvcli.curvature.sketch import new_directions, only_reached_by, without_direction
+from curvcli.curvature.threads import blas_on_one_thread
 from curvcli.curvature.work import OnStep
 from curvcli.models.base import Array, Objective, Parameter
 
@@ -44,6 +45,7 @@ class HutchinsonDiagonal:
         """At most."""
         return self._probes
 
+    @blas_on_one_thread
     def run(self, objective: Objective, on_step: OnStep) -> None:
         """Probe after probe."""
         operator = CurvatureOperator(objective)
@@ -106,6 +108,7 @@ class XDiag:
         """At most."""
         return self._probes
 
+    @blas_on_one_thread
     def run(self, objective: Objective, on_step: OnStep) -> None:
         """A few test vectors, then the directions they opened; again until it is good enough."""
         operator = CurvatureOperator(objective)

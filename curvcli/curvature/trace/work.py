@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from curvcli.curvature.operator import Block, CurvatureOperator, Matrix
+from curvcli.curvature.threads import blas_on_one_thread
 from curvcli.curvature.trace.estimate import Rule, TraceEstimate, TraceEstimator
 from curvcli.curvature.trace.hutchinson import Hutchinson
 from curvcli.curvature.trace.hutchpp import HutchPlusPlus
@@ -67,6 +68,7 @@ class TraceWork:
         """At most."""
         return sum(min(self._rule.probes, e.block.size) for e in self._estimators)
 
+    @blas_on_one_thread
     def run(self, objective: Objective, on_step: OnStep) -> None:
         """Pass after pass, until no estimator wants more."""
         operator = CurvatureOperator(objective, matrix=self._matrix)
