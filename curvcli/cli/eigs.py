@@ -9,7 +9,7 @@ import click
 from curvcli.cli.compute import compute
 from curvcli.cli.options import computing, matrix_option, whole_model_option
 from curvcli.cli.quantities.eigen import EIGEN_METHODS, EigenQuantity
-from curvcli.curvature.eigen import ENDS
+from curvcli.curvature.krylov import ENDS
 
 
 @click.command("eigs")

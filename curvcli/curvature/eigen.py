@@ -1,4 +1,8 @@
-"""A few eigenpairs of a block by SciPy's Lanczos (ARPACK, Lehoucq, Sorensen, Yang 1998) on products with its matrix."""
+"""A few eigenpairs of a block by products with its matrix alone.
+
+A Lanczos search in a long basis (``krylov``); where memory, or the number of steps, does not allow that, SciPy's ARPACK
+(Lehoucq, Sorensen, Yang 1998), which restarts within a short one; or LOBPCG (Knyazev 2001).
+"""
 
 from __future__ import annotations
 
@@ -10,22 +14,17 @@ from typing import Literal
 import numpy as np
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh, lobpcg
 
-from curvcli.curvature.lanczos import lanczos
+from curvcli.curvature.krylov import Found, Which, chosen, search
 from curvcli.curvature.operator import Block, CurvatureOperator, Matrix
 from curvcli.curvature.probes import normals
 from curvcli.curvature.threads import blas_on_one_thread
 from curvcli.curvature.work import OnStep
 from curvcli.models.base import Array, Objective
 
-Which = Literal["largest", "smallest", "magnitude", "both"]
-ENDS: tuple[Which, ...] = ("largest", "smallest", "magnitude", "both")
-
 Solver = Literal["lanczos", "lobpcg"]
 
-# Lanczos steps that tell how large the eigenvalues are.
-_SCALE_STEPS = 4
-# Lanczos steps that look for an eigenvalue the first run missed: copies of a repeated one are invisible to it.
-_CHECK_STEPS = 12
+# A basis longer than this costs more to keep orthogonal than a restart costs products.
+_LONGEST = 300
 
 
 @dataclass(frozen=True)
@@ -43,20 +42,6 @@ class Eigenpairs:
     vectors: Array
     residuals: Array
     converged: Array
-
-
-def chosen(values: Array, k: int, which: Which) -> Array:
-    """Places of the ``k`` wanted values (``k`` from each end for ``both``) among all, by descending value."""
-    order = np.argsort(values, kind="stable")[::-1]
-    k = min(k, len(values))
-    if which == "largest":
-        return order[:k]
-    if which == "smallest":
-        return order[len(order) - k :]
-    if which == "both":
-        return order if 2 * k >= len(order) else np.concatenate([order[:k], order[len(order) - k :]])
-    largest = np.argsort(-np.abs(values), kind="stable")[:k]
-    return largest[np.argsort(values[largest], kind="stable")[::-1]]
 
 
 def with_residuals(values: Array, vectors: Array, products: Array, tolerance: float, scale: float) -> Eigenpairs:
@@ -77,8 +62,8 @@ def with_residuals(values: Array, vectors: Array, products: Array, tolerance: fl
 class IterativeWork:
     """Wanted eigenpairs of one block (see ``BlockWork``).
 
-    ARPACK keeps its state to itself. But it asks for the same products in the same order whenever it is started with
-    the same vector, so the products made are the state: those of an earlier run are played back to it.
+    ARPACK keeps its state to itself. But every solver asks for the same products in the same order whenever it is
+    started with the same vector, so the products made are the state: those of an earlier run are played back to it.
 
     Attributes:
         pairs: what was found, once ``run`` has ended; fewer than wanted where products ran out.
@@ -109,10 +94,15 @@ class IterativeWork:
             seed: of the start vectors.
             matrix: Hessian or Gauss–Newton.
             weight_decay: λ.
-            basis: vectors that fit into memory; the process is restarted within them.
+            basis: vectors that fit into memory twice: in a basis, restarted within it, and as products made.
             max_products: about how many products may be made.
-            solver: ARPACK's restarted Lanczos, or LOBPCG (Knyazev 2001).
+            solver: Lanczos, restarted where it must be, or LOBPCG.
+
+        Raises:
+            ValueError: LOBPCG finds ends of the spectrum, not magnitudes.
         """
+        if solver == "lobpcg" and which == "magnitude":
+            raise ValueError("LOBPCG finds ends of the spectrum, not magnitudes")
         self.block, self._k, self._which, self._tolerance = block, k, which, tolerance
         self._seed, self._matrix, self._decay = seed, matrix, weight_decay
         self._basis, self._max, self._solver = basis, max_products, solver
@@ -127,16 +117,15 @@ class IterativeWork:
     @property
     def products(self) -> int:
         """About what a spectrum with a few large eigenvalues takes."""
-        ends = 2 if self._which == "both" else 1
-        return min(self._max, ends * (2 * self._k + 30))
+        return min(self._max, 3 * self._wanted + 25)
 
     @property
     def spent(self) -> int:
         """Products, the last ones for the residuals."""
-        return len(self._log) + (0 if self.pairs is None else len(self.pairs.values))
+        return self._played + (0 if self.pairs is None else len(self.pairs.values))
 
     def state(self) -> dict[str, Array]:
-        """Every product so far."""
+        """The first products, as many as memory allows."""
         return {"log": np.array(self._log) if self._log else np.zeros((0, self.block.size))}
 
     def restore(self, state: dict[str, Array]) -> int:
@@ -150,11 +139,7 @@ class IterativeWork:
         operator = CurvatureOperator(objective, matrix=self._matrix, weight_decay=self._decay)
         self._made = lambda row: operator.times(self.block, row)
         self._played, self._on_step, self._batches = 0, on_step, objective.batch_count()
-        # Residuals are judged on the scale of the largest eigenvalue; ARPACK does so once that is added to all of them.
-        start = normals(self._seed, f"{self.block.name}:scale", 0, self.block.size)
-        (first,) = lanczos(self._apply, start[None], _SCALE_STEPS)
-        self._scale = float(np.abs(first.ritz()[0]).max())
-        values, vectors = self._all_ends() if self._scale else self._zero()
+        values, vectors = self._by_lobpcg() if self._solver == "lobpcg" else self._by_lanczos()
         order = chosen(values, self._k, self._which)
         values, vectors = values[order], vectors[order]
         products = operator.times(self.block, vectors) if len(values) else vectors
@@ -165,98 +150,115 @@ class IterativeWork:
         return np.stack([self._next(row) for row in rows])
 
     def _next(self, row: Array) -> Array:
-        if self._played == len(self._log):
-            self._log.append(self._made(row[None])[0])
-            self._played += 1
-            self._on_step(self._batches)
-            return self._log[-1]
         self._played += 1
-        return self._log[self._played - 1]
+        if self._played <= len(self._log):
+            return self._log[self._played - 1]
+        product: Array = self._made(row[None])[0]
+        # Without a gap from the first on, or they could not be played back.
+        if self._played == len(self._log) + 1 and len(self._log) < self._basis:
+            self._log.append(product)
+        self._on_step(self._batches)
+        return product
 
-    def _zero(self) -> tuple[Array, Array]:
-        """Of a matrix that turns a random vector into zero."""
-        count = self._k * (2 if self._which == "both" else 1)
-        rows = [normals(self._seed, f"{self.block.name}:zero", i, self.block.size) for i in range(count)]
-        basis, _ = np.linalg.qr(np.array(rows).T)
-        return np.zeros(count), basis.T
+    @property
+    def _wanted(self) -> int:
+        return self._k * (2 if self._which == "both" else 1)
 
-    def _all_ends(self) -> tuple[Array, Array]:
+    def _by_lanczos(self) -> tuple[Array, Array]:
+        """Search, then search again beside what was found: a start vector sees only one copy of each eigenvalue."""
+        values, vectors = np.zeros(0), np.zeros((0, self.block.size))
+        for attempt in range(2 * self._wanted + 1):
+            known = values if len(values) >= self._wanted else None
+            room = min(self.block.size - len(values), self._basis, max(_LONGEST, 6 * self._k))
+            steps = min(room, self._max - self._played)
+            if steps < 1:
+                break
+            found = search(
+                self._apply,
+                self._start(attempt),
+                self._k,
+                self._which,
+                self._tolerance,
+                steps=steps,
+                locked=vectors,
+                known=known,
+                scale=self._scale,
+            )
+            self._scale = max(self._scale, found.scale)
+            if not found.converged and known is None:
+                return self._restarted(values, vectors, found)
+            if not len(found.values):
+                break
+            values, vectors = np.concatenate([values, found.values]), np.concatenate([vectors, found.vectors])
+        return values, vectors
+
+    def _start(self, attempt: int) -> Array:
+        return normals(self._seed, f"{self.block.name}:{self._which}", attempt, self.block.size)
+
+    def _restarted(self, values: Array, vectors: Array, found: Found) -> tuple[Array, Array]:
+        """Where the basis that fits was not long enough, ARPACK goes on from its Ritz vectors, end by end."""
         ends: list[Which] = ["largest", "smallest"] if self._which == "both" else [self._which]
-        found = [self._end(end) for end in ends]
-        return np.concatenate([values for values, _ in found]), np.concatenate([vectors for _, vectors in found])
-
-    def _end(self, end: Which) -> tuple[Array, Array]:
-        """The ``k`` pairs of one end, copies of repeated eigenvalues included."""
-        values, vectors, complete = self._solve(self._apply, end, self._k, 0)
-        for attempt in range(1, self._k + 1):
-            if not complete or self._max - self._played < _CHECK_STEPS:
-                break
-            around = _deflated(self._apply, values, vectors, {"largest": -1, "smallest": 1, "magnitude": 0}[end])
-            again = self._start(end, attempt)
-            again -= vectors.T @ (vectors @ again)
-            (seen,) = lanczos(around, again[None], min(_CHECK_STEPS, self._basis))
-            if not _beyond(seen.ritz()[0], values, end, self._tolerance):
-                break
-            more, more_vectors, complete = self._solve(around, end, 1, attempt)
+        for end in ends:
+            start = found.vectors[chosen(found.values, self._k, end)].sum(0)
+            more, more_vectors = self._arpack(values, vectors, end, start)
             values, vectors = np.concatenate([values, more]), np.concatenate([vectors, more_vectors])
-        order = chosen(values, self._k, end)
-        return values[order], vectors[order]
+        return values, vectors
 
-    def _start(self, end: Which, attempt: int) -> Array:
-        return normals(self._seed, f"{self.block.name}:{end}", attempt, self.block.size)
-
-    def _solve(self, apply: Callable[[Array], Array], end: Which, k: int, attempt: int) -> tuple[Array, Array, bool]:
-        """Values (j,), vectors (j, n), and whether all ``k`` converged."""
+    def _operator(self, shift: float, known: Array, vectors: Array) -> LinearOperator:
+        """H + shift with known eigenvalues moved to zero, for SciPy."""
         size = self.block.size
-        shift = {"largest": self._scale, "smallest": -self._scale, "magnitude": 0.0}[end]
-        code: Literal["LA", "SA", "LM"] = "LA" if end == "largest" else "SA" if end == "smallest" else "LM"
 
         def columns(x: Array) -> Array:
             rows = np.ascontiguousarray(np.asarray(x).reshape(size, -1).T)
-            return (apply(rows) + shift * rows).T.reshape(np.shape(x))
+            products = self._apply(rows) + shift * rows
+            if len(known):
+                products -= ((rows @ vectors.T) * (known + shift)) @ vectors
+            return products.T.reshape(np.shape(x))
 
-        operator = LinearOperator((size, size), matvec=columns, matmat=columns, dtype=np.float64)
-        if self._solver == "lobpcg" and end != "magnitude":
-            starts = np.stack([self._start(end, attempt + i) for i in range(k)], axis=1)
-            rounds = max(1, (self._max - self._played) // k)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # it warns of what the residuals tell
-                values, vectors = lobpcg(
-                    operator, starts, largest=end == "largest", tol=self._tolerance * self._scale, maxiter=rounds
-                )
-            return values - shift, vectors.T, True
+        return LinearOperator((size, size), matvec=columns, matmat=columns, dtype=np.float64)
+
+    def _arpack(self, known: Array, vectors: Array, end: Which, start: Array) -> tuple[Array, Array]:
+        """Values (j,) and vectors (j, n): all that converged."""
+        # Residuals are judged on the scale of the largest eigenvalue; ARPACK does so once that is added to all of them.
+        shift = {"largest": self._scale, "smallest": -self._scale}.get(end, 0.0)
+        code: Literal["LA", "SA", "LM"] = "LA" if end == "largest" else "SA" if end == "smallest" else "LM"
         # The low end is crowded, and restarts lose what a longer basis keeps; at the high end few vectors do.
-        wanted = max(4 * k, 80) if end == "smallest" else max(2 * k + 1, 20)
-        basis = min(size, max(k + 2, min(wanted, self._basis)))
-        rounds = max(1, (self._max - self._played) // (basis - k))
+        wanted = max(4 * self._k, 80) if end == "smallest" else max(2 * self._k + 1, 20)
+        basis = min(self.block.size, max(self._k + 2, min(wanted, self._basis)))
         try:
-            values, vectors = eigsh(
-                operator,
-                k=k,
+            values, columns = eigsh(
+                self._operator(shift, known, vectors),
+                k=self._k,
                 which=code,
-                v0=self._start(end, attempt),
+                v0=start,
                 ncv=basis,
                 tol=self._tolerance / 2,  # relative to a shifted value, which may be twice the largest
-                maxiter=rounds,
+                maxiter=max(1, (self._max - self._played) // (basis - self._k)),
                 rng=np.random.default_rng(self._seed),
             )
         except ArpackNoConvergence as stopped:
-            found = np.asarray(stopped.eigenvalues), np.asarray(stopped.eigenvectors).reshape(size, -1)
-            return found[0] - shift, found[1].T, False
-        return values - shift, vectors.T, True
+            values = np.asarray(stopped.eigenvalues)
+            columns = np.asarray(stopped.eigenvectors).reshape(self.block.size, -1)
+        return values - shift, columns.T
 
-
-def _deflated(apply: Callable[[Array], Array], values: Array, vectors: Array, away: int) -> Callable[[Array], Array]:
-    """H with known eigenvalues moved to zero, or past the far end of the spectrum: up or down as ``away`` says."""
-    target = away * 2 * float(np.abs(values).max())
-    return lambda rows: apply(rows) - ((rows @ vectors.T) * (values - target)) @ vectors
-
-
-def _beyond(ritz: Array, values: Array, end: Which, tolerance: float) -> bool:
-    """Whether some Ritz value of the deflated matrix belongs among the wanted values."""
-    slack = tolerance * np.abs(values).max()
-    if end == "largest":
-        return bool(ritz.max() > values.min() + slack)
-    if end == "smallest":
-        return bool(ritz.min() < values.max() - slack)
-    return bool(np.abs(ritz).max() > np.abs(values).min() + slack)
+    def _by_lobpcg(self) -> tuple[Array, Array]:
+        """LOBPCG, a block from each end."""
+        values, vectors = [], []
+        # Its tolerance is absolute.
+        none = np.zeros((0, self.block.size))
+        look = search(self._apply, self._start(0), 1, "magnitude", 0.1, steps=12, locked=none, known=None, scale=0.0)
+        self._scale = look.scale
+        starts = np.stack([self._start(1 + i) for i in range(self._k)], axis=1)
+        for end in ("largest", "smallest") if self._which == "both" else (self._which,):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # it warns of what the residuals tell
+                found, columns = lobpcg(
+                    self._operator(0.0, np.zeros(0), none),
+                    starts,
+                    largest=end == "largest",
+                    tol=self._tolerance * self._scale or None,
+                    maxiter=max(1, (self._max - self._played) // self._k),
+                )
+            values.append(found)
+            vectors.append(columns.T)
+        return np.concatenate(values), np.concatenate(vectors)

@@ -14,8 +14,9 @@ from curvcli.cli.quantities.base import BlockPiece, Piece, PlanRow, Setting, tar
 from curvcli.cli.quantities.spectrum import Chosen, Ways
 from curvcli.cli.targets import Target
 from curvcli.curvature.dense import DenseWork
-from curvcli.curvature.eigen import Eigenpairs, IterativeWork, chosen, with_residuals
+from curvcli.curvature.eigen import Eigenpairs, IterativeWork, with_residuals
 from curvcli.curvature.gram import GramWork
+from curvcli.curvature.krylov import chosen
 from curvcli.curvature.operator import CurvatureOperator
 from curvcli.curvature.probes import normals
 from curvcli.curvature.work import BlockWork
@@ -67,10 +68,10 @@ class EigenQuantity:
 
     def _iterative(self, target: Target) -> BlockPiece:
         options, setting = self.options, self._setting
-        room = setting.memory // (8 * max(target.block.size, 1))
+        room = setting.memory // (16 * max(target.block.size, 1))
         least = options["k"] + 3
         if room < least:
-            needed = size_text(least * 8 * target.block.size)
+            needed = size_text(least * 16 * target.block.size)
             raise UsageError(
                 f"{target.name}: a basis of {least} vectors takes {needed}, more than --memory-limit leaves "
                 f"({size_text(setting.memory)}).\nAsk for fewer eigenvalues (-k), or raise the limit."

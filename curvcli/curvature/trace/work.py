@@ -23,7 +23,7 @@ ESTIMATORS: tuple[Estimator, ...] = ("xtrace", "hutch++", "hutchinson")
 # Up to so many entries nothing is gained by stopping at a tolerance.
 _SMALL = 128
 # Vectors of a block that XTrace and Hutch++ hold at once, per product.
-_VECTORS_HELD = {"xtrace": 0.75, "hutch++": 1.0}
+_VECTORS_HELD = {"xtrace": 1.5, "hutch++": 1.0}
 
 
 def estimators(

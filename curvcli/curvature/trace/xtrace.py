@@ -56,13 +56,13 @@ class _Small:
 
 
 class XTrace:
-    """XTrace in steps of a few test vectors. Only Q is kept: all else is small matrices, one set per batch."""
+    """XTrace in steps of a few test vectors. Ω and Q are kept; all else is small matrices, one set per batch."""
 
     def __init__(self, block: Block, rule: Rule) -> None:
         """Nothing done yet."""
         self.block, self._rule = block, rule
         batches = len(rule.weights)
-        self._basis = np.zeros((0, block.size))
+        self._basis, self._omega = np.zeros((0, block.size)), np.zeros((0, block.size))
         # ωᵀ A_b ω (batches, k); Q A_b Ω (batches, r, k); Q A_b Qᵀ (batches, r, r).
         self._own = np.zeros((batches, 0))
         self._mixed = np.zeros((batches, 0, 0))
@@ -89,6 +89,7 @@ class XTrace:
         if left <= 0 or len(self._basis) >= self.block.size or (self._rule.rtol is not None and self._met()):
             return None
         self._vectors = self._draw(self._tests, min(_STEP, left))
+        self._omega = np.concatenate([self._omega, self._vectors])
         self._total = np.zeros(self._vectors.shape)
         count, ranks = len(self._vectors), len(self._basis)
         batches = len(self._rule.weights)
@@ -118,9 +119,7 @@ class XTrace:
             self._mixed[batch, :, -count:] = self._basis @ products.T
             return
         old = len(self._basis) - len(self._fresh)
-        for first in range(0, self._tests, _STEP):
-            tests = self._draw(first, min(_STEP, self._tests - first))
-            self._mixed[batch, old:, first : first + len(tests)] = products @ tests.T
+        self._mixed[batch, old:] = products @ self._omega.T
         across = self._basis @ products.T
         self._inside[batch, :, old:] = across
         self._inside[batch, old:, :] = across.T
@@ -140,7 +139,7 @@ class XTrace:
 
     def _small(self) -> _Small:
         inside = (self._inside + self._inside.transpose(0, 2, 1)) / 2
-        return _Small(self._own, self._mixed, inside, self._inner())
+        return _Small(self._own, self._mixed, inside, self._basis @ self._omega.T)
 
     def _estimate(self) -> TraceEstimate:
         known = self._small()
@@ -168,14 +167,6 @@ class XTrace:
         covariance = (change * change.T).sum() / (len(some) * (len(some) - 1))
         return float(np.sqrt(samples.var(ddof=1) / self._tests + max(covariance, 0.0)))
 
-    def _inner(self) -> Array:
-        """Q Ω, (r, k); Ω is drawn again rather than kept."""
-        found = np.zeros((len(self._basis), self._tests))
-        for first in range(0, self._tests, _STEP):
-            tests = self._draw(first, min(_STEP, self._tests - first))
-            found[:, first : first + len(tests)] = self._basis @ tests.T
-        return found
-
     def results(self) -> dict[str, TraceEstimate]:
         """The mean of the leave-one-out estimates."""
         return {self.block.name: self._estimate()}
@@ -196,4 +187,5 @@ class XTrace:
         self._basis, self._own = state["basis"].copy(), state["own"].copy()
         self._mixed, self._inside = state["mixed"].copy(), state["inside"].copy()
         self._largest = float(state["largest"])
+        self._omega = self._draw(0, self._tests)
         self._fresh = self._basis[len(self._basis) - int(state["fresh"]) :]

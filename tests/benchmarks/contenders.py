@@ -1,0 +1,260 @@
+"""One contender in a process of its own: sets up, then does on command what it is asked for and says how long.
+
+    python contenders.py CONTENDER FOLDER DTYPE
+
+Reads the name of a task per line, answers with one line of JSON: seconds, and a number or list to compare.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from networks import BATCH, NETWORKS
+
+Task = Callable[[], Any]
+
+
+def fixed_vector(size: int) -> np.ndarray:
+    """What every contender multiplies."""
+    return np.random.default_rng(1).standard_normal(size)
+
+
+def curvcli(folder: Path, dtype: str) -> dict[str, Task]:
+    """Ours, from the saved model."""
+    from curvcli.cli.console import Voice
+    from curvcli.cli.quantities.base import Setting
+    from curvcli.cli.quantities.trace import TraceQuantity
+    from curvcli.cli.session import open_session
+    from curvcli.cli.targets import targets
+    from curvcli.curvature.eigen import IterativeWork
+    from curvcli.curvature.kept import KeptObjective
+    from curvcli.curvature.operator import CurvatureOperator
+    from curvcli.curvature.trace.estimate import Rule
+    from curvcli.curvature.trace.work import TraceWork, estimators
+
+    model = folder / ("net" if (folder / "net").exists() else "net.pt")
+    spec = folder / "net.pt.toml"
+    session = open_session(
+        model, Voice(-1), data=spec, limit=None, batch_size=None, seed=None, device="cpu", dtype=dtype
+    )
+    (target,) = targets(session.model.layers, [], whole_model=True)
+    block, names = target.block, list(target.block.names)
+    vector = fixed_vector(block.size)[None]
+
+    def opened() -> KeptObjective:
+        return KeptObjective(session.objective, names, 1 << 40)
+
+    kept = CurvatureOperator(opened())
+    kept.times(block, vector)
+
+    def gradient() -> None:
+        for batch in session.objective.batches(names):
+            batch.gradient(names)
+
+    def trace(method: Any) -> float:
+        objective = opened()
+        rule = Rule(16, None, 0, objective.denominator, objective.batch_weights, 0.0)
+        work = TraceWork(estimators([block], None, method, rule, 1 << 40), "hessian", rule)
+        work.run(objective, lambda passes: None)
+        return work.results()[block.name].value
+
+    def exact() -> float:
+        options = {"method": "exact", "budget": None, "probes": None, "rtol": None, "matrix": "hessian"}
+        quantity = TraceQuantity(Setting(session, (target,), 1 << 40), options)
+        objective = opened()
+        for piece in quantity.pieces:
+            piece.run(objective, lambda passes: None)
+        return quantity._exact_record(target).value
+
+    def top(tolerance: float) -> list[float]:
+        work = IterativeWork(
+            block,
+            k=5,
+            which="largest",
+            tolerance=tolerance,
+            seed=0,
+            matrix="hessian",
+            weight_decay=0.0,
+            basis=1000,
+            max_products=2000,
+        )
+        work.run(opened(), lambda passes: None)
+        return [] if work.pairs is None else work.pairs.values.tolist()
+
+    return {
+        "gradient": gradient,
+        "product": lambda: CurvatureOperator(opened()).times(block, vector)[0, :5].tolist(),
+        "further": lambda: kept.times(block, vector)[0, :5].tolist(),
+        "trace": lambda: trace("hutchinson"),
+        "xtrace": lambda: trace("xtrace"),
+        "exact trace": exact,
+        "top 5": lambda: top(1e-4),
+        "reference": lambda: top(1e-9),
+    }
+
+
+def eager(folder: Path, dtype: str) -> tuple[torch.nn.Module, list[tuple[torch.Tensor, torch.Tensor]]]:
+    """The module and the same batches, for those who need the model's source."""
+    net = NETWORKS[folder.name][0]()
+    net.load_state_dict(torch.load(folder / "weights.pt", weights_only=True))
+    kind = getattr(torch, dtype)
+    with np.load(folder / "data.npz") as arrays:
+        x, y = torch.from_numpy(arrays["x"]).to(kind), torch.from_numpy(arrays["y"])
+    return net.to(kind).eval(), [(x[i : i + BATCH], y[i : i + BATCH]) for i in range(0, len(x), BATCH)]
+
+
+def curvlinops(folder: Path, dtype: str, *, compiled: bool = False) -> dict[str, Task]:
+    """HessianLinearOperator, SciPy's eigsh on it."""
+    from curvlinops import HessianLinearOperator, hutchinson_trace, xtrace
+    from scipy.sparse.linalg import eigsh
+
+    net, batches = eager(folder, dtype)
+    parameters = list(net.parameters())
+    module = torch.compile(net) if compiled else net
+    loss = torch.nn.CrossEntropyLoss()
+    operator = HessianLinearOperator(module, loss, parameters, batches, check_deterministic=False)
+    vector = torch.from_numpy(fixed_vector(operator.shape[1])).to(parameters[0].dtype)
+
+    def gradient() -> None:
+        for x, y in batches:
+            torch.autograd.grad(loss(module(x), y), parameters)
+
+    def top() -> list[float]:
+        start = np.random.default_rng(0).standard_normal(operator.shape[1])
+        found = eigsh(operator.to_scipy(), k=5, which="LA", tol=1e-4, v0=start, return_eigenvectors=False)
+        return np.sort(found)[::-1].tolist()
+
+    return {
+        "gradient": gradient,
+        "product": lambda: (operator @ vector)[:5].tolist(),
+        "trace": lambda: float(hutchinson_trace(operator, 16)),
+        "xtrace": lambda: float(xtrace(operator, 16)),
+        "top 5": top,
+    }
+
+
+def pyhessian(folder: Path, dtype: str) -> dict[str, Task]:
+    """Its own trace and power iteration, over a list of batches."""
+    from pyhessian import hessian
+
+    net, batches = eager(folder, dtype)
+    computer = hessian(net, torch.nn.CrossEntropyLoss(), dataloader=batches, cuda=False)
+    flat = torch.from_numpy(fixed_vector(sum(p.numel() for p in net.parameters()))).to(next(net.parameters()).dtype)
+    sizes = [p.numel() for p in net.parameters()]
+    vector = [part.reshape(p.shape) for part, p in zip(flat.split(sizes), net.parameters(), strict=True)]
+
+    def product() -> list[float]:
+        _, found = computer.dataloader_hv_product(vector)
+        return torch.cat([part.reshape(-1) for part in found])[:5].tolist()
+
+    return {
+        "product": product,
+        "trace": lambda: float(np.mean(computer.trace(maxIter=16, tol=0))),
+        "top 5": lambda: computer.eigenvalues(maxIter=500, tol=1e-4, top_n=5)[0],
+    }
+
+
+def gradient_tape(folder: Path, dtype: str) -> dict[str, Task]:
+    """A tape in a tape over the loaded signature, traced once, one vector at a time."""
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(folder / "net"))
+    call = loaded.signatures["serving_default"]
+    name = next(iter(call.structured_input_signature[1]))
+    with np.load(folder / "tf.npz") as arrays:
+        x, y = tf.constant(arrays["x"]), tf.constant(arrays["y"])
+    weights = list(call.trainable_variables) or [v for v in call.variables if v.dtype.is_floating]
+    sizes = [int(np.prod(w.shape)) for w in weights]
+
+    def loss(part: Any, labels: Any) -> Any:
+        logits = next(iter(call(**{name: part}).values()))
+        return tf.reduce_sum(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)) / len(y)
+
+    @tf.function
+    def product_of(part: Any, labels: Any, vector: Any) -> Any:
+        parts = [tf.reshape(v, w.shape) for v, w in zip(tf.split(vector, sizes), weights, strict=True)]
+        with tf.GradientTape() as outer:
+            with tf.GradientTape() as inner:
+                value = loss(part, labels)
+            first = inner.gradient(value, weights)
+            along = tf.add_n([tf.reduce_sum(g * v) for g, v in zip(first, parts, strict=True)])
+        return tf.concat([tf.reshape(h, [-1]) for h in outer.gradient(along, weights)], 0)
+
+    @tf.function
+    def gradient_of(part: Any, labels: Any) -> Any:
+        with tf.GradientTape() as tape:
+            value = loss(part, labels)
+        return tape.gradient(value, weights)
+
+    starts = range(0, len(y), BATCH)
+
+    def times(vector: np.ndarray) -> np.ndarray:
+        v = tf.constant(vector, tf.float32)
+        return sum(product_of(x[i : i + BATCH], y[i : i + BATCH], v).numpy() for i in starts)
+
+    def gradient() -> None:
+        for i in starts:
+            [g.numpy() for g in gradient_of(x[i : i + BATCH], y[i : i + BATCH])]
+
+    def trace() -> float:
+        rng = np.random.default_rng(0)
+        signs = rng.choice([-1.0, 1.0], (16, sum(sizes)))
+        return float(np.mean([s @ times(s) for s in signs]))
+
+    def top() -> list[float]:
+        from scipy.sparse.linalg import LinearOperator, eigsh
+
+        operator = LinearOperator((sum(sizes), sum(sizes)), matvec=lambda v: times(v.ravel()), dtype=np.float64)
+        start = np.random.default_rng(0).standard_normal(sum(sizes))
+        return np.sort(eigsh(operator, k=5, which="LA", tol=1e-4, v0=start, return_eigenvectors=False))[::-1].tolist()
+
+    return {
+        "gradient": gradient,
+        "product": lambda: times(fixed_vector(sum(sizes)))[:5].tolist(),
+        "trace": trace,
+        "top 5": top,
+    }
+
+
+CONTENDERS: dict[str, Callable[[Path, str], dict[str, Task]]] = {
+    "curvcli": curvcli,
+    "curvlinops": curvlinops,
+    "curvlinops compiled": lambda folder, dtype: curvlinops(folder, dtype, compiled=True),
+    "pyhessian": pyhessian,
+    "GradientTape": gradient_tape,
+}
+
+
+def main() -> None:
+    """Serve tasks until the input ends."""
+    name, folder, dtype = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
+    warnings.simplefilter("ignore")
+    answers, sys.stdout = sys.stdout, sys.stderr  # some contenders print
+    try:
+        tasks = CONTENDERS[name](folder, dtype)
+        answers.write(json.dumps({"tasks": list(tasks)}) + "\n")
+    except Exception as error:
+        answers.write(json.dumps({"error": f"{type(error).__name__}: {str(error).splitlines()[0][:100]}"}) + "\n")
+        return
+    answers.flush()
+    for line in sys.stdin:
+        try:
+            start = time.perf_counter()
+            result = tasks[line.strip()]()
+            answer = {"seconds": time.perf_counter() - start, "result": result}
+        except Exception as error:
+            answer = {"error": f"{type(error).__name__}: {str(error).splitlines()[0][:100]}"}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()
