@@ -234,19 +234,12 @@ class TorchBatch:
         return result
 
     def hessian_products(self, block: Sequence[str], vectors: Array) -> Array:
-        tensors, starts = self._block(block)
+        tensors = [self._tensors[p] for p in block]
         products = np.zeros(vectors.shape)
         first = self._first_derivatives(block)
         for k, found in self._along(first, tensors, tensors, vectors):
-            for i, value in enumerate(found):
-                if value is not None:
-                    products[k, starts[i] : starts[i + 1]] = value.reshape(-1).cpu()
+            products[k] = _joined(found, tensors)
         return products
-
-    def _block(self, block: Sequence[str]) -> tuple[list[Tensor], Array]:
-        """A block's tensors, and where each starts in a vector of the block."""
-        tensors = [self._tensors[p] for p in block]
-        return tensors, np.cumsum([0, *(t.numel() for t in tensors)])
 
     def _along(
         self, outputs: Sequence[Tensor | None], like: Sequence[Tensor], inputs: Sequence[Tensor], vectors: Array
@@ -267,7 +260,7 @@ class TorchBatch:
             self._pulled = dummy, self._backward(list(self._tensors.values()), dummy, create_graph=True)
         dummy, pulled = self._pulled
         by_name = dict(zip(self._names, pulled, strict=True))
-        tensors, _ = self._block(block)
+        tensors = [self._tensors[p] for p in block]
         pushed = np.zeros((len(vectors), *self._raw.shape))
         for k, (value,) in self._along([by_name[p] for p in block], tensors, [dummy], vectors):
             if value is not None:
@@ -275,12 +268,10 @@ class TorchBatch:
         return pushed
 
     def pullback(self, block: Sequence[str], cotangents: Array) -> Array:
-        tensors, starts = self._block(block)
-        pulled = np.zeros((len(cotangents), int(starts[-1])))
+        tensors = [self._tensors[p] for p in block]
+        pulled = np.zeros((len(cotangents), sum(t.numel() for t in tensors)))
         for k, cotangent in enumerate(self._tensor(cotangents)):
-            for i, value in enumerate(self._backward(tensors, cotangent)):
-                if value is not None:
-                    pulled[k, starts[i] : starts[i + 1]] = value.reshape(-1).cpu()
+            pulled[k] = _joined(self._backward(tensors, cotangent), tensors)
         return pulled
 
     def hessian_diagonal_entries(self, parameter: str, indices: Array) -> Array:
@@ -295,6 +286,13 @@ class TorchBatch:
             if row is not None:
                 entries[k] = float(row.reshape(-1)[int(index)])
         return entries
+
+
+def _joined(values: Sequence[Tensor | None], like: Sequence[Tensor]) -> Array:
+    """Raveled and joined, with zeros where there is no derivative; one transfer for all."""
+    parts = [torch.zeros_like(t) if v is None else v for v, t in zip(values, like, strict=True)]
+    joined: Array = torch.cat([part.detach().reshape(-1) for part in parts]).cpu().numpy()
+    return joined
 
 
 def _edge(raw: Tensor, *, cut: bool) -> GradientEdge | None:
