@@ -103,10 +103,13 @@ class Job:
         with self.voice.progress(batches + sum(piece.passes for piece in pieces)) as meter:
             count = len(self.targets)
             meter.phase(f"loss and gradient, {count} layer{'s' if count != 1 else ''}")
-            wanted = [p.name for t in self.targets if t.layer is not None for p in t.block.parameters]
-            wanted = wanted if any(quantity.name == "diag" for quantity in self.quantities) else []
             # Not by the objective that keeps its batches: how large they get shows in the passes that follow.
-            first = serial.first_order(self.session.objective, wanted, on_batch=lambda: meter.advance(1))
+            first = serial.first_order(
+                self.session.objective,
+                names,
+                gradients=any(quantity.name == "diag" for quantity in self.quantities),
+                on_batch=lambda: meter.advance(1),
+            )
             gradients = self._with_decay(first)
             waiting = list(pieces)
             self._save_complete(parts, pending, waiting, gradients)

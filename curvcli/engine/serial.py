@@ -29,9 +29,10 @@ def first_order(
     objective: Objective,
     parameters: Sequence[str],
     *,
+    gradients: bool = True,
     on_batch: Callable[[], None] = lambda: None,
 ) -> FirstOrder:
-    """L, and ∇L for any parameters, in one pass over the data; without weight decay.
+    """L, and ∇L for all parameters if it is wanted, in one pass over the data; without weight decay.
 
     Raises:
         NotFiniteError: the loss is NaN or infinite on some batch.
@@ -46,7 +47,7 @@ def first_order(
                 "Check the model's weights and the preprocessing in the dataset spec."
             )
         value += part
-        for name, gradient in batch.gradient(parameters).items() if parameters else ():
+        for name, gradient in batch.gradient(parameters).items() if gradients else ():
             totals[name] = totals[name] + gradient if name in totals else gradient
         on_batch()
     return FirstOrder(value / objective.denominator, {n: g / objective.denominator for n, g in totals.items()})

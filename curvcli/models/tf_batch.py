@@ -12,6 +12,7 @@ from curvcli.data.interface import Batch
 from curvcli.models.base import Array, OutputState, Site, as_float64
 from curvcli.models.loss import loss_sum
 from curvcli.models.tf_graph import Entry
+from curvcli.models.tf_imported import Imported, along, gradients, joined, parts
 from curvcli.models.tf_linear import LinearUse
 from curvcli.models.tf_rules import Context, data_operand, linear_use
 from curvcli.models.tf_runtime import tensorflow
@@ -48,6 +49,9 @@ class TensorFlowBatch:
             return o.import_graph(weights, o.input_tensors, fed, head)
 
         self._key = ("batch", self._names)
+        self._kept: dict[tuple[Any, ...], list[Any]] = {}
+        # Until the output has been seen there is nothing to compare it with.
+        self._truth = self._weight = tf.zeros([0], o.dtype)
         values = o.call((*self._key, "head"), run_head, o.all_weights(), o.feed(data)) if head else []
         self._fed = values[: len(frontier)]
         raw = values[-1] if output_outside else self._run("output", lambda g: g.output)
@@ -64,23 +68,29 @@ class TensorFlowBatch:
 
     def _run(self, key: Any, body: Callable[..., Any], *arguments: Any, fetch: Sequence[str] = ()) -> Any:
         """Trace and run ``body(graph, *arguments)`` with the cut graph imported."""
-        o, batch = self._objective, self
+        function, own = self._traceable(body, fetch)
+        return self._objective.call((*self._key, key, tuple(fetch)), function, *own, *arguments)
 
-        def function(weights: Any, fed: Any, truth: Any, weight: Any, *rest: Any) -> Any:
+    def _traceable(self, body: Callable[..., Any], fetch: Sequence[str] = ()) -> tuple[Callable[..., Any], list[Any]]:
+        """``body`` as a function of tensors alone, and the ones it takes before its own arguments."""
+        o, batch = self._objective, self
+        counts = len(o.weights), len(self._fed)
+
+        def function(*tensors: Any) -> Any:
+            weights, fed = tensors[: counts[0]], tensors[counts[0] : sum(counts)]
+            truth, weight, *rest = tensors[sum(counts) :]
             found = o.import_graph(weights, batch._frontier, fed, [o.output, *fetch])
             graph = Imported(
                 dict(zip(o.weights, weights, strict=True)),
                 found[0],
                 dict(zip(fetch, found[1:], strict=True)),
-                batch,
+                o.link,
                 truth,
                 weight,
             )
             return body(graph, *rest)
 
-        truth, weight = getattr(self, "_truth", ()), getattr(self, "_weight", ())
-        full = (*self._key, key, tuple(fetch))
-        return o.call(full, function, o.all_weights(), list(self._fed), truth, weight, *arguments)
+        return function, [*o.all_weights(), *self._fed, self._truth, self._weight]
 
     @property
     def output(self) -> OutputState:
@@ -260,21 +270,43 @@ class TensorFlowBatch:
         return {p: value.reshape(self._zeros(p).shape) for p, value in total.items()}
 
     def hessian_products(self, block: Sequence[str], vectors: Array) -> Array:
-        tf, o, names = tensorflow(), self._objective, tuple(block)
+        tf, names = tensorflow(), tuple(block)
         if not self._reached:
             return np.zeros(vectors.shape)
 
-        def body(graph: Imported, rows: Any) -> Any:
+        def one(graph: Imported, vector: Any) -> Any:
+            weights = [graph.weights[p] for p in names]
+            return along(graph.gradients(weights), weights, vector)
+
+        def every(graph: Imported, rows: Any) -> Any:
             weights = [graph.weights[p] for p in names]
             first = graph.gradients(weights)
+            return tf.map_fn(lambda row: along(first, weights, row), rows, parallel_iterations=1)
 
-            def one(row: Any) -> Any:
-                return _joined(gradients(first, weights, _parts(row, weights)))
+        if self._loops:
+            # What a loop keeps for its derivatives can't leave the graph: all vectors of the call share one run of it.
+            self._objective.backward_passes += len(vectors)
+            rows = tf.constant(vectors, dtype=self._objective.dtype)
+            return as_float64(self._run(("products", names), every, rows))
+        return self._for_each(("products", names), one, vectors)
 
-            return tf.map_fn(one, rows, parallel_iterations=1)
+    @property
+    def _loops(self) -> bool:
+        return self._objective.reader.has_loops(self._inside)
 
+    def _for_each(self, key: tuple[Any, ...], body: Callable[[Imported, Any], Any], vectors: Array) -> Array:
+        """``body(graph, vector)`` for every vector; what the vector has no part in is kept between calls."""
+        tf, o = tensorflow(), self._objective
         o.backward_passes += len(vectors)
-        return as_float64(self._run(("products", names), body, tf.constant(vectors, dtype=o.dtype)))
+        rows = tf.constant(vectors, dtype=o.dtype)
+        if self._loops:
+            return np.stack([as_float64(self._run(key, body, row)) for row in rows])
+        function, arguments = self._traceable(body)
+        with o.explained():
+            split = o.split((*self._key, *key), function, arguments, rows[0])
+            if key not in self._kept:
+                self._kept[key] = split.before(arguments)
+            return np.stack([as_float64(split.after(self._kept[key], row)) for row in rows])
 
     def pushforward(self, block: Sequence[str], vectors: Array) -> Array:
         """See the protocol; J_o v is the derivative of u ↦ J_oᵀ u, which is linear, times v."""
@@ -288,7 +320,7 @@ class TensorFlowBatch:
             pulled = graph.gradients(weights, dummy)
 
             def one(row: Any) -> Any:
-                return gradients(pulled, [dummy], _parts(row, weights))[0]
+                return gradients(pulled, [dummy], parts(row, weights))[0]
 
             return tf.map_fn(one, rows, parallel_iterations=1)
 
@@ -296,16 +328,14 @@ class TensorFlowBatch:
         return as_float64(self._run(("pushforward", names), body, tf.constant(vectors, dtype=o.dtype)))
 
     def pullback(self, block: Sequence[str], cotangents: Array) -> Array:
-        tf, o, names = tensorflow(), self._objective, tuple(block)
+        names = tuple(block)
         if not self._reached:
             return np.zeros((len(cotangents), sum(self._zeros(p).size for p in names)))
 
-        def body(graph: Imported, rows: Any) -> Any:
-            weights = [graph.weights[p] for p in names]
-            return tf.map_fn(lambda row: _joined(graph.gradients(weights, row)), rows, parallel_iterations=1)
+        def one(graph: Imported, cotangent: Any) -> Any:
+            return joined(graph.gradients([graph.weights[p] for p in names], cotangent))
 
-        o.backward_passes += len(cotangents)
-        return as_float64(self._run(("pullback", names), body, tf.constant(cotangents, dtype=o.dtype)))
+        return self._for_each(("pullback", names), one, cotangents)
 
     def activation_probes(self, parameters: Sequence[str], signs: Array, *, remainder: bool) -> dict[str, Array]:
         tf, o, names = tensorflow(), self._objective, tuple(parameters)
@@ -375,52 +405,3 @@ class TensorFlowBatch:
 
         o.backward_passes += len(indices)
         return as_float64(self._run(("entries", parameter), body, tf.constant(np.asarray(indices, dtype=np.int64))))
-
-
-@dataclass
-class Imported:
-    """The cut graph inside the function being traced."""
-
-    weights: dict[str, Any]
-    output: Any
-    fetched: dict[str, Any]
-    batch: TensorFlowBatch
-    truth: Any
-    weight: Any
-
-    def cotangent(self) -> Any:
-        """∂ℓ/∂o, as a function of o that can be differentiated again."""
-        tf, o = tensorflow(), self.output
-        link = self.batch._loss.link
-        if link == "output":
-            return tf.ones_like(o)
-        if link == "probabilities":
-            return -self.weight * self.truth / o
-        if link == "bernoulli":
-            return self.weight * ((1 - self.truth) / (1 - o) - self.truth / o)
-        linked = {"softmax": tf.nn.softmax, "sigmoid": tf.nn.sigmoid, "identity": tf.identity}[link](o)
-        return self.weight * (linked - self.truth)
-
-    def gradients(self, inputs: Sequence[Any], cotangent: Any = None) -> list[Any]:
-        """∂ℓ/∂inputs, or Jᵀ · ``cotangent``; zeros where there is no path."""
-        return gradients([self.output], inputs, [self.cotangent() if cotangent is None else cotangent])
-
-
-def gradients(outputs: Sequence[Any], inputs: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
-    """``tf.gradients`` with dense results, and zeros instead of None."""
-    tf = tensorflow()
-    found = tf.gradients(list(outputs), list(inputs), grad_ys=list(cotangents))
-    return [tf.zeros_like(x) if g is None else tf.convert_to_tensor(g) for g, x in zip(found, inputs, strict=True)]
-
-
-def _parts(row: Any, weights: Sequence[Any]) -> list[Any]:
-    """A vector of a block as tensors like its weights."""
-    tf = tensorflow()
-    pieces = tf.split(row, [int(np.prod(w.shape)) for w in weights])
-    return [tf.reshape(v, w.shape) for v, w in zip(pieces, weights, strict=True)]
-
-
-def _joined(tensors: Sequence[Any]) -> Any:
-    """Tensors raveled and joined."""
-    tf = tensorflow()
-    return tf.concat([tf.reshape(t, [-1]) for t in tensors], 0)

@@ -146,6 +146,10 @@ class GraphReader:
                 entries.append(Entry(consumer, operand, carriers))
         return entries
 
+    def has_loops(self, nodes: Iterable[str]) -> bool:
+        """Whether one of these nodes is a loop."""
+        return any(self.nodes[name].op in _LOOPS for name in nodes)
+
     def leaves(self, parameters: Sequence[str]) -> list[str]:
         """The nodes at which these parameters enter the graph."""
         return [self._weight_nodes[p] for p in parameters if p in self._weight_nodes]

@@ -8,6 +8,7 @@ rest. Loops over columns and vectors run inside the function and share the forwa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from curvcli.data.interface import Batch, Samples
@@ -19,6 +20,7 @@ from curvcli.models.tf_batch import Located, TensorFlowBatch
 from curvcli.models.tf_flatten import FlatGraph
 from curvcli.models.tf_graph import GraphReader, readable
 from curvcli.models.tf_runtime import tensorflow
+from curvcli.models.tf_split import SplitFunction
 from curvcli.spec.dataset import LossSpec
 
 # TensorFlow's convention: the classes are the last axis.
@@ -53,6 +55,7 @@ class TensorFlowObjective(DataObjective):
         self.flat, self.weights, self.reader = flat, weights, GraphReader(flat)
         self.device, self.dtype = device, dtype
         self._functions: dict[tuple[Any, ...], Any] = {}
+        self._splits: dict[tuple[Any, ...], SplitFunction] = {}
         self.located: dict[str, Located] = {}
         returned = _choose(flat.outputs, output, where)
         logits, final = self.reader.final(returned)
@@ -105,13 +108,26 @@ class TensorFlowObjective(DataObjective):
     def call(self, key: Any, function: Callable[..., Any], *arguments: Any) -> Any:
         """Trace ``function`` once per key and argument shapes, then run it."""
         tf = tensorflow()
-        flat_arguments = tf.nest.flatten(arguments)
-        full = (key, tuple((tuple(a.shape), a.dtype.name) for a in flat_arguments))
+        full = (key, _shapes(tf.nest.flatten(arguments)))
+        with self.explained():
+            if full not in self._functions:
+                self._functions[full] = tf.function(function, autograph=False)
+            return self._functions[full](*arguments)
+
+    def split(self, key: Any, function: Callable[..., Any], arguments: Sequence[Any], vector: Any) -> SplitFunction:
+        """Cut ``function(*arguments, vector)`` in two, once per key and shapes."""
+        full = (key, _shapes([*arguments, vector]))
+        if full not in self._splits:
+            self._splits[full] = SplitFunction(function, arguments, vector)
+        return self._splits[full]
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """On the chosen device, and with errors that a person can read."""
+        tf = tensorflow()
         try:
             with tf.device(self.device):
-                if full not in self._functions:
-                    self._functions[full] = tf.function(function, autograph=False)
-                return self._functions[full](*arguments)
+                yield
         except LookupError as error:
             raise ModelError(f"{self.where}: {_no_gradient(error)}") from error
         except (tf.errors.OpError, ValueError, TypeError) as error:
@@ -150,6 +166,10 @@ class TensorFlowObjective(DataObjective):
 
     def _read_sites(self, parameters: Sequence[str]) -> Mapping[str, Site]:
         return next(self.batches(parameters)).read_sites()
+
+
+def _shapes(tensors: Sequence[Any]) -> tuple[Any, ...]:
+    return tuple((tuple(t.shape), t.dtype.name) for t in tensors)
 
 
 def _choose(outputs: Mapping[str, str], name: str | None, where: str) -> str:
