@@ -24,7 +24,6 @@ from curvcli.errors import ExitCode, Interrupted
 from curvcli.models.base import Array
 from curvcli.models.open import model_sha256
 from curvcli.report.parts import Parts
-from curvcli.report.progress import SavedProgress
 from curvcli.report.records import LayerRecord, ParameterRecord, Provenance
 
 # The state of a piece of work is put on disk this often: what a kill -9 can cost, in seconds.
@@ -124,7 +123,7 @@ class Job:
         before = meter.done
         saved = parts.progress(piece.key)
         if saved is not None:
-            done = piece.restore(saved.totals)
+            done = piece.restore(dict(saved))
             meter.advance(done)
             self.voice.note(f"resuming {piece.title} after {done} passes")
         start = last = time.monotonic()
@@ -135,7 +134,7 @@ class Job:
             meter.advance(passes)
             now = time.monotonic()
             if stop.asked or now - last > pause:
-                parts.save_progress(piece.key, SavedProgress(piece.state(), 0, 0))
+                parts.save_progress(piece.key, piece.state())
                 last = time.monotonic()
                 pause = max(_CHECKPOINT, (last - now) / _WRITING)
             stop.raise_if_asked()

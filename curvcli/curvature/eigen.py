@@ -185,7 +185,7 @@ class IterativeWork:
                 scale=self._scale,
             )
             self._scale = max(self._scale, found.scale)
-            if not found.converged and known is None:
+            if not found.converged and known is None and self._max - self._played > self._wanted:
                 return self._restarted(values, vectors, found)
             if not len(found.values):
                 break

@@ -27,7 +27,7 @@ class KeptObjective:
         """
         self._objective, self._parameters, self._limit = objective, tuple(parameters), memory_limit
         self._kept: list[DifferentiatedBatch] = []
-        self._full = False
+        self._full = memory_limit <= 0
         # What opening and differentiating one more batch takes for a while, and what of that stays.
         self._need, self._stays = 0, 0
 
@@ -98,6 +98,10 @@ class KeptObjective:
                 self.memory_release()
         begin = max(start, place)
         if begin >= self.batch_count():
+            return
+        if self._full:
+            # What is not kept is opened for no more than is asked for: deep layers then need a short graph only.
+            yield from self._objective.batches(parameters, start=begin)
             return
         opened = self._objective.batches(self._parameters, start=begin)
         for number in range(begin, self.batch_count()):

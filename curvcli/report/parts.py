@@ -17,7 +17,7 @@ from curvcli.report.atomic import explained, leftovers, publish, replaced, sync_
 from curvcli.report.clock import stamp
 from curvcli.report.layers import read_layer, write_layers
 from curvcli.report.lock import WriterLock
-from curvcli.report.progress import PATTERN, SavedProgress, load_progress, progress_path, save_progress
+from curvcli.report.progress import PATTERN, State, load_progress, progress_path, save_progress
 from curvcli.report.read import read_report
 from curvcli.report.records import LayerRecord, Provenance
 from curvcli.report.schema import ReportStatus
@@ -138,15 +138,15 @@ class Parts:
             earlier.path.unlink(missing_ok=True)
         return row
 
-    def save_progress(self, work: str, progress: SavedProgress) -> None:
+    def save_progress(self, work: str, state: State) -> None:
         """Keep how far a piece of work has come.
 
         Raises:
             ReportError: the disk is full or the directory has become unwritable.
         """
-        save_progress(progress_path(self.directory, work), self._sha256, progress)
+        save_progress(progress_path(self.directory, work), self._sha256, state)
 
-    def progress(self, work: str) -> SavedProgress | None:
+    def progress(self, work: str) -> State | None:
         """How far an earlier run with an equal key had come with a piece of work."""
         return load_progress(progress_path(self.directory, work), self._sha256)
 
