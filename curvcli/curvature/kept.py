@@ -32,11 +32,6 @@ class KeptObjective:
         self._need, self._stays = 0, 0
 
     @property
-    def kept(self) -> int:
-        """How many batches are held."""
-        return len(self._kept)
-
-    @property
     def denominator(self) -> float:
         """See ``Objective``."""
         return self._objective.denominator

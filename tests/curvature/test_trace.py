@@ -174,6 +174,16 @@ def test_a_block_too_large_for_a_basis_is_left_to_hutchinson() -> None:
     assert job.results()["block"].method == "hutchinson"
 
 
+def test_bases_of_all_blocks_fit_into_memory_together() -> None:
+    """What the first blocks take is not there for the later ones."""
+    parameters = [vector_parameter(100, name) for name in "abc"]
+    blocks = [Block(p.name, (p,)) for p in parameters]
+    one = 1.5 * 32 * 100 * 8
+    found = estimators(blocks, Block("", tuple(parameters)), "xtrace", rule(), int(2.5 * one))
+    methods = {name: e.method for worker in found for name, e in worker.results().items()}
+    assert methods == {"a": "xtrace", "b": "xtrace", "c": "hutchinson"}
+
+
 def test_the_spread_over_the_data_is_the_ratio_estimators() -> None:
     """Against repeated draws of batches from a large population: the error it foretells is the one that occurs."""
     rng = np.random.default_rng(0)

@@ -128,17 +128,15 @@ def quadrature(setting: Setting, target: Target, probes: int, steps: int, matrix
             f"{target.name}: three vectors take {needed}, more than --memory-limit leaves "
             f"({size_text(setting.memory)})."
         )
-    return setting.block(
-        f"quadrature:{matrix}:{probes}:{steps}:{target.name}",
-        f"{target.name}: Lanczos quadrature",
-        (target.name,),
-        lambda: QuadratureWork(
-            target.block,
-            probes=probes,
-            steps=steps,
-            seed=setting.seed,
-            matrix=matrix,
-            weight_decay=setting.decay,
-            vectors=room,
-        ),
+    work = QuadratureWork(
+        target.block,
+        probes=probes,
+        steps=steps,
+        seed=setting.seed,
+        matrix=matrix,
+        weight_decay=setting.decay,
+        vectors=room,
     )
+    # With the steps that memory allowed: a state of fewer or more can't be taken up.
+    key = f"quadrature:{matrix}:{probes}:{work.steps}:{target.name}"
+    return setting.block(key, f"{target.name}: Lanczos quadrature", (target.name,), lambda: work)

@@ -64,7 +64,9 @@ class TraceQuantity:
             traces = TraceWork(estimators(left, whole, method, rule, setting.memory), self._matrix, rule)
             names = tuple(block.name for block in left)
             title = f"trace of {names[0]}" if len(names) == 1 else f"traces of {len(names)} blocks"
-            pieces.append(setting.block(f"trace:{method}:{','.join(names)}", title, names, lambda: traces))
+            # With the estimators that memory allowed: a state of others can't be taken up.
+            chosen = ",".join(f"{name}={found.method}" for name, found in traces.results().items())
+            pieces.append(setting.block(f"trace:{self._matrix}:{chosen}", title, names, lambda: traces))
             self._estimates = traces
         self.pieces: Sequence[Piece] = pieces
 
@@ -167,6 +169,8 @@ class TraceQuantity:
             raise ValueError(f"{target.name} has no work")
         found: TraceEstimate = self._estimates.results()[target.name]
         reason = self._why_not(target)
+        if found.method == "hutchinson" and self.options["method"] != "hutchinson":
+            reason += "; a basis for xtrace or hutch++ takes more than --memory-limit leaves"
         if found.exact:
             reason = f"{target.block.size} entries, no more than probes: one product each"
         return TraceRecord(

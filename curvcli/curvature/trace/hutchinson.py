@@ -72,7 +72,8 @@ class Hutchinson:
         found = {}
         for part, values in zip(self._parts, self._values, strict=True):
             samples = values.sum(0)
-            found[part.name] = self._rule.close(part, "hutchinson", values.mean(1), samples, mean_error(samples))
+            mean = values.mean(1) if len(samples) else np.zeros(len(values))
+            found[part.name] = self._rule.close(part, "hutchinson", mean, samples, mean_error(samples))
         return found
 
     def state(self) -> dict[str, Array]:

@@ -36,16 +36,20 @@ def estimators(
         whole: a block of all their parameters, where more than one is wanted by Hutchinson's estimator.
         method: asked for.
         rule: how far to go.
-        memory: bytes for vectors; a block too large for a basis is left to Hutchinson's estimator.
+        memory: bytes for the vectors of all of them; a block whose basis does not fit in what the blocks before it
+            leave goes to Hutchinson's estimator.
     """
     found: list[TraceEstimator] = []
     probed: list[Block] = []
     for block in blocks:
         if block.size <= (rule.probes if rule.rtol is None else max(_SMALL, rule.probes // 4)):
             found.append(UnitVectors(block, rule))
-        elif method == "hutchinson" or _VECTORS_HELD[method] * rule.probes * block.size * 8 > memory:
+            continue
+        needed = 0.0 if method == "hutchinson" else _VECTORS_HELD[method] * rule.probes * block.size * 8
+        if method == "hutchinson" or needed > memory:
             probed.append(block)
         else:
+            memory -= int(needed)
             found.append(XTrace(block, rule) if method == "xtrace" else HutchPlusPlus(block, rule))
     if len(probed) == 1 or whole is None:
         found += [Hutchinson(block, [block], rule) for block in probed]
