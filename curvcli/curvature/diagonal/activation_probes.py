@@ -21,7 +21,7 @@ from curvcli.models.base import Array, DifferentiatedBatch, Objective, Parameter
 
 # Probes of a batch per pass over the data, among which its spread is taken.
 _ROUND = 8
-# Diagonals of single probes that a batch may hand back at once, in numbers.
+# Probes handed to a batch at once, and diagonals of single probes that it hands back, in numbers.
 _HELD = 1 << 24
 
 
@@ -105,7 +105,7 @@ class ActivationProbes:
         moments = {p.name: Moments() for p in self._parameters}
         shape = (samples, self._units, self._positions)
         name = f"{self._parameters[0].name}:z:{number}"
-        largest = max(p.size for p in self._parameters)
+        largest = max(samples * self._units * self._positions, *(p.size for p in self._parameters))
         step = max(1, min(_ROUND, _HELD // max(1, largest)))
         first = self._done * _ROUND
         for start in range(first, first + _ROUND, step):
