@@ -191,16 +191,16 @@ def test_the_shipped_config_runs(tmp_path: Path, curvcli: Curvcli) -> None:
 
 # Each takes some seconds on the attention model, in steps of which many are made.
 LONG = {
-    "trace": ["--method", "xtrace", "--probes", "500"],
-    "eigs": ["-k", "100", "--which", "both", "--method", "lanczos"],
-    "density": ["--method", "lanczos", "--probes", "60", "--steps", "60"],
+    "trace": ["--whole-model", "--method", "hutchinson", "--probes", "1200"],
+    "eigs": ["--layer", "mlp_in", "-k", "100", "--which", "both", "--method", "lanczos"],
+    "density": ["--layer", "mlp_in", "--method", "lanczos", "--probes", "60", "--steps", "60"],
 }
 
 
 def start(command: str, folder: Path) -> subprocess.Popen[str]:
     folder.mkdir(exist_ok=True)
     model = str(ROOT / "sample_models" / "attention_digits.pt")
-    words = [command, model, "--dtype", "float64", "--layer", "mlp_in", *LONG[command], "-o", "r.h5"]
+    words = [command, model, "--dtype", "float64", *LONG[command], "-o", "r.h5"]
     return subprocess.Popen(
         [sys.executable, "-m", "curvcli", *words],
         cwd=folder,
@@ -217,7 +217,7 @@ def test_an_interrupted_run_resumes_in_the_middle_and_ends_in_the_same_bytes(com
     process = start(command, tmp_path / "stopped")
     assert process.stderr is not None
     for line in process.stderr:
-        if "mlp_in" in line and "passes" in line:
+        if "passes]" in line and "loss and gradient" not in line:
             break
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
