@@ -9,6 +9,7 @@ import pytest
 
 from curvcli.curvature.operator import Block
 from curvcli.curvature.trace.estimate import Rule, TraceEstimate, data_spread
+from curvcli.curvature.trace.hutchinson import Hutchinson
 from curvcli.curvature.trace.work import ESTIMATORS, TraceWork, estimators
 
 from .conftest import SIZE, SPECTRA, Quadratic, StopError, one_block, stop, vector_parameter, with_spectrum
@@ -172,6 +173,21 @@ def test_a_block_too_large_for_a_basis_is_left_to_hutchinson() -> None:
     job = work([block], "xtrace", rule(), memory=1000)
     job.run(Quadratic(with_spectrum(SPECTRA["flat"]), block.parameters), lambda passes: None)
     assert job.results()["block"].method == "hutchinson"
+
+
+@pytest.mark.parametrize("rtol", [None, 0.05])
+def test_probes_held_one_by_one_or_together_give_the_same(rtol: float | None) -> None:
+    """Memory changes how many vectors are multiplied at once, and nothing else."""
+    block, values = one_block(), []
+    for together in (1, 3, 8):
+        worker = Hutchinson(block, [block], rule(250, rtol=rtol), together=together)
+        TraceWork([worker], "hessian", rule(250, rtol=rtol)).run(
+            Quadratic(with_spectrum(SPECTRA["flat"]), block.parameters), lambda passes: None
+        )
+        values.append(worker.results()["block"])
+    assert values[0].probes == values[1].probes == values[2].probes
+    assert values[0].value == pytest.approx(values[2].value, rel=1e-13)
+    assert values[1].value == pytest.approx(values[2].value, rel=1e-13)
 
 
 def test_bases_of_all_blocks_fit_into_memory_together() -> None:

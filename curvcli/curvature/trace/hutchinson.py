@@ -20,9 +20,16 @@ class Hutchinson:
     The entries between blocks add noise to it and no bias, and one product costs less than one per block.
     """
 
-    def __init__(self, block: Block, parts: Sequence[Block], rule: Rule) -> None:
-        """Estimate the traces of ``parts``, all of whose parameters ``block`` holds."""
-        self.block, self._parts, self._rule = block, tuple(parts), rule
+    def __init__(self, block: Block, parts: Sequence[Block], rule: Rule, *, together: int = _STEP) -> None:
+        """Estimate the traces of ``parts``, all of whose parameters ``block`` holds.
+
+        Args:
+            block: what is multiplied.
+            parts: whose traces are wanted.
+            rule: how far to go.
+            together: probes held at once; changes memory and nothing else.
+        """
+        self.block, self._parts, self._rule, self._together = block, tuple(parts), rule, together
         self._slices = block_slices(block, parts)
         # Per part, batch and probe: v_b · (H v)_b.
         self._values = np.zeros((len(parts), len(rule.weights), 0))
@@ -37,9 +44,11 @@ class Hutchinson:
     def wanted(self) -> Array | None:
         """The next signs, one stream per parameter so that they do not depend on which others are asked for."""
         done = self._values.shape[2]
-        if done >= self._rule.probes or (done and self._rule.rtol is not None and self._met()):
+        # Looked at after whole steps only: where it stops must not depend on how many probes memory allowed at once.
+        whole = done and done % _STEP == 0
+        if done >= self._rule.probes or (whole and self._rule.rtol is not None and self._met()):
             return None
-        numbers = range(done, min(done + _STEP, self._rule.probes))
+        numbers = range(done, min(done + self._together, done - done % _STEP + _STEP, self._rule.probes))
         seed = self._rule.seed
         self._vectors = np.stack(
             [

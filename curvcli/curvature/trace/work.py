@@ -52,10 +52,15 @@ def estimators(
             memory -= int(needed)
             found.append(XTrace(block, rule) if method == "xtrace" else HutchPlusPlus(block, rule))
     if len(probed) == 1 or whole is None:
-        found += [Hutchinson(block, [block], rule) for block in probed]
+        found += [Hutchinson(block, [block], rule, together=_together(block, memory)) for block in probed]
     elif probed:
-        found.append(Hutchinson(whole, probed, rule))
+        found.append(Hutchinson(whole, probed, rule, together=_together(whole, memory)))
     return found
+
+
+def _together(block: Block, memory: int) -> int:
+    """Probes at once: each is held beside its product, and its product from one batch."""
+    return max(1, min(8, memory // (24 * max(block.size, 1))))
 
 
 class TraceWork:
