@@ -12,6 +12,8 @@ from curvcli.report.quantities import AnyQuantity, BlockRecord, DensityRecord, E
 from curvcli.report.records import Array, LayerRecord, ParameterRecord
 from curvcli.report.schema import LAYERS, Status, escape, storable
 from curvcli.report.spectra import read_quantity, write_spectra
+from curvcli.report.split import SplitRecord
+from curvcli.report.split_storage import read_split, write_split
 from curvcli.report.statistics import summarise
 from curvcli.report.storage import Output, write_array
 from curvcli.report.summaries import LayerSummary, ParameterSummary
@@ -64,6 +66,7 @@ def read_layer(file: h5py.File, row: LayerSummary) -> LayerRecord:
         eigen=read_quantity(group, EigenRecord),
         density=read_quantity(group, DensityRecord),
         block=read_quantity(group, BlockRecord),
+        split=read_split(group),
         entries=int(group.attrs["entries"]) if "entries" in group.attrs else None,
     )
 
@@ -71,6 +74,11 @@ def read_layer(file: h5py.File, row: LayerSummary) -> LayerRecord:
 def read_record(file: h5py.File, layer: str, kind: type[AnyQuantity]) -> AnyQuantity | None:
     """Read one record of a layer, of the class `kind`; ``None`` when the report does not hold it."""
     return read_quantity(file[LAYERS][escape(layer)], kind)
+
+
+def read_layer_split(file: h5py.File, layer: str) -> SplitRecord | None:
+    """Read the gradient in two parts at a layer's output; ``None`` when the report does not hold it."""
+    return read_split(file[LAYERS][escape(layer)])
 
 
 def read_array(file: h5py.File, layer: str, quantity: str, label: str) -> Array | None:
@@ -91,6 +99,8 @@ def _write_layer(group: h5py.Group, record: LayerRecord) -> None:
     for parameter in record.parameters:
         _write_parameter(group, parameter)
     write_spectra(group, record)
+    if record.split is not None:
+        write_split(group, record)
 
 
 def _write_parameter(group: h5py.Group, record: ParameterRecord) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +14,9 @@ from typing import Literal, Self
 
 from curvcli.errors import ReportError
 from curvcli.report.atomic import explained, leftovers, publish, replaced, sync_directory, temporary
+from curvcli.report.checks import CheckRecord
 from curvcli.report.clock import stamp
+from curvcli.report.inputs import InputsRecord
 from curvcli.report.layers import read_layer, write_layers
 from curvcli.report.lock import WriterLock
 from curvcli.report.progress import PATTERN, State, load_progress, progress_path, save_progress
@@ -154,22 +156,32 @@ class Parts:
         """Forget a piece of work whose layers are saved."""
         progress_path(self.directory, work).unlink(missing_ok=True)
 
-    def merge(self, provenance: Provenance, *, status: ReportStatus = "complete") -> Path:
+    def merge(
+        self,
+        provenance: Provenance,
+        *,
+        status: ReportStatus = "complete",
+        inputs: Iterable[InputsRecord] = (),
+        checks: Iterable[CheckRecord] = (),
+    ) -> Path:
         """Write the report from all finished layers, replacing an earlier one at the end.
 
         Args:
             provenance: the moment and the host are filled in.
             status: with ``complete`` the parts are deleted afterwards; with ``partial`` they are kept, and the next
                 run goes on from them.
+            inputs: derivatives by the inputs, one record per function; no part keeps them.
+            checks: what was verified; no part keeps it.
 
         Returns:
             The path of the report.
 
         Raises:
             ReportError: the disk is full or the directory has become unwritable; report and parts are as before.
-            ValueError: two layers have the same index.
+            ValueError: two layers have the same index, or two functions the same name.
         """
-        write_report(self.report, self.finished().values(), provenance, status=status)
+        layers = self.finished().values()
+        write_report(self.report, layers, provenance, status=status, inputs=inputs, checks=checks)
         if status == "complete":
             with explained(self.directory):
                 self._discard([*(part.path for part in self._parts.values()), *self._inside(_WORK)])

@@ -9,6 +9,8 @@ from typing import Any, Literal, TypeVar, get_args
 import numpy as np
 import numpy.typing as npt
 
+from curvcli.report.validation import check_errors, check_floats
+
 Float64 = npt.NDArray[np.float64]
 Matrix = Literal["hessian", "gauss_newton"]
 
@@ -51,8 +53,8 @@ class TraceRecord:
 
     def __post_init__(self) -> None:
         _check_origin("trace", self.method, self.matrix)
-        _check_floats("trace", {"samples": self.samples, "batches": self.batches}, axes=1)
-        _check_errors("trace", {"stderr": self.stderr, "data_stderr": self.data_stderr})
+        check_floats("trace", {"samples": self.samples, "batches": self.batches}, axes=1)
+        check_errors("trace", {"stderr": self.stderr, "data_stderr": self.data_stderr})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -89,9 +91,9 @@ class EigenRecord:
 
     def __post_init__(self) -> None:
         _check_origin("eigen", self.method, self.matrix)
-        _check_floats("eigen", {"values": self.values, "residuals": self.residuals}, axes=1)
+        check_floats("eigen", {"values": self.values, "residuals": self.residuals}, axes=1)
         _check_descending("eigen: values", self.values)
-        _check_errors("eigen", {"residuals": self.residuals})
+        check_errors("eigen", {"residuals": self.residuals})
         count = len(self.values)
         if self.residuals.shape != (count,) or self.converged.shape != (count,):
             raise ValueError(
@@ -100,7 +102,7 @@ class EigenRecord:
         if self.converged.dtype != np.bool_:
             raise ValueError(f"eigen: converged is {self.converged.dtype}, not bool")
         for label, vectors in (self.vectors or {}).items():
-            _check_floats("eigen", {f"vectors of {label}": vectors})
+            check_floats("eigen", {f"vectors of {label}": vectors})
             if vectors.shape[:1] != (count,):
                 raise ValueError(f"eigen: vectors of {label} have shape {vectors.shape}, but there are {count} values")
 
@@ -147,14 +149,14 @@ class DensityRecord:
 
     def __post_init__(self) -> None:
         _check_origin("density", self.method, self.matrix)
-        _check_floats("density", {"nodes": self.nodes, "weights": self.weights}, axes=2)
+        check_floats("density", {"nodes": self.nodes, "weights": self.weights}, axes=2)
         curve = {"grid": self.grid, "density": self.density, "density_stderr": self.density_stderr}
-        _check_floats("density", curve, axes=1)
+        check_floats("density", curve, axes=1)
         if self.weights.shape != self.nodes.shape:
             raise ValueError(f"density: {self.weights.shape} weights don't fit {self.nodes.shape} nodes")
         if not self.grid.shape == self.density.shape == self.density_stderr.shape:
             raise ValueError(f"density: {', '.join(f'{name} {array.shape}' for name, array in curve.items())} differ")
-        _check_errors(
+        check_errors(
             "density",
             {
                 "density_stderr": self.density_stderr,
@@ -207,15 +209,15 @@ class BlockRecord:
 
     def __post_init__(self) -> None:
         _check_origin("block", self.method, self.matrix)
-        _check_errors("block", {"frobenius_stderr": self.frobenius_stderr})
+        check_errors("block", {"frobenius_stderr": self.frobenius_stderr})
         counts: dict[str, int] = {}
         if self.entries is not None:
-            _check_floats("block", {"entries": self.entries}, axes=2)
+            check_floats("block", {"entries": self.entries}, axes=2)
             if self.entries.shape[0] != self.entries.shape[1]:
                 raise ValueError(f"block: entries have shape {self.entries.shape}, not square")
             counts["entries"] = len(self.entries)
         if self.eigenvalues is not None:
-            _check_floats("block", {"eigenvalues": self.eigenvalues}, axes=1)
+            check_floats("block", {"eigenvalues": self.eigenvalues}, axes=1)
             _check_descending("block: eigenvalues", self.eigenvalues)
             counts["eigenvalues"] = len(self.eigenvalues)
         if self.inertia is not None:
@@ -235,20 +237,6 @@ def _check_origin(owner: str, method: str, matrix: str) -> None:
         raise ValueError(f"{owner}: the method is empty")
     if matrix not in get_args(Matrix):
         raise ValueError(f"{owner}: matrix {matrix!r} is not one of {', '.join(get_args(Matrix))}")
-
-
-def _check_floats(owner: str, arrays: Mapping[str, npt.NDArray[Any]], axes: int | None = None) -> None:
-    for name, array in arrays.items():
-        if array.dtype not in (np.float32, np.float64):
-            raise ValueError(f"{owner}: {name} is {array.dtype}, reports keep float32 and float64")
-        if axes is not None and array.ndim != axes:
-            raise ValueError(f"{owner}: {name} has shape {array.shape}, not {axes} dimensions")
-
-
-def _check_errors(owner: str, errors: Mapping[str, float | Float64]) -> None:
-    for name, values in errors.items():
-        if np.any(np.less(values, 0)):  # NaN is no error: one probe, or one batch, tells nothing of the spread
-            raise ValueError(f"{owner}: {name} is negative")
 
 
 def _check_descending(name: str, values: Float64) -> None:

@@ -10,11 +10,17 @@ from typing import Literal
 import h5py
 
 from curvcli.errors import ReportError
-from curvcli.report.layers import read_array, read_layer, read_record
+from curvcli.report.checks import CheckRecord, read_checks
+from curvcli.report.input_statistics import InputsSummary
+from curvcli.report.input_storage import read_inputs
+from curvcli.report.input_table import read_inputs_table
+from curvcli.report.inputs import InputsRecord
+from curvcli.report.layers import read_array, read_layer, read_layer_split, read_record
 from curvcli.report.provenance import read_provenance
 from curvcli.report.quantities import AnyQuantity
 from curvcli.report.records import Array, LayerRecord, Provenance
 from curvcli.report.schema import FORMAT, READABLE_MAJOR
+from curvcli.report.split import SplitRecord
 from curvcli.report.storage import opened
 from curvcli.report.summaries import LayerSummary
 from curvcli.report.tables import read_tables
@@ -33,6 +39,8 @@ class Report:
         status: ``complete`` or ``partial``.
         provenance: where the numbers come from.
         layers: in model order.
+        inputs: derivatives by the inputs, one row per function.
+        checks: what was verified.
     """
 
     path: Path
@@ -41,6 +49,8 @@ class Report:
     status: str
     provenance: Provenance
     layers: tuple[LayerSummary, ...]
+    inputs: tuple[InputsSummary, ...] = ()
+    checks: tuple[CheckRecord, ...] = ()
 
     def summary(self, layer: str) -> LayerSummary:
         """Return the row of one layer.
@@ -51,9 +61,7 @@ class Report:
         for row in self.layers:
             if row.name == layer:
                 return row
-        near = difflib.get_close_matches(layer, [row.name for row in self.layers], n=3)
-        advice = f"did you mean {', '.join(near)}?" if near else f"curvcli show {self.path} lists its layers"
-        raise ReportError(f"{self.path}: no layer {layer!r}: {advice}")
+        raise self._unknown("layer", layer, [row.name for row in self.layers])
 
     def layer(self, layer: str) -> LayerRecord:
         """Read one layer with all its arrays.
@@ -82,6 +90,28 @@ class Report:
         with opened(self.path) as file:
             return read_record(file, layer, kind)
 
+    def split(self, layer: str) -> SplitRecord | None:
+        """Read the gradient in two parts at one layer's output; ``None`` when it was not computed.
+
+        Raises:
+            ReportError: the report has no such layer, or can't be read any more.
+        """
+        self.summary(layer)
+        with opened(self.path) as file:
+            return read_layer_split(file, layer)
+
+    def inputs_record(self, name: str) -> InputsRecord:
+        """Read one function's derivatives by the inputs with all their arrays.
+
+        Raises:
+            ReportError: the report has no such function, or can't be read any more.
+        """
+        for row in self.inputs:
+            if row.name == name:
+                with opened(self.path) as file:
+                    return read_inputs(file, row)
+        raise self._unknown("function", name, [row.name for row in self.inputs])
+
     def array(self, layer: str, quantity: Quantity, label: str) -> Array | None:
         """Read one array in its parameter's shape; ``None`` when it was not computed.
 
@@ -93,6 +123,11 @@ class Report:
             raise ReportError(f"{self.path}: layer {layer!r} has no parameter {label!r}, only {', '.join(labels)}")
         with opened(self.path) as file:
             return read_array(file, layer, quantity, label)
+
+    def _unknown(self, kind: str, name: str, known: list[str]) -> ReportError:
+        near = difflib.get_close_matches(name, known, n=3)
+        advice = f"did you mean {', '.join(near)}?" if near else f"curvcli show {self.path} lists its {kind}s"
+        return ReportError(f"{self.path}: no {kind} {name!r}: {advice}")
 
 
 def read_report(path: Path) -> Report:
@@ -112,6 +147,8 @@ def read_report(path: Path) -> Report:
             status=file.attrs["status"],
             provenance=provenance,
             layers=tuple(replace(row, seconds=spent) for row, spent in zip(rows, seconds, strict=True)),
+            inputs=read_inputs_table(file),
+            checks=read_checks(file),
         )
 
 

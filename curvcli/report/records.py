@@ -11,7 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from curvcli.report.quantities import BlockRecord, DensityRecord, EigenRecord, Quantity, TraceRecord
-from curvcli.report.schema import STATUS_CODES, Status
+from curvcli.report.schema import Status
+from curvcli.report.split import SplitRecord
+from curvcli.report.validation import check_axes, check_floats, check_status
 
 Array = npt.NDArray[np.floating[Any]]
 
@@ -52,21 +54,17 @@ class ParameterRecord:
     status: Status = "done"
 
     def __post_init__(self) -> None:
-        if len(self.axes) != len(self.shape) or any(len(axis.split()) != 1 for axis in self.axes):
-            raise ValueError(
-                f"{self.name}: axes {self.axes} don't name the axes of shape {self.shape} in one word each"
-            )
+        check_axes(self.name, self.axes, self.shape)
         for quantity in ("gradient", "diagonal", "diagonal_stderr"):
             array: Array | None = getattr(self, quantity)
             if array is None:
                 continue
             if array.shape != self.shape:
                 raise ValueError(f"{self.name}: {quantity} has shape {array.shape}, the parameter {self.shape}")
-            if array.dtype not in (np.float32, np.float64):
-                raise ValueError(f"{self.name}: {quantity} is {array.dtype}, reports keep float32 and float64")
+            check_floats(self.name, {quantity: array})
         if self.diagonal_stderr is not None and self.diagonal is None:
             raise ValueError(f"{self.name}: a standard error needs its diagonal")
-        _check_status(self.name, self.status)
+        check_status(self.name, self.status)
 
     @property
     def size(self) -> int:
@@ -89,6 +87,7 @@ class LayerRecord:
         eigen: eigenpairs; ``None`` when not computed.
         density: the spectral density; ``None`` when not computed.
         block: the full Hessian; ``None`` when not computed.
+        split: the gradient in two parts at the layer's output; ``None`` when not computed.
         entries: how many entries a block has whose parameters belong to other layers; ``None`` for all others. Its
             eigenvectors are keyed by full parameter names.
 
@@ -107,13 +106,14 @@ class LayerRecord:
     eigen: EigenRecord | None = None
     density: DensityRecord | None = None
     block: BlockRecord | None = None
+    split: SplitRecord | None = None
     entries: int | None = None
 
     def __post_init__(self) -> None:
         labels = [p.label for p in self.parameters]
         if len(set(labels)) != len(labels):
             raise ValueError(f"layer {self.name!r}: parameter labels {labels} are not distinct")
-        _check_status(self.name, self.status)
+        check_status(self.name, self.status)
         if self.entries is not None and (self.parameters or self.entries < 0):
             raise ValueError(f"layer {self.name!r}: {self.entries} entries beside {len(labels)} parameters")
         if self.parameters:
@@ -141,10 +141,15 @@ class LayerRecord:
         return sum(p.size for p in self.parameters) if self.entries is None else self.entries
 
     @property
-    def quantities(self) -> tuple[Quantity, ...]:
-        """What was computed of the whole block: trace, eigenpairs, density and Hessian, in this order."""
+    def spectra(self) -> tuple[Quantity, ...]:
+        """What was computed of the whole block's matrix: trace, eigenpairs, density and Hessian, in this order."""
         every: tuple[Quantity | None, ...] = (self.trace, self.eigen, self.density, self.block)
         return tuple(quantity for quantity in every if quantity is not None)
+
+    @property
+    def quantities(self) -> tuple[Quantity | SplitRecord, ...]:
+        """What was computed beyond the arrays of its parameters: `spectra`, then the gradient in two parts."""
+        return self.spectra if self.split is None else (*self.spectra, self.split)
 
     @property
     def method(self) -> str:
@@ -156,15 +161,18 @@ class LayerRecord:
     def exact(self) -> bool:
         """Whether diagonal, trace, density and Hessian are exact, as far as asked for.
 
-        Where only eigenpairs were, which no method gives exactly: whether all have converged.
+        Where only eigenpairs were, which no method gives exactly: whether all have converged. A gradient in two parts
+        is always exact.
         """
-        verdicts = [q.exact for q in self.quantities if not isinstance(q, EigenRecord)]
+        verdicts = [q.exact for q in self.spectra if not isinstance(q, EigenRecord)]
         if any(p.method or p.diagonal is not None or p.status != "done" for p in self.parameters):
             verdicts += [p.exact and p.diagonal is not None for p in self.parameters]
         if verdicts:
             return all(verdicts)
         if self.eigen is not None:
             return bool(self.eigen.converged.all())
+        if self.split is not None:
+            return self.split.exact
         return all(p.exact for p in self.parameters)
 
     @property
@@ -216,8 +224,3 @@ class Provenance:
     versions: Mapping[str, str] = field(default_factory=dict)
     created_utc: str = ""
     host: str = ""
-
-
-def _check_status(name: str, status: str) -> None:
-    if status not in STATUS_CODES:
-        raise ValueError(f"{name!r}: status {status!r} is not one of {', '.join(STATUS_CODES)}")

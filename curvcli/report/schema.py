@@ -1,4 +1,4 @@
-"""The names and codes of report format 1.0, and the escaping that makes any layer name an HDF5 link name."""
+"""The names and codes of report format 1.1, and the escaping that makes any layer name an HDF5 link name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Final, Literal
 from urllib.parse import unquote
 
 FORMAT: Final = "curvcli-report"
-FORMAT_VERSION: Final = "1.0"
+FORMAT_VERSION: Final = "1.1"  # 1.1 added /inputs, /inputs_summary, /split_parts and /checks
 READABLE_MAJOR: Final = 1
 
 ReportStatus = Literal["complete", "partial"]
@@ -21,10 +21,17 @@ STATUS_CODES: Final[dict[Status, int]] = {
     "not_converged": 5,  # finished, but the tolerance that was asked for is not reached
 }
 
+Outcome = Literal["passed", "failed", "skipped"]
+OUTCOME_CODES: Final[dict[Outcome, int]] = {"passed": 1, "failed": 2, "skipped": 3}
+
 PROVENANCE: Final = "provenance"
 SUMMARY: Final = "summary"
 PARAMETERS: Final = "parameters"
 LAYERS: Final = "layers"
+SPLIT_PARTS: Final = "split_parts"
+INPUTS: Final = "inputs"
+INPUTS_SUMMARY: Final = "inputs_summary"
+CHECKS: Final = "checks"
 
 # What alone may differ between two reports of equal work, all in /provenance.
 VOLATILE: Final = frozenset({"created_utc", "host", "seconds"})

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -11,6 +10,18 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from curvcli.report.attributes import (
+    COUNT,
+    COUNTS,
+    FLAG,
+    NAMES,
+    NUMBER,
+    NUMBERS,
+    TEXT,
+    Form,
+    read_attributes,
+    write_attributes,
+)
 from curvcli.report.quantities import (
     AnyQuantity,
     BlockRecord,
@@ -20,29 +31,11 @@ from curvcli.report.quantities import (
     TraceRecord,
 )
 from curvcli.report.records import LayerRecord
-from curvcli.report.schema import escape, storable, unescape
+from curvcli.report.schema import escape, unescape
 from curvcli.report.storage import write_array
 
 _VECTORS: Final = "vectors"
 _MATRICES: Final = {"hessian": "Hessian", "gauss_newton": "Gauss–Newton matrix"}
-
-
-@dataclass(frozen=True)
-class _Form:
-    """How an attribute is stored: from the value of a record to that of HDF5, and back."""
-
-    encode: Callable[[Any], Any]
-    decode: Callable[[Any], Any]
-
-
-_NUMBER: Final = _Form(np.float64, float)
-_COUNT: Final = _Form(np.int64, int)
-_FLAG: Final = _Form(np.uint8, bool)
-_TEXT: Final = _Form(storable, str)
-_NUMBERS: Final = _Form(lambda values: np.array(values, np.float64), lambda stored: tuple(stored.tolist()))
-_COUNTS: Final = _Form(lambda values: np.array(values, np.int64), lambda stored: tuple(stored.tolist()))
-# One text, for HDF5 gives all the strings of an attribute 64 KiB at most: the names of 4096 parameters.
-_NAMES: Final = _Form(lambda names: storable(json.dumps(names)), lambda stored: tuple(json.loads(stored)))
 
 
 @dataclass(frozen=True)
@@ -63,17 +56,17 @@ class _Layout:
 
     group: str
     long_name: str
-    attributes: Mapping[str, _Form]
+    attributes: Mapping[str, Form]
     arrays: Mapping[str, _Dataset]
 
 
-_ORIGIN: Final = {"method": _TEXT, "reason": _TEXT, "matrix": _TEXT, "products": _COUNT}
+_ORIGIN: Final = {"method": TEXT, "reason": TEXT, "matrix": TEXT, "products": COUNT}
 _LAYOUTS: Final[Mapping[type[Quantity], _Layout]] = {
     TraceRecord: _Layout(
         "trace",
         "trace of the {}",
-        {"value": _NUMBER, "stderr": _NUMBER, "data_stderr": _NUMBER, "exact": _FLAG, "converged": _FLAG}
-        | {"probes": _COUNT}
+        {"value": NUMBER, "stderr": NUMBER, "data_stderr": NUMBER, "exact": FLAG, "converged": FLAG}
+        | {"probes": COUNT}
         | _ORIGIN,
         {
             "samples": _Dataset(("probe",), "estimate of the trace of the {} by each probe", "loss"),
@@ -83,7 +76,7 @@ _LAYOUTS: Final[Mapping[type[Quantity], _Layout]] = {
     EigenRecord: _Layout(
         "eigen",
         "eigenpairs of the {}",
-        {"which": _TEXT, "tolerance": _NUMBER} | _ORIGIN,
+        {"which": TEXT, "tolerance": NUMBER} | _ORIGIN,
         {
             "values": _Dataset(("rank",), "eigenvalues of the {}, descending", "loss"),
             "residuals": _Dataset(("rank",), "norm of the residual of each eigenpair of the {}", "loss"),
@@ -93,8 +86,8 @@ _LAYOUTS: Final[Mapping[type[Quantity], _Layout]] = {
     DensityRecord: _Layout(
         "density",
         "spectral density of the {}",
-        {"support": _NUMBERS, "bandwidth": _NUMBER, "weight_at_zero": _NUMBER, "weight_at_zero_stderr": _NUMBER}
-        | {"exact": _FLAG}
+        {"support": NUMBERS, "bandwidth": NUMBER, "weight_at_zero": NUMBER, "weight_at_zero_stderr": NUMBER}
+        | {"exact": FLAG}
         | _ORIGIN,
         {
             "nodes": _Dataset(("probe", "step"), "Ritz values or eigenvalues of the {}", "loss"),
@@ -107,8 +100,8 @@ _LAYOUTS: Final[Mapping[type[Quantity], _Layout]] = {
     BlockRecord: _Layout(
         "hessian",
         "{} as a whole",
-        {"inertia": _COUNTS, "condition": _NUMBER, "condition_is_bound": _FLAG, "frobenius": _NUMBER}
-        | {"frobenius_stderr": _NUMBER, "asymmetry": _NUMBER, "exact": _FLAG, "parameters": _NAMES}
+        {"inertia": COUNTS, "condition": NUMBER, "condition_is_bound": FLAG, "frobenius": NUMBER}
+        | {"frobenius_stderr": NUMBER, "asymmetry": NUMBER, "exact": FLAG, "parameters": NAMES}
         | _ORIGIN,
         {
             "entries": _Dataset(("row", "column"), "entries of the {}", "loss"),
@@ -119,21 +112,19 @@ _LAYOUTS: Final[Mapping[type[Quantity], _Layout]] = {
 
 
 def write_spectra(group: h5py.Group, layer: LayerRecord) -> None:
-    """Write a subgroup for each of the layer's `quantities`.
+    """Write a subgroup for each of the layer's `spectra`.
 
     Args:
         group: of the layer.
         layer: its record.
     """
-    for quantity in layer.quantities:
+    for quantity in layer.spectra:
         layout = _LAYOUTS[type(quantity)]
         matrix = _MATRICES[quantity.matrix]
         below = group.create_group(layout.group)
         below.attrs["long_name"] = layout.long_name.format(matrix)
         below.attrs["units"] = "loss"
-        for name, form in layout.attributes.items():
-            if (value := getattr(quantity, name)) is not None:
-                below.attrs[name] = form.encode(value)
+        write_attributes(below, quantity, layout.attributes)
         for name, dataset in layout.arrays.items():
             if (array := getattr(quantity, name)) is not None:
                 attributes = {"long_name": dataset.long_name.format(matrix), "units": dataset.units}
@@ -143,7 +134,7 @@ def write_spectra(group: h5py.Group, layer: LayerRecord) -> None:
         elif isinstance(quantity, BlockRecord):
             names = quantity.parameters or tuple(p.name for p in layer.parameters)
             if names and quantity.entries is not None:
-                below["entries"].attrs["parameters"] = _NAMES.encode(names)
+                below["entries"].attrs["parameters"] = NAMES.encode(names)
 
 
 def read_quantity(group: h5py.Group, kind: type[AnyQuantity]) -> AnyQuantity | None:
@@ -163,10 +154,7 @@ def read_quantity(group: h5py.Group, kind: type[AnyQuantity]) -> AnyQuantity | N
     below = group.get(layout.group)
     if below is None:
         return None
-    values: dict[str, Any] = {
-        name: form.decode(below.attrs[name]) if name in below.attrs else None
-        for name, form in layout.attributes.items()
-    }
+    values = read_attributes(below, layout.attributes)
     values |= {name: below[name][...] if name in below else None for name in layout.arrays}
     if kind is EigenRecord:
         values["converged"] = values["converged"].astype(np.bool_)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curvcli.report.records import Array, LayerRecord, ParameterRecord
+from curvcli.report.split import SplitPartSummary, SplitRecord
 from curvcli.report.summaries import LayerSummary, ParameterSummary
 
 _T = TypeVar("_T")
@@ -87,6 +88,7 @@ def summarise(record: LayerRecord) -> LayerSummary:
         products=record.products,
         status=record.status,
         parameters=parameters,
+        split=tuple(_split(record.name, record.split)) if record.split is not None else (),
         seconds=record.seconds,
         **columns,
         **spectral,
@@ -143,7 +145,7 @@ def _ratio(error: float, square: float) -> float:
 
 def _spectral(record: LayerRecord) -> dict[str, Any]:
     """Return the `SpectralStatistics` of what there is."""
-    columns: dict[str, Any] = {"matrix": "+".join(dict.fromkeys(q.matrix for q in record.quantities))}
+    columns: dict[str, Any] = {"matrix": "+".join(dict.fromkeys(q.matrix for q in record.spectra))}
     if (trace := record.trace) is not None:
         columns |= {
             "trace_stderr": 0.0 if trace.exact else trace.stderr,
@@ -176,6 +178,33 @@ def _spectral(record: LayerRecord) -> dict[str, Any]:
             "inertia": block.inertia,
         }
     return columns
+
+
+def _split(layer: str, record: SplitRecord) -> Iterator[SplitPartSummary]:
+    output_gradient_norm = _norm(record.output_gradient)
+    for part in record.parts:
+        yield SplitPartSummary(
+            name=f"{layer}:{part.by}",
+            layer=layer,
+            operation=record.operation,
+            z_shape=record.z_shape,
+            samples=record.samples,
+            output_gradient_norm=output_gradient_norm,
+            by=part.by,
+            kind=part.kind,
+            shape=part.shape,
+            kept=part.kept,
+            reason=part.reason,
+            product_norm=_norm(part.product),
+            gradient_norm=_norm(part.gradient),
+            difference=part.difference,
+            relative_difference=part.relative_difference,
+            passes=part.passes,
+        )
+
+
+def _norm(array: Array) -> float:
+    return sqrt(_squared_norm(array) or 0.0)
 
 
 def _squared_norm(array: Array | None) -> float | None:

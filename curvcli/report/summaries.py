@@ -7,6 +7,8 @@ from math import nan
 
 import numpy as np
 
+from curvcli.report.split import SplitPartSummary
+
 
 @dataclass(frozen=True, kw_only=True)
 class Statistics:
@@ -107,7 +109,11 @@ class ParameterSummary(Statistics):
 
 @dataclass(frozen=True, kw_only=True)
 class LayerSummary(Statistics, SpectralStatistics):
-    """One layer without its arrays: a row of ``/summary``. The fields are `LayerRecord`'s."""
+    """One layer without its arrays: a row of ``/summary``. The fields are `LayerRecord`'s.
+
+    Attributes:
+        split: the gradient in two parts, one row of ``/split_parts`` per part; empty where it was not computed.
+    """
 
     name: str
     kind: str
@@ -119,3 +125,4 @@ class LayerSummary(Statistics, SpectralStatistics):
     status: str
     parameters: tuple[ParameterSummary, ...]
     seconds: float
+    split: tuple[SplitPartSummary, ...] = ()

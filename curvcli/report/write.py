@@ -7,6 +7,9 @@ from pathlib import Path
 
 from curvcli import __version__
 from curvcli.report.atomic import explained, publish, temporary
+from curvcli.report.checks import CheckRecord, write_checks
+from curvcli.report.input_storage import write_inputs
+from curvcli.report.inputs import InputsRecord
 from curvcli.report.layers import write_layers
 from curvcli.report.provenance import write_provenance
 from curvcli.report.records import LayerRecord, Provenance
@@ -15,7 +18,13 @@ from curvcli.report.storage import created
 
 
 def write_report(
-    path: Path, layers: Iterable[LayerRecord], provenance: Provenance, *, status: ReportStatus = "complete"
+    path: Path,
+    layers: Iterable[LayerRecord],
+    provenance: Provenance,
+    *,
+    status: ReportStatus = "complete",
+    inputs: Iterable[InputsRecord] = (),
+    checks: Iterable[CheckRecord] = (),
 ) -> None:
     """Write a report; equal arguments give equal bytes outside ``/provenance``.
 
@@ -23,14 +32,16 @@ def write_report(
 
     Args:
         path: replaced at the end, whatever it was; until then, and on any error, it is as before.
-        layers: in model order; taken one at a time, so that they need not all be in memory.
+        layers: in model order; taken one at a time, so that they need not all be in memory. There may be none.
         provenance: the moment and the host are filled in.
-        status: ``partial`` when layers are missing.
+        status: ``partial`` when something is missing.
+        inputs: derivatives by the inputs, one record per function, in order; taken one at a time.
+        checks: what was verified, in order.
 
     Raises:
         ReportError: the directory is missing or not writable, or the disk is full.
         UsageError: ``SOURCE_DATE_EPOCH`` is set and is not a number.
-        ValueError: the layers are not in model order, or two share a name.
+        ValueError: the layers are not in model order, or two layers or two functions share a name.
     """
     with temporary(path) as part:
         with explained(path), created(part) as output:
@@ -39,5 +50,7 @@ def write_report(
             output.file.attrs["producer"] = f"curvcli {__version__}"
             output.file.attrs["status"] = status
             rows = write_layers(output, layers)
+            write_inputs(output, inputs)
+            write_checks(output.file, checks)
             write_provenance(output.file, provenance, rows)
         publish(part, path)

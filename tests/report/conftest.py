@@ -8,8 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from curvcli.report.checks import CheckRecord
+from curvcli.report.inputs import InputAxes, InputsRecord, ResidualRecord
 from curvcli.report.quantities import BlockRecord, DensityRecord, EigenRecord, Quantity, TraceRecord
 from curvcli.report.records import LayerRecord, ParameterRecord, Provenance
+from curvcli.report.split import SplitPart, SplitRecord
 
 
 def parameter(label: str, layer: str, shape: tuple[int, ...], seed: int, /, **changes: object) -> ParameterRecord:
@@ -130,6 +133,128 @@ def make_whole() -> Callable[..., LayerRecord]:
         return LayerRecord(**values)  # type: ignore[arg-type]
 
     return make
+
+
+def polynomial() -> InputsRecord:
+    """x² + 2xy + 3y² + 4x + 5y + 6 at (1, 2) and (0, −1), which are rows 3 and 7 of the data."""
+    rows = np.array([3, 7])
+    return InputsRecord(
+        name="u",
+        rows=rows,
+        inputs=(InputAxes(name="x", shape=()), InputAxes(name="y", shape=(1,))),
+        value=np.array([37.0, 4.0]),
+        gradient={"x": np.array([10.0, 2.0]), "y": np.array([[19.0], [-1.0]])},
+        diagonal={"x": np.array([2.0, 2.0]), "y": np.array([[6.0], [6.0]])},
+        laplacian=np.array([8.0, 8.0]),
+        hessian=np.array([[[2.0, 2.0], [2.0, 6.0]]] * 2),
+        derivatives={
+            "y[0]": np.array([[37.0, 19.0, 6.0], [4.0, -1.0, 6.0]]),
+            "x": np.array([[37.0, 10.0], [4.0, 2.0]]),
+        },
+        residual=ResidualRecord(column="f", mean_abs=0.375, max_abs=0.5, rms=0.40625, values=np.array([-0.5, 0.25])),
+        method="products",
+        exact=True,
+        reason="2 coordinates",
+        products=2,
+        probes=0,
+    )
+
+
+@pytest.fixture
+def make_inputs() -> Callable[..., InputsRecord]:
+    """Make a function's derivatives by x, a scalar, and y, of shape (1,), at two points; keywords change it."""
+
+    def make(**changes: object) -> InputsRecord:
+        return replace(polynomial(), **changes)  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture
+def image() -> InputsRecord:
+    """A loss by images of 2×3 pixels, with an estimated diagonal: too many entries to be printed one by one."""
+    pixels = np.arange(30.0).reshape(5, 2, 3)
+    return InputsRecord(
+        name="loss",
+        rows=np.arange(5),
+        inputs=(InputAxes(name="image", shape=(2, 3)),),
+        value=np.arange(5.0),
+        gradient={"image": pixels.astype(np.float32)},
+        diagonal={"image": pixels - 10},
+        diagonal_stderr={"image": np.full((5, 2, 3), 0.25)},
+        laplacian=(pixels - 10).sum(axis=(1, 2)),
+        laplacian_stderr=np.full(5, 1.5),
+        method="probes",
+        exact=False,
+        reason="--method probes",
+        products=8,
+        probes=8,
+    )
+
+
+# out = x w of a batch of two, L = mean(out²), with x = ones(2, 3) and w = 0.5 (3×4); ∂out/∂x is too large to keep.
+OUTPUT_GRADIENT = np.full((2, 4), 2 * 1.5 / 8)
+PARTS = (
+    SplitPart(
+        by="kernel",
+        kind="parameter",
+        shape=(3, 4),
+        jacobian=np.broadcast_to(np.einsum("ij,k->ikj", np.eye(4), np.ones(3)), (2, 4, 3, 4)).copy(),
+        kept="whole",
+        reason="96 entries",
+        product=np.full((3, 4), 0.75),
+        gradient=np.full((3, 4), 0.75),
+        difference=0.0,
+        relative_difference=0.0,
+        passes=4,
+    ),
+    SplitPart(
+        by="x",
+        kind="input",
+        shape=(3,),
+        jacobian=None,
+        kept="products",
+        reason="24 entries are over --budget",
+        product=np.full((2, 3), 0.75),
+        gradient=np.full((2, 3), 0.75, dtype=np.float32),
+        difference=1.5e-8,
+        relative_difference=2e-8,
+        passes=1,
+    ),
+)
+
+
+@pytest.fixture
+def make_split() -> Callable[..., SplitRecord]:
+    """Make the gradient of a mean square in two parts at z = x w, by w and x; keywords change it."""
+
+    def make(**changes: object) -> SplitRecord:
+        values = {"operation": "dense/MatMul", "z_shape": (4,), "z_axes": ("unit",), "rows": np.array([0, 5])}
+        values |= {"output_gradient": OUTPUT_GRADIENT.copy(), "parts": PARTS} | changes
+        return SplitRecord(**values)  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture
+def make_part() -> Callable[..., SplitPart]:
+    """Make the part by the kernel (0) or by the input (1); keywords change it."""
+
+    def make(index: int = 0, **changes: object) -> SplitPart:
+        return replace(PARTS[index], **changes)  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture
+def checks() -> tuple[CheckRecord, ...]:
+    return (
+        CheckRecord(
+            name="gradient", subject="conv0", outcome="passed", figure=1.5e-9, limit=1e-5, detail="64 differences"
+        ),
+        CheckRecord(name="symmetry", subject="conv1", outcome="failed", figure=0.25, limit=1e-6, detail="uᵀHv ≠ vᵀHu"),
+        CheckRecord(name="batches", subject="data", outcome="skipped", detail="one batch only | of 5"),
+    )
 
 
 @pytest.fixture

@@ -119,7 +119,7 @@ def test_json_is_strict_with_null_for_nan_and_the_reasons(report):
     document = json.loads(
         render_report(report, "json", console=pipe()), parse_constant=lambda name: pytest.fail(f"{name} in JSON")
     )
-    assert document["schema_version"] == "1.0"
+    assert document["schema_version"] == "1.1"
     first, second, third = document["layers"]
     assert first["trace"] == report.layers[0].trace
     assert (second["trace"], third["trace"]) == (None, None)
@@ -130,7 +130,8 @@ def test_json_is_strict_with_null_for_nan_and_the_reasons(report):
 
 def test_json_keys_are_stable(report):
     document = json.loads(render_report(report, "json", console=pipe()))
-    assert list(document) == ["schema_version", "format_version", "producer", "status", "provenance", "layers"]
+    top = ["schema_version", "format_version", "producer", "status", "provenance", "layers", "inputs", "checks"]
+    assert list(document) == top
     layer = document["layers"][0]
     statistics = ["gradient_norm", "trace", "diagonal_min", "diagonal_max", "diagonal_mean", "diagonal_abs_mean"]
     statistics += ["negative_share", "diagonal_relative_stderr"]
@@ -139,7 +140,7 @@ def test_json_keys_are_stable(report):
     spectral += ["density_method", "weight_at_zero", "support_min", "support_max", "hessian_method", "frobenius_norm"]
     spectral += ["condition_number", "condition_is_bound", "inertia", "matrix"]
     own = ["name", "kind", "index", "parameter_count", "method", "exact", "products", "status", "seconds"]
-    assert list(layer) == [*own, *statistics, *spectral, "parameters"]
+    assert list(layer) == [*own, *statistics, *spectral, "split", "parameters"]
     own = ["label", "name", "shape", "axes", "method", "exact", "reason", "products", "status"]
     assert list(layer["parameters"][0]) == [*own, *statistics]
 

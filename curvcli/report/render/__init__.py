@@ -21,10 +21,14 @@ def render_report(report: Report, format: Format, *, console: Console) -> str:
     """Return `report` as text that ends with a newline.
 
     Args:
-        report: only its tables are used; no array is read.
+        report: only its tables are used; no array is read, but those of derivatives by the inputs at a few points,
+            which ``table`` shows.
         format: ``table`` for people, ``json`` and ``csv`` at full precision, ``markdown`` for a CI summary.
         console: where the text will go. Only ``table`` looks at it: on a terminal it fits its width and uses its
             colours; elsewhere it is plain, whole and one line per layer.
+
+    Raises:
+        ReportError: the arrays that ``table`` shows can't be read any more.
     """
     match format:
         case "table":

@@ -1,11 +1,11 @@
-"""What the table and the Markdown show of a report: the same columns, heading lines and notes, as short text."""
+"""What the table and the Markdown show of a report's layers: the same columns as short text; and what a column is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isnan
-from typing import Final
+from typing import Any, Final
 
 from curvcli.report.read import Report
 from curvcli.report.summaries import LayerSummary
@@ -19,17 +19,43 @@ class Column:
 
     Attributes:
         heading: above it.
-        cell: the text for one layer.
+        cell: the text for one row.
         numeric: whether to align it right.
         folds: when the window is too narrow the column with the largest goes first; 0 always stays.
         shows: it is left out of a report that holds none of these; empty for a column that always stands.
+        prose: whether it is a sentence, which wraps before any column goes.
     """
 
     heading: str
-    cell: Callable[[LayerSummary], str]
+    cell: Callable[[Any], str]
     numeric: bool
     folds: int
     shows: tuple[str, ...] = ()
+    prose: bool = False
+
+
+@dataclass(frozen=True)
+class Section:
+    """One table of a report.
+
+    Attributes:
+        title: above it; empty for the layers, which a report is first of all of.
+        columns: the first has the name of the row.
+        rows: whatever the columns' cells take.
+        footer: lines below it.
+        whole: where columns can be seen that a narrow window has no room for.
+    """
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: Sequence[Any]
+    footer: tuple[str, ...] = ()
+    whole: str = "--format json has all"
+
+
+def showing(every: Sequence[Column], held: frozenset[str]) -> tuple[Column, ...]:
+    """Return the columns for what a report holds, `held` being words of `Column.shows`."""
+    return tuple(column for column in every if not column.shows or held.intersection(column.shows))
 
 
 def printable(text: str) -> str:
@@ -117,10 +143,9 @@ _COLUMNS: Final = (
 )
 
 
-def columns(report: Report) -> tuple[Column, ...]:
-    """Return the columns for what `report` holds of at least one layer."""
-    held = _contents(report)
-    return tuple(column for column in _COLUMNS if not column.shows or held.intersection(column.shows))
+def layer_section(report: Report) -> Section:
+    """Return the layers, with the columns for what `report` holds of at least one."""
+    return Section("", showing(_COLUMNS, _contents(report)), report.layers)
 
 
 def _contents(report: Report) -> frozenset[str]:
@@ -134,7 +159,7 @@ def _contents(report: Report) -> frozenset[str]:
         "density": any(row.density_method for row in rows),
         "hessian": any(row.hessian_method for row in rows),
     }
-    if not any(present.values()):
+    if not any(present.values()) and not any(row.split for row in rows):
         present["diagonal"] = True  # nothing tells what was asked for; this is what a report is first of all for
     present |= {
         "estimated diagonal": any(not (p.exact or isnan(p.trace)) for p in parameters),
@@ -142,25 +167,3 @@ def _contents(report: Report) -> frozenset[str]:
         "gauss_newton": any("gauss_newton" in row.matrix for row in rows),
     }
     return frozenset(word for word, there in present.items() if there)
-
-
-def heading(report: Report) -> tuple[tuple[str, str], ...]:
-    """Return what stands above the table, as label and text."""
-    run = report.provenance
-    return (
-        ("model", printable(run.model_path)),
-        ("loss", f"{printable(run.loss)} = {run.loss_value:.6g} ({printable(run.reduction)})"),
-        ("samples", str(run.samples)),
-        ("dtype", f"{run.dtype} on {printable(run.device)} ({printable(run.backend)})"),
-        ("status", f"{report.status}, {len(report.layers)} layer{'' if len(report.layers) == 1 else 's'}"),
-    )
-
-
-def notes(report: Report) -> tuple[str, ...]:
-    """Return one line per parameter without a sound result, with the reason."""
-    return tuple(
-        printable(f"{parameter.name}: {parameter.status}: {parameter.reason or 'no reason given'}")
-        for layer in report.layers
-        for parameter in layer.parameters
-        if parameter.status != "done"
-    )

@@ -1,4 +1,4 @@
-"""A report as CSV, for spreadsheets and data frames: one line per layer at full precision."""
+"""A report as CSV, for spreadsheets and data frames: one table, at full precision."""
 
 from __future__ import annotations
 
@@ -49,17 +49,57 @@ _FIELDS: Final = (
 _INERTIA: Final = ("positive_eigenvalues", "zero_eigenvalues", "negative_eigenvalues")
 
 
+_INPUTS: Final = (
+    "function",
+    "inputs",
+    "samples",
+    "coordinates",
+    "method",
+    "exact",
+    "value_mean",
+    "gradient_norm_mean",
+    "laplacian_mean",
+    "laplacian_stderr_mean",
+    "laplacian_min",
+    "laplacian_max",
+    "laplacian_abs_mean",
+    "diagonal_min",
+    "diagonal_max",
+    "order",
+    "residual_column",
+    "residual_mean_abs",
+    "residual_max_abs",
+    "residual_rms",
+    "products",
+    "probes",
+    "status",
+)
+_CHECKS: Final = ("check", "subject", "outcome", "figure", "limit", "detail")
+
+
 def render_csv(report: Report) -> str:
     """Return one header line and one line per layer; floats read back to the same bits, missing numbers are ``nan``.
 
-    Columns and their order are the same for every report. Eigenvalues share one, separated by blanks.
+    Columns and their order are the same for every report. Eigenvalues share one, separated by blanks. A report without
+    layers has a line per function differentiated by the inputs instead, and without those one per check.
     """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow([*_FIELDS, *_INERTIA])
-    for row in report.layers:
-        values = [getattr(row, field) for field in _FIELDS[1:]]
-        writer.writerow([row.name, *map(_text, [*values, *(row.inertia or (nan, nan, nan))])])
+    if report.inputs and not report.layers:
+        writer.writerow(_INPUTS)
+        for function in report.inputs:
+            names = " ".join(axes.name for axes in function.inputs)
+            values = [getattr(function, field) for field in _INPUTS[2:]]
+            writer.writerow([function.name, names, *map(_text, values)])
+    elif report.checks and not report.layers:
+        writer.writerow(_CHECKS)
+        for check in report.checks:
+            writer.writerow([check.name, *(_text(getattr(check, field)) for field in _CHECKS[1:])])
+    else:
+        writer.writerow([*_FIELDS, *_INERTIA])
+        for row in report.layers:
+            values = [getattr(row, field) for field in _FIELDS[1:]]
+            writer.writerow([row.name, *map(_text, [*values, *(row.inertia or (nan, nan, nan))])])
     return stream.getvalue()
 
 

@@ -7,10 +7,11 @@ from dataclasses import asdict
 from math import isfinite
 from typing import Any, Final
 
+from curvcli.report.input_statistics import InputsSummary
 from curvcli.report.read import Report
 from curvcli.report.summaries import LayerSummary
 
-SCHEMA_VERSION: Final = "1.0"
+SCHEMA_VERSION: Final = "1.1"  # 1.1 added inputs, checks and each layer's split
 
 # Written out, so that a new field of a record does not slip into what other programs read.
 _STATISTICS: Final = (
@@ -41,6 +42,49 @@ _SPECTRAL: Final = {
     "matrix": (),
 }
 _PARAMETER: Final = ("label", "name", "shape", "axes", "method", "exact", "reason", "products", "status")
+_SPLIT: Final = (
+    "by",
+    "kind",
+    "operation",
+    "z_shape",
+    "samples",
+    "shape",
+    "kept",
+    "jacobian_shape",
+    "reason",
+    "output_gradient_norm",
+    "product_norm",
+    "gradient_norm",
+    "difference",
+    "relative_difference",
+    "passes",
+)
+_INPUTS: Final = (
+    "samples",
+    "coordinates",
+    "method",
+    "exact",
+    "reason",
+    "products",
+    "probes",
+    "status",
+    "value_mean",
+    "gradient_norm_mean",
+    "laplacian_mean",
+    "laplacian_stderr_mean",
+    "laplacian_min",
+    "laplacian_max",
+    "laplacian_abs_mean",
+    "diagonal_min",
+    "diagonal_max",
+)
+_RESIDUAL: Final = {
+    "column": "residual_column",
+    "mean_abs": "residual_mean_abs",
+    "max_abs": "residual_max_abs",
+    "rms": "residual_rms",
+}
+_CHECK: Final = ("name", "subject", "outcome", "figure", "limit", "detail")
 
 
 def render_json(report: Report) -> str:
@@ -57,6 +101,8 @@ def render_json(report: Report) -> str:
         "status": report.status,
         "provenance": asdict(report.provenance),
         "layers": [_layer(layer) for layer in report.layers],
+        "inputs": [_function(row) for row in report.inputs],
+        "checks": [{key: getattr(check, key) for key in _CHECK} for check in report.checks],
     }
     return json.dumps(_nullified(document), indent=2, allow_nan=False) + "\n"
 
@@ -66,9 +112,20 @@ def _layer(row: LayerSummary) -> dict[str, Any]:
     for origin, keys in _SPECTRAL.items():
         computed = bool(getattr(row, origin))
         document |= {key: getattr(row, key) if computed else None for key in (origin, *keys)}
+    document["split"] = [{key: getattr(part, key) for key in _SPLIT} for part in row.split]
     document["parameters"] = [
         {key: getattr(parameter, key) for key in (*_PARAMETER, *_STATISTICS)} for parameter in row.parameters
     ]
+    return document
+
+
+def _function(row: InputsSummary) -> dict[str, Any]:
+    document: dict[str, Any] = {"name": row.name, "inputs": [asdict(axes) for axes in row.inputs]}
+    document |= {key: getattr(row, key) for key in _INPUTS}
+    document["order"] = row.order or None
+    document["residual"] = (
+        {key: getattr(row, field) for key, field in _RESIDUAL.items()} if row.residual_column else None
+    )
     return document
 
 

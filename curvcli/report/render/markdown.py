@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from curvcli.report.read import Report
-from curvcli.report.render.columns import columns, heading, notes
+from curvcli.report.render.columns import Section
+from curvcli.report.render.sections import heading, notes, sections
 
 
 def render_markdown(report: Report) -> str:
-    """Return the heading as a list, the layers as a pipe table, and what is missing and why as a list."""
-    shown = columns(report)
+    """Return the heading as a list, each sort of result as a pipe table, and what is missing and why as a list."""
     lines = [f"- {label}: {_code(text)}" for label, text in heading(report)]
-    lines += [
-        "",
-        "| " + " | ".join(column.heading for column in shown) + " |",
-        "| " + " | ".join("---:" if column.numeric else ":---" for column in shown) + " |",
-    ]
-    for row in report.layers:
-        name, *cells = (column.cell(row) for column in shown)
-        lines.append("| " + " | ".join([_code(name), *map(_escaped, cells)]) + " |")
+    for section in sections(report):
+        lines += ["", *([f"### {section.title}", ""] if section.title else []), *_table(section)]
+        for line in section.footer:
+            lines += ["", _escaped(line)]
     if missing := notes(report):
         lines += ["", *(f"- {_code(note)}" for note in missing)]
     return "\n".join(lines) + "\n"
+
+
+def _table(section: Section) -> Iterator[str]:
+    yield "| " + " | ".join(column.heading.replace("|", r"\|") for column in section.columns) + " |"
+    yield "| " + " | ".join("---:" if column.numeric else ":---" for column in section.columns) + " |"
+    for row in section.rows:
+        name, *cells = (column.cell(row) for column in section.columns)
+        yield "| " + " | ".join([_code(name), *map(_escaped, cells)]) + " |"
 
 
 def _escaped(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping, Sequence
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -10,65 +11,81 @@ from rich.table import Table
 from rich.text import Text
 
 from curvcli.report.read import Report
-from curvcli.report.render.columns import Column, columns, heading, notes
+from curvcli.report.render.columns import Column, Section
+from curvcli.report.render.sections import heading, notes, sections
 
 _GAP = 2
+_PROSE = 24  # a sentence gets at least so many characters per line
 _STYLES = {"over_budget": "yellow", "nonfinite": "red", "failed": "red", "partial": "yellow", "not_converged": "yellow"}
 
 
 def render_table(report: Report, console: Console) -> str:
-    """Return the heading, the table and what is missing and why.
+    """Return the heading, a table for each sort of result and what is missing and why.
 
     Args:
-        report: to show.
+        report: to show. Of derivatives by the inputs at a few points the numbers themselves are read and shown too.
         console: where the text will go. On a terminal, columns that don't fit are left out and named below, and a
             layer's name wraps rather than being cut. Elsewhere every column stays, and each layer is one line.
+
+    Raises:
+        ReportError: the numbers at a few points can't be read any more.
     """
-    widths = {
-        column: max(map(cell_len, [column.heading, *(column.cell(row) for row in report.layers)]))
-        for column in columns(report)
-    }
-    shown = _fitting(widths, console.width) if console.is_terminal else tuple(widths)
-    table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
-    for column in shown:
-        table.add_column(
-            column.heading,
-            justify="right" if column.numeric else "left",
-            overflow="fold",
-            no_wrap=column.heading != "layer",
-            min_width=None if column.heading == "layer" else widths[column],
-        )
-    for row in report.layers:
-        table.add_row(*(_styled(column.cell(row)) for column in shown))
+    tables = [(section, _widths(section)) for section in sections(report, entries=True)]
     stream = io.StringIO()
-    target = _twin(console, stream, sum(width + _GAP for width in widths.values()))
+    target = _twin(console, stream, max(sum(width + _GAP for width in widths.values()) for _, widths in tables))
     label_width = max(len(label) for label, _ in heading(report)) + _GAP
     for label, text in heading(report):
         target.print(Text.assemble((label.ljust(label_width), "bold"), text), soft_wrap=True)
-    target.print()
-    target.print(table)
-    for note in _below(report, [column.heading for column in widths if column not in shown]):
+    below = [Text(note, style="yellow") for note in notes(report)]
+    for section, widths in tables:
+        shown = _fitting(widths, console.width) if console.is_terminal else tuple(widths)
+        target.print()
+        if section.title:
+            target.print(Text(section.title, style="bold"), soft_wrap=True)
+        target.print(_table(section, shown, widths))
+        for line in section.footer:
+            target.print(line, soft_wrap=True, markup=False)
+        if hidden := [column.heading for column in widths if column not in shown]:
+            below.append(Text(f"too narrow for: {', '.join(hidden)} ({section.whole})", style="dim"))
+    for note in [Text(), *below] if below else []:
         target.print(note, soft_wrap=True)
     # rich pads the last column; those blanks would only make the text harder to compare.
     return "".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines())
 
 
-def _fitting(widths: dict[Column, int], room: int) -> tuple[Column, ...]:
+def _widths(section: Section) -> dict[Column, int]:
+    return {
+        column: max(map(cell_len, [column.heading, *(column.cell(row) for row in section.rows)]))
+        for column in section.columns
+    }
+
+
+def _table(section: Section, shown: Sequence[Column], widths: Mapping[Column, int]) -> Table:
+    table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
+    for column in shown:
+        wraps = column.prose or column is section.columns[0]
+        table.add_column(
+            column.heading,
+            justify="right" if column.numeric else "left",
+            overflow="fold",
+            no_wrap=not wraps,
+            min_width=None if wraps else widths[column],
+        )
+    for row in section.rows:
+        table.add_row(*(_styled(column.cell(row)) for column in shown))
+    return table
+
+
+def _fitting(widths: Mapping[Column, int], room: int) -> tuple[Column, ...]:
     """Leave out columns, the most dispensable first, until the rest fits or only the essential are left."""
     shown = list(widths)
-    while sum(widths[column] + _GAP for column in shown) - _GAP > room:
+    needed = {column: min(width, _PROSE) if column.prose else width for column, width in widths.items()}
+    while sum(needed[column] + _GAP for column in shown) - _GAP > room:
         column = max(shown, key=lambda candidate: candidate.folds)
         if column.folds == 0:
             break
         shown.remove(column)
     return tuple(shown)
-
-
-def _below(report: Report, hidden: list[str]) -> list[Text]:
-    lines = [Text(note, style="yellow") for note in notes(report)]
-    if hidden:
-        lines.append(Text(f"too narrow for: {', '.join(hidden)} (--format json has all)", style="dim"))
-    return [Text(), *lines] if lines else []
 
 
 def _styled(text: str) -> Text:

@@ -1,0 +1,27 @@
+"""What the table and the Markdown show of checks: one line each, and how many passed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+from curvcli.report.read import Report
+from curvcli.report.render.columns import Column, Section, printable, short
+from curvcli.report.schema import OUTCOME_CODES
+
+_COLUMNS: Final = (
+    Column("check", lambda check: printable(check.name), False, 0),
+    Column("subject", lambda check: printable(check.subject) or "-", False, 0),
+    Column("result", lambda check: check.outcome, False, 0),
+    Column("figure", lambda check: short(check.figure), True, 1),
+    Column("limit", lambda check: short(check.limit), True, 2),
+    Column("detail", lambda check: printable(check.detail) or "-", False, 0, prose=True),
+)
+
+
+def check_section(report: Report) -> Section:
+    """Return the checks in their order."""
+    found = Counter(check.outcome for check in report.checks)
+    return Section(
+        "checks", _COLUMNS, report.checks, (", ".join(f"{found[outcome]} {outcome}" for outcome in OUTCOME_CODES),)
+    )

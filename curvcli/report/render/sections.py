@@ -1,0 +1,71 @@
+"""What the table and the Markdown show of a report alike: the heading, a table per sort of result, and notes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from curvcli.report.read import Report
+from curvcli.report.render.checks import check_section
+from curvcli.report.render.columns import Section, layer_section, printable
+from curvcli.report.render.entries import entry_sections
+from curvcli.report.render.inputs import inputs_section
+from curvcli.report.render.split import split_section
+
+
+def sections(report: Report, *, entries: bool = False) -> tuple[Section, ...]:
+    """Return a table for each sort of result that there is; an empty one of layers where there is none at all.
+
+    Args:
+        report: to show.
+        entries: whether to read and to add the numbers themselves of derivatives by the inputs at a few points.
+
+    Raises:
+        ReportError: those numbers can't be read any more.
+    """
+    found: list[Section] = []
+    if report.layers or not (report.inputs or report.checks):
+        found.append(layer_section(report))
+    if any(layer.split for layer in report.layers):
+        found.append(split_section(report))
+    if report.inputs:
+        found += [inputs_section(report), *(entry_sections(report) if entries else ())]
+    if report.checks:
+        found.append(check_section(report))
+    return tuple(found)
+
+
+def heading(report: Report) -> tuple[tuple[str, str], ...]:
+    """Return what stands above the tables, as label and text."""
+    run = report.provenance
+    loss = ("loss", f"{printable(run.loss)} = {run.loss_value:.6g} ({printable(run.reduction)})")
+    return (
+        ("model", printable(run.model_path)),
+        *([loss] if run.loss else []),  # a function of the inputs may be any output of the model, without a loss
+        ("samples", str(run.samples)),
+        ("dtype", f"{run.dtype} on {printable(run.device)} ({printable(run.backend)})"),
+        ("status", ", ".join([report.status, *_counts(report)])),
+    )
+
+
+def notes(report: Report) -> tuple[str, ...]:
+    """Return one line per result that is missing, not sound or not whole, with the reason."""
+    return tuple(map(printable, _notes(report)))
+
+
+def _counts(report: Report) -> Iterator[str]:
+    for kind, rows in (("layer", report.layers), ("function", report.inputs), ("check", report.checks)):
+        if rows or (kind == "layer" and not (report.inputs or report.checks)):
+            yield f"{len(rows)} {kind}{'' if len(rows) == 1 else 's'}"
+
+
+def _notes(report: Report) -> Iterator[str]:
+    for layer in report.layers:
+        for parameter in layer.parameters:
+            if parameter.status != "done":
+                yield f"{parameter.name}: {parameter.status}: {parameter.reason or 'no reason given'}"
+        for part in layer.split:
+            if part.kept != "whole":
+                yield f"{part.name}: Jacobian not kept whole: {part.reason or 'no reason given'}"
+    for row in report.inputs:
+        if row.status != "done":
+            yield f"{row.name}: {row.status}: {row.reason or 'no reason given'}"
