@@ -1,9 +1,10 @@
 """Build the sample models: train small networks, and save each as TorchScript and as a SavedModel.
 
     python sample_models/build.py
-        Rebuild everything beside this file (under a minute on one core): ``digits.npz`` with the held-out digits, and
-        the models ``vgg16_digits``, ``mlp_tanh`` and ``attention_digits``.  Each is trained once, in PyTorch; the
-        SavedModel holds the same weights, and the two files' outputs are compared before the command succeeds.
+        Rebuild everything beside this file (about a minute on one core): ``digits.npz`` with the held-out digits, the
+        models ``vgg16_digits``, ``mlp_tanh`` and ``attention_digits``, and ``poisson_tanh``, which solves a
+        differential equation (see poisson.py).  Each is trained once, in PyTorch; the SavedModel holds the same
+        weights, and the two files' outputs are compared before the command succeeds.
 
     python sample_models/build.py --full-vgg16 OUTDIR
         Write the full-size VGG16 (138 million random weights, about 0.55 GB in each format) and 8 random images
@@ -40,6 +41,7 @@ from architectures import (
     keras_vgg16,
     module_variables,
 )
+from poisson import build_poisson
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
@@ -292,7 +294,10 @@ def main() -> None:
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     if options.full_vgg16 is None:
-        build_digits(Path(__file__).resolve().parent)
+        folder = Path(__file__).resolve().parent
+        build_digits(folder)
+        print("poisson_tanh: training")
+        build_poisson(folder, SEED)
     else:
         build_full_vgg16(options.full_vgg16)
 

@@ -55,15 +55,29 @@ def compute(command: str, given: dict[str, Any], builds: Sequence[tuple[Build, d
     path = given["output"] or default_output(model, command)
     job = Job(command, session, voice, chosen, quantities, limit, {})
     status = job.run(path, resume=given["resume"])
+    return say_report(voice, status, _count(chosen), job.value, path, given)
+
+
+def say_report(voice: Voice, status: int, about: str, loss: float, path: Path, given: dict[str, Any]) -> int:
+    """Say how a run ended and print its report; returns its exit code."""
     what = "done" if status == 0 else "incomplete"
-    voice.note(f"{what}: {_count(chosen)}, loss {job.value:.6g}, report {path}")
+    voice.note(f"{what}: {about}, loss {loss:.6g}, report {path}")
     click.echo(render_report(read_report(path), given["output_format"], console=_stdout_console()), nl=False)
     return status
 
 
 def opened(given: dict[str, Any], voice: Voice) -> tuple[Session, tuple[Target, ...]]:
     """The session that the shared options describe, and what they choose of the model."""
-    session = open_session(
+    session = session_of(given, voice)
+    whole = bool(given.get("whole_model"))
+    only_whole = whole and not given["layer"] and not given["exclude"]
+    places = [] if only_whole else chosen_layers(session.model, given["layer"], given["exclude"])
+    return session, targets(session.model.layers, places, whole_model=whole)
+
+
+def session_of(given: dict[str, Any], voice: Voice, *, needs_layers: bool = True) -> Session:
+    """The session that the shared options describe."""
+    return open_session(
         Path(given["model"]),
         voice,
         data=given["data"],
@@ -72,11 +86,8 @@ def opened(given: dict[str, Any], voice: Voice) -> tuple[Session, tuple[Target, 
         seed=given["seed"],
         device=given["device"],
         dtype=given["dtype"],
+        needs_layers=needs_layers,
     )
-    whole = bool(given.get("whole_model"))
-    only_whole = whole and not given["layer"] and not given["exclude"]
-    places = [] if only_whole else chosen_layers(session.model, given["layer"], given["exclude"])
-    return session, targets(session.model.layers, places, whole_model=whole)
 
 
 def voice_of(given: dict[str, Any]) -> Voice:

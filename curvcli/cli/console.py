@@ -41,21 +41,21 @@ class Voice:
         self.console.print(text, markup=False)
 
     @contextmanager
-    def progress(self, total: int) -> Iterator[Meter]:
-        """Show how much of ``total`` passes is done."""
+    def progress(self, total: int, unit: str = "passes") -> Iterator[Meter]:
+        """Show how much of ``total`` is done, in passes or other units."""
         if self.level >= 0 and self.console.is_terminal and not self.console.is_dumb_terminal:
             columns = (
                 SpinnerColumn(),
                 TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
-                TextColumn("passes"),
+                TextColumn(unit),
                 TimeRemainingColumn(elapsed_when_finished=True),
             )
             with Progress(*columns, console=self.console, transient=True) as bar:
                 yield BarMeter(bar, total)
         else:
-            yield LineMeter(self, total)
+            yield LineMeter(self, total, unit)
 
 
 class Meter:
@@ -104,9 +104,10 @@ class BarMeter(Meter):
 class LineMeter(Meter):
     """A plain line per phase, and one every half minute."""
 
-    def __init__(self, voice: Voice, total: int) -> None:
+    def __init__(self, voice: Voice, total: int, unit: str) -> None:
         """``voice`` decides whether anything is said at all."""
         super().__init__(total)
+        self._unit = unit
         self._voice = voice
         self._start = self._last = time.monotonic()
         self._text = ""
@@ -114,7 +115,7 @@ class LineMeter(Meter):
     def phase(self, text: str) -> None:
         """A line."""
         self._text = text
-        self._voice.note(f"[{self.done}/{self.total} passes] {text}")
+        self._voice.note(f"[{self.done}/{self.total} {self._unit}] {text}")
         self._last = time.monotonic()
 
     def advance(self, passes: int) -> None:
@@ -123,12 +124,14 @@ class LineMeter(Meter):
         now = time.monotonic()
         if now - self._last >= _HEARTBEAT and self.done:
             left = (now - self._start) / self.done * max(0, self.total - self.done)
-            self._voice.note(f"[{self.done}/{self.total} passes] {self._text}, about {duration(left)} left")
+            self._voice.note(f"[{self.done}/{self.total} {self._unit}] {self._text}, about {duration(left)} left")
             self._last = now
 
 
 def size_text(size: float) -> str:
     """``3221225472`` → ``3.0 GiB``."""
+    if size < 1 << 20:
+        return f"{size / 2**10:.0f} KiB"
     return f"{size / 2**30:.1f} GiB" if size >= 1 << 30 else f"{size / 2**20:.0f} MiB"
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shlex
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,24 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from curvcli import __version__
 from curvcli.cli.console import Meter, Voice
-from curvcli.cli.interrupt import StopRequest
+from curvcli.cli.provenance import decay_term, provenance, run_key
 from curvcli.cli.quantities.base import Piece, Quantity
+from curvcli.cli.resumable import run_resumable
 from curvcli.cli.session import Session
 from curvcli.cli.targets import Target, parameters_of
 from curvcli.curvature.kept import KeptObjective
 from curvcli.engine import serial
 from curvcli.errors import ExitCode, Interrupted
 from curvcli.models.base import Array
-from curvcli.models.open import model_sha256
 from curvcli.report.parts import Parts
 from curvcli.report.records import LayerRecord, ParameterRecord, Provenance
-
-# The state of a piece of work is put on disk this often: what a kill -9 can cost, in seconds.
-_CHECKPOINT = 20.0
-# But writing takes no more than this share of the time.
-_WRITING = 0.1
 
 
 @dataclass
@@ -121,26 +112,8 @@ class Job:
     def _run_piece(self, parts: Parts, piece: Piece, objective: KeptObjective, meter: Meter) -> None:
         meter.phase(piece.title)
         before = meter.done
-        saved = parts.progress(piece.key)
-        if saved is not None:
-            done = piece.restore(dict(saved))
-            meter.advance(done)
-            self.voice.note(f"resuming {piece.title} after {done} passes")
-        start = last = time.monotonic()
-        pause = _CHECKPOINT
-
-        def on_step(passes: int) -> None:
-            nonlocal last, pause
-            meter.advance(passes)
-            now = time.monotonic()
-            if stop.asked or now - last > pause:
-                parts.save_progress(piece.key, piece.state())
-                last = time.monotonic()
-                pause = max(_CHECKPOINT, (last - now) / _WRITING)
-            stop.raise_if_asked()
-
-        with StopRequest() as stop:
-            piece.run(objective, on_step)
+        start = time.monotonic()
+        run_resumable(parts, piece, objective, meter, self.voice)
         # It may have stopped early, or needed more than could be told.
         meter.settle(before + piece.passes)
         for name in piece.targets:
@@ -148,13 +121,10 @@ class Job:
 
     def _with_decay(self, first: serial.FirstOrder) -> dict[str, Array]:
         """Add (λ/2)‖θ‖² over all trainable parameters to the loss, and λθ to the gradient."""
-        self.value = first.value
-        decay = self.session.loaded.spec.loss.weight_decay
+        self.value = first.value + decay_term(self.session)
+        decay, model = self.session.loaded.spec.loss.weight_decay, self.session.model
         if not decay:
             return first.gradients
-        model = self.session.model
-        squares = sum(float((model.values(p.name) ** 2).sum()) for one in model.layers for p in one.parameters)
-        self.value += decay / 2 * squares
         return {name: g + decay * model.values(name) for name, g in first.gradients.items()}
 
     # -- recording ----------------------------------------------------------------------------------------------------
@@ -200,19 +170,8 @@ class Job:
         )
 
     def _key(self) -> dict[str, Any]:
-        """Everything that determines the numbers."""
-        session, spec = self.session, self.session.loaded.spec
         return {
-            "command": self.command,
-            "curvcli": __version__,
-            "model": model_sha256(session.path),
-            "data": session.samples.digest,
-            "loss": spec.loss.model_dump(mode="json"),
-            "seed": spec.sampling.seed,
-            "batch_size": spec.sampling.batch_size,
-            "dtype": session.dtype,
-            "device": session.device,
-            "versions": _versions(session.model.backend),
+            **run_key(self.session, self.command),
             "work": [[piece.key, list(piece.targets)] for piece in self._pieces],
             "layers": [t.name for t in self.targets],
             **{quantity.name: quantity.options for quantity in self.quantities},
@@ -220,36 +179,7 @@ class Job:
         }
 
     def _provenance(self) -> Provenance:
-        session, spec = self.session, self.session.loaded.spec
         options: dict[str, Any] = {"layers": [t.name for t in self.targets], **self.options}
         for quantity in self.quantities:
             options |= {f"{quantity.name}.{key}": value for key, value in quantity.options.items()}
-        return Provenance(
-            model_path=str(session.path),
-            model_sha256=model_sha256(session.path),
-            dataset_digest=session.samples.digest,
-            spec_text=session.loaded.text,
-            config_json=json.dumps({**options, **spec.sampling.model_dump(mode="json")}, sort_keys=True),
-            command_line=shlex.join(["curvcli", *sys.argv[1:]]),
-            backend=session.model.backend,
-            device=session.device,
-            dtype=session.dtype,
-            seed=spec.sampling.seed,
-            loss=spec.loss.name,
-            reduction=spec.loss.reduction,
-            samples=len(session.samples),
-            denominator=session.objective.denominator,
-            loss_value=self.value,
-            versions=_versions(session.model.backend),
-        )
-
-
-def _versions(backend: str) -> dict[str, str]:
-    from importlib.metadata import version
-
-    framework = {"torch": ["torch"], "tensorflow": ["tensorflow", "keras"]}[backend]
-    found = {}
-    for name in ("numpy", "scipy", *framework):
-        module = sys.modules.get(name)
-        found[name] = str(getattr(module, "__version__", None) or version(name))
-    return found
+        return provenance(self.session, options, self.value, self.session.objective.denominator)

@@ -55,6 +55,13 @@ def data_options(function: F) -> F:
     )(function)
 
 
+def device_option(function: F) -> F:
+    """Where."""
+    return click.option("--device", default="cpu", show_default=True, metavar="NAME", help="cpu, cuda, cuda:1 …")(
+        function
+    )
+
+
 def compute_options(function: F) -> F:
     """Where and how precisely."""
     function = click.option(
@@ -64,9 +71,7 @@ def compute_options(function: F) -> F:
         show_default=True,
         help="The whole computation's precision.",
     )(function)
-    return click.option("--device", default="cpu", show_default=True, metavar="NAME", help="cpu, cuda, cuda:1 …")(
-        function
-    )
+    return device_option(function)
 
 
 class ByteSize(click.ParamType[int]):
@@ -121,6 +126,11 @@ def report_options(function: F) -> F:
     function = click.option(
         "--dry-run", is_flag=True, help="Show methods, costs and time from one timed pass; compute nothing else."
     )(function)
+    return output_option(function)
+
+
+def output_option(function: F) -> F:
+    """Where the report goes."""
     return click.option(
         "--output", "-o", type=click.Path(path_type=Path), help="The report. Default: MODEL.COMMAND.h5"
     )(function)

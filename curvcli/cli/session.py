@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from curvcli.cli.console import Voice
 from curvcli.data.interface import Samples
 from curvcli.data.samples import open_samples
-from curvcli.errors import SpecError
-from curvcli.models.base import Objective
+from curvcli.errors import ModelError, SpecError
 from curvcli.models.open import backend_of, open_model
 from curvcli.spec.dataset import LoadedSpec, with_overrides
 from curvcli.spec.lookup import find_dataset_spec
@@ -18,20 +17,53 @@ from curvcli.spec.patterns import select
 
 if TYPE_CHECKING:
     from curvcli.models.savedmodel import SavedModel
+    from curvcli.models.tf_objective import TensorFlowObjective
+    from curvcli.models.torch_objective import TorchObjective
     from curvcli.models.torchscript import TorchScriptModel
 
 
 @dataclass(frozen=True)
-class Session:
-    """An opened model with its data."""
+class Opened:
+    """A model and its data, each opened, and not yet held against each other."""
 
     path: Path
     model: TorchScriptModel | SavedModel
     loaded: LoadedSpec
     samples: Samples
-    objective: Objective
     device: str
     dtype: str
+
+
+@dataclass(frozen=True)
+class Session(Opened):
+    """An opened model with its data, and the objective they make."""
+
+    objective: TorchObjective | TensorFlowObjective
+
+
+def open_files(
+    path: Path,
+    voice: Voice,
+    *,
+    data: Path | None,
+    limit: int | None,
+    batch_size: int | None,
+    seed: int | None,
+    device: str,
+    dtype: str,
+) -> Opened:
+    """Open model and data; cheap mistakes are found before a framework is imported.
+
+    Raises:
+        CurvcliError: whatever is wrong with path, spec, data or model.
+    """
+    backend_of(path)
+    found = find_dataset_spec(path, data, Path.cwd())
+    voice.detail(f"dataset spec: {found.source_description}")
+    loaded = with_overrides(found.load(), limit=limit, batch_size=batch_size, seed=seed)
+    samples = open_samples(loaded)
+    _ = samples.digest  # reads every input once: a NaN is found now and not in the middle
+    return Opened(path, open_model(path, device=device, dtype=dtype), loaded, samples, device, dtype)
 
 
 def open_session(
@@ -44,29 +76,38 @@ def open_session(
     seed: int | None,
     device: str,
     dtype: str,
+    needs_layers: bool = True,
 ) -> Session:
-    """Open everything; cheap mistakes are found before a framework is imported.
+    """Open everything.
 
     Raises:
-        CurvcliError: whatever is wrong with path, spec, data or model.
+        CurvcliError: whatever is wrong with path, spec, data or model, or with one against the other.
     """
-    backend_of(path)
-    found = find_dataset_spec(path, data, Path.cwd())
-    voice.detail(f"dataset spec: {found.source_description}")
-    loaded = with_overrides(found.load(), limit=limit, batch_size=batch_size, seed=seed)
-    samples = open_samples(loaded)
-    _ = samples.digest  # reads every input once: a NaN is found now and not in the middle
-    model = open_model(path, device=device, dtype=dtype)
-    size = _check_inputs(model, samples, loaded)
-    spec = loaded.spec
-    objective = model.objective(
+    opened = open_files(
+        path, voice, data=data, limit=limit, batch_size=batch_size, seed=seed, device=device, dtype=dtype
+    )
+    if needs_layers and not opened.model.layers:
+        raise ModelError(opened.model.why_no_layers)
+    objective = objective_of(opened, opened.samples, fitting_batch_size(opened))
+    return Session(path, opened.model, opened.loaded, opened.samples, device, dtype, objective)
+
+
+def objective_of(opened: Opened, samples: Samples, batch_size: int) -> TorchObjective | TensorFlowObjective:
+    """The spec's loss of the model over some samples.
+
+    Raises:
+        SpecError: the loss declaration contradicts the model.
+        DataError: targets that do not fit the output.
+        ModelError: the forward pass fails.
+    """
+    loss = opened.loaded.spec.loss
+    return opened.model.objective(
         samples,
-        spec.loss,
-        output=spec.loss.output,
-        batch_size=size,
+        loss,
+        output=loss.output,
+        batch_size=batch_size,
         target_column=samples.target_column or "target",
     )
-    return Session(path, model, loaded, samples, objective, device, dtype)
 
 
 def chosen_layers(
@@ -80,8 +121,13 @@ def chosen_layers(
     return select([layer.name for layer in model.layers], include, exclude)
 
 
-def _check_inputs(model: TorchScriptModel | SavedModel, samples: Samples, loaded: LoadedSpec) -> int:
-    """Compare names and shapes; return the batch size to use."""
+def fitting_batch_size(opened: Opened) -> int:
+    """Compare the inputs' names and shapes; return the batch size to use, the model's own if that is fixed.
+
+    Raises:
+        SpecError: the spec feeds other inputs than the model takes, or of another shape.
+    """
+    model, samples, loaded = opened.model, opened.samples, opened.loaded
     where = loaded.path.name
     expected, given = [p.name for p in model.inputs], list(samples.input_shapes)
     if set(expected) != set(given):

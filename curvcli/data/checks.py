@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from curvcli.data.interface import Array, Column, Rows
+from curvcli.data.interface import Array, Column, Rows, Samples
 from curvcli.errors import DataError
 
 # What NumPy and zipfile raise for files that are cut off, damaged, or not what their name says.
@@ -127,3 +127,22 @@ def cast(values: Array, dtype: str | None, place: str, rows: Rows) -> Array:
         first = tuple(np.argwhere(unfit)[0])
         raise DataError(f"{place}, row {rows[first[0]]}: {values[first]} does not fit {wanted}; change dtype.")
     return np.ascontiguousarray(values, dtype=wanted)
+
+
+def first_difference(first: Samples, second: Samples) -> int | None:
+    """The row of the first sample that two readings of the same data disagree about; None if they are equal.
+
+    Raises:
+        DataError: wrong data.
+    """
+    if not np.array_equal(first.rows, second.rows):
+        return int(first.rows[0]) if len(first) else None
+    for left, right in zip(first.batches(), second.batches(), strict=True):
+        columns = [(left.inputs[name], right.inputs[name]) for name in left.inputs]
+        if left.target is not None and right.target is not None:
+            columns.append((left.target, right.target))
+        for one, other in columns:
+            different = (one != other).reshape(len(one), -1).any(axis=1)
+            if different.any():
+                return int(first.rows[left.start + int(different.argmax())])
+    return None

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
+from math import prod
 from pathlib import Path
 from typing import assert_never
 
@@ -17,6 +18,7 @@ from curvcli.data.interface import Array, Batch, Column, Reader, Rows
 from curvcli.data.npy import NpyReader
 from curvcli.data.npz import NpzReader
 from curvcli.data.preprocess import Preprocessor, join, joined_shape, place_of
+from curvcli.errors import DataError
 from curvcli.spec.columns import TargetSpec
 from curvcli.spec.dataset import DatasetSpec, LoadedSpec
 from curvcli.spec.sources import CsvSource, NpySource, NpzSource, Source
@@ -111,6 +113,23 @@ def open_samples(loaded: LoadedSpec) -> FileSamples:
     wanted = [name for table in spec.inputs.values() for name in table.names]
     wanted += spec.target.names if spec.target else ()
     return FileSamples(spec, open_reader(spec.source, loaded.resolve, wanted))
+
+
+def read_column(loaded: LoadedSpec, name: str, rows: Rows) -> Array:
+    """A column of the data that is neither input nor target: one finite number per sample, (samples,), float64.
+
+    Raises:
+        DataError: there is no such column, or it holds something else.
+    """
+    reader = open_reader(loaded.spec.source, loaded.resolve, [name])
+    shape = reader.column(name).shape
+    if prod(shape) != 1:
+        raise DataError(f"column {name!r} has shape {shape} per sample; one number per sample is needed.")
+    values = np.asarray(reader.read(name, rows), dtype=np.float64).reshape(len(rows))
+    if not np.isfinite(values).all():
+        bad = int(np.argmin(np.isfinite(values)))
+        raise DataError(f"column {name!r}, row {rows[bad]}: {values[bad]}, which is not finite.")
+    return values
 
 
 def open_reader(source: Source, resolve: Callable[[str], Path], wanted: Sequence[str]) -> Reader:

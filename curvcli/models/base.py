@@ -260,6 +260,11 @@ class Model(Protocol):
         """What the model returns, as far as the file says."""
         ...
 
+    @property
+    def why_no_layers(self) -> str:
+        """What to tell who asks for layers of a model without any."""
+        ...
+
     def values(self, parameter: str) -> Array:
         """A parameter's current entries, float64, in its shape."""
         ...

@@ -221,13 +221,33 @@ def total_weight(batch: BatchLoss, samples: int) -> float:
 
 
 def loss_sum(state: OutputState) -> float:
-    """Σ_n weight_n ℓ_n of one batch, in float64.
+    """Σ_n weight_n ℓ_n of one batch, in float64."""
+    return float(_elements(state).sum() * _element_scale(state))
 
-    Per element: −Σ_c y_c log softmax(o)_c; log(1 + e^o) − y·o; (o − y)²; or o itself.
+
+def sample_losses(state: OutputState, samples: int) -> Array:
+    """weight_n ℓ_n of every sample of one batch, in float64, (samples,)."""
+    elements = _elements(state)
+    per_sample: Array = elements.reshape(samples, -1).sum(axis=1) * _element_scale(state)
+    return per_sample
+
+
+def _element_scale(state: OutputState) -> float:
+    if state.link == "output":
+        return 1.0
+    # scale is the derivative's 2/m of squared error; the loss itself carries 1/m.
+    return state.scale / 2 if state.link == "identity" else state.scale
+
+
+def _elements(state: OutputState) -> Array:
+    """What is summed, like the output.
+
+    Per element: −y_c log softmax(o)_c; log(1 + e^o) − y·o; (o − y)²; or o itself, each by its weight.
     """
     o, y = state.values, state.truth
+    element: Array
     if state.link == "output":
-        return float(o.sum())
+        return o
     with np.errstate(divide="ignore", invalid="ignore"):
         if state.link == "softmax":
             shifted = o - o.max(axis=state.class_axis, keepdims=True)
@@ -241,6 +261,5 @@ def loss_sum(state: OutputState) -> float:
             # softplus(o) − y·o, as y·softplus(−o) + (1 − y)·softplus(o): infinite logits on the right side give 0.
             element = np.where(y > 0, y * np.logaddexp(0, -o), 0.0) + np.where(y < 1, (1 - y) * np.logaddexp(0, o), 0.0)
         else:
-            # scale is the derivative's 2/m; the loss itself carries 1/m.
-            return float((state.weight * (o - y) ** 2).sum() * state.scale / 2)
-    return float((state.weight * element).sum() * state.scale)
+            element = (o - y) ** 2
+    return state.weight * element

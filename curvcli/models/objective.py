@@ -24,6 +24,7 @@ class DataObjective(ABC):
         batch_size: in use; the whole data where the model returns one number per batch.
         link: of the loss on the output in use.
         cut: whether the output in use stands before the model's final softmax or sigmoid.
+        final: the softmax, log-softmax or sigmoid that the graph ends in.
         scalar: whether the model returns one number per batch.
         batch_weights: see ``base.Objective``.
         denominator: see ``base.Objective``.
@@ -32,6 +33,7 @@ class DataObjective(ABC):
 
     link: Link
     cut: bool
+    final: str | None
     batch_weights: Array
     denominator: float
 
@@ -61,6 +63,7 @@ class DataObjective(ABC):
             UsageError: the loss can't be taken of such an output.
             DataError: targets that do not fit the output.
         """
+        self.final = final
         self.link, self.cut = resolve_link(self.loss, final, self.where)
         first = min(self.batch_size, len(self.samples))
         self.scalar = self.loss.name == "output" and (values.ndim == 0 or values.size == 1 < first)
@@ -94,6 +97,15 @@ class DataObjective(ABC):
         if total == 0:
             raise UsageError("every target is ignored or has weight zero: there is no loss to take a mean of.")
         return total
+
+    def outputs(self, batch_size: int) -> Array:
+        """What the model returns for every sample, so many at a time, float64; its own number per batch as it is."""
+        found = [self._output_values(batch) for batch in self.samples.batches(batch_size)]
+        return np.stack(found) if found[0].ndim == 0 else np.concatenate(found)
+
+    @abstractmethod
+    def _output_values(self, batch: Batch) -> Array:
+        """What the model returns for one batch, float64."""
 
     def batch_loss(self, batch: Batch, shape: tuple[int, ...]) -> BatchLoss:
         """The targets of a batch, for an output of ``shape``."""

@@ -63,11 +63,6 @@ class SavedModel:
         signature = _signature(loaded, path)
         captured = {id(h): v for h in signature.captured_inputs for v in signature.variables if v.handle is h}
         trainable = {key: v for key, v in captured.items() if v.trainable and v.dtype.is_floating}
-        if not trainable:
-            raise ModelError(
-                f"{path}: the signature has no trainable variables: the model was saved without them, or frozen.\n"
-                "Save it with model.export(PATH) or tf.saved_model.save(model, PATH)."
-            )
         names = _names(loaded, trainable)
         with quiet_stderr():
             self._flat = flatten(signature, names)
@@ -86,6 +81,14 @@ class SavedModel:
         self.inputs = tuple(Port(n, _dimensions(keyword[n]), keyword[n].dtype.name) for n in sorted(keyword))
         returned = signature.structured_outputs
         self.outputs = tuple(Port(n, _dimensions(returned[n]), returned[n].dtype.name) for n in sorted(returned))
+
+    @property
+    def why_no_layers(self) -> str:
+        """What to tell who asks for layers of a model without any."""
+        return (
+            f"{self.path}: the signature has no trainable variables: the model was saved without them, or frozen.\n"
+            "Save it with model.export(PATH) or tf.saved_model.save(model, PATH)."
+        )
 
     def values(self, parameter: str) -> Array:
         return self._unused[parameter] if parameter in self._unused else as_float64(self._weights[parameter])
@@ -168,7 +171,7 @@ def _names(loaded: Any, variables: dict[int, Any]) -> dict[int, str]:
     counts: dict[str, int] = {}
     for name in own.values():
         counts[name] = counts.get(name, 0) + 1
-    if max(counts.values()) == 1:
+    if all(n == 1 for n in counts.values()):
         return own
     places = _object_paths(loaded, {id(v.handle): key for key, v in variables.items()})
     names: dict[int, str] = {}

@@ -112,24 +112,27 @@ def _add(graph_def: Any, name: str, operation: str, inputs: list[str], dtype: in
 
 
 def _spell_out_batch_norm(graph_def: Any) -> None:
-    """Write inference batch norm as ((x − mean)·rsqrt(variance + ε))·γ + β.
+    """Write batch norm as ((x − mean)·rsqrt(variance + ε))·γ + β, in training mode with the batch's own moments.
 
     The fused operation has no float64 kernel; and the form x·(γ·r) + (β − mean·(γ·r)) uses γ twice, where this one,
     equal to it, is linear in γ at one place.
     """
     by_name = {node.name: node for node in graph_def.node}
     for node in list(graph_def.node):
-        if node.op in ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3") and not node.attr["is_training"].b:
+        if node.op in ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"):
             _unfuse(graph_def, node)
         elif node.op in ("AddV2", "Add"):
             _factor_out_gamma(graph_def, node, by_name)
 
 
 def _unfuse(graph_def: Any, node: Any) -> None:
-    if node.attr["data_format"].s not in (b"", b"NHWC", b"NDHWC"):
+    data_format = node.attr["data_format"].s or b"NHWC"
+    if data_format not in (b"NHWC", b"NDHWC"):
         return
     x, gamma, beta, mean, variance = list(node.input)[:5]
     dtype, base = node.attr["T"].type, node.name
+    if node.attr["is_training"].b:
+        mean, variance = _batch_moments(graph_def, base, x, dtype, len(data_format))
     epsilon = graph_def.node.add(name=f"{base}/epsilon", op="Const")
     value = np.asarray(node.attr["epsilon"].f or 1e-4, dtype=np.float32)
     epsilon.attr["dtype"].type = dtype
@@ -145,6 +148,23 @@ def _unfuse(graph_def: Any, node: Any) -> None:
     node.input.extend([scaled, beta, *control])
     node.ClearField("attr")
     node.attr["T"].type = dtype
+
+
+def _batch_moments(graph_def: Any, base: str, x: str, dtype: int, rank: int) -> tuple[str, str]:
+    """Mean and variance over all axes but the last."""
+    axes = graph_def.node.add(name=f"{base}/axes", op="Const")
+    value = tensorflow().make_tensor_proto(np.arange(rank - 1, dtype=np.int32))
+    axes.attr["dtype"].type = value.dtype
+    axes.attr["value"].tensor.CopyFrom(value)
+
+    def mean_of(name: str, tensor: str) -> str:
+        node = _add(graph_def, name, "Mean", [tensor, axes.name], dtype)
+        graph_def.node[-1].attr["Tidx"].type = value.dtype
+        return node
+
+    mean = mean_of(f"{base}/mean", x)
+    squares = _add(graph_def, f"{base}/squares", "SquaredDifference", [x, mean], dtype)
+    return mean, mean_of(f"{base}/variance_of_batch", squares)
 
 
 def _factor_out_gamma(graph_def: Any, node: Any, by_name: dict[str, Any]) -> None:

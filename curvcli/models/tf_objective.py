@@ -7,6 +7,7 @@ rest. Loops over columns and vectors run inside the function and share the forwa
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -16,9 +17,12 @@ from curvcli.errors import ModelError, UsageError
 from curvcli.models.base import Array, Site, as_float64
 from curvcli.models.memory import available_memory, peak_memory, process_memory, release_memory
 from curvcli.models.objective import DataObjective
+from curvcli.models.pointwise import SampleFunction
 from curvcli.models.tf_batch import Located, TensorFlowBatch
+from curvcli.models.tf_chain import TensorFlowChainBatch
 from curvcli.models.tf_flatten import FlatGraph
 from curvcli.models.tf_graph import GraphReader, readable
+from curvcli.models.tf_inputs import TensorFlowInputBatch
 from curvcli.models.tf_runtime import tensorflow
 from curvcli.models.tf_split import SplitFunction
 from curvcli.spec.dataset import LossSpec
@@ -59,15 +63,18 @@ class TensorFlowObjective(DataObjective):
         self.located: dict[str, Located] = {}
         returned = _choose(flat.outputs, output, where)
         logits, final = self.reader.final(returned)
-        self._settle(self._run_output(returned), final, _CLASS_AXIS)
+        self._settle(self._run_output(returned, self.first_batch()), final, _CLASS_AXIS)
         self.output = logits if self.cut else returned
         self.needed = self.reader.upstream(self.output)
 
-    def _run_output(self, tensor: str) -> Array:
+    def _run_output(self, tensor: str, batch: Batch) -> Array:
         def forward(weights: Any, data: Any) -> Any:
             return self.import_graph(weights, self.input_tensors, data, [tensor])[0]
 
-        return as_float64(self.call("probe", forward, self.all_weights(), self.feed(self.first_batch())))
+        return as_float64(self.call(("output", tensor), forward, self.all_weights(), self.feed(batch)))
+
+    def _output_values(self, batch: Batch) -> Array:
+        return self._run_output(self.output, batch)
 
     # -- running functions --------------------------------------------------------------------------------------------
 
@@ -144,6 +151,48 @@ class TensorFlowObjective(DataObjective):
         for data in self.samples.batches(self.batch_size, start=start):
             yield TensorFlowBatch(self, data, parameters)
 
+    # -- derivatives by the inputs, and in parts (see ``pointwise.PointwiseObjective``) -------------------------------
+
+    def returned(self, output: str) -> str:
+        """The tensor of a named output."""
+        return _choose(self.flat.outputs, output, self.where)
+
+    def differentiable_inputs(self) -> tuple[str, ...]:
+        """The names of the floating-point inputs."""
+        fed = self.feed(self.first_batch())
+        return tuple(name for name, tensor in zip(self.flat.inputs, fed, strict=True) if tensor.dtype.is_floating)
+
+    def output_shape(self, output: str | None) -> tuple[int, ...]:
+        """One sample's shape of an output."""
+        tensor = self.output if output is None else self.returned(output)
+        shape = self._run_output(tensor, self.first_batch()).shape
+        return shape if self.scalar else shape[1:]
+
+    def input_batches(
+        self, function: SampleFunction, inputs: Sequence[str], *, start: int = 0
+    ) -> Iterator[TensorFlowInputBatch]:
+        """The data from batch ``start`` on."""
+        for data in self.samples.batches(self.batch_size, start=start):
+            yield TensorFlowInputBatch(self, data, function, inputs)
+
+    def chain_batches(
+        self, layer: Sequence[str], parameters: Sequence[str], inputs: Sequence[str], *, start: int = 0
+    ) -> Iterator[TensorFlowChainBatch]:
+        """The data from batch ``start`` on, split at a layer."""
+        for data in self.samples.batches(self.batch_size, start=start):
+            yield TensorFlowChainBatch(self, data, layer, parameters, inputs)
+
+    @contextmanager
+    def moved(self, offsets: Mapping[str, Array]) -> Iterator[None]:
+        """See ``pointwise.PointwiseObjective``."""
+        tf, kept = tensorflow(), self.weights
+        changed = {n: kept[n] + tf.constant(offset, dtype=self.dtype) for n, offset in offsets.items() if n in kept}
+        self.weights = {**kept, **changed}
+        try:
+            yield
+        finally:
+            self.weights = kept
+
     def memory_in_use(self) -> int:
         """See ``base.Objective``."""
         if "GPU" in self.device:
@@ -173,11 +222,11 @@ def _shapes(tensors: Sequence[Any]) -> tuple[Any, ...]:
 
 
 def _choose(outputs: Mapping[str, str], name: str | None, where: str) -> str:
-    if name is None and len(outputs) == 1:
+    if name in (None, "output") and len(outputs) == 1:
         return next(iter(outputs.values()))
     if name is None or name not in outputs:
         raise UsageError(
-            f"{where} has the outputs {', '.join(outputs)}: choose one with loss.output in the dataset spec."
+            f"{where} has the outputs {', '.join(outputs)}: choose one of them with loss.output in the dataset spec."
         )
     return outputs[name]
 
@@ -197,8 +246,7 @@ def _reason(error: Exception) -> str:
 
 def _no_gradient(error: LookupError) -> str:
     """TensorFlow's message names the operation in the middle of much else."""
-    text = str(error)
-    start = text.find("operation type: ")
-    if start >= 0:
-        return f"the operation {readable(text[start + 16 :].split(')', maxsplit=1)[0].strip())} has no derivative."
-    return f"an operation has no derivative ({text[:200]})."
+    found = re.search(r"op(?:eration)? type: (\w+)", str(error))
+    if found is not None:
+        return f"the operation {readable(found[1])} has no derivative."
+    return f"an operation has no derivative ({str(error)[:200]})."

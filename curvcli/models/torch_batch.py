@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.graph import GradientEdge
 
 from curvcli.data.interface import Batch
 from curvcli.errors import ModelError
 from curvcli.models.base import Array, OutputState, Site, as_float64
 from curvcli.models.loss import loss_sum
-from curvcli.models.torch_graph import operation
+from curvcli.models.torch_end import LossEnd
 from curvcli.models.torch_sites import Sites
 
 if TYPE_CHECKING:
@@ -35,51 +34,18 @@ class TorchBatch:
         self._names = tuple(parameters)
         self._tensors = {name: objective.parameters[name] for name in parameters}
         objective.require(self._names)
-        raw = objective.forward(data)
-        # A scalar output has no axis of samples: the batch is then one sample.
-        self.samples = 1 if objective.scalar else raw.shape[0]
-        self._raw = raw
-        self._loss = objective.batch_loss(data, tuple(raw.shape))
-        self._edge = _edge(raw, cut=objective.cut)
-        self._cotangent = self._loss_cotangent()
+        self._end = LossEnd(objective, objective.forward(objective.tensors(data)), data)
+        self.samples = self._end.samples
         self._first: dict[Hashable, tuple[Tensor | None, ...]] = {}
         self._pulled: tuple[Tensor, tuple[Tensor | None, ...]] | None = None
-        root = None if self._edge is None else self._edge.node
+        root = None if self._end.edge is None else self._end.edge.node
         self.sites = Sites(root, self._tensors, self.samples, objective.interleaved)
 
     # -- the loss -----------------------------------------------------------------------------------------------------
 
-    def _tensor(self, array: Array) -> Tensor:
-        return torch.from_numpy(np.asarray(array, order="C")).to(self._objective.device, self._objective.dtype)
-
-    def _loss_cotangent(self) -> Tensor:
-        """∂ℓ/∂o, as a function of o that can be differentiated again."""
-        raw, loss = self._raw, self._loss
-        if loss.link == "output":
-            return torch.ones_like(raw)
-        truth, weight = self._tensor(loss.truth), self._tensor(loss.weight * loss.scale)
-        if loss.link == "probabilities":
-            return -weight * truth / raw
-        if loss.link == "bernoulli":
-            return weight * ((1 - truth) / (1 - raw) - truth / raw)
-        return weight * (self._linked() - truth)
-
-    def _linked(self) -> Tensor:
-        raw, link = self._raw, self._loss.link
-        if self._objective.cut:
-            return raw.exp() if operation(raw.grad_fn) == "LogSoftmax" else raw
-        if link == "softmax":
-            return torch.softmax(raw, self._loss.class_axis)
-        return torch.sigmoid(raw) if link == "sigmoid" else raw
-
     @property
     def output(self) -> OutputState:
-        values = as_float64(self._raw.detach().cpu())
-        if self._objective.cut and operation(self._raw.grad_fn) != "LogSoftmax":
-            with np.errstate(divide="ignore"):
-                # Log-probabilities are logits up to a shift per sample, which neither the loss nor softmax sees.
-                values = np.log(values) if self._loss.link == "softmax" else np.log(values) - np.log1p(-values)
-        return self._loss.state(values)
+        return self._end.output
 
     def loss(self) -> float:
         return loss_sum(self.output)
@@ -89,10 +55,10 @@ class TorchBatch:
     def _backward(self, inputs: Sequence[Any], cotangent: Tensor, *, create_graph: bool = False) -> Any:
         self._objective.require(self._names)  # another batch may have been opened for other parameters since
         self._objective.backward_passes += 1
-        if self._edge is None:
+        if self._end.edge is None:
             return tuple(None for _ in inputs)
         return torch.autograd.grad(
-            [self._edge],
+            [self._end.edge],
             list(inputs),
             grad_outputs=[cotangent],
             retain_graph=True,
@@ -101,7 +67,7 @@ class TorchBatch:
         )
 
     def gradient(self, parameters: Sequence[str]) -> dict[str, Array]:
-        found = self._backward([self._tensors[p] for p in parameters], self._cotangent.detach())
+        found = self._backward([self._tensors[p] for p in parameters], self._end.cotangent.detach())
         return {
             p: np.zeros(self._tensors[p].shape) if g is None else as_float64(g.cpu())
             for p, g in zip(parameters, found, strict=True)
@@ -111,7 +77,7 @@ class TorchBatch:
         """∂ℓ/∂W with its own graph, made once for all parameters of the batch and kept for all its products."""
         if "weights" not in self._first:
             tensors = list(self._tensors.values())
-            self._first["weights"] = self._backward(tensors, self._cotangent, create_graph=True)
+            self._first["weights"] = self._backward(tensors, self._end.cotangent, create_graph=True)
         by_name = dict(zip(self._names, self._first["weights"], strict=True))
         return [by_name[p] for p in parameters]
 
@@ -125,7 +91,7 @@ class TorchBatch:
             raise ValueError("parameters of one call must share their z")
         key = (edges[0].node, remainder)
         if key not in self._first:
-            cotangent = self._cotangent.detach() if remainder else self._cotangent
+            cotangent = self._end.cotangent.detach() if remainder else self._end.cotangent
             self._first[key] = self._backward(edges, cotangent, create_graph=True)
         return edges[0], self._first[key][0]
 
@@ -141,9 +107,9 @@ class TorchBatch:
         if self.samples == 1 or selected.all():
             return True
         edges, which = self.sites.edges(parameters)
-        noise = np.random.default_rng(0).choice([-1.0, 1.0], size=tuple(self._raw.shape))
-        noise *= selected.reshape(-1, *(1,) * (self._raw.ndim - 1))
-        deltas = self._backward(edges, self._tensor(noise))
+        noise = np.random.default_rng(0).choice([-1.0, 1.0], size=tuple(self._end.raw.shape))
+        noise *= selected.reshape(-1, *(1,) * (self._end.raw.ndim - 1))
+        deltas = self._backward(edges, self._end.tensor(noise))
         others = torch.from_numpy(~selected)
         for name, i in zip(parameters, which, strict=True):
             if deltas[i] is not None and bool((self.sites.use(name).layout.canonical(deltas[i])[others] != 0).any()):
@@ -157,7 +123,7 @@ class TorchBatch:
         for start in range(0, len(columns), _FLUSH):
             part: dict[str, Tensor] = {}
             held: list[tuple[Tensor | None, ...]] = []
-            chunk = self._tensor(columns[start : start + _FLUSH])
+            chunk = self._end.tensor(columns[start : start + _FLUSH])
             for number, column in enumerate(chunk):
                 held.append(self._backward(edges, column))
                 room = sum(d.numel() for d in held[-1] if d is not None) * (len(held) + 1) <= _HELD
@@ -201,7 +167,7 @@ class TorchBatch:
         if first is not None and first.requires_grad:
             layout = next(iter(uses.values())).layout
             for k, probe in enumerate(signs):
-                vector = layout.original(self._tensor(probe))
+                vector = layout.original(self._end.tensor(probe))
                 (product,) = self._second(first, [edge], vector)
                 if product is not None:
                     for name, use in uses.items():
@@ -214,7 +180,7 @@ class TorchBatch:
         starts = np.cumsum([0, *(self._tensors[p].numel() for p in parameters)])
         found = np.zeros((len(columns), self.samples, int(starts[-1])))
         for k, column in enumerate(columns):
-            deltas = self._backward(edges, self._tensor(column))
+            deltas = self._backward(edges, self._end.tensor(column))
             for j, (use, i) in enumerate(zip(uses, which, strict=True)):
                 if deltas[i] is not None:
                     found[k, :, starts[j] : starts[j + 1]] = use.sample_gradients(deltas[i]).cpu()
@@ -249,19 +215,19 @@ class TorchBatch:
         if not live:
             return
         starts = np.cumsum([0, *(t.numel() for t in like)])
-        for k, row in enumerate(self._tensor(vectors)):
+        for k, row in enumerate(self._end.tensor(vectors)):
             parts = [row[starts[i] : starts[i + 1]].reshape(like[i].shape) for i in live]
             yield k, self._second([outputs[i] for i in live], inputs, parts)
 
     def pushforward(self, block: Sequence[str], vectors: Array) -> Array:
         """See the protocol; J_o v is the derivative of u ↦ J_oᵀ u, which is linear, times v."""
         if self._pulled is None:
-            dummy = torch.zeros_like(self._raw, requires_grad=True)
+            dummy = torch.zeros_like(self._end.raw, requires_grad=True)
             self._pulled = dummy, self._backward(list(self._tensors.values()), dummy, create_graph=True)
         dummy, pulled = self._pulled
         by_name = dict(zip(self._names, pulled, strict=True))
         tensors = [self._tensors[p] for p in block]
-        pushed = np.zeros((len(vectors), *self._raw.shape))
+        pushed = np.zeros((len(vectors), *self._end.raw.shape))
         for k, (value,) in self._along([by_name[p] for p in block], tensors, [dummy], vectors):
             if value is not None:
                 pushed[k] = value.cpu()
@@ -270,7 +236,7 @@ class TorchBatch:
     def pullback(self, block: Sequence[str], cotangents: Array) -> Array:
         tensors = [self._tensors[p] for p in block]
         pulled = np.zeros((len(cotangents), sum(t.numel() for t in tensors)))
-        for k, cotangent in enumerate(self._tensor(cotangents)):
+        for k, cotangent in enumerate(self._end.tensor(cotangents)):
             pulled[k] = _joined(self._backward(tensors, cotangent), tensors)
         return pulled
 
@@ -293,13 +259,3 @@ def _joined(values: Sequence[Tensor | None], like: Sequence[Tensor]) -> Array:
     parts = [torch.zeros_like(t) if v is None else v for v, t in zip(values, like, strict=True)]
     joined: Array = torch.cat([part.detach().reshape(-1) for part in parts]).cpu().numpy()
     return joined
-
-
-def _edge(raw: Tensor, *, cut: bool) -> GradientEdge | None:
-    """Where the loss's input stands in the graph; before the final softmax or sigmoid if that is cut off."""
-    if raw.grad_fn is None:
-        return None
-    if not cut:
-        return GradientEdge(raw.grad_fn, raw.output_nr)
-    source, number = raw.grad_fn.next_functions[0]
-    return None if source is None else GradientEdge(source, number)

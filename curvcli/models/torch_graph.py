@@ -106,6 +106,14 @@ class AutogradGraph:
         found = [(node, getattr(node, "variable", None)) for node in self.nodes]
         return [node for node, variable in found if variable is not None and variable.data_ptr() in addresses]
 
+    def downstream(self, starts: Sequence[Any]) -> set[Any]:
+        """The starts and every node that depends on them."""
+        found = set(starts)
+        for node in self.nodes:
+            if any(source in found for source, _ in node.next_functions):
+                found.add(node)
+        return found
+
     def blockers(self, starts: Sequence[Sequence[Any]]) -> list[str | None]:
         """For each group of starts, the first later operation that is not piecewise linear in them; None if all are.
 

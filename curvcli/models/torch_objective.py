@@ -12,11 +12,14 @@ from torch import Tensor
 
 from curvcli.data.interface import Batch, Samples
 from curvcli.errors import ModelError, UsageError
-from curvcli.models.base import Site, as_float64
+from curvcli.models.base import Array, Site, as_float64
 from curvcli.models.memory import available_memory, peak_memory, process_memory, release_memory
 from curvcli.models.objective import DataObjective
+from curvcli.models.pointwise import SampleFunction
 from curvcli.models.torch_batch import TorchBatch
+from curvcli.models.torch_chain import TorchChainBatch
 from curvcli.models.torch_graph import operation
+from curvcli.models.torch_inputs import TorchInputBatch
 from curvcli.spec.dataset import LossSpec
 
 # Torch's convention: the classes are axis 1.
@@ -69,7 +72,11 @@ class TorchObjective(DataObjective):
         self._required: set[str] | None = None
         self._interleaved: dict[str, bool] = {}
         self.require(list(parameters))
-        probe = self.forward(self.first_batch())
+        arguments = self.tensors(self.first_batch())
+        if not parameters:
+            # Without weights to differentiate by, the graph whose end tells the final operation starts at the inputs.
+            arguments = {n: t.requires_grad_(t.is_floating_point()) for n, t in arguments.items()}
+        probe = self.forward(arguments)
         final = _final_operation(probe)
         values = as_float64(probe.detach().cpu())
         del probe
@@ -84,19 +91,26 @@ class TorchObjective(DataObjective):
             tensor.requires_grad_(name in wanted)
         self._required = wanted
 
-    def forward(self, batch: Batch) -> Tensor:
-        """The chosen output for one batch."""
+    def tensors(self, batch: Batch) -> dict[str, Tensor]:
+        """A batch's inputs on the device, floats in the objective's dtype."""
         arguments = {}
         for name in self.input_names:
-            array = batch.inputs[name]
-            tensor = torch.from_numpy(np.asarray(array, order="C"))
+            tensor = torch.from_numpy(np.asarray(batch.inputs[name], order="C"))
             arguments[name] = tensor.to(self.device, self.dtype if tensor.is_floating_point() else None)
+        return arguments
+
+    def forward(self, arguments: Mapping[str, Tensor], output: str | None = None) -> Tensor:
+        """The output that the loss is taken of, or the one named, for one batch."""
         try:
             with differentiable():
                 result = self.module(**arguments)
         except RuntimeError as error:
             raise ModelError(_forward_failed(self.where, arguments, error)) from error
-        return _choose(result, self.output_name, self.where)
+        return _choose(result, self.output_name if output is None else output, self.where)
+
+    def _output_values(self, batch: Batch) -> Array:
+        self.require([])
+        return as_float64(self.forward(self.tensors(batch)).detach().cpu())
 
     def _read_sites(self, parameters: Sequence[str]) -> Mapping[str, Site]:
         batch = next(self.batches(parameters))
@@ -112,6 +126,46 @@ class TorchObjective(DataObjective):
         """The data from batch ``start`` on; see ``base.Objective``."""
         for data in self.samples.batches(self.batch_size, start=start):
             yield TorchBatch(self, data, parameters)
+
+    # -- derivatives by the inputs, and in parts (see ``pointwise.PointwiseObjective``) -------------------------------
+
+    def differentiable_inputs(self) -> tuple[str, ...]:
+        """The names of the floating-point inputs."""
+        return tuple(n for n, tensor in self.tensors(self.first_batch()).items() if tensor.is_floating_point())
+
+    def output_shape(self, output: str | None) -> tuple[int, ...]:
+        """One sample's shape of an output."""
+        self.require([])
+        shape = tuple(self.forward(self.tensors(self.first_batch()), output).shape)
+        return shape if self.scalar else shape[1:]
+
+    def input_batches(
+        self, function: SampleFunction, inputs: Sequence[str], *, start: int = 0
+    ) -> Iterator[TorchInputBatch]:
+        """The data from batch ``start`` on."""
+        for data in self.samples.batches(self.batch_size, start=start):
+            yield TorchInputBatch(self, data, function, inputs)
+
+    def chain_batches(
+        self, layer: Sequence[str], parameters: Sequence[str], inputs: Sequence[str], *, start: int = 0
+    ) -> Iterator[TorchChainBatch]:
+        """The data from batch ``start`` on, split at a layer."""
+        for data in self.samples.batches(self.batch_size, start=start):
+            yield TorchChainBatch(self, data, layer, parameters, inputs)
+
+    @contextmanager
+    def moved(self, offsets: Mapping[str, Array]) -> Iterator[None]:
+        """See ``pointwise.PointwiseObjective``."""
+        kept = {name: self.parameters[name].detach().clone() for name in offsets}
+        try:
+            with torch.no_grad():
+                for name, offset in offsets.items():
+                    self.parameters[name].add_(torch.from_numpy(offset).to(self.device, self.dtype))
+            yield
+        finally:
+            with torch.no_grad():
+                for name, values in kept.items():
+                    self.parameters[name].copy_(values)
 
     def memory_in_use(self) -> int:
         """See ``base.Objective``."""
@@ -164,7 +218,7 @@ def _choose(result: Any, name: str | None, where: str) -> Tensor:
     """The output that the loss is taken of, from whatever the module returned."""
     if isinstance(result, Tensor):
         if name not in (None, "output", "0"):
-            raise UsageError(f"loss.output = {name!r}, but {where} has a single unnamed output.")
+            raise UsageError(f"{where} has no output {name!r}: it has a single unnamed one (call it output).")
         return result
     if isinstance(result, dict):
         outputs = {str(k): v for k, v in result.items()}
@@ -174,11 +228,11 @@ def _choose(result: Any, name: str | None, where: str) -> Tensor:
         outputs = {str(i): v for i, v in enumerate(result)}
     else:
         raise ModelError(f"{where} returns a {type(result).__name__}, not tensors.")
-    if name is None and len(outputs) == 1:
+    if name in (None, "output") and len(outputs) == 1:
         name = next(iter(outputs))
     if name not in outputs or not isinstance(outputs[name], Tensor):
         raise UsageError(
-            f"{where} has the outputs {', '.join(outputs)}: choose one with loss.output in the dataset spec."
+            f"{where} has the outputs {', '.join(outputs)}: choose one of them with loss.output in the dataset spec."
         )
     chosen: Tensor = outputs[name]
     return chosen

@@ -33,7 +33,7 @@ class TorchScriptModel:
         """Load ``path``.
 
         Raises:
-            ModelError: the file is no TorchScript archive, is damaged, or has no parameters.
+            ModelError: the file is no TorchScript archive, or is damaged.
             UsageError: the device is not there.
         """
         refuse_other_files(path)
@@ -51,11 +51,6 @@ class TorchScriptModel:
         self._parameters: dict[str, Tensor] = {
             name: p for name, p in self._module.named_parameters() if p.is_floating_point()
         }
-        if not self._parameters:
-            raise ModelError(
-                f"{path}: no parameters: a frozen TorchScript keeps its weights as constants.\n"
-                "Save the module before torch.jit.freeze or optimize_for_inference."
-            )
         self._module.to(self._device, self._dtype)
         if self._dtype is torch.float64:
             _widen_constants(self._module)
@@ -67,6 +62,14 @@ class TorchScriptModel:
         self.inputs = tuple(Port(a.name, None, "float") for a in arguments if not a.has_default_value())
         returns = self._module.forward.schema.returns
         self.outputs = tuple(Port(r.name or str(i), None, str(r.type)) for i, r in enumerate(returns))
+
+    @property
+    def why_no_layers(self) -> str:
+        """What to tell who asks for layers of a model without any."""
+        return (
+            f"{self.path}: no parameters: a frozen TorchScript keeps its weights as constants.\n"
+            "Save the module before torch.jit.freeze or optimize_for_inference."
+        )
 
     def values(self, parameter: str) -> Array:
         return as_float64(self._parameters[parameter].detach().cpu())

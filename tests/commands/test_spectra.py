@@ -252,9 +252,11 @@ def peak(folder: Path, limit: str | None) -> int:
     """The largest size of a run, in MiB, as the operating system saw it."""
     words = ["trace", "wide.pt", "--method", "hutchinson", "--probes", "8", "--whole-model", "-q", "--no-resume"]
     words += [] if limit is None else ["--memory-limit", limit]
+    # Not by getrusage: a process starts with the peak of the one that started it, and this one's may be larger.
     code = (
-        "import resource, sys; from curvcli.cli.main import run; code = run(sys.argv[1:]);"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, file=sys.stderr); sys.exit(code)"
+        "import re, sys; from curvcli.cli.main import run; code = run(sys.argv[1:]);"
+        "kib = re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1];"
+        "print(int(kib) // 1024, file=sys.stderr); sys.exit(code)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, *words], cwd=folder, capture_output=True, text=True, timeout=300, check=True

@@ -12,9 +12,10 @@ import pytest
 from .conftest import ROOT, SPEC, Curvcli
 
 FRAMEWORKS = {"torch", "tensorflow", "keras"}
+PROTOCOLS = ("curvcli.models.base", "curvcli.models.pointwise")
 
 
-@pytest.mark.parametrize("command", ["diag", "layers", "show", "env"])
+@pytest.mark.parametrize("command", ["diag", "inputs", "split", "check", "layers", "show", "env"])
 def test_every_command_has_help_and_stands_in_the_readme(command: str, curvcli: Curvcli) -> None:
     """--help works for each, and the README shows its use."""
     done = curvcli(command, "--help")
@@ -77,11 +78,11 @@ def test_no_framework_outside_the_adapters(room: str) -> None:
 @pytest.mark.parametrize(
     ("room", "allowed"),
     [
-        ("curvature", ("curvcli.curvature", "curvcli.models.base", "curvcli.errors")),
+        ("curvature", ("curvcli.curvature", *PROTOCOLS, "curvcli.errors")),
         ("report", ("curvcli.report", "curvcli.errors", "curvcli")),
         ("spec", ("curvcli.spec", "curvcli.errors")),
         ("data", ("curvcli.data", "curvcli.spec", "curvcli.errors")),
-        ("engine", ("curvcli.engine", "curvcli.curvature", "curvcli.models.base", "curvcli.errors")),
+        ("engine", ("curvcli.engine", "curvcli.curvature", *PROTOCOLS, "curvcli.errors")),
     ],
 )
 def test_imports_run_one_way(room: str, allowed: tuple[str, ...]) -> None:

@@ -1,0 +1,316 @@
+"""``curvcli check``: spec, model and numerics verified before hours are spent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from curvcli.cli.against import Side, compare_with, other_side
+from curvcli.cli.checklist import Checklist
+from curvcli.cli.compute import default_output, say_report, voice_of
+from curvcli.cli.options import (
+    config_option,
+    data_options,
+    device_option,
+    format_option,
+    layer_options,
+    model_argument,
+    output_option,
+    voice_options,
+)
+from curvcli.cli.provenance import provenance, run_key
+from curvcli.cli.quantities.diagonal import loss_rank
+from curvcli.cli.session import Opened, chosen_layers, fitting_batch_size, objective_of, open_files
+from curvcli.curvature.checks import (
+    DIFFERENCE_LIMIT,
+    ROUNDING_LIMIT,
+    DerivativeChecks,
+    alone_error,
+    chosen_entries,
+    entry_error,
+)
+from curvcli.curvature.diagonal.planner import OVER_BUDGET, UNREACHED, plan_diagonal
+from curvcli.curvature.diagonal.work import Accumulation
+from curvcli.data.checks import first_difference
+from curvcli.data.interface import Samples
+from curvcli.data.samples import open_samples
+from curvcli.engine import serial
+from curvcli.errors import ModelError, UsageError
+from curvcli.models.base import Layer
+from curvcli.report.parts import Parts
+from curvcli.spec.dataset import with_overrides
+
+# Entries of every parameter's diagonal that are made once more by a product each.
+_ENTRIES = 5
+# A parameter's diagonal this far below its layer's largest entries may be zero up to rounding.
+_NEGLIGIBLE = 1e-6
+# Samples for the numerical checks, unless --limit says otherwise: enough to see samples meet, few enough to be quick.
+_SAMPLES = 32
+
+
+@click.command("check")
+@model_argument
+@layer_options
+@data_options
+@device_option
+@click.option(
+    "--budget",
+    type=click.IntRange(1),
+    default=2000,
+    show_default=True,
+    metavar="PASSES",
+    help="Passes that a layer's exact diagonal may cost; entries of a dearer one are not checked.",
+)
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path),
+    metavar="OTHER_MODEL",
+    help="Compare loss, gradients and diagonals with this model's: another file, or the other framework's.",
+)
+@click.option(
+    "--against-data",
+    type=click.Path(path_type=Path),
+    metavar="SPEC",
+    help="The other model's dataset spec. Default: the one in or beside it.",
+)
+@output_option
+@format_option
+@config_option
+@voice_options
+def command(**given: Any) -> int:
+    r"""Check a model and its dataset spec: exit code 1 if a check fails.
+
+    \b
+      data order      two readings of the data are the same
+      inputs, loss    the spec fits the model: names, shapes, labels; logits or probabilities, read from the graph
+      repeatability   loss and gradient twice (dropout left on?)
+      independence    a sample's output does not depend on its company (batch norm in training mode?)
+      gradient        against differences of the loss, per layer
+      Hessian         products against differences of the gradient, and their symmetry, per layer
+      diagonal        entries against one product each, per parameter
+
+    All data are read. The numbers are checked in float64 on at most --limit samples, 32 by default.
+
+    \b
+      curvcli check model/
+      curvcli check model.pt --layer 'conv*' --limit 8
+      curvcli check model/ --against model.pt
+    """
+    voice = voice_of(given)
+    if given["against"] is not None and given["against"].resolve() == Path(given["model"]).resolve():
+        raise UsageError(f"--against {given['against']}: that is the model itself.")
+    opened = open_files(
+        Path(given["model"]),
+        voice,
+        data=given["data"],
+        limit=None,
+        batch_size=given["batch_size"],
+        seed=given["seed"],
+        device=given["device"],
+        dtype="float64",
+    )
+    layers = _layers(opened, given)
+    path = given["output"] or default_output(Path(given["model"]), "check")
+    options = {"layers": [one.name for one in layers], "budget": given["budget"], "limit": given["limit"]}
+    few = given["limit"] or _SAMPLES
+    with Parts(path, {**run_key(opened, "check"), **options, "against": str(given["against"] or "")}) as parts:
+        with voice.progress(_steps(layers), unit="checks") as meter:
+            checks = Checklist(meter)
+            value, denominator = _checked(checks, opened, layers, few, given)
+        parts.merge(provenance(opened, options, value, denominator), checks=checks.rows)
+    say_report(voice, 0, f"{len(checks.rows)} checks", value, path, given)
+    return checks.exit_code
+
+
+def _layers(opened: Opened, given: dict[str, Any]) -> list[Layer]:
+    """The chosen ones; a model without any can still be held against its spec."""
+    if not opened.model.layers:
+        if given["layer"]:
+            raise ModelError(opened.model.why_no_layers)
+        return []
+    return [opened.model.layers[i] for i in chosen_layers(opened.model, given["layer"], given["exclude"])]
+
+
+def _steps(layers: Sequence[Layer]) -> int:
+    """How many checks there will be, those against another model left out."""
+    return 6 + 3 * len(layers) + sum(len(one.parameters) for one in layers)
+
+
+def _checked(
+    checks: Checklist, opened: Opened, layers: Sequence[Layer], few: int, given: dict[str, Any]
+) -> tuple[float, float]:
+    """Make all checks; returns the loss over the samples they were made on, and its denominator."""
+    nothing = float("nan"), float("nan")
+    where = opened.loaded.path.name
+    checks.begin("data order")
+    row = first_difference(opened.samples, open_samples(opened.loaded))
+    if row is None:
+        checks.passed("data order", where, f"{len(opened.samples)} samples, the same in two readings")
+    else:
+        checks.failed("data order", where, f"two readings differ, first in row {row}: no two passes see the same data")
+    checks.begin("inputs")
+    size = checks.attempt("inputs", where, lambda: fitting_batch_size(opened))
+    if size is None:
+        return nothing
+    shapes = ", ".join(f"{n} {'×'.join(map(str, s)) or 'one number'}" for n, s in opened.samples.input_shapes.items())
+    checks.passed("inputs", where, f"per sample {shapes}")
+    checks.begin("loss")
+    # Over all data: every target is held against the output's shape.
+    whole = checks.attempt("loss", where, lambda: objective_of(opened, opened.samples, size))
+    if whole is None:
+        return nothing
+    checks.passed("loss", where, _declared(whole, opened))
+    fixed = any(port.shape and port.shape[0] for port in opened.model.inputs)
+    few = max(size, few // size * size) if fixed else few
+    samples = open_samples(with_overrides(opened.loaded, limit=few))
+    numerics = _Numerics(checks, opened, samples, min(size, len(samples)), layers, given["budget"])
+    found = numerics.run(fixed=fixed)
+    if given["against"] is not None:
+        _against(checks, opened, layers, samples, given)
+    return found
+
+
+def _against(
+    checks: Checklist, opened: Opened, layers: Sequence[Layer], samples: Samples, given: dict[str, Any]
+) -> None:
+    sampling = opened.loaded.spec.sampling
+    options = ["--dtype", "float64", "--device", opened.device, "--budget", str(given["budget"])]
+    options += ["--limit", str(len(samples)), "--seed", str(sampling.seed), "--batch-size", str(sampling.batch_size)]
+    own = given["data"] or (opened.loaded.path if opened.loaded.path.suffix == ".toml" else None)
+    mine = Side(opened.path, own, tuple(layer.name for layer in layers))
+    compare_with(checks, mine, other_side(given["against"], given["against_data"], own), options)
+
+
+def _declared(objective: Any, opened: Opened) -> str:
+    loss = opened.loaded.spec.loss
+    if loss.name in ("output", "mse"):
+        return f"{loss.name}: {'the model gives its own' if loss.name == 'output' else 'squared error'}"
+    ends = f"the graph ends in {objective.final}" if objective.final else "the graph ends in no softmax or sigmoid"
+    kind = "probabilities" if objective.cut or objective.link in ("probabilities", "bernoulli") else "logits"
+    return f"{loss.name} of {kind}: {ends}{', which is cut off' if objective.cut else ''}"
+
+
+class _Numerics:
+    """The checks that compute something, on few samples."""
+
+    def __init__(
+        self, checks: Checklist, opened: Opened, samples: Samples, size: int, layers: Sequence[Layer], budget: int
+    ) -> None:
+        self._checks, self._opened, self._samples, self._layers = checks, opened, samples, layers
+        self._budget = budget
+        self._objective = objective_of(opened, samples, size)
+        self._seed = opened.loaded.spec.sampling.seed
+        self._about = f"{len(samples)} sample{'s' if len(samples) != 1 else ''}"
+
+    def run(self, *, fixed: bool) -> tuple[float, float]:
+        """Make them; returns the loss and its denominator."""
+        checks, denominator = self._checks, self._objective.denominator
+        parameters = [p for layer in self._layers for p in layer.parameters]
+        checks.begin("repeatability")
+        derivatives = checks.attempt(
+            "repeatability", self._about, lambda: DerivativeChecks(self._objective, parameters, self._seed)
+        )
+        if derivatives is None:
+            return float("nan"), denominator
+        if not np.isfinite(derivatives.value) or not np.isfinite(derivatives.gradient).all():
+            checks.failed(
+                "repeatability", self._about, f"the loss is {derivatives.value:.6g}, or its gradient not finite"
+            )
+            return derivatives.value, denominator
+        same = checks.judge(
+            "repeatability",
+            self._about,
+            derivatives.repeatability,
+            ROUNDING_LIMIT,
+            good="loss and gradient twice, largest relative difference",
+            bad="two passes over the same data differ: is dropout left on? Export in inference mode.",
+        )
+        self._independence(same=same, fixed=fixed)
+        for layer in self._layers:
+            if same:
+                self._layer(layer, derivatives)
+            else:
+                checks.skipped("gradient, Hessian, diagonal", layer.name, "the model gives no two equal results")
+        return derivatives.value, denominator
+
+    def _independence(self, *, same: bool, fixed: bool) -> None:
+        name, checks = "independence", self._checks
+        checks.begin(name)
+        if fixed or self._objective.scalar or len(self._samples) == 1 or not same:
+            why = "the model takes a fixed number of samples" if fixed else "there is only one sample"
+            why = "the model returns one number per batch" if self._objective.scalar else why
+            checks.skipped(name, self._about, why if same else "the model gives no two equal results")
+            return
+        error = checks.attempt(name, self._about, lambda: alone_error(self._objective.outputs, len(self._samples)))
+        if error is not None:
+            checks.judge(
+                name,
+                self._about,
+                error,
+                ROUNDING_LIMIT,
+                good="outputs in batches of several sizes, largest relative difference",
+                bad="a sample's output depends on its batch: is batch norm in training mode? Export in inference mode.",
+            )
+
+    def _layer(self, layer: Layer, derivatives: DerivativeChecks) -> None:
+        checks = self._checks
+        checks.begin("derivatives", layer.name)
+        values = {p.name: self._opened.model.values(p.name) for p in layer.parameters}
+        figures = checks.attempt("derivatives", layer.name, lambda: derivatives.layer(layer.parameters, values))
+        if figures is None:
+            return
+        checks.judge(
+            "gradient",
+            layer.name,
+            figures.gradient,
+            DIFFERENCE_LIMIT,
+            good="against differences of the loss",
+            bad="differs from differences of the loss: a derivative on the way is missing or wrong (a stopped one?)",
+        )
+        checks.judge(
+            "Hessian",
+            layer.name,
+            figures.product,
+            DIFFERENCE_LIMIT,
+            good="products against differences of the gradient",
+            bad="products differ from differences of the gradient: a second derivative on the way is missing or wrong",
+        )
+        checks.judge(
+            "symmetry", layer.name, figures.symmetry, ROUNDING_LIMIT, good="uᵀHv = vᵀHu", bad="uᵀHv differs from vᵀHu"
+        )
+        checks.attempt("diagonal", layer.name, lambda: self._diagonal(layer))
+
+    def _diagonal(self, layer: Layer) -> None:
+        """Entries of the diagonal by its planned method, against one product each."""
+        objective, checks = self._objective, self._checks
+        names = [p.name for p in layer.parameters]
+        sites = objective.sites(names)
+        rank = loss_rank(objective, layer.parameters)
+        plan = plan_diagonal(layer.parameters, sites, rank, method="auto", budget=self._budget)
+        found: dict[str, Any] = {}
+        for work in plan.work:
+            if work.method != "coordinate":
+                found |= serial.run(work, objective, Accumulation())
+        largest = max((float(np.abs(values).max(initial=0.0)) for values in found.values()), default=0.0)
+        for p in layer.parameters:
+            choice, subject = plan.choices[p.name], p.name
+            if choice.method == OVER_BUDGET:
+                checks.skipped("diagonal", subject, choice.reason)
+            elif choice.method in (UNREACHED, "coordinate"):
+                why = "the loss does not depend on it" if choice.method == UNREACHED else "by those products themselves"
+                checks.skipped("diagonal", subject, why)
+            else:
+                diagonal = found.get(p.name, np.zeros(p.shape))
+                entries = chosen_entries(diagonal, _ENTRIES, self._seed, p.name)
+                checks.judge(
+                    "diagonal",
+                    subject,
+                    entry_error(objective, p, diagonal, entries, _NEGLIGIBLE * largest),
+                    ROUNDING_LIMIT,
+                    good=f"{choice.method}: {len(entries)} of its entries against one product each",
+                    bad=f"{choice.method}: its entries differ from one product each",
+                )

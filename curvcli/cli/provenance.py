@@ -1,0 +1,81 @@
+"""What a run's numbers depend on: the key by which it is resumed, and what its report says of their origin."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from curvcli import __version__
+from curvcli.cli.session import Opened, Session
+from curvcli.models.open import model_sha256
+from curvcli.report.records import Provenance
+
+
+def run_key(session: Opened, command: str) -> dict[str, Any]:
+    """What every run's numbers depend on; a command adds its own options."""
+    spec = session.loaded.spec
+    return {
+        "command": command,
+        "curvcli": __version__,
+        "model": model_sha256(session.path),
+        "data": session.samples.digest,
+        "loss": spec.loss.model_dump(mode="json"),
+        "seed": spec.sampling.seed,
+        "batch_size": spec.sampling.batch_size,
+        "dtype": session.dtype,
+        "device": session.device,
+        "versions": versions(session.model.backend),
+    }
+
+
+def provenance(session: Opened, options: Mapping[str, Any], loss_value: float, denominator: float) -> Provenance:
+    """Where a report comes from.
+
+    Args:
+        session: the opened model and data.
+        options: of the command, resolved.
+        loss_value: L(θ), weight decay included.
+        denominator: what the sum over samples was divided by.
+    """
+    spec = session.loaded.spec
+    return Provenance(
+        model_path=str(session.path),
+        model_sha256=model_sha256(session.path),
+        dataset_digest=session.samples.digest,
+        spec_text=session.loaded.text,
+        config_json=json.dumps({**options, **spec.sampling.model_dump(mode="json")}, sort_keys=True),
+        command_line=shlex.join(["curvcli", *sys.argv[1:]]),
+        backend=session.model.backend,
+        device=session.device,
+        dtype=session.dtype,
+        seed=spec.sampling.seed,
+        loss=spec.loss.name,
+        reduction=spec.loss.reduction,
+        samples=len(session.samples),
+        denominator=denominator,
+        loss_value=loss_value,
+        versions=versions(session.model.backend),
+    )
+
+
+def decay_term(session: Session) -> float:
+    """(λ/2)‖θ‖² over all trainable parameters."""
+    decay, model = session.loaded.spec.loss.weight_decay, session.model
+    if not decay:
+        return 0.0
+    return decay / 2 * sum(float((model.values(p.name) ** 2).sum()) for one in model.layers for p in one.parameters)
+
+
+def versions(backend: str) -> dict[str, str]:
+    """Package name to version."""
+    from importlib.metadata import version
+
+    framework = {"torch": ["torch"], "tensorflow": ["tensorflow", "keras"]}[backend]
+    found = {}
+    for name in ("numpy", "scipy", *framework):
+        module = sys.modules.get(name)
+        found[name] = str(getattr(module, "__version__", None) or version(name))
+    return found

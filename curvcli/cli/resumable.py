@@ -1,0 +1,74 @@
+"""Runs a piece of work so that neither Ctrl-C nor a kill costs more than its last seconds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from curvcli.cli.console import Meter, Voice
+from curvcli.cli.interrupt import StopRequest
+from curvcli.models.base import Array
+from curvcli.report.parts import Parts
+
+# The state of a piece of work is put on disk this often: what a kill -9 can cost, in seconds.
+_CHECKPOINT = 20.0
+# But writing takes no more than this share of the time.
+_WRITING = 0.1
+
+Source_contra = TypeVar("Source_contra", contravariant=True)
+
+
+class Resumable(Protocol[Source_contra]):
+    """Work on an objective that can be put down after a step and taken up again.
+
+    Attributes:
+        key: names its saved state.
+        title: as a person reads it.
+    """
+
+    key: str
+    title: str
+
+    def run(self, objective: Source_contra, on_step: Callable[[int], None]) -> None:
+        """Do the rest; ``on_step`` is told the passes of each step."""
+        ...
+
+    def state(self) -> dict[str, Array]:
+        """All there is to know."""
+        ...
+
+    def restore(self, state: dict[str, Array]) -> int:
+        """Take up a state; returns about how many passes it stands for."""
+        ...
+
+
+def run_resumable(
+    parts: Parts, work: Resumable[Source_contra], objective: Source_contra, meter: Meter, voice: Voice
+) -> None:
+    """Do what is left of some work, keeping its state now and then, and when asked to stop.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C, after the state was kept.
+        Interrupted: SIGTERM, likewise.
+    """
+    saved = parts.progress(work.key)
+    if saved is not None:
+        done = work.restore(dict(saved))
+        meter.advance(done)
+        voice.note(f"resuming {work.title} after {done} passes")
+    last = time.monotonic()
+    pause = _CHECKPOINT
+
+    def on_step(passes: int) -> None:
+        nonlocal last, pause
+        meter.advance(passes)
+        now = time.monotonic()
+        if stop.asked or now - last > pause:
+            parts.save_progress(work.key, work.state())
+            last = time.monotonic()
+            pause = max(_CHECKPOINT, (last - now) / _WRITING)
+        stop.raise_if_asked()
+
+    with StopRequest() as stop:
+        work.run(objective, on_step)

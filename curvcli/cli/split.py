@@ -1,0 +1,67 @@
+"""``curvcli split``: the gradient in two parts at a layer's output."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from curvcli.cli.compute import compute
+from curvcli.cli.options import (
+    ByteSize,
+    compute_options,
+    config_option,
+    data_options,
+    format_option,
+    model_argument,
+    report_options,
+    voice_options,
+)
+from curvcli.cli.quantities.split import SplitQuantity
+
+
+@click.command("split")
+@model_argument
+@click.option(
+    "--at",
+    multiple=True,
+    required=True,
+    metavar="PATTERN",
+    help="The layer at whose output z to split, chosen like --layer elsewhere; repeatable.",
+)
+@click.option(
+    "--by",
+    multiple=True,
+    metavar="NAME",
+    help="What z is differentiated by: a parameter of the layer (kernel), any parameter by its full name, or an input; "
+    "repeatable. Default: all parameters of the layer.",
+)
+@click.option(
+    "--jacobian-limit",
+    type=ByteSize(),
+    default="256MiB",
+    show_default=True,
+    metavar="SIZE",
+    help="Jacobians of one layer are kept whole up to this size together, the smallest first; of larger ones only the "
+    "product with the first part is formed.",
+)
+@data_options
+@compute_options
+@report_options
+@format_option
+@config_option
+@voice_options
+def command(**given: Any) -> int:
+    r"""Split the gradient at a layer's output z: dL/dz, the Jacobian dz/dW, and their product.
+
+    The Jacobian is per sample and not summed over outputs. The product is compared with the gradient computed directly:
+    they differ by the paths from W to the loss that do not pass z.
+
+    \b
+      curvcli split model/ --at fc8
+      curvcli split model.pt --at fc1 --by weight --by image
+      curvcli split model/ --at conv4_3 --limit 8 --jacobian-limit 1GiB
+    """
+    return compute(
+        "split", {**given, "layer": given["at"], "exclude": (), "memory_limit": None}, [(SplitQuantity, given)]
+    )

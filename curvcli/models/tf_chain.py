@@ -1,0 +1,183 @@
+"""One batch of a flat TensorFlow graph, split at a layer's output z."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from curvcli.data.interface import Batch
+from curvcli.errors import ModelError
+from curvcli.models.base import Array, as_float64
+from curvcli.models.pointwise import RowOrder
+from curvcli.models.tf_graph import Entry
+from curvcli.models.tf_imported import Imported, gradients
+from curvcli.models.tf_linear import LinearUse
+from curvcli.models.tf_rules import Context, data_operand, linear_use
+from curvcli.models.tf_runtime import tensorflow
+
+if TYPE_CHECKING:
+    from curvcli.models.tf_objective import TensorFlowObjective
+
+
+@dataclass(frozen=True)
+class _Inside:
+    """What a traced function sees: the loss's end, z, and what is differentiated by."""
+
+    graph: Imported
+    z: Any
+    by: dict[str, Any]
+
+
+class TensorFlowChainBatch:
+    """One batch in two parts (see ``pointwise.ChainBatch``)."""
+
+    def __init__(
+        self,
+        objective: TensorFlowObjective,
+        data: Batch,
+        layer: Sequence[str],
+        parameters: Sequence[str],
+        inputs: Sequence[str],
+    ) -> None:
+        """Run the forward pass and find z.
+
+        Raises:
+            ModelError: the layer has no single output, or samples influence each other after it.
+        """
+        tf = tensorflow()
+        self._objective = o = objective
+        self._parameters, self._inputs = tuple(parameters), tuple(inputs)
+        entry, entries = _find(o, layer)
+        self._z = f"{entry.node}:0"
+        self.operation = str(o.reader.nodes[entry.node].op)
+        self._fed = o.feed(data)
+        self._key = ("chain", self._z, self._parameters, self._inputs)
+        self._truth = self._weight = tf.zeros([0], o.dtype)
+        self._operands = {
+            n: t if ":" in t else f"{t}:0"
+            for n, e in entries.items()
+            if e.node == entry.node and n in parameters
+            for t in [data_operand(o.reader, e)]
+        }
+        fetch = tuple(self._operands.values())
+        raw, z, *operands = self._run("output", lambda g: [g.graph.output, g.z, *g.graph.fetched.values()], fetch=fetch)
+        self.samples = 1 if o.scalar else int(raw.shape[0])
+        self._raw_shape = tuple(int(n) for n in raw.shape)
+        loss = o.batch_loss(data, self._raw_shape)
+        self._truth = tf.constant(loss.truth, dtype=o.dtype)
+        self._weight = tf.constant(loss.weight * loss.scale, dtype=o.dtype)
+        self._shape = tuple(int(n) for n in z.shape)
+        self._rows = RowOrder.find(self._shape, self.samples, self._masked, layer[0])
+        self.z_shape = self._rows.shape
+        shapes = dict(zip(fetch, (tuple(int(n) for n in t.shape) for t in operands), strict=True))
+        self._uses = self._linear(entries, shapes)
+
+    def _linear(self, entries: dict[str, Entry], shapes: dict[str, tuple[int, ...]]) -> dict[str, LinearUse]:
+        """The canonical forms of the parameters that z is known to be linear in: their Jacobians need no pass."""
+        o = self._objective
+        uses = {}
+        for name, tensor in self._operands.items():
+            shape = tuple(int(n) for n in o.weights[name].shape)
+            context = Context(
+                o.reader, entries[name], shape, self._shape, shapes[tensor], self.samples, self._rows.interleaved
+            )
+            use = "no rows of samples" if o.scalar or self._rows.time_first else linear_use(context)
+            if not isinstance(use, str):
+                uses[name] = use
+        return uses
+
+    # -- inside a traced function -------------------------------------------------------------------------------------
+
+    def _run(self, key: Any, body: Callable[..., Any], *arguments: Any, fetch: Sequence[str] = ()) -> Any:
+        o = self._objective
+        counts = len(o.weights), len(self._fed)
+
+        def traced(*tensors: Any) -> Any:
+            weights, fed = tensors[: counts[0]], tensors[counts[0] : sum(counts)]
+            truth, weight, *rest = tensors[sum(counts) :]
+            output, z, *found = o.import_graph(weights, o.input_tensors, fed, [o.output, self._z, *fetch])
+            named = dict(zip(o.weights, weights, strict=True))
+            by = {p: named[p] for p in self._parameters} | dict(zip(o.flat.inputs, fed, strict=True))
+            fetched = dict(zip(fetch, found, strict=True))
+            return body(_Inside(Imported(named, output, fetched, o.link, truth, weight), z, by), *rest)
+
+        own = [*o.all_weights(), *self._fed, self._truth, self._weight]
+        return o.call((*self._key, key, tuple(fetch)), traced, *own, *arguments)
+
+    def _masked(self, selected: Array) -> Array:
+        mask = np.ones(self._raw_shape)
+        if mask.ndim:
+            mask *= selected.reshape(-1, *(1,) * (mask.ndim - 1))
+        return self._rows_gradient(mask)
+
+    def _rows_gradient(self, mask: Array) -> Array:
+        tf, o = tensorflow(), self._objective
+
+        def body(inside: _Inside, chosen: Any) -> Any:
+            return inside.graph.gradients([inside.z], tf.stop_gradient(inside.graph.cotangent()) * chosen)[0]
+
+        o.backward_passes += 1
+        return as_float64(self._run("output-gradient", body, tf.constant(mask, dtype=o.dtype)))
+
+    # -- the protocol -------------------------------------------------------------------------------------------------
+
+    def output_gradient(self) -> Array:
+        return self._rows.by_sample(self._rows_gradient(np.ones(self._raw_shape)))
+
+    def _shaped(self, by: str, values: Array) -> Array:
+        if by not in self._inputs:
+            return values
+        shape = values.shape if self._objective.scalar else values.shape[1:]
+        return values.reshape(self.samples, *shape)
+
+    def gradient(self, by: str) -> Array:
+        self._objective.backward_passes += 1
+        found = self._run(("gradient", by), lambda inside: inside.graph.gradients([inside.by[by]])[0])
+        return self._shaped(by, as_float64(found))
+
+    def _like_z(self, by_sample: Array) -> Any:
+        return tensorflow().constant(self._rows.whole(by_sample), dtype=self._objective.dtype)
+
+    def products(self, by: str, cotangents: Array) -> Array:
+        def body(inside: _Inside, cotangent: Any) -> Any:
+            return gradients([inside.z], [inside.by[by]], [cotangent])[0]
+
+        self._objective.backward_passes += len(cotangents)
+        found = [as_float64(self._run(("products", by), body, self._like_z(u))) for u in cotangents]
+        return np.stack([self._shaped(by, values) for values in found])
+
+    def sample_products(self, by: str, cotangents: Array) -> Array:
+        if by in self._inputs:
+            return self.products(by, cotangents)
+        if by in self._uses:
+            use, tensor, n = self._uses[by], self._operands[by], self.samples
+
+            def body(inside: _Inside, cotangent: Any) -> Any:
+                return use.sample_gradients(cotangent, use.prepare(inside.graph.fetched[tensor], n), n)
+
+            rows = [self._run(("jacobian", by), body, self._like_z(u), fetch=[tensor]) for u in cotangents]
+            shape = tuple(int(k) for k in self._objective.weights[by].shape)
+            return np.stack([as_float64(row) for row in rows]).reshape(len(cotangents), n, *shape)
+        alone = np.eye(self.samples).reshape(self.samples, self.samples, *(1,) * len(self.z_shape))
+        return np.stack([self.products(by, u[None] * alone) for u in cotangents])
+
+
+def _find(o: TensorFlowObjective, layer: Sequence[str]) -> tuple[Entry, dict[str, Entry]]:
+    """The last operation that a parameter of the layer enters, and every parameter's."""
+    reached: dict[str, Entry] = {}
+    for name in layer:
+        found = o.reader.entries(name, o.needed)
+        if isinstance(found, str):
+            raise ModelError(f"{o.where}: {name}: {found}, so its layer has no single output to split at.")
+        if len(found) > 1:
+            times = len(found)
+            raise ModelError(f"{o.where}: {name} is used {times} times, so its layer has no single output to split at.")
+        if found:
+            reached[name] = found[0]
+    if not reached:
+        raise ModelError(f"{o.where}: the loss does not depend on {layer[0]}.")
+    place = {node: i for i, node in enumerate(o.reader.order)}
+    return max(reached.values(), key=lambda e: place[e.node]), reached
