@@ -23,15 +23,22 @@ _COMMANDS = {
     "eigs": "The top eigenvalues with their residuals.",
     "density": "How the eigenvalues are spread: the spectral density.",
     "hessian": "The full Hessian of blocks that fit, its spectrum and condition.",
+    "inputs": "Derivatives by the model's inputs: gradient, Hessian diagonal, Laplacian, higher orders.",
+    "split": "The gradient in two parts at a layer's output, with the Jacobian kept whole.",
     "run": "All quantities of a config file, in one report.",
+    "check": "Spec, model and numerics verified before hours are spent.",
     "layers": "What layers a saved model has, and what their diagonals would cost.",
     "show": "What is in a report.",
+    "compare": "What changed between two reports, beyond tolerance and error bars.",
+    "assert": "Thresholds for a report, for CI.",
+    "plot": "A report as pictures: PNG, SVG, or one self-contained HTML page.",
     "env": "Versions, devices, and which backend is missing and why.",
 }
 
 _EPILOG = """\b
 Exit codes:
   0    done
+  1    only a failed assert, compare or check
   2    usage: a wrong option, path, layer, spec or data
   3    could not compute: model not loadable, operation without derivative, out of memory, a bug
   4    finished, but incomplete or not finite

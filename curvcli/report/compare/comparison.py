@@ -1,0 +1,313 @@
+"""Compares two reports, quantity by quantity: old, new, change, and whether it exceeds tolerance and error bars."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import isfinite, isinf, isnan, nan
+from typing import Final, Literal
+
+from curvcli.errors import UsageError
+from curvcli.report.compare.diagonals import extreme_errors
+from curvcli.report.compare.figures import LOSS, Figure, figures, loss_figure
+from curvcli.report.compare.mismatch import Layers, listed, mismatches, notes
+from curvcli.report.compare.noise import Noise, combined, welch
+from curvcli.report.read import Report
+from curvcli.report.summaries import LayerSummary
+
+Outcome = Literal["same", "within error", "changed", "undecided"]
+
+# A share is relative already: beside 0.2 % of negative entries 0.4 % is nothing.
+SHARES: Final[Mapping[str, float]] = {"negative_share": 0.01, "weight_at_zero": 0.01}
+
+_MATRICES: Final = {"hessian": "Hessian", "gauss_newton": "Gauss-Newton matrix"}
+_EXTREMES: Final = {"diagonal_min": False, "diagonal_max": True}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tolerances:
+    """When a difference counts: it exceeds atol + rtol · the larger magnitude of the two, and the error bars.
+
+    Attributes:
+        rtol: relative.
+        atol: absolute, in the quantity's own unit; by default 0, but one percentage point for shares.
+        sigma: of the error bars, in normal standard errors; see `Noise.limit`. 0 for none.
+        rtols: of single quantities.
+        atols: of single quantities.
+    """
+
+    rtol: float = 0.1
+    atol: float = 0.0
+    sigma: float = 4.0
+    rtols: Mapping[str, float] = field(default_factory=dict)
+    atols: Mapping[str, float] = field(default_factory=lambda: SHARES)
+
+    def of(self, quantity: str, old: float, new: float) -> float:
+        """Return the tolerance for a difference of these two."""
+        relative, absolute = self.rtols.get(quantity, self.rtol), self.atols.get(quantity, self.atol)
+        return absolute + (relative * max(abs(old), abs(new)) if relative else 0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One quantity of one layer.
+
+    Attributes:
+        layer: ``None`` for the whole report.
+        quantity: as in the report's summary.
+        old: in the base.
+        new: in the new report.
+        change: new − old.
+        tolerance: what the change may be.
+        noise: what it may be by the error bars alone.
+        old_stderr: of an estimate.
+        new_stderr: of an estimate.
+        old_data_stderr: how far another draw of the data could move it; not part of `noise`, for the data are the same.
+        new_data_stderr: the same of the new one.
+        outcome: ``changed`` exceeds both, ``within error`` only the tolerance, ``undecided`` the tolerance where
+            there is no error bar.
+        note: why it is undecided, and what else there is to know.
+    """
+
+    layer: str | None
+    quantity: str
+    old: float
+    new: float
+    change: float
+    tolerance: float
+    noise: float
+    old_stderr: float
+    new_stderr: float
+    old_data_stderr: float
+    new_data_stderr: float
+    outcome: Outcome
+    note: str
+
+    @property
+    def relative(self) -> float:
+        """The change relative to the old value; NaN where there is no such thing."""
+        return self.change / abs(self.old) if self.old and isfinite(self.change) else nan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """What there is to say of two reports.
+
+    Attributes:
+        base: the old one.
+        new: the new one.
+        tolerances: that were used.
+        changes: of all common quantities, layer by layer in model order.
+        mismatches: what was let pass by ``--allow-mismatch``.
+        notes: what else differs.
+        missing_layers: only in the base.
+        new_layers: only in the new report.
+        missing_quantities: computed only in the base, as ``layer: quantity``.
+    """
+
+    base: Report
+    new: Report
+    tolerances: Tolerances
+    changes: tuple[Change, ...]
+    mismatches: tuple[str, ...]
+    notes: tuple[str, ...]
+    missing_layers: tuple[str, ...]
+    new_layers: tuple[str, ...]
+    missing_quantities: tuple[str, ...]
+
+    @property
+    def failed(self) -> bool:
+        """Whether anything changed."""
+        return any(change.outcome == "changed" for change in self.changes)
+
+    def count(self, outcome: Outcome) -> int:
+        """How many changes ended so."""
+        return sum(change.outcome == outcome for change in self.changes)
+
+
+def compare(
+    base: Report,
+    new: Report,
+    tolerances: Tolerances,
+    *,
+    layers: Sequence[str] | None = None,
+    quantities: Sequence[str] | None = None,
+    allow_mismatch: bool = False,
+) -> Comparison:
+    """Compare two reports.
+
+    Args:
+        base: the old one.
+        new: the new one.
+        tolerances: when a difference counts.
+        layers: only these; the loss, which belongs to none, is then left out unless `quantities` names it.
+        quantities: only these.
+        allow_mismatch: compare what is common, whatever differs.
+
+    Raises:
+        UsageError: they are not about the same thing, or have nothing in common that could be judged.
+        ReportError: one of them can't be read any more.
+    """
+    found = Layers.of(_chosen(base, layers), _chosen(new, layers))
+    differences = list(mismatches(base, new, found))
+    pairs, lost = _pairs(base, new, found, quantities, with_loss=layers is None)
+    if lost:
+        differences.append(f"not computed in NEW: {listed(lost)}")
+    differences += [
+        f"{_place(pair)} is of the {_MATRICES[pair.new.matrix]}, was of the {_MATRICES[pair.old.matrix]}"
+        for pair in pairs
+        if pair.other
+    ]
+    if differences and not allow_mismatch:
+        raise UsageError(
+            f"{new.path} can't be compared with {base.path}: {_sentences(differences)}.\n"
+            "Compute both for the same loss, data and layers, or give --allow-mismatch to compare what they share."
+        )
+    changes = _judged([pair for pair in pairs if not pair.other], (base, new), tolerances)
+    asked_for_loss = quantities is not None and LOSS in quantities
+    if all(change.layer is None for change in changes) and not (changes and asked_for_loss):
+        raise UsageError(
+            f"{base.path} and {new.path}: no layer and quantity in common; `curvcli show` tells what is in each."
+        )
+    if all(change.outcome == "undecided" for change in changes):
+        raise UsageError(
+            f"{new.path}: nothing can be judged: {_doubt(changes)}.\nCompute both with more probes, or exactly."
+        )
+    return Comparison(
+        base=base,
+        new=new,
+        tolerances=tolerances,
+        changes=tuple(changes),
+        mismatches=tuple(differences),
+        notes=notes(base, new),
+        missing_layers=found.missing,
+        new_layers=found.new,
+        missing_quantities=lost,
+    )
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """One quantity in both reports; without rows for the loss."""
+
+    layer: str | None
+    quantity: str
+    old: Figure
+    new: Figure
+    rows: tuple[LayerSummary, LayerSummary] | None
+
+    @property
+    def other(self) -> bool:
+        """Whether it is a number of another matrix."""
+        return self.old.matrix != self.new.matrix
+
+    @property
+    def doubt(self) -> str:
+        if self.old.doubt or self.new.doubt:
+            return self.new.doubt or self.old.doubt
+        if self.old.samples is None and self.new.samples is None and self.old.stream != self.new.stream:
+            asked = (figure.stream or "exact" for figure in (self.old, self.new))
+            return "" if self.quantity == "trace" else f"not of the same kind: {', then '.join(asked)}"
+        return ""
+
+
+def _chosen(report: Report, layers: Sequence[str] | None) -> list[LayerSummary]:
+    return [row for row in report.layers if layers is None or row.name in layers]
+
+
+def _pairs(
+    base: Report, new: Report, layers: Layers, quantities: Sequence[str] | None, *, with_loss: bool
+) -> tuple[list[_Pair], tuple[str, ...]]:
+    """Return what both have, and what the new one lacks."""
+    pairs: list[_Pair] = []
+    lost: list[str] = []
+
+    def wanted(quantity: str) -> bool:
+        return quantities is None or quantity in quantities
+
+    if wanted(LOSS) and (with_loss or quantities is not None):
+        pairs.append(_Pair(None, LOSS, loss_figure(base), loss_figure(new), None))
+    for rows in layers.common:
+        old, now = figures(base, rows[0]), figures(new, rows[1])
+        for quantity in filter(wanted, old):
+            if quantity in now:
+                pairs.append(_Pair(rows[0].name, quantity, old[quantity], now[quantity], rows))
+            elif not quantity.startswith("eigenvalue_"):  # fewer of them are no loss of the others
+                lost.append(f"{rows[0].name or '(root)'}: {quantity}")
+    return pairs, tuple(lost)
+
+
+def _place(pair: _Pair) -> str:
+    return f"{pair.layer or '(root)'}: {pair.quantity}"
+
+
+def _sentences(differences: Sequence[str]) -> str:
+    shown = "; ".join(differences[:4])
+    return shown if len(differences) <= 4 else f"{shown}; and {len(differences) - 4} more differences"
+
+
+def _doubt(changes: Sequence[Change]) -> str:
+    return "; ".join(dict.fromkeys(change.note for change in changes))
+
+
+def _judged(pairs: Sequence[_Pair], reports: tuple[Report, Report], tolerances: Tolerances) -> list[Change]:
+    noises = [_noise(pair, reports) for pair in pairs]
+    family = sum(noise.random for noise in noises)
+    return [
+        _change(pair, noise.limit(tolerances.sigma, family), tolerances)
+        for pair, noise in zip(pairs, noises, strict=True)
+    ]
+
+
+def _noise(pair: _Pair, reports: tuple[Report, Report]) -> Noise:
+    noise = combined(pair.old, pair.new)
+    estimated = pair.old.choices > 1 or pair.new.choices > 1
+    if estimated and pair.quantity in _EXTREMES and pair.rows is not None and _same_shapes(pair.rows):
+        errors = extreme_errors(reports, pair.rows, largest=_EXTREMES[pair.quantity])
+        spread = welch(errors[0], pair.old.degrees, errors[1], pair.new.degrees)
+        return Noise(*spread, noise.choices, noise.bound)
+    return noise
+
+
+def _same_shapes(rows: tuple[LayerSummary, LayerSummary]) -> bool:
+    return [(p.label, p.shape) for p in rows[0].parameters] == [(p.label, p.shape) for p in rows[1].parameters]
+
+
+def _change(pair: _Pair, noise: float, tolerances: Tolerances) -> Change:
+    old, new = pair.old.value, pair.new.value
+    change = 0.0 if old == new else new - old  # of two infinities too
+    tolerance = tolerances.of(pair.quantity, old, new)
+    outcome, why = _outcome(pair, change, tolerance, noise)
+    known = "; ".join(dict.fromkeys(filter(None, (why, pair.old.note, pair.new.note))))
+    return Change(
+        layer=pair.layer,
+        quantity=pair.quantity,
+        old=old,
+        new=new,
+        change=change,
+        tolerance=tolerance,
+        noise=noise,
+        old_stderr=pair.old.stderr,
+        new_stderr=pair.new.stderr,
+        old_data_stderr=pair.old.data_stderr,
+        new_data_stderr=pair.new.data_stderr,
+        outcome=outcome,
+        note=known,
+    )
+
+
+def _outcome(pair: _Pair, change: float, tolerance: float, noise: float) -> tuple[Outcome, str]:
+    """Return how it ended, and why if that does not go without saying."""
+    if isnan(pair.new.value):
+        return ("same", "not a number in both") if isnan(pair.old.value) else ("changed", "no longer a number")
+    if isnan(pair.old.value):
+        return "undecided", "was not a number"
+    if change == 0.0:
+        return "same", ""
+    if isinf(change):
+        return "changed", "infinite in one of them"
+    if abs(change) <= tolerance:
+        return "same", ""
+    if pair.doubt or isnan(noise):
+        return "undecided", pair.doubt or "its error is not known"
+    return ("within error", "") if abs(change) <= noise else ("changed", "")

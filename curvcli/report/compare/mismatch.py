@@ -1,0 +1,125 @@
+"""Whether two reports are about the same thing: what forbids a comparison, and what is only worth knowing."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from curvcli.report.read import Report
+from curvcli.report.summaries import LayerSummary
+
+# Of the loss, what stands in the provenance is compared there; a spec may leave the rest out, for its defaults.
+_IN_PROVENANCE: Final = frozenset({"name", "reduction"})
+_NOTED: Final = ("backend", "dtype", "device", "seed")
+_MOST: Final = 5
+
+
+@dataclass(frozen=True)
+class Layers:
+    """The layers of two reports.
+
+    Attributes:
+        common: in both, in the base's order, as pairs of rows.
+        missing: only in the base.
+        new: only in the new report.
+    """
+
+    common: tuple[tuple[LayerSummary, LayerSummary], ...]
+    missing: tuple[str, ...]
+    new: tuple[str, ...]
+
+    @classmethod
+    def of(cls, base: Sequence[LayerSummary], new: Sequence[LayerSummary]) -> Layers:
+        """Match by name."""
+        before, after = {row.name: row for row in base}, {row.name: row for row in new}
+        return cls(
+            common=tuple((row, after[name]) for name, row in before.items() if name in after),
+            missing=tuple(name for name in before if name not in after),
+            new=tuple(name for name in after if name not in before),
+        )
+
+
+def mismatches(base: Report, new: Report, layers: Layers) -> tuple[str, ...]:
+    """Return what forbids to compare the two, one short sentence each; nothing for what can be compared.
+
+    Another model is what a comparison is for. Another loss, other data or other layers would make every change a
+    change of those.
+    """
+    before, after = base.provenance, new.provenance
+    found = [
+        f"{word} {getattr(after, word)}, was {getattr(before, word)}"
+        for word in ("loss", "reduction")
+        if getattr(after, word) != getattr(before, word)
+    ]
+    found += _loss_options(before.spec_text, after.spec_text)
+    if before.dataset_digest != after.dataset_digest:
+        found.append(f"other data ({after.samples} samples, was {before.samples})")
+    elif before.denominator != after.denominator:
+        found.append(f"the loss is divided by {after.denominator:g}, was {before.denominator:g}")
+    if layers.missing:
+        found.append(f"{_count(layers.missing)} missing: {listed(layers.missing)}")
+    if layers.new:
+        found.append(f"{_count(layers.new)} new: {listed(layers.new)}")
+    found += [_resized(old, row) for old, row in layers.common if _shape(old) != _shape(row)]
+    found += [f"{name} is partial" for name, report in (("BASE", base), ("NEW", new)) if report.status != "complete"]
+    return tuple(found)
+
+
+def notes(base: Report, new: Report) -> tuple[str, ...]:
+    """Return what differs, or does not, and a reader should know."""
+    before, after = base.provenance, new.provenance
+    found = []
+    if before.model_sha256 == after.model_sha256:
+        found.append("both are of the same model: what differs is how it was computed")
+    found += [
+        f"{word}: {getattr(before, word)} → {getattr(after, word)}"
+        for word in _NOTED
+        if getattr(before, word) != getattr(after, word)
+    ]
+    packages = sorted({*before.versions, *after.versions})
+    found += [
+        f"{name}: {before.versions.get(name, 'none')} → {after.versions.get(name, 'none')}"
+        for name in packages
+        if before.versions.get(name) != after.versions.get(name)
+    ]
+    return tuple(found)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names in a row, the first few of a long list."""
+    shown = ", ".join(name or "(root)" for name in names[:_MOST])
+    return shown if len(names) <= _MOST else f"{shown} … ({len(names)} in all)"
+
+
+def _count(names: Sequence[str]) -> str:
+    return "a layer is" if len(names) == 1 else f"{len(names)} layers are"
+
+
+def _shape(row: LayerSummary) -> tuple[Any, ...]:
+    return (row.parameter_count, tuple((p.label, p.shape) for p in row.parameters))
+
+
+def _resized(old: LayerSummary, new: LayerSummary) -> str:
+    if old.parameter_count != new.parameter_count:
+        return f"{old.name or '(root)'} has {new.parameter_count} parameters, had {old.parameter_count}"
+    return f"{old.name or '(root)'} has parameters of other shapes or names"
+
+
+def _loss_options(before: str, after: str) -> list[str]:
+    """Compare the rest of the loss, such as its weight decay, as the two specs have it."""
+    old, new = _loss_table(before), _loss_table(after)
+    return [
+        f"loss.{key} {new.get(key, 'not set')}, was {old.get(key, 'not set')}"
+        for key in sorted({*old, *new} - _IN_PROVENANCE)
+        if old.get(key) != new.get(key) and (old.get(key) or new.get(key))  # 0 is as good as nothing
+    ]
+
+
+def _loss_table(text: str) -> dict[str, Any]:
+    try:
+        table = tomllib.loads(text).get("loss", {})
+    except tomllib.TOMLDecodeError:
+        return {}
+    return table if isinstance(table, dict) else {}

@@ -1,0 +1,195 @@
+"""A comparison as text: for people, programs and pipelines."""
+
+from __future__ import annotations
+
+from math import isnan, nan
+from typing import Any, Final, Literal
+
+from rich.console import Console
+
+from curvcli.report.compare.comparison import Change, Comparison
+from curvcli.report.read import Report
+from curvcli.report.render.columns import printable
+from curvcli.report.verdicts.github import render_github
+from curvcli.report.verdicts.grid import Grid, markdown_grid, render_grid
+from curvcli.report.verdicts.junit import render_junit
+from curvcli.report.verdicts.numbers import json_text, percent, plus_minus, short
+from curvcli.report.verdicts.verdict import Ending, Verdict, counted, place
+
+Format = Literal["table", "json", "markdown", "junit", "github"]
+SCHEMA_VERSION: Final = "1.0"
+
+_NAME: Final = "curvcli compare"
+_HEADINGS: Final = ("layer", "quantity", "old", "new", "change", "relative", "tolerance", "error bar", "verdict")
+_DATA: Final = "± data"
+_ENDINGS: Final[dict[str, Ending]] = {"changed": "failed", "undecided": "undecided"}
+
+
+def render_comparison(comparison: Comparison, format: Format, *, console: Console, only_changed: bool = False) -> str:
+    """Return `comparison` as text that ends with a newline.
+
+    Args:
+        comparison: what there is to say.
+        format: ``table`` and ``markdown`` for people, ``json`` at full precision, ``junit`` and ``github`` for CI.
+        console: where the text will go; only ``table`` looks at it.
+        only_changed: leave out of ``table`` and ``markdown`` what is the same or within its error.
+    """
+    match format:
+        case "table":
+            return render_grid(_grid(comparison, only_changed=only_changed), console)
+        case "json":
+            return json_text(_document(comparison))
+        case "markdown":
+            return markdown_grid(_grid(comparison, only_changed=only_changed))
+        case "junit":
+            return render_junit(_NAME, [_verdict(change) for change in comparison.changes])
+        case "github":
+            return render_github(_NAME, [_verdict(change) for change in comparison.changes], summary(comparison))
+
+
+def summary(comparison: Comparison) -> str:
+    """Return the result in one line."""
+    changed, undecided = comparison.count("changed"), comparison.count("undecided")
+    tolerances = comparison.tolerances
+    bars = f" and their error bars (sigma {tolerances.sigma:g})" if tolerances.sigma else ""
+    text = f"{changed or 'none'} of {counted(len(comparison.changes), 'figure')} changed beyond tolerance{bars}"
+    return text + (f"; {undecided} could not be judged" if undecided else "")
+
+
+def _verdict(change: Change) -> Verdict:
+    limit = max(change.tolerance, change.noise)
+    excess = abs(change.change) / limit if limit else float("inf")
+    return Verdict(
+        layer=change.layer,
+        check=change.quantity,
+        ending=_ENDINGS.get(change.outcome, "passed"),
+        message=_message(change),
+        excess=float("inf") if isnan(excess) else excess,
+    )
+
+
+def _message(change: Change) -> str:
+    bar = "" if isnan(_bar(change)) else f", error bar {short(_bar(change))}"
+    relative = "" if isnan(change.relative) else f", {percent(change.relative)}"
+    note = f": {change.note}" if change.note else ""
+    return (
+        f"{change.quantity} {short(change.old)} → {short(change.new)} "
+        f"(change {short(change.change)}{relative}; tolerance {short(change.tolerance)}{bar}){note}"
+    )
+
+
+def _grid(comparison: Comparison, *, only_changed: bool) -> Grid:
+    shown = [c for c in comparison.changes if not only_changed or c.outcome in {"changed", "undecided"}]
+    data = any(not isnan(_data_error(change)) for change in shown)
+    noted = any(change.note for change in shown)
+    headings = [*_HEADINGS, *([_DATA] if data else []), *(["note"] if noted else [])]
+    rows = [
+        [
+            printable(place(change.layer)),
+            change.quantity,
+            short(change.old),
+            short(change.new),
+            short(change.change),
+            percent(change.relative),
+            short(change.tolerance),
+            plus_minus(_bar(change)),
+            change.outcome,
+            *([plus_minus(_data_error(change))] if data else []),
+            *([change.note] if noted else []),
+        ]
+        for change in shown
+    ]
+    return Grid(
+        above=(("base", _origin(comparison.base)), ("new", _origin(comparison.new))),
+        headings=headings,
+        numeric=frozenset(_HEADINGS[2:8]) | {_DATA},
+        dispensable=("tolerance", _DATA, "change", "error bar", "note"),
+        rows=rows,
+        below=[printable(line) for line in _below(comparison)],
+    )
+
+
+def _bar(change: Change) -> float:
+    """Return the error bar where it is of any weight; rounding beside a tolerance would only be more to read."""
+    return change.noise if change.noise > change.tolerance / 1000 else nan
+
+
+def _data_error(change: Change) -> float:
+    """Return the larger of the two: how far other data could move the figure."""
+    known = [error for error in (change.old_data_stderr, change.new_data_stderr) if not isnan(error)]
+    return max(known, default=nan)
+
+
+def _below(comparison: Comparison) -> list[str]:
+    lines = [summary(comparison)]
+    lines += [f"missing layer: {place(name)}" for name in comparison.missing_layers]
+    lines += [f"new layer: {place(name)}" for name in comparison.new_layers]
+    lines += [f"not computed in the new report: {name}" for name in comparison.missing_quantities]
+    lines += [f"mismatch allowed: {text}" for text in comparison.mismatches]
+    return lines + [f"note: {text}" for text in comparison.notes]
+
+
+def _origin(report: Report) -> str:
+    run = report.provenance
+    return printable(f"{report.path}: {run.model_path}, {run.loss} ({run.reduction}), {run.samples} samples")
+
+
+def _document(comparison: Comparison) -> dict[str, Any]:
+    tolerances = comparison.tolerances
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "failed": comparison.failed,
+        "base": _report(comparison.base),
+        "new": _report(comparison.new),
+        "rtol": tolerances.rtol,
+        "atol": tolerances.atol,
+        "sigma": tolerances.sigma,
+        "rtol_by_quantity": dict(tolerances.rtols),
+        "atol_by_quantity": dict(tolerances.atols),
+        "counts": {
+            "changed": comparison.count("changed"),
+            "undecided": comparison.count("undecided"),
+            "within_error": comparison.count("within error"),
+            "same": comparison.count("same"),
+        },
+        "missing_layers": list(comparison.missing_layers),
+        "new_layers": list(comparison.new_layers),
+        "missing_quantities": list(comparison.missing_quantities),
+        "mismatches": list(comparison.mismatches),
+        "notes": list(comparison.notes),
+        "changes": [_change(change) for change in comparison.changes],
+    }
+
+
+def _report(report: Report) -> dict[str, Any]:
+    run = report.provenance
+    return {
+        "path": str(report.path),
+        "status": report.status,
+        "model_path": run.model_path,
+        "model_sha256": run.model_sha256,
+        "dataset_digest": run.dataset_digest,
+        "loss": run.loss,
+        "reduction": run.reduction,
+        "samples": run.samples,
+    }
+
+
+def _change(change: Change) -> dict[str, Any]:
+    """Return one entry; ``layer`` is null for the whole report, an unknown error too."""
+    return {
+        "layer": change.layer,
+        "quantity": change.quantity,
+        "old": change.old,
+        "new": change.new,
+        "change": change.change,
+        "relative": change.relative,
+        "tolerance": change.tolerance,
+        "error_bar": change.noise,
+        "old_stderr": change.old_stderr,
+        "new_stderr": change.new_stderr,
+        "old_data_stderr": change.old_data_stderr,
+        "new_data_stderr": change.new_data_stderr,
+        "verdict": change.outcome.replace(" ", "_"),
+        "note": change.note,
+    }

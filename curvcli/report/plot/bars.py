@@ -1,0 +1,235 @@
+"""Bars per layer: the trace and the top eigenvalue, with their errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import isfinite, isinf, nan
+from operator import itemgetter
+from typing import Final
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from curvcli.report.plot.names import elided, labels
+from curvcli.report.plot.panels import numbered, pages
+from curvcli.report.plot.scale import Scale, fitted
+from curvcli.report.plot.style import INK, MUTED, NEGATIVE, OTHER, POSITIVE, Plot, new_figure, quiet
+from curvcli.report.plot.view import Side, View
+from curvcli.report.quantities import BlockRecord, EigenRecord
+from curvcli.report.summaries import LayerSummary
+
+MOST: Final = 62  # rows on a page whose names still read well
+_MOST_TEXTS: Final = 26  # rows that have room for their numbers
+TRACE: Final = "trace"
+TOP: Final = "top eigenvalue"
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One number of one layer.
+
+    Attributes:
+        value: NaN where there is none.
+        error: of the computation: a trace's standard error over probes, or an eigenvalue's residual; NaN if unknown.
+        data_error: of a trace, how far another draw of the data could move it; NaN if unknown.
+        sound: whether the tolerance that was asked for is met.
+        why: what to say where there is no finite value.
+    """
+
+    value: float
+    error: float = nan
+    data_error: float = nan
+    sound: bool = True
+    why: str = "not computed"
+
+
+def trace_bar(row: LayerSummary) -> Bar:
+    """Return a layer's trace, computed on its own or summed from its diagonal."""
+    asked = row.trace_method or (row.parameters and all(p.method for p in row.parameters))
+    if row.status == "nonfinite" or isinf(row.trace) or (asked and row.status == "done"):
+        why = "not finite"
+    else:
+        why = "not computed" if row.status == "done" else row.status.replace("_", " ")
+    sound = row.status != "not_converged" or not row.trace_method
+    return Bar(row.trace, row.trace_stderr, row.trace_data_stderr, sound, why)
+
+
+def eigenvalue_bar(side: Side, row: LayerSummary) -> Bar:
+    """Return a layer's top eigenvalue, from its eigenpairs or from its full Hessian."""
+    if row.eigen_method:
+        record = side.report.record(row.name, EigenRecord)
+        if record is not None and len(record.values) and record.which != "smallest":
+            return Bar(
+                float(record.values[0]), float(record.residuals[0]), nan, bool(record.converged[0]), "not finite"
+            )
+    if row.hessian_method:
+        block = side.report.record(row.name, BlockRecord)
+        if block is not None and block.eigenvalues is not None and len(block.eigenvalues):
+            return Bar(float(block.eigenvalues[0]), 0.0, why="not finite")
+    return Bar(nan)
+
+
+def draw(view: View) -> Iterator[Plot]:
+    """Yield one figure per 60 layers; traces on the left, top eigenvalues on the right, as far as there are any."""
+    columns = {TRACE: [_traces(side, view) for side in view.sides], TOP: [_tops(side, view) for side in view.sides]}
+    held = {
+        name: sides for name, sides in columns.items() if any(isfinite(bar.value) for side in sides for bar in side)
+    }
+    if not held:
+        return
+    names = [row.name for row in view.new.rows]
+    texts, prefix = labels(names)
+    every = pages(range(len(names)), MOST)
+    scales = {name: _scale(sides) for name, sides in held.items()}
+    for number, places in enumerate(every):
+        heading = numbered(" and ".join(held).capitalize() + " per layer", number, len(every))
+        notes = _notes(held, scales, prefix)
+        figure = new_figure(view, heading, notes, _handles(view, held))
+        for column, (name, sides) in enumerate(held.items()):
+            axes = figure.add_subplot(1, len(held), column + 1)
+            chosen = [[side[i] for i in places] for side in sides]
+            _panel(axes, chosen, scales[name], [texts[i] for i in places] if column == 0 else None)
+            axes.set_xlabel(f"{name} (loss per parameter²)")
+        _part_whole(figure, [names[i] for i in places])
+        stem = "bars" if len(every) == 1 else f"bars-{number + 1}"
+        words = "; ".join(_caption(name, sides[0], names, places) for name, sides in held.items())
+        yield Plot("bars", stem, heading, f"Horizontal bars, one row per layer. {words}.", figure)
+
+
+def _traces(side: Side, view: View) -> list[Bar]:
+    rows = [side.row(row.name) for row in view.new.rows]
+    return [Bar(nan, why="not in this report") if row is None else trace_bar(row) for row in rows]
+
+
+def _tops(side: Side, view: View) -> list[Bar]:
+    rows = [side.row(row.name) for row in view.new.rows]
+    return [Bar(nan, why="not in this report") if row is None else eigenvalue_bar(side, row) for row in rows]
+
+
+def _scale(sides: Sequence[Sequence[Bar]]) -> Scale:
+    ends = [bar.value for side in sides for bar in side]
+    # Errors widen the axis but don't choose it: one that reaches zero is no reason for a logarithm.
+    chosen = fitted(ends)
+    reach = fitted([bar.value + sign * _widest(bar) for side in sides for bar in side for sign in (-1, 0, 1)])
+    return Scale(min(chosen.low, reach.low), max(chosen.high, reach.high), chosen.threshold)
+
+
+def _widest(bar: Bar) -> float:
+    return max((error for error in (bar.error, bar.data_error) if isfinite(error)), default=0.0)
+
+
+def _panel(axes: Axes, sides: Sequence[Sequence[Bar]], scale: Scale, names: Sequence[str] | None) -> None:
+    count = len(sides[0])
+    texts = count <= _MOST_TEXTS
+    scale.apply(axes, "x", most=9, margin=0.25 if texts else 0.03)
+    reach = scale.transform(np.array([scale.low, scale.high]))
+    beyond = bool(reach[1] > 0.3 * (reach[1] - reach[0]))
+    height = min(0.78, 0.12 * max(count, 4)) / len(sides)
+    size = 10.0 if count <= 20 else 8.5 if count <= 40 else 7.0
+    for which, side in enumerate(sides):
+        offset = (which - (len(sides) - 1) / 2) * height
+        for place, bar in enumerate(side):
+            _bar(axes, bar, place + offset, height * 0.92, base=which == 1, size=size, texts=texts, beyond=beyond)
+    axes.axvline(0, color=MUTED, linewidth=0.8)
+    # One layer keeps room around it: a bar as high as the page says no more than a thin one.
+    spare = max(0.0, 4 - count) / 2
+    axes.set_ylim(count - 0.5 + spare, -0.5 - spare)
+    axes.set_yticks(range(count), names if names is not None else [""] * count, fontsize=size)
+    quiet(axes, "x")
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+
+
+def _bar(axes: Axes, bar: Bar, y: float, height: float, *, base: bool, size: float, texts: bool, beyond: bool) -> None:
+    if not isfinite(bar.value):
+        axes.annotate(
+            bar.why, (0, y), (4, 0), textcoords="offset points", va="center", fontsize=min(size, 8) - 0.5, color=MUTED
+        )
+        return
+    colour = NEGATIVE if bar.value < 0 else POSITIVE
+    looks = {"facecolor": "none" if base or not bar.sound else colour, "edgecolor": INK if base else colour}
+    axes.barh(y, bar.value, height, linewidth=1.0, linestyle="-" if bar.sound else "--", **looks)  # type: ignore[arg-type]
+    if isfinite(bar.data_error) and bar.data_error > 0:
+        axes.plot(
+            [bar.value - bar.data_error, bar.value + bar.data_error], [y, y], color=OTHER, linewidth=3.2, alpha=0.9
+        )
+    if isfinite(bar.error) and bar.error > 0:
+        axes.errorbar(
+            bar.value, y, xerr=bar.error, color=INK, linewidth=1.1, capsize=max(1.5, size / 3.4), capthick=1.1
+        )
+    if texts:
+        # Left of a negative bar there may be a name; right of zero there is room, unless all is negative.
+        leftwards = bar.value < 0 and not beyond
+        axes.annotate(
+            text(bar),
+            (0 if bar.value < 0 and beyond else bar.value + (-1 if bar.value < 0 else 1) * _widest(bar), y),
+            (-6 if leftwards else 6, 0),
+            textcoords="offset points",
+            va="center",
+            ha="right" if leftwards else "left",
+            fontsize=size - 1,
+            color=MUTED if base else INK,
+        )
+
+
+def text(bar: Bar) -> str:
+    """Return the number with its own error, ``72.8 ± 1.4``."""
+    error = f" ± {bar.error:.2g}" if isfinite(bar.error) and bar.error > 1e-3 * abs(bar.value) else ""
+    return f"{bar.value:{'.3g' if error else '.4g'}}{error}".replace("-", "−")
+
+
+def _part_whole(figure: Figure, names: Sequence[str]) -> None:
+    """Rule off a block that spans several layers: its numbers are no part of the row of layers."""
+    spanning = [i for i, name in enumerate(names) if name.startswith("(whole")]
+    for axes in figure.axes:
+        for place in spanning:
+            if place > 0:
+                axes.axhline(place - 0.5, color=MUTED, linewidth=0.8, linestyle=":")
+
+
+def _handles(view: View, held: dict[str, list[list[Bar]]]) -> list[Artist]:
+    bars = [bar for sides in held.values() for side in sides for bar in side if isfinite(bar.value)]
+    handles: list[Artist] = []
+    if view.base is not None:
+        handles += [
+            Patch(facecolor=POSITIVE, edgecolor=POSITIVE, label=elided(view.new.label, 28)),
+            Patch(facecolor="none", edgecolor=INK, label=elided(view.base.label, 28)),
+        ]
+    if any(bar.value < 0 for bar in bars):
+        handles.append(Patch(facecolor=NEGATIVE, label="negative"))
+    if any(not bar.sound for bar in bars):
+        handles.append(Patch(facecolor="none", edgecolor=POSITIVE, linestyle="--", label="not converged"))
+    if any(bar.error > 0 for bar in bars):
+        handles.append(Line2D([], [], color=INK, marker="|", linewidth=1.1, label="computation error"))
+    if any(bar.data_error > 0 for bar in bars):
+        handles.append(Line2D([], [], color=OTHER, linewidth=3.2, label="data spread"))
+    return handles
+
+
+def _notes(held: dict[str, list[list[Bar]]], scales: dict[str, Scale], prefix: str) -> list[str]:
+    notes = [f"names below {prefix}"] if prefix else []
+    meanings = {TRACE: "stderr over probes", TOP: "residual ‖Hv − λv‖"}
+    errors = [name for name, sides in held.items() if any(bar.error > 0 for side in sides for bar in side)]
+    if errors:
+        notes.append("errors: " + ", ".join(f"{meanings[name]} ({name})" for name in errors))
+    if any(bar.data_error > 0 for side in held.get(TRACE, []) for bar in side):
+        notes.append("data spread: stderr over batches")
+    bent = {name: scale.note.partition("within ")[2] for name, scale in scales.items() if not scale.linear}
+    if bent:
+        notes.append("log axes, linear within " + ", ".join(f"{limit} ({name})" for name, limit in bent.items()))
+    return notes
+
+
+def _caption(name: str, bars: Sequence[Bar], names: Sequence[str], places: Sequence[int]) -> str:
+    found = [(bars[i].value, names[i] or "(root)", bars[i]) for i in places if isfinite(bars[i].value)]
+    if not found:
+        return f"{name}: none on this page"
+    (_, low, least), (_, high, most) = min(found, key=itemgetter(0)), max(found, key=itemgetter(0))
+    if low == high:
+        return f"{name} of {high}: {text(most)}"
+    return f"{name}: largest {text(most)} in {high}, smallest {text(least)} in {low}"

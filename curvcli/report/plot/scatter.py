@@ -1,0 +1,112 @@
+"""The gradient against the curvature, one point per entry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from curvcli.report.plot.names import elided, percent
+from curvcli.report.plot.panels import small_multiples
+from curvcli.report.plot.scale import fitted, power_text
+from curvcli.report.plot.style import CURVATURE, GRADIENT, MUTED, NEGATIVE, OTHER, POSITIVE, Plot, absent
+from curvcli.report.plot.view import Float64, Side, View
+
+MOST: Final = 8000  # points of a panel; more only add ink
+_TINY: Final = 0.02  # share of entries that may lie in an axis's linear part
+
+
+def draw(view: View) -> Iterator[Plot]:
+    """Yield pages of one scatter plot per layer that has both arrays of a parameter; all share both axes."""
+    found = {row.name: _points(view.new, row.name) for row in view.new.rows}
+    new = {name: points for name, points in found.items() if points is not None}
+    if not new:
+        return
+    base = {name: None if view.base is None else _points(view.base, name) for name in new}
+    everything = [points for points in (*new.values(), *base.values()) if points is not None]
+    x = fitted(np.concatenate([points[0] for points in everything]), linear=False, share=_TINY)
+    y = fitted(np.concatenate([points[1] for points in everything]), linear=False, share=_TINY)
+    cut = any(_size(view.new, name) > MOST for name in new)
+    notes = [x.note, f"upwards within ±{power_text(y.threshold or 0.0, [y.threshold or 0.0])}"]
+    if cut:
+        notes.append(f"evenly spaced entries where there are more than {MOST}")
+
+    zoom = 3.0 if len(new) == 1 else 1.6 if len(new) <= 4 else 1.0
+
+    def panel(axes: Axes, name: str) -> str:
+        x.apply(axes, "x", most=7)
+        y.apply(axes, "y", most=7)
+        axes.grid(visible=True)
+        return _panel(axes, new[name], base[name], _size(view.new, name), paired=view.base is not None, zoom=zoom)
+
+    yield from small_multiples(
+        view,
+        "scatter",
+        "Gradient against curvature",
+        list(new),
+        panel,
+        axis_labels=(CURVATURE, GRADIENT),
+        notes=notes,
+        handles=_handles(view, negative=x.low < 0),
+    )
+
+
+def _points(side: Side, layer: str) -> tuple[Float64, Float64] | None:
+    """Return curvature and absolute gradient of the entries that are drawn, (n,) each."""
+    arrays = side.entries(layer, "diagonal", "gradient")
+    if arrays is None:
+        return None
+    diagonal, gradient = arrays
+    step = -(-diagonal.size // MOST) or 1
+    diagonal, gradient = diagonal[::step], np.abs(gradient[::step])
+    finite = np.isfinite(diagonal) & np.isfinite(gradient)
+    return diagonal[finite], gradient[finite]
+
+
+def _size(side: Side, layer: str) -> int:
+    return sum(int(np.prod(p.shape)) for p in side.parameters(layer))
+
+
+def _panel(
+    axes: Axes,
+    new: tuple[Float64, Float64],
+    base: tuple[Float64, Float64] | None,
+    entries: int,
+    *,
+    paired: bool,
+    zoom: float,
+) -> str:
+    curvature, gradient = new
+    if not curvature.size:
+        absent(axes, "no finite entry")
+        return "no finite entry"
+    size, opacity = (14.0, 0.8) if curvature.size < 200 else (7.0, 0.6) if curvature.size < 2000 else (4.0, 0.4)
+    looks = {"s": size * zoom, "alpha": opacity, "linewidths": 0, "rasterized": curvature.size > 500}
+    if base is not None:
+        axes.scatter(*base, color=OTHER, marker="D", **looks)  # type: ignore[arg-type]
+    below = curvature < 0
+    for chosen, colour, marker in ((~below, POSITIVE, "o"), (below, POSITIVE if paired else NEGATIVE, "v")):
+        axes.scatter(curvature[chosen], gradient[chosen], color=colour, marker=marker, **looks)  # type: ignore[arg-type]
+    axes.axvline(0, color=MUTED, linewidth=0.8)
+    said = (
+        f"{entries} entr{'y' if entries == 1 else 'ies'}"
+        if curvature.size == entries
+        else f"{curvature.size} of {entries} entries"
+    )
+    return f"{said}, negative {percent(np.count_nonzero(below) / curvature.size)}"
+
+
+def _handles(view: View, *, negative: bool) -> list[Artist]:
+    def dot(colour: str, marker: str, label: str) -> Artist:
+        return Line2D([], [], color=colour, marker=marker, linestyle="", label=label)
+
+    if view.base is not None:
+        return [dot(POSITIVE, "o", elided(view.new.label, 40)), dot(OTHER, "D", elided(view.base.label, 40))]
+    return [
+        dot(POSITIVE, "o", "positive curvature" if negative else "one entry"),
+        *([dot(NEGATIVE, "v", "negative curvature")] if negative else []),
+    ]

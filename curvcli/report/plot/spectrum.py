@@ -1,0 +1,152 @@
+"""Eigenvalues by rank: those that were asked for with their residuals, or all of a full Hessian."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from curvcli.report.plot.names import elided, percent
+from curvcli.report.plot.panels import small_multiples
+from curvcli.report.plot.scale import fitted
+from curvcli.report.plot.style import EIGENVALUE, INK, MUTED, NEGATIVE, POSITIVE, Plot, absent
+from curvcli.report.plot.view import Float64, Side, View
+from curvcli.report.quantities import BlockRecord, EigenRecord
+
+_DECADES: Final = 5  # of magnitude on either side; smaller eigenvalues of float32 work are rounding
+_MANY: Final = 60  # eigenvalues from which on they are drawn as a line
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """Eigenvalues of one layer.
+
+    Attributes:
+        values: descending, (k,).
+        residuals: (k,).
+        converged: (k,), bool.
+        whole: whether these are all that the layer has.
+    """
+
+    values: Float64
+    residuals: Float64
+    converged: npt.NDArray[np.bool_]
+    whole: bool
+
+
+def spectrum(side: Side, layer: str) -> Spectrum | None:
+    """Return all eigenvalues of a layer where its full Hessian is known, otherwise those that were computed."""
+    row = side.row(layer)
+    if row is None:
+        return None
+    if row.hessian_method:
+        block = side.report.record(layer, BlockRecord)
+        if block is not None and block.eigenvalues is not None:
+            values = block.eigenvalues
+            return Spectrum(values, np.zeros(values.shape), np.ones(values.shape, dtype=np.bool_), whole=True)
+    if row.eigen_method:
+        eigen = side.report.record(layer, EigenRecord)
+        if eigen is not None and len(eigen.values):
+            return Spectrum(
+                eigen.values, eigen.residuals, eigen.converged, whole=len(eigen.values) == row.parameter_count
+            )
+    return None
+
+
+def draw(view: View) -> Iterator[Plot]:
+    """Yield pages of one spectrum per layer; all share the axis of eigenvalues."""
+    found = {row.name: spectrum(view.new, row.name) for row in view.new.rows}
+    new = {name: known for name, known in found.items() if known is not None}
+    if not new:
+        return
+    base = {name: None if view.base is None else spectrum(view.base, name) for name in new}
+    everything = [known for known in (*new.values(), *base.values()) if known is not None]
+    scale = fitted(np.concatenate([known.values for known in everything]), decades=_DECADES)
+    notes = [scale.note, "bars: ± residual ‖Hv − λv‖" if any(known.residuals.any() for known in everything) else ""]
+
+    def panel(axes: Axes, name: str) -> str:
+        scale.apply(axes, "y", most=8, margin=0.07)
+        axes.grid(visible=True, axis="y")
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda rank, _: f"{rank:.0f}" if rank >= 1 else ""))
+        return _panel(axes, new[name], base[name])
+
+    yield from small_multiples(
+        view,
+        "spectrum",
+        "Eigenvalues by rank",
+        list(new),
+        panel,
+        axis_labels=("rank among those computed", EIGENVALUE),
+        notes=[note for note in notes if note],
+        handles=_handles(view, everything),
+        shared="y",
+    )
+
+
+def _panel(axes: Axes, new: Spectrum, base: Spectrum | None) -> str:
+    if not np.isfinite(new.values).any():
+        absent(axes, "not finite")
+        return "not finite"
+    axes.axhline(0, color=MUTED, linewidth=0.8)
+    if base is not None:
+        _draw(axes, base, base=True)
+    _draw(axes, new, base=False)
+    count = max(len(new.values), 0 if base is None else len(base.values))
+    room = max(0.5, 0.03 * count)
+    axes.set_xlim(1 - room, count + room)
+    values = new.values[np.isfinite(new.values)]
+    said = f"{len(values)} computed: " if not new.whole else f"all {len(values)}: "
+    ends = f"{values[0]:.3g}" if len(values) == 1 else f"{values[0]:.3g} … {values[-1]:.3g}"
+    missing = int(np.count_nonzero(~new.converged))
+    text = said + ends.replace("-", "−") + (f", {missing} not converged" if missing else "")
+    return f"{text}, negative {percent(np.count_nonzero(values < 0) / len(values))}" if new.whole else text
+
+
+def _draw(axes: Axes, known: Spectrum, *, base: bool) -> None:
+    ranks = np.arange(1, len(known.values) + 1)
+    if len(known.values) > _MANY:
+        for chosen, colour in ((known.values >= 0, POSITIVE), (known.values < 0, NEGATIVE)):
+            values = np.where(chosen, known.values, np.nan)
+            looks = {"color": INK, "linestyle": "--", "linewidth": 1.1} if base else {"color": colour, "linewidth": 2.0}
+            axes.plot(ranks, values, **looks)  # type: ignore[arg-type]
+        return
+    errors = np.where(known.residuals > 0, known.residuals, np.nan)
+    for below in (False, True):
+        for sound in (True, False):
+            chosen = ((known.values < 0) == below) & (known.converged == sound) & np.isfinite(known.values)
+            colour = INK if base else NEGATIVE if below else POSITIVE
+            axes.errorbar(
+                ranks[chosen],
+                known.values[chosen],
+                yerr=errors[chosen],
+                color=colour,
+                fmt="D" if base else "v" if below else "o",
+                markersize=4.5 if base else 5.5,
+                markerfacecolor="none" if base or not sound else colour,
+                linewidth=1.0,
+                capsize=2,
+            )
+
+
+def _handles(view: View, everything: list[Spectrum]) -> list[Artist]:
+    def dot(colour: str, marker: str, label: str, fill: str | None = None) -> Artist:
+        return Line2D(
+            [], [], color=colour, marker=marker, linestyle="", markerfacecolor=fill or colour, label=elided(label, 40)
+        )
+
+    handles = [dot(POSITIVE, "o", "eigenvalue" if view.base is None else view.new.label)]
+    if any((known.values < 0).any() for known in everything):
+        handles.append(dot(NEGATIVE, "v", "negative"))
+    if any(not known.converged.all() for known in everything):
+        handles.append(dot(POSITIVE, "o", "not converged", "none"))
+    if view.base is not None:
+        handles.append(dot(INK, "D", view.base.label, "none"))
+    return handles

@@ -1,0 +1,100 @@
+"""What is drawn: the chosen layers and parameters of a report and, over them, the same of another one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from curvcli.report.plot.names import elided
+from curvcli.report.read import Quantity, Report
+from curvcli.report.render.columns import printable
+from curvcli.report.summaries import LayerSummary, ParameterSummary
+
+Float64 = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Side:
+    """The chosen part of one report.
+
+    Attributes:
+        report: opened.
+        label: what a legend calls it.
+        rows: the chosen layers, in model order.
+        chosen: whether a parameter with this label is drawn.
+    """
+
+    report: Report
+    label: str
+    rows: tuple[LayerSummary, ...]
+    chosen: Callable[[str], bool] = lambda label: True
+
+    def row(self, layer: str) -> LayerSummary | None:
+        """Return the layer's row; ``None`` when it is not in this report, or not chosen."""
+        return next((row for row in self.rows if row.name == layer), None)
+
+    def parameters(self, layer: str) -> tuple[ParameterSummary, ...]:
+        """Return the chosen parameters of a layer."""
+        row = self.row(layer)
+        return tuple(p for p in row.parameters if self.chosen(p.label)) if row is not None else ()
+
+    def entries(self, layer: str, *quantities: Quantity) -> tuple[Float64, ...] | None:
+        """Return all entries of a layer's chosen parameters, one after the other.
+
+        Args:
+            layer: its name.
+            quantities: of the arrays.
+
+        Returns:
+            One array of shape (n,) per quantity, in the same order, of the parameters that have all of them; ``None``
+            when no parameter has.
+        """
+        found: list[list[Float64]] = []
+        for p in self.parameters(layer):
+            arrays = [self.report.array(layer, quantity, p.label) for quantity in quantities]
+            present = [np.asarray(array, dtype=np.float64).ravel() for array in arrays if array is not None]
+            if len(present) == len(quantities):
+                found.append(present)
+        return tuple(map(np.concatenate, zip(*found, strict=True))) if found else None
+
+
+@dataclass(frozen=True)
+class View:
+    """All that a figure needs.
+
+    Attributes:
+        new: what is drawn.
+        base: what it is drawn over; layers are matched by name.
+        all_kernels: draw every kernel, however many; otherwise only those of the largest traces.
+        notes: filled in by figures: what they had to leave out, for who asked for them.
+    """
+
+    new: Side
+    base: Side | None = None
+    all_kernels: bool = True
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def sides(self) -> Iterator[Side]:
+        """The one or two reports, the new one first."""
+        yield self.new
+        if self.base is not None:
+            yield self.base
+
+    def heading(self, room: int) -> str:
+        """Return the line below a title: what the numbers are of, the model's path cut so that all has room."""
+        run = self.new.report.provenance
+        matrices = {word for row in self.new.rows for word in row.matrix.split("+") if word}
+        named = " and ".join(sorted(matrices)).replace("gauss_newton", "Gauss–Newton").replace("hessian", "Hessian")
+        words = [
+            (f"{printable(run.loss)} ({printable(run.reduction)}) over " if run.loss else "")
+            + f"{run.samples} sample{'s' * (run.samples != 1)}",
+            *([] if matrices <= {"hessian"} else [named]),
+            *([] if self.new.report.status == "complete" else [f"{self.new.report.status} report"]),
+            *([] if self.base is None else [f"compared with {elided(self.base.label, 50)}"]),
+        ]
+        rest = " · ".join(words)
+        return f"{elided(printable(run.model_path), max(16, min(60, room - len(rest))))} · {rest}"

@@ -1,0 +1,220 @@
+"""Holds a report against rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite, isnan, nan
+from typing import Final
+
+from curvcli.errors import UsageError
+from curvcli.report.compare.figures import LARGEST, LOSS, SMALLEST, Figure, bounded, loss_figure
+from curvcli.report.compare.mismatch import listed
+from curvcli.report.compare.noise import Noise
+from curvcli.report.quantities import TraceRecord
+from curvcli.report.read import Report
+from curvcli.report.rules.rule import Bound
+from curvcli.report.summaries import LayerSummary
+from curvcli.report.verdicts.numbers import short
+
+# Infinity is an answer here: a singular block has no other condition number.
+_MAY_BE_INFINITE: Final = frozenset({"condition_number"})
+_ENDS: Final = {"top_eigenvalue": LARGEST, "smallest_eigenvalue": SMALLEST}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """What has to hold.
+
+    Attributes:
+        bounds: thresholds, their layers resolved.
+        finite: whether every result has to be finite.
+        converged: whether everything has to have met its tolerance.
+        exact: whether everything has to be exact up to rounding.
+        layers: that the last three are about.
+        sigma: by how many normal standard errors a figure has to be beyond a threshold to break it; 0 for none, so
+            that the figure itself counts.
+    """
+
+    bounds: Sequence[Bound]
+    finite: bool = False
+    converged: bool = False
+    exact: bool = False
+    layers: Sequence[str] = ()
+    sigma: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """One rule for one layer.
+
+    Attributes:
+        layer: ``None`` for the whole report.
+        rule: as a person reads it.
+        quantity: that a threshold is for; empty for the other rules.
+        value: its figure; NaN for the other rules.
+        threshold: NaN for the other rules.
+        error: by how much the figure may be off at the chosen sigma.
+        holds: whether the rule does.
+        note: why not, or what there is to know.
+    """
+
+    layer: str | None
+    rule: str
+    quantity: str = ""
+    value: float = nan
+    threshold: float = nan
+    error: float = nan
+    holds: bool
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assessment:
+    """A report and how it stands to the rules."""
+
+    report: Report
+    rules: Rules
+    judgements: tuple[Judgement, ...]
+
+    @property
+    def failed(self) -> int:
+        """How many rules are broken."""
+        return sum(not judgement.holds for judgement in self.judgements)
+
+
+def judge(report: Report, rules: Rules) -> Assessment:
+    """Hold `report` against `rules`, rule by rule and layer by layer.
+
+    Raises:
+        UsageError: there is no rule, or a threshold is for something that the report does not hold.
+        ReportError: the report can't be read any more.
+    """
+    reader = _Reader(report)
+    for bound in rules.bounds:
+        lacking = [name for name in bound.layers if bound.quantity not in reader.figures(name)]
+        if lacking or not (bound.layers or bound.quantity == LOSS):
+            raise UsageError(_missing(report, bound, lacking))
+    pairs = [(bound, name, reader.figures(name)[bound.quantity]) for bound in rules.bounds for name in bound.layers]
+    losses = [(bound, None, loss_figure(report)) for bound in rules.bounds if bound.quantity == LOSS]
+    family = sum(_noise(figure).random for _, _, figure in pairs)
+    judgements = [_judged(bound, name, figure, rules.sigma, family) for bound, name, figure in [*losses, *pairs]]
+    for name in rules.layers:
+        judgements += _checks(report, report.summary(name), reader.figures(name), rules)
+    if rules.finite:
+        loss = report.provenance.loss_value
+        judgements.append(_verdict(None, "finite", "" if isfinite(loss) else f"the loss is {loss}"))
+    if not judgements:
+        raise UsageError(
+            "no rule: give --max, --min, --finite, --converged or --exact, or a table [assert] by --config."
+        )
+    return Assessment(report=report, rules=rules, judgements=tuple(judgements))
+
+
+class _Reader:
+    """Reads the figures of each layer once; an end of the spectrum is there only if it was asked for."""
+
+    def __init__(self, report: Report) -> None:
+        self._report, self._found = report, dict[str, Mapping[str, Figure]]()
+
+    def figures(self, layer: str) -> Mapping[str, Figure]:
+        """Return what a threshold can be held against."""
+        if layer not in self._found:
+            found = bounded(self._report, self._report.summary(layer))
+            self._found[layer] = {name: f for name, f in found.items() if _ENDS.get(name, f.stream) == f.stream}
+        return self._found[layer]
+
+
+def _missing(report: Report, bound: Bound, layers: Sequence[str]) -> str:
+    where = f"--{bound.side} {bound.quantity}={bound.number:g}"
+    if not layers:
+        return f"{report.path}: {where} has no layers to hold for."
+    return (
+        f"{report.path}: {where}: {bound.quantity} was not computed for {listed(layers)}.\n"
+        "Compute it, or name by a pattern or --layer the layers that have it; `curvcli show` tells what there is."
+    )
+
+
+def _noise(figure: Figure) -> Noise:
+    known = 0.0 if isnan(figure.stderr) else figure.stderr  # without an error the figure itself has to hold
+    return Noise(known, figure.degrees, figure.choices, figure.bound)
+
+
+def _judged(bound: Bound, layer: str | None, figure: Figure, sigma: float, family: int) -> Judgement:
+    error = _noise(figure).limit(sigma, family)
+    beyond = figure.value - bound.number if bound.side == "max" else bound.number - figure.value
+    holds = beyond <= error  # never for NaN
+    notes = [figure.note]
+    if holds and beyond > 0:
+        notes.append(f"beyond by {short(beyond)}, within its error of {short(error)}")
+    elif figure.stderr > 0:
+        notes.append(f"standard error {short(figure.stderr)}")
+    return Judgement(
+        layer=layer,
+        rule=bound.text,
+        quantity=bound.quantity,
+        value=figure.value,
+        threshold=bound.number,
+        error=error,
+        holds=holds,
+        note="; ".join(filter(None, notes)),
+    )
+
+
+def _verdict(layer: str | None, rule: str, why_not: str) -> Judgement:
+    return Judgement(layer=layer, rule=rule, holds=not why_not, note=why_not)
+
+
+def _checks(report: Report, row: LayerSummary, figures: Mapping[str, Figure], rules: Rules) -> Iterator[Judgement]:
+    if rules.finite:
+        yield _verdict(row.name, "finite", _not_finite(row, figures))
+    if rules.converged:
+        yield _verdict(row.name, "converged", _not_converged(report, row))
+    if rules.exact:
+        yield _verdict(row.name, "exact", _not_exact(row))
+
+
+def _not_finite(row: LayerSummary, figures: Mapping[str, Figure]) -> str:
+    """Return what is not finite, or not there at all: of nothing nothing can be said."""
+    wrong = [
+        f"{name} is {figure.value}"
+        for name, figure in figures.items()
+        if isnan(figure.value) or not (isfinite(figure.value) or name in _MAY_BE_INFINITE)
+    ]
+    if wrong:
+        return ", ".join(wrong)
+    if row.status not in {"done", "not_converged"}:
+        return _reasons(row)
+    parts = [norm for part in row.split for norm in (part.output_gradient_norm, part.gradient_norm)]
+    if not all(map(isfinite, parts)):
+        return "the gradient in two parts is not"
+    computed = any((row.trace_method, row.eigen_method, row.density_method, row.hessian_method, parts))
+    return "" if computed or not isnan(row.trace) or not isnan(row.gradient_norm) else "nothing was computed"
+
+
+def _not_converged(report: Report, row: LayerSummary) -> str:
+    if row.converged_count < row.eigenvalue_count:
+        return f"{row.converged_count} of {row.eigenvalue_count} eigenvalues have converged"
+    if row.status != "done":
+        return _reasons(row)
+    trace = report.record(row.name, TraceRecord) if row.trace_method else None
+    return "" if trace is None or trace.converged else "the trace has not met its tolerance"
+
+
+def _not_exact(row: LayerSummary) -> str:
+    if row.exact:
+        return ""
+    estimated = [f"{p.label} by {p.method}" for p in row.parameters if not p.exact and p.method]
+    if row.trace_method and row.trace_stderr != 0:
+        estimated.append(f"trace by {row.trace_method}")
+    if row.density_method == "lanczos_quadrature":
+        estimated.append(f"density by {row.density_method}")
+    if row.hessian_method == "probes":
+        estimated.append("Hessian by probes")
+    return f"estimated: {', '.join(estimated)}" if estimated else f"computed by {row.method or 'nothing'}"
+
+
+def _reasons(row: LayerSummary) -> str:
+    """Return the status, and the reason where a parameter has one."""
+    reasons = dict.fromkeys(p.reason for p in row.parameters if p.status == row.status and p.reason)
+    return ": ".join([row.status.replace("_", " "), *list(reasons)[:1]])

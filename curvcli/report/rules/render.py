@@ -1,0 +1,126 @@
+"""How a report stands to its rules, as text: for people, programs and pipelines."""
+
+from __future__ import annotations
+
+from math import inf, isnan
+from typing import Any, Final, Literal
+
+from rich.console import Console
+
+from curvcli.report.render.columns import printable
+from curvcli.report.rules.judge import Assessment, Judgement
+from curvcli.report.verdicts.github import render_github
+from curvcli.report.verdicts.grid import Grid, markdown_grid, render_grid
+from curvcli.report.verdicts.junit import render_junit
+from curvcli.report.verdicts.numbers import json_text, short
+from curvcli.report.verdicts.verdict import Verdict, counted, place
+
+Format = Literal["table", "json", "markdown", "junit", "github"]
+SCHEMA_VERSION: Final = "1.0"
+
+_NAME: Final = "curvcli assert"
+_HEADINGS: Final = ("layer", "rule", "value", "verdict", "note")
+
+
+def render_assessment(assessment: Assessment, format: Format, *, console: Console) -> str:
+    """Return `assessment` as text that ends with a newline.
+
+    Args:
+        assessment: what there is to say.
+        format: ``table`` and ``markdown`` for people, ``json`` at full precision, ``junit`` and ``github`` for CI.
+        console: where the text will go; only ``table`` looks at it.
+    """
+    match format:
+        case "table":
+            return render_grid(_grid(assessment), console)
+        case "json":
+            return json_text(_document(assessment))
+        case "markdown":
+            return markdown_grid(_grid(assessment))
+        case "junit":
+            return render_junit(_NAME, [_verdict(judgement) for judgement in assessment.judgements])
+        case "github":
+            verdicts = [_verdict(judgement) for judgement in assessment.judgements]
+            return render_github(_NAME, verdicts, summary(assessment))
+
+
+def summary(assessment: Assessment) -> str:
+    """Return the result in one line."""
+    total = len(assessment.judgements)
+    if assessment.failed:
+        text = f"{assessment.failed} of {counted(total, 'assertion')} failed"
+    else:
+        text = f"{counted(total, 'assertion')} hold" + ("s" if total == 1 else "")
+    if assessment.report.status != "complete":
+        text += "; the report is partial, and nothing is said of the layers that it lacks"
+    return text
+
+
+def _verdict(judgement: Judgement) -> Verdict:
+    distance = abs(judgement.value - judgement.threshold) / abs(judgement.threshold or 1.0)
+    return Verdict(
+        layer=judgement.layer,
+        check=judgement.rule,
+        ending="passed" if judgement.holds else "failed",
+        message=_message(judgement),
+        excess=inf if isnan(distance) else distance,
+    )
+
+
+def _message(judgement: Judgement) -> str:
+    if judgement.quantity:
+        told = f"{judgement.quantity} is {short(judgement.value)}, has to be {judgement.rule.partition(' ')[2]}"
+    else:
+        told = judgement.rule if judgement.holds else f"not {judgement.rule}"
+    return f"{told} ({judgement.note})" if judgement.note else told
+
+
+def _grid(assessment: Assessment) -> Grid:
+    run = assessment.report.provenance
+    rows = [
+        [
+            printable(place(judgement.layer)),
+            judgement.rule,
+            short(judgement.value) if judgement.quantity else "-",
+            "passed" if judgement.holds else "failed",
+            printable(judgement.note),
+        ]
+        for judgement in assessment.judgements
+    ]
+    origin = f"{assessment.report.path}: {run.model_path}, {run.loss} ({run.reduction}), {run.samples} samples"
+    return Grid(
+        above=(("report", printable(origin)),),
+        headings=_HEADINGS,
+        numeric=frozenset({"value"}),
+        dispensable=("note",),
+        rows=rows,
+        below=[summary(assessment)],
+    )
+
+
+def _document(assessment: Assessment) -> dict[str, Any]:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "failed": bool(assessment.failed),
+        "report": {"path": str(assessment.report.path), "status": assessment.report.status},
+        "sigma": assessment.rules.sigma,
+        "counts": {
+            "passed": len(assessment.judgements) - assessment.failed,
+            "failed": assessment.failed,
+        },
+        "assertions": [_entry(judgement) for judgement in assessment.judgements],
+    }
+
+
+def _entry(judgement: Judgement) -> dict[str, Any]:
+    """Return one entry; ``quantity`` is null for the rules that are no thresholds."""
+    return {
+        "layer": judgement.layer,
+        "rule": judgement.rule,
+        "quantity": judgement.quantity or None,
+        "value": judgement.value,
+        "threshold": judgement.threshold,
+        "error": judgement.error,
+        "verdict": "passed" if judgement.holds else "failed",
+        "note": judgement.note,
+    }

@@ -1,0 +1,187 @@
+"""The promise to whoever runs ``compare`` in CI: noise of an estimator alone never fails it, and a change does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from curvcli.curvature.density import QuadratureWork
+from curvcli.curvature.diagonal.weight_probes import HutchinsonDiagonal, XDiag
+from curvcli.curvature.operator import Block
+from curvcli.curvature.trace.estimate import Rule
+from curvcli.curvature.trace.work import ESTIMATORS, TraceWork, estimators
+from curvcli.models.base import Array, OutputState, Parameter
+from curvcli.report.compare.comparison import Tolerances, compare
+from curvcli.report.quantities import BlockRecord, DensityRecord, TraceRecord
+from curvcli.report.read import Report
+from curvcli.report.records import LayerRecord, ParameterRecord
+
+SIZE, PROBES, SEEDS = 80, 24, 100
+# No tolerance: what is left is the error bars' work alone.
+ANY_CHANGE = Tolerances(rtol=0.0)
+CONFIG = f'{{"diag.probes": {PROBES}, "diag.rtol": null}}'
+SPECTRA = {
+    "flat": np.linspace(1, 3, SIZE),
+    "steep": 10 * 0.7 ** np.arange(SIZE),
+    "indefinite": np.r_[10 * 0.8 ** np.arange(20), -3 * 0.9 ** np.arange(20), np.zeros(SIZE - 40)],
+}
+
+
+class Quadratic:
+    """½ xᵀ A x as an objective, and as its only batch."""
+
+    denominator = 1.0
+
+    def __init__(self, matrix: Array) -> None:
+        self._matrix = matrix
+        empty = np.zeros((1, 1))
+        self.output = OutputState("output", empty, empty, empty, 1.0)
+
+    def batches(self, parameters: Sequence[str], *, start: int = 0) -> Iterator[Quadratic]:
+        yield self
+
+    def batch_count(self) -> int:
+        return 1
+
+    def hessian_products(self, block: Sequence[str], vectors: Array) -> Array:
+        return vectors @ self._matrix
+
+    def memory_release(self) -> None:
+        pass
+
+
+def matrix(values: Array) -> Array:
+    basis, _ = np.linalg.qr(np.random.default_rng(1).standard_normal((len(values), len(values))))
+    return (basis * values) @ basis.T
+
+
+MATRICES = {name: matrix(values) for name, values in SPECTRA.items()}
+PARAMETER = Parameter("p", "p", (SIZE,), ("entry",))
+
+
+def layers(seed: int, scale: float = 1.0) -> Iterator[LayerRecord]:
+    """Every estimator on every matrix; a diagonal, a density and a Frobenius norm beside them."""
+    for index, (name, one) in enumerate(MATRICES.items()):
+        objective, block = Quadratic(scale * one), Block(name, (PARAMETER,))
+        for number, method in enumerate(ESTIMATORS):
+            rule = Rule(PROBES, None, seed, 1.0, np.ones(1), 0.0)
+            trace = TraceWork(estimators([block], None, method, rule, 1 << 30), "hessian", rule)
+            trace.run(objective, lambda passes: None)  # type: ignore[arg-type]
+            found = trace.results()[name]
+            record = TraceRecord(
+                value=found.value,
+                stderr=found.stderr,
+                data_stderr=found.data_stderr,
+                method=found.method,
+                exact=found.exact,
+                reason="",
+                matrix="hessian",
+                probes=found.probes,
+                products=0,
+                converged=True,
+                samples=found.samples,
+                batches=found.batches,
+            )
+            layer = LayerRecord(name=f"{name}/{method}", kind="", index=9 * index + number, parameters=(), entries=SIZE)
+            yield replace(layer, trace=record)
+        if name != "indefinite":
+            continue
+        for number, kind in enumerate((HutchinsonDiagonal, XDiag), start=3):
+            diagonal = kind(replace(PARAMETER, name=name), probes=PROBES, rtol=None, seed=seed)
+            diagonal.run(objective, lambda passes: None)  # type: ignore[arg-type]
+            (result,) = diagonal.results().values()
+            parameter = ParameterRecord(
+                label="p", name=name, shape=(SIZE,), axes=("entry",), diagonal=result.value, method=diagonal.method
+            )
+            parameter = replace(parameter, diagonal_stderr=result.stderr)
+            yield LayerRecord(
+                name=f"{name}/diag {diagonal.method}", kind="", index=9 * index + number, parameters=(parameter,)
+            )
+        yield replace(spectrum(name, objective, seed), index=9 * index + 5)
+
+
+def spectrum(name: str, objective: Quadratic, seed: int) -> LayerRecord:
+    work = QuadratureWork(
+        Block(name, (PARAMETER,)), probes=16, steps=20, seed=seed, matrix="hessian", weight_decay=0.0, vectors=1000
+    )
+    work.run(objective, lambda passes: None)  # type: ignore[arg-type]
+    found, squares = work.density(1e-10), work.squares
+    origin = {"reason": "", "exact": False, "matrix": "hessian", "products": 0}
+    names = "nodes weights grid density density_stderr bandwidth weight_at_zero weight_at_zero_stderr support".split()
+    density = DensityRecord(**{n: getattr(found, n) for n in names}, **origin, method="lanczos_quadrature")  # type: ignore[arg-type]
+    norm = float(np.sqrt(squares.mean()))
+    error = float(squares.std(ddof=1) / 4 / (2 * norm))
+    nothing = dict.fromkeys(("entries", "eigenvalues", "inertia"))
+    numbers = {"condition": 1.0, "condition_is_bound": True, "frobenius": norm, "frobenius_stderr": error}
+    block = BlockRecord(**nothing, **numbers, **origin, asymmetry=float("nan"), method="probes")  # type: ignore[arg-type]
+    return LayerRecord(
+        name=f"{name}/spectrum", kind="", index=0, parameters=(), entries=SIZE, density=density, block=block
+    )
+
+
+@pytest.fixture
+def estimated(written):
+    """The reports of one seed: ``estimated("old", 3)``."""
+
+    def make(name: str, seed: int, scale: float = 1.0) -> Report:
+        return written(f"{name}.h5", list(layers(seed, scale)), seed=seed, config_json=CONFIG)
+
+    return make
+
+
+def test_noise_of_an_estimator_alone_never_fails(estimated) -> None:
+    """A hundred seeds, each against the one before, every estimator, no tolerance at all: nothing has changed."""
+    old, beyond_two, judged = estimated("0", 0), [], 0
+    for seed in range(1, SEEDS + 1):
+        new = estimated(str(seed), seed)
+        found = compare(old, new, ANY_CHANGE)
+        assert not found.failed, [change for change in found.changes if change.outcome == "changed"]
+        judged += found.count("within error")
+        beyond_two += [
+            abs(change.change) > 2 * np.hypot(change.old_stderr, change.new_stderr)
+            for change in found.changes
+            if change.layer is not None and "diag" not in change.layer and change.quantity == "trace"
+        ]
+        old = new
+    assert judged >= 15 * SEEDS
+    # Not because the errors are too large: two of them are exceeded as often as they should be.
+    assert 0.02 <= np.mean(beyond_two) <= 0.08
+
+
+def test_a_change_is_found_beneath_the_noise(estimated) -> None:
+    """Curvature that is twice as large everywhere: estimates good enough to tell do tell."""
+    found = compare(estimated("old", 1), estimated("new", 2, scale=2.0), Tolerances())
+    changed = {(change.layer, change.quantity) for change in found.changes if change.outcome == "changed"}
+    assert {(f"flat/{method}", "trace") for method in ESTIMATORS} <= changed
+    assert {("steep/xtrace", "trace"), ("steep/hutch++", "trace")} <= changed
+    assert ("indefinite/spectrum", "frobenius_norm") in changed
+
+
+def test_with_the_same_probes_a_small_change_is_found(estimated) -> None:
+    """One per cent more, far below the standard error: the same seed draws the same probes, whose noise drops out."""
+    old = estimated("old", 1)
+    for seed, outcome in ((1, "changed"), (2, "within error")):
+        found = compare(old, estimated("new", seed, scale=1.01), Tolerances(rtol=0.005))
+        (trace,) = (c for c in found.changes if (c.layer, c.quantity) == ("flat/hutchinson", "trace"))
+        assert trace.outcome == outcome
+        assert 0.01 * trace.old < 2 * np.hypot(trace.old_stderr, trace.new_stderr)
+
+
+def test_what_cannot_be_judged_is_said_and_passes_as_nothing(estimated) -> None:
+    """Signs of noisy entries, and how far Lanczos reached, have no error bar."""
+    found = compare(estimated("old", 1), estimated("new", 2), ANY_CHANGE)
+    undecided = {change.quantity for change in found.changes if change.outcome == "undecided"}
+    assert undecided <= {"negative_share", "support_min", "support_max"}
+    assert found.count("undecided") >= 3
+
+
+def test_the_errors_of_a_diagonal_from_an_unknown_number_of_probes_are_not_trusted(written) -> None:
+    """Without the count there is no Student quantile."""
+    old, new = (written(f"{seed}.h5", list(layers(seed)), config_json="{}") for seed in (1, 2))
+    found = compare(old, new, ANY_CHANGE)
+    doubted = [change for change in found.changes if change.quantity == "diagonal_max"]
+    assert [change.outcome for change in doubted] == ["undecided", "undecided"]
+    assert "how many probes" in doubted[0].note

@@ -1,0 +1,37 @@
+"""Reports with known numbers, ready to be drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from curvcli.report.plot.style import styled
+from curvcli.report.plot.view import Side, View
+from curvcli.report.read import read_report
+from curvcli.report.records import LayerRecord, Provenance
+from curvcli.report.write import write_report
+
+MakeView = Callable[..., View]
+
+
+@pytest.fixture
+def make_view(tmp_path: Path, provenance: Provenance) -> MakeView:
+    """``make_view(layers, base=other_layers)``: these layers, written, opened again and all chosen."""
+
+    def side(name: str, layers: Sequence[LayerRecord]) -> Side:
+        write_report(tmp_path / name, layers, provenance)
+        report = read_report(tmp_path / name)
+        return Side(report, name, report.layers)
+
+    def make(layers: Sequence[LayerRecord], base: Sequence[LayerRecord] | None = None, **changes: object) -> View:
+        return View(side("new.h5", layers), None if base is None else side("base.h5", base), **changes)  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def _styled() -> Iterator[None]:
+    with styled():
+        yield

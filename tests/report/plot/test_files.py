@@ -1,0 +1,137 @@
+"""Files: valid, complete, the same bytes again, and nothing that needs the network."""
+
+from __future__ import annotations
+
+import re
+import struct
+import subprocess
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import matplotlib
+import pytest
+
+from curvcli.report.plot.draw import KINDS, pictures
+from curvcli.report.plot.page import page
+
+SVG = "{http://www.w3.org/2000/svg}"
+VOID = {"meta", "link", "br", "img"}
+
+
+@pytest.fixture
+def view(make_layer, make_quantity, make_whole, make_view):
+    first = make_layer("scope/<b>&'\"$x$", 0, (3, 3, 2, 4), axes=("kernel_h", "kernel_w", "in", "out"))
+    full = make_layer("full", 1)
+    quantities = {name: make_quantity(name) for name in ("trace", "eigen", "density", "block")}
+    layers = [first, replace(full, **quantities), make_whole(trace=make_quantity("trace"))]
+    return make_view(layers)
+
+
+class Reader(HTMLParser):
+    """Collects what a browser would see, and fails on tags that don't match."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.ids, self.links, self.tags, self.text = [], [], [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        for name, value in attrs:
+            if name == "id":
+                self.ids.append(value)
+            if name in ("href", "src", "xlink:href"):
+                self.links.append(value)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+@pytest.fixture
+def html(view):
+    return page(view, list(pictures(view, KINDS, ["svg"]))).decode()
+
+
+def test_every_kind_is_a_png_of_1200_by_800_and_an_svg_with_title_and_description(view):
+    made = list(pictures(view, KINDS, ["png", "svg"]))
+    assert {picture.kind for picture in made} == set(KINDS)
+    assert len({picture.stem for picture in made}) == len(made)
+    for picture in made:
+        png = picture.images["png"]
+        assert png[:8] == b"\x89PNG\r\n\x1a\n"
+        assert struct.unpack(">II", png[16:24]) == (1200, 800)
+        root = ElementTree.fromstring(picture.images["svg"])
+        assert root.tag == f"{SVG}svg"
+        assert root.find(f"{SVG}title").text == picture.title
+        assert root.find(f"{SVG}desc").text == picture.caption
+
+
+def test_equal_reports_give_equal_bytes(view):
+    images = [[p.images for p in pictures(view, ["bars", "kernel", "scatter"], ["png", "svg"])] for _ in range(2)]
+    assert images[0] == images[1]
+
+
+def test_the_page_is_one_well_formed_file_that_loads_nothing(html):
+    reader = Reader()
+    reader.feed(html)
+    assert reader.open == []
+    assert "script" not in reader.tags
+    assert all(link.startswith(("#", "data:image/png;base64,")) for link in reader.links)
+    assert not re.search(r"url\((?!#)|@import", html)
+    assert "default-src 'none'" in html
+    assert len(reader.ids) == len(set(reader.ids))
+    assert {link[1:] for link in reader.links if link.startswith("#")} <= set(reader.ids)
+    assert set(re.findall(r"url\(#([^)]+)\)", html)) <= set(reader.ids)
+
+
+def test_the_page_has_the_table_the_provenance_and_words_for_every_figure(html):
+    reader = Reader()
+    reader.feed(html)
+    text = " ".join(reader.text)
+    assert "scope/<b>&'\"$x$" in text  # a name is text, whatever it looks like
+    assert "b" not in reader.tags
+    assert "ab" * 32 in text
+    assert "curvcli diag models/digits.pt" in text
+    assert reader.tags.count("figure") == reader.tags.count("figcaption") == html.count('role="img"')
+    assert reader.tags.count("table") == 1
+    assert "112.5" in text
+
+
+def test_ink_and_paper_follow_the_theme_of_the_page(html):
+    body = html[html.index("<body>") :]
+    assert "prefers-color-scheme: dark" in html
+    assert "var(--ink)" in body
+    assert "#1f2328" not in body
+    assert "#ffffff" not in body
+
+
+def test_a_page_of_two_reports_has_both_tables(make_layer, make_view):
+    view = make_view([make_layer("l", 0)], [make_layer("l", 0)])
+    text = page(view, list(pictures(view, ["bars"], ["svg"]))).decode()
+    assert text.count("<table>") == 2
+    assert "base.h5" in text
+
+
+def test_the_style_leaves_the_persons_own_settings_alone(view):
+    matplotlib.rcParams["axes.facecolor"] = "red"
+    list(pictures(view, ["bars"], ["png"]))
+    assert matplotlib.rcParams["axes.facecolor"] == "red"
+
+
+def test_neither_a_framework_nor_pyplot_is_imported():
+    code = (
+        "import sys, curvcli.report.plot.page;"
+        "sys.exit(bool({'torch', 'tensorflow', 'keras', 'matplotlib.pyplot'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
