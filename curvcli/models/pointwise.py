@@ -56,6 +56,14 @@ class InputBatch(Protocol):
         """∇²f_n v_n for every v of ``vectors``, all samples at once: (k, samples, n) → (k, samples, n)."""
         ...
 
+    def hessian_rows(self, coordinates: Sequence[int]) -> Array:
+        """∇²f_n e_i for these coordinates i, all samples at once: (k, samples, n)."""
+        ...
+
+    def hessian_diagonal(self, coordinates: Sequence[int]) -> Array:
+        """∂²f_n/∂x_i² for these coordinates i, one product each: (k, samples)."""
+        ...
+
     def derivatives(self, coordinate: int, order: int) -> Array:
         """∂^k f_n/∂x_i^k for k = 0 … ``order``, (samples, order + 1)."""
         ...

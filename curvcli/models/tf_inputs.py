@@ -51,7 +51,7 @@ class TensorFlowInputBatch:
             self._values = raw[place].reshape(self.samples)
             mask[place] = 1.0
         self._mask = tf.constant(mask, dtype=o.dtype)
-        self._kept: list[Any] | None = None
+        self._kept: dict[str, list[Any]] = {}
 
     # -- inside a traced function -------------------------------------------------------------------------------------
 
@@ -94,7 +94,6 @@ class TensorFlowInputBatch:
 
     def products(self, vectors: Array) -> Array:
         tf, o = tensorflow(), self._objective
-        o.backward_passes += len(vectors)
         sizes = [prod(shape) // self.samples for shape in self._shapes]
 
         def one(graph: Imported, variables: Sequence[Any], vector: Any) -> Any:
@@ -102,16 +101,40 @@ class TensorFlowInputBatch:
             parts = [tf.reshape(p, shape) for p, shape in zip(pieces, self._shapes, strict=True)]
             return self._joined(gradients(self._first(graph, variables), variables, parts))
 
-        rows = tf.constant(vectors, dtype=o.dtype)
+        return self._for_each("products", one, tf.constant(vectors, dtype=o.dtype))
+
+    def hessian_rows(self, coordinates: Sequence[int]) -> Array:
+        tf = tensorflow()
+
+        def one(graph: Imported, variables: Sequence[Any], coordinate: Any) -> Any:
+            slope = tf.gather(self._joined(self._first(graph, variables)), coordinate, axis=1)
+            return self._joined(gradients([slope], variables, [tf.ones_like(slope)]))
+
+        return self._for_each("rows", one, tf.constant(np.asarray(coordinates, dtype=np.int32)))
+
+    def hessian_diagonal(self, coordinates: Sequence[int]) -> Array:
+        tf = tensorflow()
+
+        def one(graph: Imported, variables: Sequence[Any], coordinate: Any) -> Any:
+            slope = tf.gather(self._joined(self._first(graph, variables)), coordinate, axis=1)
+            row = self._joined(gradients([slope], variables, [tf.ones_like(slope)]))
+            return tf.gather(row, coordinate, axis=1)
+
+        return self._for_each("diagonal", one, tf.constant(np.asarray(coordinates, dtype=np.int32)))
+
+    def _for_each(self, key: str, body: Callable[..., Any], arguments: Any) -> Array:
+        """``body(graph, variables, argument)`` for every argument; what it has no part in runs once."""
+        o = self._objective
+        o.backward_passes += len(arguments)
         if o.reader.has_loops(o.needed):
             # What a loop keeps for its derivatives can't leave the graph.
-            return np.stack([as_float64(self._run("products", one, row)) for row in rows])
-        traced, arguments = self._traceable(one)
+            return np.stack([as_float64(self._run(key, body, argument)) for argument in arguments])
+        traced, own = self._traceable(body)
         with o.explained():
-            split = o.split((*self._key, "products"), traced, arguments, rows[0])
-            if self._kept is None:
-                self._kept = split.before(arguments)
-            return np.stack([as_float64(split.after(self._kept, row)) for row in rows])
+            split = o.split((*self._key, key), traced, own, arguments[0])
+            if key not in self._kept:
+                self._kept[key] = split.before(own)
+            return np.stack([as_float64(split.after(self._kept[key], argument)) for argument in arguments])
 
     def derivatives(self, coordinate: int, order: int) -> Array:
         found = np.zeros((self.samples, order + 1))

@@ -89,10 +89,41 @@ class TorchInputBatch:
             found[k] = self._joined(rows)
         return found
 
-    def derivatives(self, coordinate: int, order: int) -> Array:
+    def _located(self, coordinate: int) -> tuple[int, int]:
+        """Which input a coordinate is an entry of, and which entry."""
         sizes = np.cumsum([0, *(t.numel() // self.samples for t in self._inputs)])
         which = int(np.searchsorted(sizes, coordinate, side="right")) - 1
-        variable, place = self._inputs[which], coordinate - int(sizes[which])
+        return which, coordinate - int(sizes[which])
+
+    def _slope(self, coordinate: int) -> Tensor | None:
+        """∂f_n/∂x_i, (samples,); None where it is constant."""
+        which, place = self._located(coordinate)
+        first = self._gradients()[which]
+        return first.reshape(self.samples, -1)[:, place] if first.requires_grad else None
+
+    def hessian_rows(self, coordinates: Sequence[int]) -> Array:
+        found = np.zeros((len(coordinates), self.samples, self.coordinates))
+        for k, coordinate in enumerate(coordinates):
+            slope = self._slope(coordinate)
+            if slope is not None:
+                found[k] = self._joined(self._differentiated([slope], [torch.ones_like(slope)], create_graph=False))
+        return found
+
+    def hessian_diagonal(self, coordinates: Sequence[int]) -> Array:
+        found = np.zeros((len(coordinates), self.samples))
+        for k, coordinate in enumerate(coordinates):
+            slope = self._slope(coordinate)
+            if slope is not None:
+                which, place = self._located(coordinate)
+                (row,) = self._differentiated(
+                    [slope], [torch.ones_like(slope)], create_graph=False, by=[self._inputs[which]]
+                )
+                found[k] = row.reshape(self.samples, -1)[:, place].cpu()
+        return found
+
+    def derivatives(self, coordinate: int, order: int) -> Array:
+        which, place = self._located(coordinate)
+        variable = self._inputs[which]
         found = np.zeros((self.samples, order + 1))
         found[:, 0] = self._values
         tensor = self._gradients()[which] if order else torch.zeros(())

@@ -20,7 +20,7 @@ from curvcli.models.base import Array
 from curvcli.models.pointwise import InputBatch, PointwiseObjective, SampleFunction
 
 SecondOrder = Literal["none", "products", "probes"]
-# Numbers in the vectors of one call.
+# Numbers in the rows of one call.
 _HELD = 1 << 21
 
 
@@ -103,22 +103,18 @@ class InputWork:
 
     def _exact(self, batch: InputBatch) -> dict[str, Array]:
         samples, n = batch.samples, batch.coordinates
-        diagonal = np.zeros((samples, n))
-        hessian = np.zeros((samples, n, n)) if self.plan.full else None
+        if not self.plan.full:
+            diagonal = batch.hessian_diagonal(range(n)).T
+            return {"diagonal": diagonal, "laplacian": diagonal.sum(axis=1)}
+        hessian = np.zeros((samples, n, n))
         step = max(1, _HELD // (samples * n))
         for start in range(0, n, step):
-            these = np.arange(start, min(start + step, n))
-            units = np.zeros((len(these), 1, n))
-            units[np.arange(len(these)), 0, these] = 1.0
-            rows = batch.products(np.broadcast_to(units, (len(these), samples, n)))
-            diagonal[:, these] = rows[np.arange(len(these)), :, these].T
-            if hessian is not None:
-                hessian[:, these] = rows.swapaxes(0, 1)
-        found = {"diagonal": diagonal, "laplacian": diagonal.sum(axis=1)}
-        if hessian is not None:
-            # The two triangles come from different products; their mean is nearer the truth than either.
-            found["hessian"] = (hessian + hessian.swapaxes(1, 2)) / 2
-        return found
+            stop = min(start + step, n)
+            hessian[:, start:stop] = batch.hessian_rows(range(start, stop)).swapaxes(0, 1)
+        # The two triangles come from different products; their mean is nearer the truth than either.
+        hessian = (hessian + hessian.swapaxes(1, 2)) / 2
+        diagonal = np.diagonal(hessian, axis1=1, axis2=2).copy()
+        return {"diagonal": diagonal, "laplacian": diagonal.sum(axis=1), "hessian": hessian}
 
     def _estimated(self, batch: InputBatch) -> dict[str, Array]:
         samples, n, probes = batch.samples, batch.coordinates, self.plan.probes
