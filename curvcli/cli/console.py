@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,11 @@ from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
+# All that is said goes here too, whatever -q and -v let through: --log-file keeps it.
+LOG = logging.getLogger("curvcli")
+LOG.addHandler(logging.NullHandler())
 # Without a terminal, a line at least this often tells a CI log that the job is alive.
 _HEARTBEAT = 30.0
 
@@ -28,16 +33,19 @@ class Voice:
 
     def note(self, text: str) -> None:
         """What a person would want to know."""
+        LOG.info(text)
         if self.level >= 0:
             self.console.print(text, markup=False)
 
     def detail(self, text: str) -> None:
         """What a person asks for with -v."""
+        LOG.debug(text)
         if self.level >= 1:
             self.console.print(text, markup=False)
 
     def warn(self, text: str) -> None:
         """What must be said even with -q."""
+        LOG.warning(text)
         self.console.print(text, markup=False)
 
     @contextmanager
@@ -46,13 +54,13 @@ class Voice:
         if self.level >= 0 and self.console.is_terminal and not self.console.is_dumb_terminal:
             columns = (
                 SpinnerColumn(),
-                TextColumn("{task.description}", markup=False),
-                BarColumn(),
+                TextColumn("{task.description}", markup=False, table_column=Column(ratio=2, no_wrap=True)),
+                BarColumn(bar_width=None, table_column=Column(ratio=1)),
                 MofNCompleteColumn(),
                 TextColumn(unit),
-                TimeRemainingColumn(elapsed_when_finished=True),
+                TimeRemainingColumn(compact=True, elapsed_when_finished=True),
             )
-            with Progress(*columns, console=self.console, transient=True) as bar:
+            with Progress(*columns, console=self.console, transient=True, expand=True) as bar:
                 yield BarMeter(bar, total)
         else:
             yield LineMeter(self, total, unit)
@@ -65,8 +73,8 @@ class Meter:
         """``total`` is what will be done in all."""
         self.total, self.done = total, 0
 
-    def phase(self, text: str) -> None:
-        """Say what is being worked on."""
+    def phase(self, text: str, passes: int | None = None) -> None:
+        """Say what is being worked on, and how much of the total it is, if that is known."""
 
     def advance(self, passes: int) -> None:
         """Count passes."""
@@ -78,27 +86,34 @@ class Meter:
 
 
 class BarMeter(Meter):
-    """A bar with time left, on a terminal."""
+    """On a terminal a bar for all, and below it one for the phase, each with the time left."""
 
     def __init__(self, bar: Progress, total: int) -> None:
         """``bar`` is running."""
         super().__init__(total)
         self._bar = bar
-        self._task = bar.add_task("", total=total)
+        self._all = bar.add_task("in all", total=total)
+        self._phase = bar.add_task("", total=None, visible=False)
+        self._begun = 0
 
-    def phase(self, text: str) -> None:
-        """Show it left of the bar."""
-        self._bar.update(self._task, description=text)
+    def phase(self, text: str, passes: int | None = None) -> None:
+        """Begin a bar of its own; one that is all there is needs no second one."""
+        LOG.info(text)
+        self._begun = self.done
+        if passes is None:
+            self._bar.update(self._all, description=text)
+        self._bar.reset(self._phase, total=passes, description=text, visible=passes is not None)
 
     def advance(self, passes: int) -> None:
-        """Move the bar."""
+        """Move both bars."""
         super().advance(passes)
-        self._bar.update(self._task, completed=self.done)
+        self._bar.update(self._all, completed=self.done)
+        self._bar.update(self._phase, completed=self.done - self._begun)
 
     def settle(self, done: int) -> None:
         """Change the bar's length."""
         super().settle(done)
-        self._bar.update(self._task, total=self.total)
+        self._bar.update(self._all, total=self.total)
 
 
 class LineMeter(Meter):
@@ -112,7 +127,7 @@ class LineMeter(Meter):
         self._start = self._last = time.monotonic()
         self._text = ""
 
-    def phase(self, text: str) -> None:
+    def phase(self, text: str, passes: int | None = None) -> None:
         """A line."""
         self._text = text
         self._voice.note(f"[{self.done}/{self.total} {self._unit}] {text}")

@@ -193,12 +193,12 @@ class InputsJob:
         objective = self.session.objective
         total = objective.batch_count() + sum(piece.passes for piece in self.pieces)
         with self.voice.progress(total) as meter:
-            meter.phase("loss")
+            meter.phase("loss", objective.batch_count())
             names = [p.name for one in self.session.model.layers for p in one.parameters]
             first = serial.first_order(objective, names, gradients=False, on_batch=lambda: meter.advance(1))
             self.value = first.value + decay_term(self.session)
             for piece in self.pieces:
-                meter.phase(piece.title)
+                meter.phase(piece.title, piece.passes)
                 run_resumable(parts, piece, objective, meter, self.voice)
                 # Kept until the report is written: a kill during the next function costs nothing of this one.
                 parts.save_progress(piece.key, piece.state())

@@ -92,7 +92,7 @@ class Job:
         batches = objective.batch_count()
         with self.voice.progress(batches + sum(piece.passes for piece in pieces)) as meter:
             count = len(self.targets)
-            meter.phase(f"loss and gradient, {count} layer{'s' if count != 1 else ''}")
+            meter.phase(f"loss and gradient, {count} layer{'s' if count != 1 else ''}", batches)
             # Not by the objective that keeps its batches: how large they get shows in the passes that follow.
             first = serial.first_order(
                 self.session.objective,
@@ -110,7 +110,7 @@ class Job:
                 parts.drop_progress(piece.key)
 
     def _run_piece(self, parts: Parts, piece: Piece, objective: KeptObjective, meter: Meter) -> None:
-        meter.phase(piece.title)
+        meter.phase(piece.title, piece.passes)
         before = meter.done
         start = time.monotonic()
         run_resumable(parts, piece, objective, meter, self.voice)

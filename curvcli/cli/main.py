@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -9,13 +10,19 @@ import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from curvcli import __version__
 from curvcli.errors import CurvcliError, ExitCode, Interrupted
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+# What is said also goes here, for --log-file; without that, nowhere.
+_LOG = logging.getLogger("curvcli")
+_LOG.addHandler(logging.NullHandler())
 # A command's module is imported when the command is called, so that --help costs nothing.
 _COMMANDS = {
     "diag": "The exact Hessian diagonal and the gradient of chosen layers.",
@@ -64,12 +71,19 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete names from the table above, without importing a command."""
+        from click.shell_completion import CompletionItem
+
+        found = [CompletionItem(name, help=text) for name, text in _COMMANDS.items() if name.startswith(incomplete)]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Name the nearest command when one is mistyped."""
         name = args[0] if args else ""
-        if name and not name.startswith("-") and name not in _COMMANDS:
+        if name and not name.startswith("-") and name not in _COMMANDS and not ctx.resilient_parsing:
             from difflib import get_close_matches
 
             near = get_close_matches(name, _COMMANDS, n=1)
@@ -133,10 +147,20 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return 128 + int(signal.SIGPIPE)
     except Exception as error:
         return _failed(error, tracebacks=_very_verbose(words))
+    finally:
+        _close_log()
     return int(result) if isinstance(result, int) else int(ExitCode.DONE)
 
 
+def _close_log() -> None:
+    """End what --log-file began."""
+    for handler in [h for h in _LOG.handlers if isinstance(h, logging.FileHandler)]:
+        _LOG.removeHandler(handler)
+        handler.close()
+
+
 def _failed(error: Exception, *, tracebacks: bool) -> int:
+    _LOG.debug("", exc_info=error)
     if tracebacks:
         traceback.print_exc()
     if isinstance(error, CurvcliError):
@@ -155,6 +179,7 @@ def _very_verbose(words: Sequence[str]) -> bool:
 
 
 def _say(text: str) -> None:
+    _LOG.error(text)
     click.echo(text, err=True)
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import re
+import shlex
+import sys
+import time
 import tomllib
 from collections.abc import Callable
 from difflib import get_close_matches
@@ -11,6 +15,7 @@ from typing import Any, TypeVar
 
 import click
 
+from curvcli.cli.console import LOG
 from curvcli.curvature.operator import MATRICES
 from curvcli.errors import UsageError
 
@@ -167,6 +172,14 @@ def format_option(function: F) -> F:
 
 def voice_options(function: F) -> F:
     """How much is said on standard error."""
+    function = click.option(
+        "--log-file",
+        type=click.Path(path_type=Path, dir_okay=False),
+        expose_value=False,
+        callback=_log_to,
+        metavar="FILE",
+        help="Append all that is said, with times, to this file, whatever -q and -v let through.",
+    )(function)
     function = click.option("--verbose", "-v", count=True, help="Say more; -vv shows tracebacks.")(function)
     return click.option("--quiet", "-q", is_flag=True, help="Say nothing but results and errors.")(function)
 
@@ -207,6 +220,22 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: {error.strerror}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not valid TOML: {error}.") from None
+
+
+def _log_to(context: click.Context, parameter: click.Parameter, path: Path | None) -> None:
+    """Until the command line ends; ``main`` closes what is opened here."""
+    if path is None:
+        return
+    try:
+        handler = logging.FileHandler(path, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"--log-file {path}: {error.strerror}.") from None
+    formatter = logging.Formatter("%(asctime)sZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
+    formatter.converter = time.gmtime
+    handler.setFormatter(formatter)
+    LOG.addHandler(handler)
+    LOG.setLevel(logging.DEBUG)
+    LOG.info("curvcli %s", shlex.join(sys.argv[1:]))
 
 
 def _read_config(context: click.Context, parameter: click.Parameter, path: Path | None) -> None:

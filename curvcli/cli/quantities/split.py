@@ -82,6 +82,7 @@ class SplitQuantity:
         self._setting = setting
         self._pieces = {t.name: self._piece(t) for t in setting.targets}
         self.pieces: Sequence[Piece] = list(self._pieces.values())
+        setting.pieces.update({piece.key: piece for piece in self.pieces})
 
     def _piece(self, target: Target) -> SplitPiece:
         work = ChainWork(target.block.names, self._factors(target), self.options["jacobian_limit"])

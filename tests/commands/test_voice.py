@@ -1,0 +1,81 @@
+"""What is said while a command works: bars on a terminal, lines elsewhere, everything in a log file."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from .conftest import Curvcli
+
+
+def on_a_terminal(folder: Path, *words: str, columns: int = 100, env: dict[str, str] | None = None) -> str:
+    """What a person's terminal gets, as the bytes come."""
+    master, slave = pty.openpty()
+    environment = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm-256color", **(env or {})}
+    command = [sys.executable, "-m", "curvcli", *words]
+    with subprocess.Popen(command, cwd=folder, env=environment, stdin=slave, stdout=slave, stderr=slave) as process:
+        os.close(slave)
+        said = b""
+        while True:
+            try:
+                piece = os.read(master, 1 << 16)
+            except OSError:  # how Linux says that the other end is closed
+                break
+            if not piece:
+                break
+            said += piece
+        assert process.wait() == 0
+    os.close(master)
+    return said.decode()
+
+
+def test_a_terminal_shows_a_bar_for_all_and_one_per_phase(work: Path) -> None:
+    """With the layer and the method, and nothing left of them at the end."""
+    said = on_a_terminal(work, "diag", "model.pt")
+    assert "in all" in said
+    assert "gauss_newton" in said
+    assert "passes" in said
+    assert "[0/" not in said
+
+
+def test_no_color_and_sixty_columns(work: Path) -> None:
+    """No colour, and no bar or row that is wider than the window; sentences are the terminal's to wrap."""
+    said = on_a_terminal(work, "diag", "model.pt", columns=60, env={"NO_COLOR": "1"})
+    assert not re.findall(r"\x1b\[(?:\d+;)*3\dm", said)
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said)
+    wide = [line for part in plain.split("\r") for line in part.splitlines() if len(line.rstrip()) > 60]
+    assert all(line.startswith("too narrow for: ") for line in wide)
+
+
+def test_a_pipe_gets_lines(work: Path, curvcli: Curvcli) -> None:
+    """One per phase on standard error, results alone on standard output."""
+    done = curvcli("diag", "model.pt")
+    assert re.search(r"^\[0/\d+ passes\] loss and gradient, 2 layers$", done.stderr, re.MULTILINE)
+    assert "passes]" not in done.stdout
+
+
+def test_a_log_file_keeps_what_is_not_shown(work: Path, curvcli: Curvcli) -> None:
+    """With times, appended, errors and their origin included."""
+    quiet = curvcli("diag", "model.pt", "-q", "--log-file", "run.log")
+    assert quiet.returncode == 0
+    assert quiet.stderr == ""
+    wrong = curvcli("diag", "model.pt", "--layer", "three", "--log-file", "run.log")
+    assert wrong.returncode == 2
+    assert "Traceback" not in wrong.stderr
+    log = (work / "run.log").read_text()
+    assert re.search(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ INFO curvcli diag model.pt -q --log-file run.log$", log, re.M)
+    assert "gauss_newton" in log
+    assert "report model.pt.diag.h5" in log
+    assert "Traceback" in log
+    assert "ERROR Error: No layer matches 'three'" in log
+
+
+def test_a_log_file_that_cannot_be_written(work: Path, curvcli: Curvcli) -> None:
+    """Said before any work."""
+    done = curvcli("diag", "model.pt", "--log-file", "nowhere/run.log")
+    assert done.returncode == 2
+    assert "--log-file nowhere/run.log" in done.stderr
