@@ -13,15 +13,7 @@ import numpy as np
 
 from curvcli.cli.compute import default_output, say_report, session_of, voice_of
 from curvcli.cli.input_job import InputPiece, InputsJob, InputSpace
-from curvcli.cli.options import (
-    compute_options,
-    config_option,
-    data_options,
-    format_option,
-    model_argument,
-    report_options,
-    voice_options,
-)
+from curvcli.cli.options import job_options, model_argument
 from curvcli.cli.plan_table import render_plan, timed
 from curvcli.cli.session import Session
 from curvcli.curvature.pointwise.inputs import InputPlan, InputWork, SecondOrder
@@ -76,12 +68,7 @@ _INDEXED = re.compile(r"(?P<name>[^\[\]]+)(?:\[(?P<index>\d+(?:\s*,\s*\d+)*)\])?
 @click.option(
     "--probes", type=click.IntRange(2), default=16, show_default=True, help="Random vectors per sample, for estimates."
 )
-@data_options
-@compute_options
-@report_options
-@format_option
-@config_option
-@voice_options
+@job_options
 def command(**given: Any) -> int:
     r"""Differentiate the loss or an output by the model's inputs: value, gradient, Hessian diagonal, Laplacian.
 

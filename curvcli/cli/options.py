@@ -141,19 +141,16 @@ def output_option(function: F) -> F:
     )(function)
 
 
+def job_options(function: F) -> F:
+    """What every command takes that opens a model with its data and writes a report, in the order of its help."""
+    for decorate in (voice_options, config_option, format_option, report_options, compute_options, data_options):
+        function = decorate(function)
+    return function
+
+
 def computing(function: F) -> F:
-    """All that every computing command takes, in the order of its help."""
-    for decorate in (
-        voice_options,
-        config_option,
-        format_option,
-        report_options,
-        memory_option,
-        compute_options,
-        data_options,
-        layer_options,
-        model_argument,
-    ):
+    """All that every command takes whose work is about layers."""
+    for decorate in (job_options, memory_option, layer_options, model_argument):
         function = decorate(function)
     return function
 

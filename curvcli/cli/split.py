@@ -9,13 +9,8 @@ import click
 from curvcli.cli.compute import compute
 from curvcli.cli.options import (
     ByteSize,
-    compute_options,
-    config_option,
-    data_options,
-    format_option,
+    job_options,
     model_argument,
-    report_options,
-    voice_options,
 )
 from curvcli.cli.quantities.split import SplitQuantity
 
@@ -45,12 +40,7 @@ from curvcli.cli.quantities.split import SplitQuantity
     help="Jacobians of one layer are kept whole up to this size together, the smallest first; of larger ones only the "
     "product with the first part is formed.",
 )
-@data_options
-@compute_options
-@report_options
-@format_option
-@config_option
-@voice_options
+@job_options
 def command(**given: Any) -> int:
     r"""Split the gradient at a layer's output z: dL/dz, the Jacobian dz/dW, and their product.
 
