@@ -120,8 +120,8 @@ def command(**given: Any) -> int:
     with Parts(path, {**run_key(opened, "check"), **options, "against": str(given["against"] or "")}) as parts:
         with voice.progress(_steps(layers), unit="checks") as meter:
             checks = Checklist(meter)
-            value, denominator = _checked(checks, opened, layers, few, given)
-        parts.merge(provenance(opened, options, value, denominator), checks=checks.rows)
+            value, denominator, samples = _checked(checks, opened, layers, few, given)
+        parts.merge(provenance(opened, options, value, denominator, samples=samples), checks=checks.rows)
     say_report(voice, 0, f"{len(checks.rows)} checks", value, path, given)
     return checks.exit_code
 
@@ -142,9 +142,9 @@ def _steps(layers: Sequence[Layer]) -> int:
 
 def _checked(
     checks: Checklist, opened: Opened, layers: Sequence[Layer], few: int, given: dict[str, Any]
-) -> tuple[float, float]:
-    """Make all checks; returns the loss over the samples they were made on, and its denominator."""
-    nothing = float("nan"), float("nan")
+) -> tuple[float, float, int]:
+    """Make all checks; returns the loss over the samples they were made on, its denominator, and their number."""
+    nothing = float("nan"), float("nan"), 0
     where = opened.loaded.path.name
     checks.begin("data order")
     row = first_difference(opened.samples, open_samples(opened.loaded))
@@ -171,7 +171,7 @@ def _checked(
     found = numerics.run(fixed=fixed)
     if given["against"] is not None:
         _against(checks, opened, layers, samples, given)
-    return found
+    return *found, len(samples)
 
 
 def _against(

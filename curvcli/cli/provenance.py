@@ -31,7 +31,9 @@ def run_key(session: Opened, command: str) -> dict[str, Any]:
     }
 
 
-def provenance(session: Opened, options: Mapping[str, Any], loss_value: float, denominator: float) -> Provenance:
+def provenance(
+    session: Opened, options: Mapping[str, Any], loss_value: float, denominator: float, *, samples: int | None = None
+) -> Provenance:
     """Where a report comes from.
 
     Args:
@@ -39,6 +41,7 @@ def provenance(session: Opened, options: Mapping[str, Any], loss_value: float, d
         options: of the command, resolved.
         loss_value: L(θ), weight decay included.
         denominator: what the sum over samples was divided by.
+        samples: how many were used; all if None.
     """
     spec = session.loaded.spec
     return Provenance(
@@ -54,7 +57,7 @@ def provenance(session: Opened, options: Mapping[str, Any], loss_value: float, d
         seed=spec.sampling.seed,
         loss=spec.loss.name,
         reduction=spec.loss.reduction,
-        samples=len(session.samples),
+        samples=len(session.samples) if samples is None else samples,
         denominator=denominator,
         loss_value=loss_value,
         versions=versions(session.model.backend),

@@ -13,6 +13,7 @@ from curvcli.report.inputs import InputsRecord
 from curvcli.report.read import Report, read_report
 
 MODELS = Path(__file__).parent / "models"
+SAMPLE_MODELS = Path(__file__).parents[2] / "sample_models"
 # Of the largest expected entry, which is 1 at least.
 TOLERANCE = {"float32": 1e-7, "float64": 1e-12}
 Run = Callable[..., Report]
@@ -153,3 +154,23 @@ def test_gradient_in_two_parts(report: Run, close: Close) -> None:
     close(part.jacobian, np.full((1, 5, 10), 0.5))
     close(part.product, np.full((1, 10), 5.0))
     close(part.gradient, np.full((1, 10), 5.0))
+
+
+def test_conv4_3_of_vgg16(suffix: str, tmp_path: Path) -> None:
+    """Gradient and diagonal of the kernel's own shape, entries equal to one product each; the narrow sample model.
+
+    The full 3×3×512×512 kernel is a slow test (tests/exact/test_full_vgg16.py).
+    """
+    model = str(SAMPLE_MODELS / f"vgg16_digits{suffix}")
+    kernel = {".pt": (32, 32, 3, 3), "": (3, 3, 32, 32)}[suffix]
+    path = tmp_path / "diag.h5"
+    assert run(["diag", model, "--layer", "conv4_3", "--limit", "8", "-q", "-o", str(path)]) == 0
+    found = read_report(path).layer("conv4_3").parameters[0]
+    assert found.gradient is not None
+    assert found.diagonal is not None
+    assert found.gradient.shape == found.diagonal.shape == kernel
+    path = tmp_path / "check.h5"
+    assert run(["check", model, "--layer", "conv4_3", "--limit", "8", "-q", "-o", str(path)]) == 0
+    entries = [row for row in read_report(path).checks if row.name == "diagonal"]
+    assert [row.outcome for row in entries] == ["passed", "passed"]
+    assert all(row.figure < 1e-12 for row in entries)
