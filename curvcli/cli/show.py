@@ -1,29 +1,145 @@
-"""``curvcli show``: what is in a report."""
+"""``curvcli show``: what is in a report, one layer of it, or one value."""
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
 from rich.console import Console
 
-from curvcli.cli.options import format_option
-from curvcli.errors import ExitCode
-from curvcli.report.read import read_report
+from curvcli.cli.options import config_option, format_option, layer_options
+from curvcli.cli.repeatable import Repeatable
+from curvcli.errors import ExitCode, UsageError
+from curvcli.report.read import Report, read_report
 from curvcli.report.render import render_report
+from curvcli.report.render.encoding import encodable
+from curvcli.report.render.view import arranged
+from curvcli.spec.patterns import select
 
 
 @click.command("show")
 @click.argument("report", type=click.Path(path_type=Path))
+@layer_options
+@click.option(
+    "--depth/--no-depth",
+    default=None,
+    help="Each chosen layer with all that is known of it. Default: when --layer finds exactly one.",
+)
+@click.option(
+    "--sort",
+    metavar="COLUMN",
+    help="By a column, called as in --format csv or json (trace, diagonal_max, top-eigenvalue …): largest magnitude "
+    "first, text ascending, what was not computed last.",
+)
+@click.option("--reverse", is_flag=True, help="The other way round.")
+@click.option("--top", type=click.IntRange(1), metavar="N", help="Only the first N rows.")
+@click.option(
+    "--sparklines/--no-sparklines",
+    default=None,
+    help="Draw each layer's diagonal; reads at most about a million entries per parameter. Default: on a terminal.",
+)
+@click.option(
+    "--get",
+    "paths",
+    cls=Repeatable,
+    metavar="PATH",
+    help="Print one value and nothing else: LAYER/trace, LAYER/PARAMETER/diagonal_max, loss, "
+    "provenance/model_sha256, inputs/u/residual_mean_abs, checks/failed; repeatable.",
+)
+@config_option
 @format_option
-def command(report: Path, output_format: str) -> int:
+def command(
+    report: Path,
+    layer: tuple[str, ...],
+    exclude: tuple[str, ...],
+    depth: bool | None,
+    sort: str | None,
+    reverse: bool,
+    top: int | None,
+    sparklines: bool | None,
+    paths: tuple[str, ...],
+    output_format: str,
+) -> int:
     r"""Show a report: per layer kind, method, exact or not, gradient norm, trace, extremes, share of negatives.
 
     \b
       curvcli show model.diag.h5
+      curvcli show model.diag.h5 --sort trace --top 10
+      curvcli show model.diag.h5 --layer conv4_3            one layer with all that is known of it
+      curvcli show model.diag.h5 --get conv4_3/trace        one value, for scripts
       curvcli show model.diag.h5 --format csv > layers.csv
+
+    --sort, --reverse and --top act on the layers; in a report without layers on the functions, else on the checks.
     """
-    text = render_report(read_report(report), output_format, console=Console(file=sys.stdout, highlight=False))  # type: ignore[arg-type]
-    click.echo(text, nl=False)
+    found = read_report(report)
+    if paths:
+        if layer or exclude or sort or reverse or top or depth:
+            raise UsageError("--get PATH stands alone: the path names the layer, such as conv4_3/trace.")
+        return _print_values(found, paths, output_format)
+    console = Console(file=sys.stdout, highlight=False)
+    chosen = _chosen(found, layer, exclude)
+    shown, view = arranged(chosen, sort=sort or "", reverse=reverse, top=top)
+    names = tuple(row.name for row in shown.layers)
+    if depth is None:
+        depth = bool(layer) and len(names) == 1
+    if depth and not names:
+        raise UsageError(f"{report}: no layers to show in depth; the report has none.")
+    if len(names) < len(found.layers):
+        view = replace(view, rows=len(found.layers))
+    view = replace(
+        view,
+        sparklines=console.is_terminal if sparklines is None else sparklines,
+        table=not (depth and len(names) == 1),
+        depth=names if depth else (),
+        ascii=_ascii(console.encoding),
+    )
+    text = render_report(shown, output_format, console=console, view=view)  # type: ignore[arg-type]
+    _print(text, console.encoding)
     return int(ExitCode.DONE)
+
+
+def _chosen(report: Report, layer: Sequence[str], exclude: Sequence[str]) -> Report:
+    """Return the chosen layers alone, without what belongs to none; the whole report where nothing was chosen."""
+    if not (layer or exclude):
+        return report
+    positions = select([row.name for row in report.layers], layer, exclude)
+    return replace(report, layers=tuple(report.layers[i] for i in positions), inputs=(), checks=())
+
+
+def _print_values(report: Report, paths: Sequence[str], output_format: str) -> int:
+    from curvcli.report.lookup import as_json, as_text, lookup
+
+    if output_format not in {"table", "json"}:
+        raise UsageError(f"--get prints bare values, or JSON with --format json; not {output_format}.")
+    form = as_json if output_format == "json" else as_text
+
+    def choose(names: Sequence[str], pattern: str) -> list[int]:
+        return select(names, [pattern])
+
+    _print("".join(f"{form(lookup(report, path, choose))}\n" for path in paths), sys.stdout.encoding)
+    return int(ExitCode.DONE)
+
+
+def _print(text: str, encoding: str) -> None:
+    """Print; what the output can't encode is written as its number rather than not at all."""
+    if not encodable(text, encoding):
+        text = text.encode(encoding, "backslashreplace").decode(encoding)
+    click.echo(text, nl=False)
+
+
+def _ascii(encoding: str) -> bool:
+    """Whether to draw with ASCII: the encoding has no blocks, or the person's locale is C.
+
+    Python itself turns a C locale's encoding to UTF-8 and says so in ``LC_CTYPE``; what the terminal can show is
+    another matter. A locale that is not set at all says nothing.
+    """
+    if not encodable("▁█│", encoding):
+        return True
+    everything, characters, language = (os.environ.get(name, "") for name in ("LC_ALL", "LC_CTYPE", "LANG"))
+    if not everything and characters in {"", "C.UTF-8"}:
+        return language in {"C", "POSIX"}
+    return (everything or characters) in {"C", "POSIX"}

@@ -11,31 +11,33 @@ from curvcli.report.render.csv import render_csv
 from curvcli.report.render.json import render_json
 from curvcli.report.render.markdown import render_markdown
 from curvcli.report.render.table import render_table
+from curvcli.report.render.view import WHOLE, View
 
 Format = Literal["table", "json", "csv", "markdown"]
 
-__all__ = ["Format", "render_report"]
+__all__ = ["Format", "View", "render_report"]
 
 
-def render_report(report: Report, format: Format, *, console: Console) -> str:
+def render_report(report: Report, format: Format, *, console: Console, view: View = WHOLE) -> str:
     """Return `report` as text that ends with a newline.
 
     Args:
         report: only its tables are used; no array is read, but those of derivatives by the inputs at a few points,
-            which ``table`` shows.
+            which ``table`` shows, and those that `view` asks for.
         format: ``table`` for people, ``json`` and ``csv`` at full precision, ``markdown`` for a CI summary.
         console: where the text will go. Only ``table`` looks at it: on a terminal it fits its width and uses its
             colours; elsewhere it is plain, whole and one line per layer.
+        view: what ``table`` and ``markdown`` show of it; by default the tables alone.
 
     Raises:
-        ReportError: the arrays that ``table`` shows can't be read any more.
+        ReportError: the arrays that are shown can't be read any more.
     """
     match format:
         case "table":
-            return render_table(report, console)
+            return render_table(report, console, view)
         case "json":
             return render_json(report)
         case "csv":
             return render_csv(report)
         case "markdown":
-            return render_markdown(report)
+            return render_markdown(report, view)

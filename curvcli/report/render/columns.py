@@ -24,6 +24,8 @@ class Column:
         folds: when the window is too narrow the column with the largest goes first; 0 always stays.
         shows: it is left out of a report that holds none of these; empty for a column that always stands.
         prose: whether it is a sentence, which wraps before any column goes.
+        drawn: whether it is a picture made of characters, in which blanks count.
+        legend: lines below the table where the column is shown.
     """
 
     heading: str
@@ -32,6 +34,8 @@ class Column:
     folds: int
     shows: tuple[str, ...] = ()
     prose: bool = False
+    drawn: bool = False
+    legend: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,8 @@ class Section:
         rows: whatever the columns' cells take.
         footer: lines below it.
         whole: where columns can be seen that a narrow window has no room for.
+
+    A section whose columns have no headings is a list of labels and texts.
     """
 
     title: str

@@ -9,7 +9,7 @@ from typing import Final
 
 from curvcli.report.read import Report
 
-_FIELDS: Final = (
+LAYERS: Final = (
     "layer",
     "kind",
     "index",
@@ -46,10 +46,8 @@ _FIELDS: Final = (
     "condition_is_bound",
     "matrix",
 )
-_INERTIA: Final = ("positive_eigenvalues", "zero_eigenvalues", "negative_eigenvalues")
-
-
-_INPUTS: Final = (
+INERTIA: Final = ("positive_eigenvalues", "zero_eigenvalues", "negative_eigenvalues")
+INPUTS: Final = (
     "function",
     "inputs",
     "samples",
@@ -74,7 +72,7 @@ _INPUTS: Final = (
     "probes",
     "status",
 )
-_CHECKS: Final = ("check", "subject", "outcome", "figure", "limit", "detail")
+CHECKS: Final = ("check", "subject", "outcome", "figure", "limit", "detail")
 
 
 def render_csv(report: Report) -> str:
@@ -86,19 +84,19 @@ def render_csv(report: Report) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     if report.inputs and not report.layers:
-        writer.writerow(_INPUTS)
+        writer.writerow(INPUTS)
         for function in report.inputs:
             names = " ".join(axes.name for axes in function.inputs)
-            values = [getattr(function, field) for field in _INPUTS[2:]]
+            values = [getattr(function, field) for field in INPUTS[2:]]
             writer.writerow([function.name, names, *map(_text, values)])
     elif report.checks and not report.layers:
-        writer.writerow(_CHECKS)
+        writer.writerow(CHECKS)
         for check in report.checks:
-            writer.writerow([check.name, *(_text(getattr(check, field)) for field in _CHECKS[1:])])
+            writer.writerow([check.name, *(_text(getattr(check, field)) for field in CHECKS[1:])])
     else:
-        writer.writerow([*_FIELDS, *_INERTIA])
+        writer.writerow([*LAYERS, *INERTIA])
         for row in report.layers:
-            values = [getattr(row, field) for field in _FIELDS[1:]]
+            values = [getattr(row, field) for field in LAYERS[1:]]
             writer.writerow([row.name, *map(_text, [*values, *(row.inertia or (nan, nan, nan))])])
     return stream.getvalue()
 

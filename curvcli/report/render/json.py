@@ -7,9 +7,10 @@ from dataclasses import asdict
 from math import isfinite
 from typing import Any, Final
 
+from curvcli.report.checks import CheckRecord
 from curvcli.report.input_statistics import InputsSummary
 from curvcli.report.read import Report
-from curvcli.report.summaries import LayerSummary
+from curvcli.report.summaries import LayerSummary, ParameterSummary
 
 SCHEMA_VERSION: Final = "1.1"  # 1.1 added inputs, checks and each layer's split
 
@@ -100,23 +101,44 @@ def render_json(report: Report) -> str:
         "producer": report.producer,
         "status": report.status,
         "provenance": asdict(report.provenance),
-        "layers": [_layer(layer) for layer in report.layers],
+        "layers": [layer_document(layer) for layer in report.layers],
         "inputs": [_function(row) for row in report.inputs],
-        "checks": [{key: getattr(check, key) for key in _CHECK} for check in report.checks],
+        "checks": [check_document(check) for check in report.checks],
     }
-    return json.dumps(_nullified(document), indent=2, allow_nan=False) + "\n"
+    return json.dumps(nullified(document), indent=2, allow_nan=False) + "\n"
 
 
-def _layer(row: LayerSummary) -> dict[str, Any]:
+def layer_document(row: LayerSummary) -> dict[str, Any]:
+    """Return one layer by the keys of the JSON, NaN and infinity as they are; ``None`` is what was not computed."""
     document = {key: getattr(row, key) for key in (*_LAYER, *_STATISTICS, *_TRACE)}
     for origin, keys in _SPECTRAL.items():
         computed = bool(getattr(row, origin))
         document |= {key: getattr(row, key) if computed else None for key in (origin, *keys)}
     document["split"] = [{key: getattr(part, key) for key in _SPLIT} for part in row.split]
-    document["parameters"] = [
-        {key: getattr(parameter, key) for key in (*_PARAMETER, *_STATISTICS)} for parameter in row.parameters
-    ]
+    document["parameters"] = [parameter_document(parameter) for parameter in row.parameters]
     return document
+
+
+def parameter_document(row: ParameterSummary) -> dict[str, Any]:
+    """Return one parameter by the keys of the JSON, NaN and infinity as they are."""
+    return {key: getattr(row, key) for key in (*_PARAMETER, *_STATISTICS)}
+
+
+def check_document(row: CheckRecord) -> dict[str, Any]:
+    """Return one check by the keys of the JSON, NaN and infinity as they are."""
+    return {key: getattr(row, key) for key in _CHECK}
+
+
+def nullified(value: Any) -> Any:
+    """Return `value` with ``None`` for what JSON does not have: NaN and infinity."""
+    match value:
+        case dict():
+            return {key: nullified(entry) for key, entry in value.items()}
+        case list() | tuple():
+            return [nullified(entry) for entry in value]
+        case float() if not isfinite(value):
+            return None
+    return value
 
 
 def _function(row: InputsSummary) -> dict[str, Any]:
@@ -127,14 +149,3 @@ def _function(row: InputsSummary) -> dict[str, Any]:
         {key: getattr(row, field) for key, field in _RESIDUAL.items()} if row.residual_column else None
     )
     return document
-
-
-def _nullified(value: Any) -> Any:
-    match value:
-        case dict():
-            return {key: _nullified(entry) for key, entry in value.items()}
-        case list() | tuple():
-            return [_nullified(entry) for entry in value]
-        case float() if not isfinite(value):
-            return None
-    return value

@@ -8,14 +8,19 @@ from collections.abc import Iterator
 from curvcli.report.read import Report
 from curvcli.report.render.columns import Section
 from curvcli.report.render.sections import heading, notes, sections
+from curvcli.report.render.view import View
 
 
-def render_markdown(report: Report) -> str:
-    """Return the heading as a list, each sort of result as a pipe table, and what is missing and why as a list."""
-    lines = [f"- {label}: {_code(text)}" for label, text in heading(report)]
-    for section in sections(report):
+def render_markdown(report: Report, view: View) -> str:
+    """Return the heading as a list, each sort of result as a pipe table, and what is missing and why as a list.
+
+    Raises:
+        ReportError: the arrays that `view` asks for can't be read any more.
+    """
+    lines = [f"- {label}: {_code(text)}" for label, text in heading(report, view)]
+    for section in sections(report, view):
         lines += ["", *([f"### {section.title}", ""] if section.title else []), *_table(section)]
-        for line in section.footer:
+        for line in (*(line for column in section.columns for line in column.legend), *section.footer):
             lines += ["", _escaped(line)]
     if missing := notes(report):
         lines += ["", *(f"- {_code(note)}" for note in missing)]
@@ -26,8 +31,9 @@ def _table(section: Section) -> Iterator[str]:
     yield "| " + " | ".join(column.heading.replace("|", r"\|") for column in section.columns) + " |"
     yield "| " + " | ".join("---:" if column.numeric else ":---" for column in section.columns) + " |"
     for row in section.rows:
-        name, *cells = (column.cell(row) for column in section.columns)
-        yield "| " + " | ".join([_code(name), *map(_escaped, cells)]) + " |"
+        (_, name), *cells = ((column.drawn, column.cell(row)) for column in section.columns)
+        texts = [_code(text) if drawn else _escaped(text) for drawn, text in cells]
+        yield "| " + " | ".join([_code(name), *texts]) + " |"
 
 
 def _escaped(text: str) -> str:

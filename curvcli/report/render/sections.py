@@ -3,38 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from curvcli.report.read import Report
 from curvcli.report.render.checks import check_section
 from curvcli.report.render.columns import Section, layer_section, printable
+from curvcli.report.render.depth import depth_sections, with_sparklines
 from curvcli.report.render.entries import entry_sections
 from curvcli.report.render.inputs import inputs_section
 from curvcli.report.render.split import split_section
+from curvcli.report.render.view import WHOLE, View
 
 
-def sections(report: Report, *, entries: bool = False) -> tuple[Section, ...]:
+def sections(report: Report, view: View = WHOLE, *, entries: bool = False) -> tuple[Section, ...]:
     """Return a table for each sort of result that there is; an empty one of layers where there is none at all.
 
     Args:
         report: to show.
+        view: whether the layers stand in a table, with sparklines, and which are shown in depth.
         entries: whether to read and to add the numbers themselves of derivatives by the inputs at a few points.
 
     Raises:
-        ReportError: those numbers can't be read any more.
+        ReportError: those numbers, or the diagonals for sparklines, can't be read any more.
     """
     found: list[Section] = []
-    if report.layers or not (report.inputs or report.checks):
-        found.append(layer_section(report))
-    if any(layer.split for layer in report.layers):
+    if view.table and (report.layers or not (report.inputs or report.checks)):
+        plain = layer_section(report)
+        found.append(with_sparklines(report, plain, ascii=view.ascii) if view.sparklines else plain)
+    if view.table and any(layer.split for layer in report.layers):
         found.append(split_section(report))
+    for name in view.depth:
+        found += depth_sections(report, name, ascii=view.ascii)
     if report.inputs:
         found += [inputs_section(report), *(entry_sections(report) if entries else ())]
     if report.checks:
         found.append(check_section(report))
+    if view.table and view.footer:
+        found[0] = replace(found[0], footer=(*found[0].footer, *view.footer))
     return tuple(found)
 
 
-def heading(report: Report) -> tuple[tuple[str, str], ...]:
+def heading(report: Report, view: View = WHOLE) -> tuple[tuple[str, str], ...]:
     """Return what stands above the tables, as label and text."""
     run = report.provenance
     loss = ("loss", f"{printable(run.loss)} = {run.loss_value:.6g} ({printable(run.reduction)})")
@@ -43,7 +52,7 @@ def heading(report: Report) -> tuple[tuple[str, str], ...]:
         *([loss] if run.loss else []),  # a function of the inputs may be any output of the model, without a loss
         ("samples", str(run.samples)),
         ("dtype", f"{run.dtype} on {printable(run.device)} ({printable(run.backend)})"),
-        ("status", ", ".join([report.status, *_counts(report)])),
+        ("status", ", ".join([report.status, *_counts(report, view)])),
     )
 
 
@@ -52,10 +61,13 @@ def notes(report: Report) -> tuple[str, ...]:
     return tuple(map(printable, _notes(report)))
 
 
-def _counts(report: Report) -> Iterator[str]:
+def _counts(report: Report, view: View) -> Iterator[str]:
+    whole = view.rows
     for kind, rows in (("layer", report.layers), ("function", report.inputs), ("check", report.checks)):
         if rows or (kind == "layer" and not (report.inputs or report.checks)):
-            yield f"{len(rows)} {kind}{'' if len(rows) == 1 else 's'}"
+            shown = f"{len(rows)}" if whole is None else f"{len(rows)} of {whole}"
+            yield f"{shown} {kind}{'' if (whole or len(rows)) == 1 else 's'}"
+            whole = None  # only the first, the main table, was cut
 
 
 def _notes(report: Report) -> Iterator[str]:

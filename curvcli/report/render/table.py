@@ -12,38 +12,45 @@ from rich.text import Text
 
 from curvcli.report.read import Report
 from curvcli.report.render.columns import Column, Section
+from curvcli.report.render.encoding import legible, plain
 from curvcli.report.render.sections import heading, notes, sections
+from curvcli.report.render.view import View
 
 _GAP = 2
 _PROSE = 24  # a sentence gets at least so many characters per line
 _STYLES = {"over_budget": "yellow", "nonfinite": "red", "failed": "red", "partial": "yellow", "not_converged": "yellow"}
 
 
-def render_table(report: Report, console: Console) -> str:
+def render_table(report: Report, console: Console, view: View) -> str:
     """Return the heading, a table for each sort of result and what is missing and why.
 
     Args:
         report: to show. Of derivatives by the inputs at a few points the numbers themselves are read and shown too.
         console: where the text will go. On a terminal, columns that don't fit are left out and named below, and a
             layer's name wraps rather than being cut. Elsewhere every column stays, and each layer is one line.
+        view: what of it is shown.
 
     Raises:
-        ReportError: the numbers at a few points can't be read any more.
+        ReportError: the numbers at a few points, or the diagonals that are drawn, can't be read any more.
     """
-    tables = [(section, _widths(section)) for section in sections(report, entries=True)]
+    top = [(label, plain(text, console.encoding)) for label, text in heading(report, view)]
+    tables = [
+        (section, _widths(section))
+        for section in (legible(section, console.encoding) for section in sections(report, view, entries=True))
+    ]
     stream = io.StringIO()
     target = _twin(console, stream, max(sum(width + _GAP for width in widths.values()) for _, widths in tables))
-    label_width = max(len(label) for label, _ in heading(report)) + _GAP
-    for label, text in heading(report):
+    label_width = max(len(label) for label, _ in top) + _GAP
+    for label, text in top:
         target.print(Text.assemble((label.ljust(label_width), "bold"), text), soft_wrap=True)
-    below = [Text(note, style="yellow") for note in notes(report)]
+    below = [Text(plain(note, console.encoding), style="yellow") for note in notes(report)]
     for section, widths in tables:
         shown = _fitting(widths, console.width) if console.is_terminal else tuple(widths)
         target.print()
         if section.title:
             target.print(Text(section.title, style="bold"), soft_wrap=True)
         target.print(_table(section, shown, widths))
-        for line in section.footer:
+        for line in (*(line for column in shown for line in column.legend), *section.footer):
             target.print(line, soft_wrap=True, markup=False)
         if hidden := [column.heading for column in widths if column not in shown]:
             below.append(Text(f"too narrow for: {', '.join(hidden)} ({section.whole})", style="dim"))
@@ -61,7 +68,13 @@ def _widths(section: Section) -> dict[Column, int]:
 
 
 def _table(section: Section, shown: Sequence[Column], widths: Mapping[Column, int]) -> Table:
-    table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
+    table = Table(
+        box=None,
+        padding=(0, _GAP, 0, 0),
+        pad_edge=False,
+        header_style="bold",
+        show_header=any(column.heading for column in shown),
+    )
     for column in shown:
         wraps = column.prose or column is section.columns[0]
         table.add_column(

@@ -1,0 +1,168 @@
+"""``curvcli export``: a report's tables as CSV, Parquet or JSON."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from curvcli.cli.console import Voice
+from curvcli.cli.options import config_option, layer_options, voice_options
+from curvcli.errors import ExitCode, ReportError, UsageError
+from curvcli.report.export.rows import TABLES, rows_table
+from curvcli.report.export.write import FORMATS, SUFFIXES, Format, check_replaceable, require_parquet
+from curvcli.report.read import Report, read_report
+from curvcli.spec.mistakes import listed
+from curvcli.spec.patterns import select
+
+if TYPE_CHECKING:
+    from curvcli.report.export.table import Table
+
+_STDOUT = Path("-")
+_PER_LAYER = ("layers", "parameters", "entries")
+_MISSING = {
+    "layers": "no layers",
+    "parameters": "no layers",
+    "entries": "no layers",
+    "inputs": "nothing by the inputs; `curvcli inputs` computes that",
+    "checks": "no checks; `curvcli check --output` writes them",
+}
+
+
+@click.command("export")
+@click.argument("report", type=click.Path(path_type=Path))
+@click.option(
+    "--output",
+    "-o",
+    required=True,
+    type=click.Path(path_type=Path, allow_dash=True),
+    metavar="FILE",
+    help="A .csv, .parquet or .json file, or - for standard output.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    help="Default: what FILE's suffix says; CSV on standard output.",
+)
+@click.option(
+    "--table",
+    "name",
+    type=click.Choice(TABLES),
+    help="One row per layer, parameter, function of the inputs, check, or entry of a parameter. "
+    "Default: layers; without any, inputs, else checks.",
+)
+@layer_options
+@config_option
+@voice_options
+def command(
+    report: Path,
+    output: Path,
+    form: Format | None,
+    name: str | None,
+    layer: tuple[str, ...],
+    exclude: tuple[str, ...],
+    quiet: bool,
+    verbose: int,
+) -> int:
+    r"""Write a table of a report for other programs: CSV, Parquet or JSON, at full precision.
+
+    \b
+      curvcli export model.diag.h5 -o layers.csv
+      curvcli export model.diag.h5 -o layers.parquet
+      curvcli export model.diag.h5 -o conv4_3.parquet --table entries --layer conv4_3
+      curvcli export model.diag.h5 -o - --format json | jq .rows
+
+    What was not computed is empty in CSV and null in JSON and Parquet. So is NaN, but in Parquet. The path of what was
+    written goes to standard output.
+    """
+    voice = Voice(-1 if quiet else verbose)
+    form = _format(output, form)
+    found = _chosen(read_report(report), name, layer, exclude)
+    name = name or _default(found)
+    if not _rows(found, name):
+        raise ReportError(f"{report}: the report holds {_MISSING[name]}")
+    if form == "parquet":
+        require_parquet()
+    if output != _STDOUT:
+        _check_output(found, output, form)
+    _write(_table(found, name, voice), output, form)
+    return int(ExitCode.DONE)
+
+
+def _format(output: Path, form: Format | None) -> Format:
+    """Return the format that is asked for.
+
+    Raises:
+        UsageError: the suffix says none, or another; or Parquet to standard output.
+    """
+    if output == _STDOUT:
+        if form == "parquet":
+            raise UsageError("Parquet goes to a file, not to standard output: --output FILE.parquet")
+        return form or "csv"
+    suffix = SUFFIXES.get(output.suffix.lower())
+    if suffix is None and form is None:
+        raise UsageError(f"--output {output}: exports are .csv, .parquet or .json; for another name, give --format")
+    if suffix is not None and form is not None and suffix != form:
+        raise UsageError(f"--output {output} is a {suffix} file by its name, and --format says {form}: leave one out")
+    return form or suffix or "csv"
+
+
+def _default(report: Report) -> str:
+    return next((name for name in ("layers", "inputs", "checks") if _rows(report, name)), "layers")
+
+
+def _rows(report: Report, name: str) -> Sequence[object]:
+    return report.layers if name in _PER_LAYER else report.inputs if name == "inputs" else report.checks
+
+
+def _chosen(report: Report, name: str | None, layer: Sequence[str], exclude: Sequence[str]) -> Report:
+    """Return the report with the chosen layers alone.
+
+    Raises:
+        UsageError: a pattern matches nothing, or the table has no layers.
+    """
+    if not (layer or exclude):
+        return report
+    if name is not None and name not in _PER_LAYER:
+        raise UsageError(f"--layer and --exclude choose layers, and --table {name} has none: leave them out.")
+    positions = select([row.name for row in report.layers], layer, exclude)
+    return replace(report, layers=tuple(report.layers[i] for i in positions))
+
+
+def _check_output(report: Report, output: Path, form: Format) -> None:
+    """Check that the output replaces neither the report nor its model, nor anything that is not an export.
+
+    Raises:
+        UsageError: it would.
+    """
+    for path, what in ((report.path, "the report itself"), (Path(report.provenance.model_path), "its model")):
+        if output.exists() and path.exists() and output.samefile(path):
+            raise UsageError(f"--output {output} is {what}: choose another")
+    check_replaceable(output, form)
+
+
+def _table(report: Report, name: str, voice: Voice) -> Table:
+    if name != "entries":
+        return rows_table(report, name)
+    from curvcli.report.export.entries import entries_table
+
+    table, left_out = entries_table(report)
+    if left_out:
+        voice.note(f"left out, for neither gradient nor diagonal was computed: {listed(left_out, last='and')}")
+    return table
+
+
+def _write(table: Table, output: Path, form: Format) -> None:
+    from curvcli.report.export.write import write_stream, write_table
+
+    if output == _STDOUT:
+        write_stream(table, sys.stdout.buffer, form)
+        sys.stdout.buffer.flush()
+    else:
+        write_table(table, output, form)
+        click.echo(output)

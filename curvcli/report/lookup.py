@@ -1,0 +1,298 @@
+"""One value of a report by its path: ``conv4_3/trace``, ``conv4_3/kernel/diagonal_max``, ``provenance/seed``."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, fields
+from math import isnan, prod
+from typing import Any, Final
+
+import numpy as np
+
+from curvcli.errors import UsageError
+from curvcli.report.input_statistics import InputsSummary
+from curvcli.report.quantities import BlockRecord, DensityRecord, EigenRecord, TraceRecord
+from curvcli.report.read import Quantity, Report
+from curvcli.report.render.json import check_document, layer_document, nullified, parameter_document
+from curvcli.report.render.view import not_computed
+from curvcli.report.schema import OUTCOME_CODES
+from curvcli.report.split import SplitPartSummary
+from curvcli.report.summaries import LayerSummary, ParameterSummary
+
+_MOST: Final = 1_000_000  # entries of a vector; more are a table, not a value
+_ARRAYS: Final[tuple[Quantity, ...]] = ("gradient", "diagonal", "diagonal_stderr")
+_RECORDS: Final[Mapping[str, Any]] = {
+    "trace": TraceRecord,
+    "eigen": EigenRecord,
+    "density": DensityRecord,
+    "hessian": BlockRecord,
+}
+_RECORD_COMMANDS: Final = {"trace": "trace", "eigen": "eigs", "density": "density", "hessian": "hessian"}
+_HIDDEN: Final = frozenset({"vectors", "parameters"})
+_PER_SAMPLE: Final = ("rows", "value", "laplacian", "laplacian_stderr", "hessian")
+_BY_INPUT: Final = ("gradient", "diagonal", "diagonal_stderr")
+
+Choose = Callable[[Sequence[str], str], Sequence[int]]
+Fields = Mapping[str, Callable[[], Any]]
+
+
+def lookup(report: Report, path: str, choose: Choose) -> Any:
+    """Return one value: a number, text, a flag, or lists of them.
+
+    Args:
+        report: to look in.
+        path: ``FIELD`` or ``provenance/FIELD`` of the report; ``LAYER/FIELD``, ``LAYER/PARAMETER/FIELD`` or
+            ``LAYER/QUANTITY/FIELD``, where the layer's name may hold slashes or be a pattern that one layer matches;
+            ``inputs/FUNCTION/FIELD``; ``checks/OUTCOME`` for a count, ``checks/NAME/SUBJECT/FIELD``. A layer whose
+            name is a word such as ``inputs`` is found below ``layers/``.
+        choose: from names and a pattern to the positions that match; raises a UsageError where none does.
+
+    Raises:
+        UsageError: there is no such value, or it was not computed, or is too large to be one.
+        ReportError: an array can't be read any more.
+    """
+    words = path.split("/")
+    places: dict[str, Callable[[Report, list[str]], Fields]] = {
+        "provenance": _provenance,
+        "inputs": _inputs,
+        "checks": _checks,
+    }
+    if words[0] == "layers" and len(words) > 1:
+        return _in_layer(report, words[1:], choose)
+    if len(words) > 1 and words[0] in places:
+        return _value(report, path, places[words[0]](report, words), "/".join(words[1:]))
+    top = _top(report)
+    if path in top:
+        return _value(report, path, top, path)
+    if len(words) == 1:
+        known = [*top, *(f"{row.name}/trace" for row in report.layers)]
+        raise UsageError(f"{report.path}: no value {path!r}. {_nearest(path, known)}")
+    return _in_layer(report, words, choose)
+
+
+def as_text(value: Any) -> str:
+    """Return a value as a script wants it: bare, at full precision; lists and tables as JSON."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case float():
+            return repr(value)
+        case str():
+            return value
+    return as_json(value)
+
+
+def as_json(value: Any) -> str:
+    """Return a value as JSON, with null for NaN and infinity."""
+    return json.dumps(nullified(value), allow_nan=False, ensure_ascii=False)
+
+
+def _value(report: Report, path: str, known: Fields, name: str, status: str = "done") -> Any:
+    """Return a field's value.
+
+    Raises:
+        UsageError: there is no such field, or nothing in it.
+    """
+    if name not in known:
+        place = path.removesuffix(name)
+        raise UsageError(f"{report.path}: no value {path!r}. {_nearest(name, list(known), place)}")
+    found = known[name]()
+    if found is None or (isinstance(found, float) and isnan(found) and status != "nonfinite"):
+        first, _, field = name.rpartition("/")
+        command = "inputs" if path.startswith("inputs/") else _RECORD_COMMANDS.get(first, "")
+        raise UsageError(f"{report.path}: {path}: {not_computed(field, command)}.")
+    if isinstance(found, np.ndarray):
+        _check_size(report, path, found.size)
+        return found.tolist()
+    return list(found) if isinstance(found, tuple) else found
+
+
+def _check_size(report: Report, path: str, size: int) -> None:
+    if size > _MOST:
+        raise UsageError(
+            f"{report.path}: {path} has {size} entries, which are no single value; "
+            "read them with h5py, or with `curvcli export --table entries`."
+        )
+
+
+def _nearest(name: str, known: Sequence[str], place: str = "") -> str:
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+    near += [word for word in known if name and name in word and word not in near][:3]
+    if near:
+        return f"Nearest: {', '.join(f'{place}{word}' for word in near)}."
+    return f"There are {', '.join(known[:12])}{' …' if len(known) > 12 else ''}." if known else "There is none."
+
+
+def _given(value: Any) -> Callable[[], Any]:
+    return lambda: value
+
+
+def _top(report: Report) -> dict[str, Callable[[], Any]]:
+    values = {
+        "loss": report.provenance.loss_value if report.provenance.loss else None,
+        "status": report.status,
+        "samples": report.provenance.samples,
+        "format_version": report.format_version,
+        "producer": report.producer,
+        "layers": [row.name for row in report.layers],
+        "inputs": [row.name for row in report.inputs],
+        "checks": [check_document(check) for check in report.checks],
+        "provenance": asdict(report.provenance),
+    }
+    return {name: _given(value) for name, value in values.items()}
+
+
+def _provenance(report: Report, words: list[str]) -> Fields:
+    values = asdict(report.provenance)
+    versions = {f"versions/{name}": version for name, version in values["versions"].items()}
+    return {name: _given(value) for name, value in (values | versions).items()}
+
+
+def _checks(report: Report, words: list[str]) -> Fields:
+    if not report.checks:  # a count of 0 would pass for success
+        raise UsageError(f"{report.path}: the report holds no checks; `curvcli check --output` writes them.")
+    found: dict[str, Callable[[], Any]] = {
+        outcome: _given(sum(check.outcome == outcome for check in report.checks)) for outcome in OUTCOME_CODES
+    }
+    for check in report.checks:
+        for field, value in check_document(check).items():
+            found[f"{check.name}/{check.subject}/{field}"] = _given(value)
+    return found
+
+
+def _inputs(report: Report, words: list[str]) -> Fields:
+    """Return every field of the function that the path names, or of all where it names none."""
+    if not report.inputs:
+        raise UsageError(f"{report.path}: the report holds nothing by the inputs; `curvcli inputs` computes that.")
+    found: dict[str, Callable[[], Any]] = {}
+    path = "/".join(words[1:])
+    rows = [row for row in report.inputs if path.startswith(f"{row.name}/")] or report.inputs
+    for row in rows:
+        found |= {f"{row.name}/{name}": read for name, read in _function(report, row)}
+    return found
+
+
+def _function(report: Report, row: InputsSummary) -> Iterator[tuple[str, Callable[[], Any]]]:
+    for field in fields(InputsSummary):
+        value = getattr(row, field.name)
+        missing = (field.name.startswith("residual") and not row.residual_column) or (
+            field.name == "order" and not value
+        )
+        yield (
+            field.name,
+            _given(None if missing else [asdict(axes) for axes in value] if field.name == "inputs" else value),
+        )
+    for name in _PER_SAMPLE:
+        yield name, _of_function(report, row.name, name)
+    yield "residual", _of_function(report, row.name, "residual")
+    for name in _BY_INPUT:
+        for axes in row.inputs:
+            yield f"{name}/{axes.name}", _of_function(report, row.name, name, axes.name)
+    if row.order:
+        for coordinate in [coordinate for axes in row.inputs for coordinate in axes.coordinates()]:
+            yield f"derivatives/{coordinate}", _of_function(report, row.name, "derivatives", coordinate)
+
+
+def _of_function(report: Report, function: str, name: str, key: str = "") -> Callable[[], Any]:
+    """Return a reader of one of a function's arrays; of a mapping of them, of the one called `key`."""
+
+    def read() -> Any:
+        found = getattr(report.inputs_record(function), name)
+        if name == "residual":
+            return None if found is None else found.values
+        return (found or {}).get(key) if key else found
+
+    return read
+
+
+def _in_layer(report: Report, words: list[str], choose: Choose) -> Any:
+    """Return a value of a layer: the longest name that the path begins with, or else the longest pattern.
+
+    Raises:
+        UsageError: no layer, or more than one; or no such value of it.
+    """
+    rows = {row.name: row for row in report.layers}
+    path = "/".join(words)
+    splits = [("/".join(words[:k]), "/".join(words[k:])) for k in range(len(words) - 1, 0, -1)]
+    exact = [(rows[name], rest) for name, rest in splits if name in rows]
+    for row, rest in exact:
+        if rest in (known := _fields(report, row)):
+            return _value(report, path, known, rest, _status(row, rest))
+    if exact:
+        row, rest = exact[-1]
+        return _value(report, path, _fields(report, row), rest)
+    return _by_pattern(report, path, splits, choose)
+
+
+def _by_pattern(report: Report, path: str, splits: Sequence[tuple[str, str]], choose: Choose) -> Any:
+    names = [row.name for row in report.layers]
+    refused: list[UsageError] = []
+    found: list[tuple[list[LayerSummary], str]] = []
+    for pattern, rest in splits:
+        try:
+            found.append(([report.layers[i] for i in choose(names, pattern)], rest))
+        except UsageError as error:
+            refused.append(error)
+    for rows, rest in found:
+        known = [row for row in rows if rest in _fields(report, row)]
+        if len(rows) == 1 and known:
+            return _value(report, path, _fields(report, rows[0]), rest, _status(rows[0], rest))
+    if not found:
+        # Of the messages that of the shortest pattern is about the layer; longer ones hold parameters and fields.
+        raise UsageError(f"{report.path}: {path}: {refused[-1]}") from None
+    rows, rest = found[-1]
+    if len(rows) > 1:
+        shown = ", ".join(row.name for row in rows[:5]) + (" …" if len(rows) > 5 else "")
+        raise UsageError(f"{report.path}: {path} means {len(rows)} layers, and --get wants one: {shown}.")
+    return _value(report, path, _fields(report, rows[0]), rest)
+
+
+def _status(row: LayerSummary, rest: str) -> str:
+    """Return the status that says whether a NaN was computed: of the parameter, or of the layer."""
+    return next((p.status for p in row.parameters if rest.startswith(f"{p.label}/")), row.status)
+
+
+def _fields(report: Report, row: LayerSummary) -> Fields:
+    """Return all that there is of a layer, by path below it; arrays are read when asked for."""
+    document = layer_document(row)
+    del document["split"], document["parameters"]
+    document["largest_residual"] = row.largest_residual if row.eigen_method else None
+    found: dict[str, Callable[[], Any]] = {name: _given(value) for name, value in document.items()}
+    found["parameters"] = _given([parameter.label for parameter in row.parameters])
+    for parameter in row.parameters:
+        for name, value in parameter_document(parameter).items():
+            found[f"{parameter.label}/{name}"] = _given(value)
+        for quantity in _ARRAYS:
+            found[f"{parameter.label}/{quantity}"] = _entries(report, row.name, quantity, parameter)
+    for group, kind in _RECORDS.items():
+        for field in fields(kind):
+            if field.name not in _HIDDEN:
+                found[f"{group}/{field.name}"] = _of_record(report, row.name, kind, field.name)
+    for part in row.split:
+        for field in fields(SplitPartSummary):
+            found[f"split/{part.by}/{field.name}"] = _given(getattr(part, field.name))
+    return found
+
+
+def _entries(report: Report, layer: str, quantity: Quantity, row: ParameterSummary) -> Callable[[], Any]:
+    """Return a reader of an array that leaves a large one unread."""
+
+    def read() -> Any:
+        path = f"{layer}/{row.label}/{quantity}"
+        _check_size(report, path, prod(row.shape))
+        found = report.array(layer, quantity, row.label)
+        if found is None and quantity == "diagonal_stderr" and row.exact:
+            raise UsageError(f"{report.path}: {path}: the diagonal is exact and has no standard error.")
+        return found
+
+    return read
+
+
+def _of_record(report: Report, layer: str, kind: Any, name: str) -> Callable[[], Any]:
+    def read() -> Any:
+        record = report.record(layer, kind)
+        return None if record is None else getattr(record, name)
+
+    return read

@@ -1,0 +1,275 @@
+"""What the table and the Markdown show of diagonals drawn as sparklines, and of one layer with all that is known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from math import isfinite, isnan
+from typing import Any, Final
+
+import numpy as np
+
+from curvcli.report.quantities import BlockRecord, DensityRecord, EigenRecord, TraceRecord
+from curvcli.report.read import Report
+from curvcli.report.render.columns import Column, Section, percent, printable, short
+from curvcli.report.render.sparklines import Histogram, Scale, bars, extent, histograms, smallest
+from curvcli.report.render.split import split_section
+from curvcli.report.summaries import LayerSummary
+
+_MOST_IN_TABLE: Final = 1 << 20  # entries per parameter: a table of a large model is not to wait for all of them
+_MOST_IN_DEPTH: Final = 1 << 24
+_DECADES: Final = 8
+_BINS_IN_DEPTH: Final = 24
+_MOST_EIGENVALUES: Final = 20
+_DENSITY_WIDTH: Final = 60
+_DENSITY_DECADES: Final = 4
+
+Line = tuple[str, str]
+
+
+def with_sparklines(report: Report, section: Section, *, ascii: bool) -> Section:
+    """Return the table of layers with a column that draws each diagonal, all on one scale.
+
+    Args:
+        report: whose diagonals are read.
+        section: the table.
+        ascii: whether to draw with ASCII.
+
+    Raises:
+        ReportError: they can't be read any more.
+    """
+    largest = max((extent(row.parameters) for row in report.layers), default=0.0)
+    scale = Scale.of(largest, 0.0, decades=_DECADES, bins=_DECADES)
+    drawn: dict[str, Histogram] = {}
+    for row in report.layers:
+        if found := list(histograms(report, row, scale, most=_MOST_IN_TABLE).values()):
+            drawn[row.name] = sum(found[1:], found[0])
+    if not drawn:
+        return section
+    legend = [f"diagonal: entries by decade, {_axis(scale, ascii)}; zeros and smaller ones are not drawn"]
+    if sampled := sum(histogram.seen < histogram.size for histogram in drawn.values()):
+        legend.append(f"diagonal: about a million entries of each large parameter are drawn ({sampled} layers)")
+    column = Column(
+        "diagonal",
+        lambda row: drawn[row.name].line(ascii=ascii) if row.name in drawn else "-",
+        False,
+        3,
+        drawn=True,
+        legend=tuple(legend),
+    )
+    *others, last = section.columns
+    return replace(section, columns=(*others, column, last))
+
+
+def depth_sections(report: Report, name: str, *, ascii: bool) -> Iterator[Section]:
+    """Yield all that is known of one layer.
+
+    Args:
+        report: whose arrays of this layer are read.
+        name: of the layer.
+        ascii: whether to draw with ASCII.
+
+    Raises:
+        ReportError: they can't be read any more.
+    """
+    row = report.summary(name)
+    yield _list("layer " + (printable(name) or "(root)"), _layer(row))
+    if row.parameters:
+        yield Section("parameters", _PARAMETERS, row.parameters)
+        yield from _diagonal(report, row, ascii)
+    if (trace := report.record(name, TraceRecord)) is not None:
+        yield _list("trace", _trace(trace))
+    if (eigen := report.record(name, EigenRecord)) is not None:
+        yield _eigenvalues(eigen)
+    if (density := report.record(name, DensityRecord)) is not None:
+        yield _list("spectral density", _density(density, ascii))
+    if (block := report.record(name, BlockRecord)) is not None:
+        yield _list("Hessian" if block.matrix == "hessian" else "Gauss-Newton matrix", _block(block))
+    if row.split:
+        yield split_section(replace(report, layers=(row,)))
+
+
+def _list(title: str, lines: Iterator[Line]) -> Section:
+    """Return a section of labels and texts."""
+    columns = (
+        Column("", lambda line: line[0], False, 0),
+        Column("", lambda line: line[1], False, 0, prose=True),
+    )
+    return Section(title, columns, tuple(lines))
+
+
+def _layer(row: LayerSummary) -> Iterator[Line]:
+    yield "kind", printable(row.kind)
+    yield "position", str(row.index)
+    count = len(row.parameters)
+    yield "entries", f"{row.parameter_count}" + (f" in {count} parameter{'' if count == 1 else 's'}" if count else "")
+    yield "method", f"{printable(row.method)}, {'exact' if row.exact else 'not exact'}" if row.method else "-"
+    yield "spent", f"{row.products} products, {row.seconds:.3g} s"
+    yield "status", row.status
+    for label, field in (("gradient norm", "gradient_norm"), ("trace", "trace")):
+        value = getattr(row, field)
+        if not isnan(value):
+            yield label, short(value)
+    if not isnan(row.diagonal_min):
+        yield "diagonal", f"{short(row.diagonal_min)} … {short(row.diagonal_max)}, mean {short(row.diagonal_mean)}"
+        yield "negative share", percent(row.negative_share)
+
+
+def _number(name: str) -> Any:
+    return lambda row: short(getattr(row, name), row.status)
+
+
+def _share(name: str) -> Any:
+    return lambda row: percent(getattr(row, name), row.status)
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return "×".join(map(str, shape)) or "scalar"
+
+
+_PARAMETERS: Final = (
+    Column("parameter", lambda row: printable(row.label), False, 0),
+    Column("shape", lambda row: _shape(row.shape), False, 3),
+    Column("method", lambda row: printable(row.method) or "-", False, 1),
+    Column("exact", lambda row: ("yes" if row.exact else "no") if row.method else "-", False, 1),
+    Column("products", lambda row: str(row.products), True, 5),
+    Column("gradient norm", _number("gradient_norm"), True, 3),
+    Column("trace", _number("trace"), True, 0),
+    Column("min", _number("diagonal_min"), True, 2),
+    Column("mean", _number("diagonal_mean"), True, 4),
+    Column("max", _number("diagonal_max"), True, 2),
+    Column("mean |entry|", _number("diagonal_abs_mean"), True, 4),
+    Column("± rel", _share("diagonal_relative_stderr"), True, 2),
+    Column("negative share", _share("negative_share"), True, 4),
+    Column("status", lambda row: row.status, False, 0),
+    Column("reason", lambda row: printable(row.reason) or "-", False, 0, prose=True),
+)
+
+
+def _diagonal(report: Report, row: LayerSummary, ascii: bool) -> Iterator[Section]:
+    """Yield the histogram of each parameter's diagonal, all on one scale."""
+    largest = extent(row.parameters)
+    least = smallest(report, row, most=_MOST_IN_DEPTH)
+    scale = Scale.of(largest, least, decades=_BINS_IN_DEPTH // 2, bins=_BINS_IN_DEPTH)
+    found = histograms(report, row, scale, most=_MOST_IN_DEPTH)
+    if not found:
+        return
+    columns = (
+        Column("parameter", printable, False, 0),
+        Column("diagonal", lambda label: found[label].line(ascii=ascii), False, 0, drawn=True),
+        Column("zero", lambda label: percent(found[label].zeros / found[label].seen), True, 1),
+    )
+    footer = [
+        f"{_axis(scale, ascii)}" + (", smaller ones are not drawn" if any(h.below for h in found.values()) else "")
+    ]
+    footer += [
+        f"{printable(label)}: {h.seen} of {h.size} entries, spread evenly, are drawn"
+        for label, h in found.items()
+        if h.seen < h.size
+    ]
+    yield Section("distribution of the diagonal", columns, [label for label, h in found.items() if h.seen], (*footer,))
+
+
+def _axis(scale: Scale, ascii: bool) -> str:
+    low, high = f"1e{scale.low}", f"1e{scale.high}"
+    return f"from -{high} over -{low} {'|' if ascii else '│'} {low} to {high}, logarithmic"
+
+
+def _trace(record: TraceRecord) -> Iterator[Line]:
+    yield "value", _full(record.value)
+    if not record.exact:
+        yield "± stderr", f"{short(record.stderr, 'nonfinite')} over {record.probes} probes"
+    if not isnan(record.data_stderr):
+        batches = f" ({len(record.batches)} batches)" if len(record.batches) else ""
+        yield "± data", f"{short(record.data_stderr)} for another draw of the data{batches}"
+    if not record.exact:
+        yield "tolerance", "met" if record.converged else "not met"
+    yield from _origin(record, record.exact)
+
+
+def _eigenvalues(record: EigenRecord) -> Section:
+    """Return the eigenvalues, of many the first and the last; some eigenvalue lies within each one's residual."""
+    count = len(record.values)
+    ranks = list(range(count))
+    if count > _MOST_EIGENVALUES:
+        ranks = [*ranks[: _MOST_EIGENVALUES // 2], *ranks[-_MOST_EIGENVALUES // 2 :]]
+    largest = float(np.max(np.abs(record.values), initial=0.0))
+    columns = (
+        Column("rank", lambda rank: str(rank + 1), True, 0),
+        Column("eigenvalue", lambda rank: _full(record.values[rank]), True, 0),
+        Column("± residual", lambda rank: short(float(record.residuals[rank]), "nonfinite"), True, 0),
+        Column("relative", lambda rank: _relative(float(record.residuals[rank]), largest), True, 1),
+        Column("converged", lambda rank: "yes" if record.converged[rank] else "no", False, 0),
+    )
+    origin = [f"{label}: {text}" for label, text in _origin(record)]
+    footer = [
+        f"some eigenvalue lies within ± residual of each; relative to the largest magnitude, "
+        f"tolerance {record.tolerance:g}",
+        f"which: {record.which}",
+        *origin,
+    ]
+    if count > len(ranks):
+        footer.insert(0, f"{len(ranks)} of {count}, the first and the last")
+    return Section("eigenvalues", columns, ranks, tuple(footer))
+
+
+def _density(record: DensityRecord, ascii: bool) -> Iterator[Line]:
+    line, axis = _curve(record, ascii)
+    if line:
+        yield "density", line
+        yield "", axis
+    yield "support", f"{_full(record.support[0])} … {_full(record.support[1])}"
+    error = "" if record.exact or isnan(record.weight_at_zero_stderr) else f" ± {percent(record.weight_at_zero_stderr)}"
+    yield "weight at zero", percent(record.weight_at_zero, "nonfinite") + error
+    yield "bandwidth", short(record.bandwidth)
+    yield "nodes", f"{record.nodes.shape[1]} per probe, {record.nodes.shape[0]} probes" if not record.exact else "all"
+    yield from _origin(record, record.exact)
+
+
+def _curve(record: DensityRecord, ascii: bool) -> Line:
+    """Return the density's largest value in each of equal parts of the grid, logarithmically, and what the ends are."""
+    finite = record.grid[np.isfinite(record.density)]
+    values = np.nan_to_num(record.density, nan=0.0, posinf=0.0)
+    largest = float(values.max(initial=0.0))
+    if not len(finite) or largest <= 0:
+        return "", ""
+    width = min(_DENSITY_WIDTH, len(values))
+    heights = np.array([part.max() for part in np.array_split(values, width)])
+    with np.errstate(divide="ignore"):
+        drawn = np.maximum(np.log10(heights / largest) + _DENSITY_DECADES, 0.0)
+    ends = f"{short(float(record.grid[0]))} … {short(float(record.grid[-1]))}"
+    # The bars' outer blanks would be stripped; the brackets keep them.
+    return f"[{bars(drawn, ascii=ascii)}]", f"over {ends}, logarithmic, the top {_DENSITY_DECADES} decades"
+
+
+def _block(record: BlockRecord) -> Iterator[Line]:
+    yield "inertia", "-" if record.inertia is None else "{} positive, {} zero, {} negative".format(*record.inertia)
+    condition = short(record.condition)
+    yield "condition", f"≥ {condition}" if record.condition_is_bound and not isnan(record.condition) else condition
+    error = f" ± {short(record.frobenius_stderr)}" if not record.exact and isfinite(record.frobenius_stderr) else ""
+    yield "Frobenius norm", _full(record.frobenius) + error
+    if record.eigenvalues is not None and len(record.eigenvalues):
+        yield "eigenvalues", f"{_full(record.eigenvalues[-1])} … {_full(record.eigenvalues[0])}"
+    if not isnan(record.asymmetry):
+        yield "asymmetry", f"{short(record.asymmetry)} of the largest entry, before averaging"
+    if record.entries is not None:
+        yield "kept", f"{_shape(record.entries.shape)} entries"
+    yield from _origin(record, record.exact)
+
+
+def _origin(record: Any, exact: bool | None = None) -> Iterator[Line]:
+    """Yield how something was computed."""
+    verdict = "" if exact is None else ", exact" if exact else ", estimated"
+    yield "method", f"{printable(record.method)}{verdict}, {record.products} products"
+    if record.matrix != "hessian":
+        yield "matrix", record.matrix
+    if record.reason:
+        yield "reason", printable(record.reason)
+
+
+def _relative(residual: float, largest: float) -> str:
+    return short(residual / largest, "nonfinite") if largest else "-"
+
+
+def _full(value: Any) -> str:
+    return f"{float(value):.10g}"
