@@ -1,3 +1,79 @@
-"""How curved a trained network's loss is, from the saved model alone."""
+"""How curved a trained network's loss is, from the saved model alone.
+
+The functions for notebooks and scripts, `open_model`, `diagonal`, `trace`, `eigenvalues`, `density`, `hessian`,
+`inputs` and `read_report`, are imported when they are first used: ``import curvcli`` itself imports nothing, least of
+all a framework.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from curvcli.api.compute import density, diagonal, eigenvalues, hessian, trace
+    from curvcli.api.inputs import inputs
+    from curvcli.api.model import Model, open_model
+    from curvcli.api.report import Report, read_report
+    from curvcli.api.results import Results
+    from curvcli.api.voice import CurvcliWarning
+    from curvcli.errors import (
+        CurvcliError,
+        DataError,
+        ModelError,
+        NotFiniteError,
+        ReportError,
+        SpecError,
+        UsageError,
+    )
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "CurvcliError",
+    "CurvcliWarning",
+    "DataError",
+    "Model",
+    "ModelError",
+    "NotFiniteError",
+    "Report",
+    "ReportError",
+    "Results",
+    "SpecError",
+    "UsageError",
+    "density",
+    "diagonal",
+    "eigenvalues",
+    "hessian",
+    "inputs",
+    "open_model",
+    "read_report",
+    "trace",
+]
+
+_MODULES = {
+    "curvcli.api.compute": ("density", "diagonal", "eigenvalues", "hessian", "trace"),
+    "curvcli.api.inputs": ("inputs",),
+    "curvcli.api.model": ("Model", "open_model"),
+    "curvcli.api.report": ("Report", "read_report"),
+    "curvcli.api.results": ("Results",),
+    "curvcli.api.voice": ("CurvcliWarning",),
+    "curvcli.errors": (
+        "CurvcliError",
+        "DataError",
+        "ModelError",
+        "NotFiniteError",
+        "ReportError",
+        "SpecError",
+        "UsageError",
+    ),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(import_module(module), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

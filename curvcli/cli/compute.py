@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +37,7 @@ def compute(command: str, given: dict[str, Any], builds: Sequence[tuple[Build, d
     """
     voice, model = voice_of(given), Path(given["model"])
     session, chosen = opened(given, voice)
-    limit = memory_limit(session.objective, given["memory_limit"])
-    if limit <= session.objective.memory_in_use():
-        in_use = size_text(session.objective.memory_in_use())
-        voice.warn(f"--memory-limit is below what is already in use ({in_use}): no graph is kept")
-    # Half of what is left is for vectors and bases, half for graphs. A few small vectors are always had.
-    room = max((limit - session.objective.memory_in_use()) // 2, _LEAST_ROOM)
-    setting = Setting(session, chosen, room)
-    quantities: list[Quantity] = [build(setting, options) for build, options in builds]
+    setting, quantities, limit = planned(session, chosen, given, builds, voice)
     if given["dry_run"]:
         rows = [row for quantity in quantities for row in quantity.plan()]
         pieces = list(setting.pieces.values())
@@ -69,10 +62,33 @@ def say_report(voice: Voice, status: int, about: str, loss: float, path: Path, g
 def opened(given: dict[str, Any], voice: Voice) -> tuple[Session, tuple[Target, ...]]:
     """The session that the shared options describe, and what they choose of the model."""
     session = session_of(given, voice)
+    return session, chosen_targets(session, given)
+
+
+def chosen_targets(session: Session, given: Mapping[str, Any]) -> tuple[Target, ...]:
+    """What the options choose of the model."""
     whole = bool(given.get("whole_model"))
     only_whole = whole and not given["layer"] and not given["exclude"]
     places = [] if only_whole else chosen_layers(session.model, given["layer"], given["exclude"])
-    return session, targets(session.model.layers, places, whole_model=whole)
+    return targets(session.model.layers, places, whole_model=whole)
+
+
+def planned(
+    session: Session,
+    chosen: tuple[Target, ...],
+    given: Mapping[str, Any],
+    builds: Sequence[tuple[Build, dict[str, Any]]],
+    voice: Voice,
+) -> tuple[Setting, list[Quantity], int]:
+    """The quantities with their work, what they are computed from, and the bytes that may be in use."""
+    limit = memory_limit(session.objective, given["memory_limit"])
+    if limit <= session.objective.memory_in_use():
+        in_use = size_text(session.objective.memory_in_use())
+        voice.warn(f"--memory-limit is below what is already in use ({in_use}): no graph is kept")
+    # Half of what is left is for vectors and bases, half for graphs. A few small vectors are always had.
+    room = max((limit - session.objective.memory_in_use()) // 2, _LEAST_ROOM)
+    setting = Setting(session, chosen, room)
+    return setting, [build(setting, options) for build, options in builds], limit
 
 
 def session_of(given: dict[str, Any], voice: Voice, *, needs_layers: bool = True) -> Session:

@@ -33,7 +33,12 @@ _QUESTIONS = {
 @click.command("env")
 @click.option("--json", "as_json", is_flag=True, help="For other programs.")
 def command(as_json: bool) -> int:
-    """Show versions and devices, and which backend is missing and why."""
+    r"""Show versions and devices, and which backend is missing and why.
+
+    \b
+      curvcli env
+      curvcli env --json
+    """
     found: dict[str, Any] = {
         "curvcli": __version__,
         "python": platform.python_version(),

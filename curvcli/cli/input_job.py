@@ -157,6 +157,7 @@ class InputsJob:
         pieces: one per function.
         right_side: a column's name and its values per sample, to be compared with every Laplacian.
         options: all that the numbers depend on besides what ``run_key`` knows.
+        line: the command that does the same; None for the one that was typed.
         value: the loss, once it has run.
     """
 
@@ -165,6 +166,7 @@ class InputsJob:
     pieces: Sequence[InputPiece]
     right_side: tuple[str, Array] | None
     options: Mapping[str, Any]
+    line: str | None = None
     value: float = float("nan")
 
     def run(self, path: Path, *, resume: bool) -> int:
@@ -204,4 +206,5 @@ class InputsJob:
                 parts.save_progress(piece.key, piece.state())
 
     def _provenance(self) -> Provenance:
-        return provenance(self.session, self.options, self.value, self.session.objective.denominator)
+        denominator = self.session.objective.denominator
+        return provenance(self.session, self.options, self.value, denominator, line=self.line)

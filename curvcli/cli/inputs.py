@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from difflib import get_close_matches
 from math import prod
 from pathlib import Path
@@ -12,6 +13,7 @@ import click
 import numpy as np
 
 from curvcli.cli.compute import default_output, say_report, session_of, voice_of
+from curvcli.cli.console import Voice
 from curvcli.cli.input_job import InputPiece, InputsJob, InputSpace
 from curvcli.cli.options import job_options, model_argument
 from curvcli.cli.plan_table import render_plan, timed
@@ -31,13 +33,12 @@ _INDEXED = re.compile(r"(?P<name>[^\[\]]+)(?:\[(?P<index>\d+(?:\s*,\s*\d+)*)\])?
 @model_argument
 @click.option(
     "--of",
-    "functions",
     multiple=True,
     metavar="WHAT",
     help="loss (the default), an output's name, or one entry of it: u, 'logits[3]'. An output of several numbers "
     "stands for all of them. A model with a single output calls it output. Repeatable.",
 )
-@click.option("--input", "inputs", multiple=True, metavar="NAME", help="Only by this input; repeatable. Default: all.")
+@click.option("--input", multiple=True, metavar="NAME", help="Only by this input; repeatable. Default: all.")
 @click.option("--full", is_flag=True, help="Also the full Hessian by the inputs, of every sample.")
 @click.option(
     "--order",
@@ -47,7 +48,6 @@ _INDEXED = re.compile(r"(?P<name>[^\[\]]+)(?:\[(?P<index>\d+(?:\s*,\s*\d+)*)\])?
 )
 @click.option(
     "--coordinate",
-    "coordinates",
     multiple=True,
     metavar="INPUT[I,J]",
     help="Along this coordinate, for --order; repeatable.",
@@ -83,21 +83,33 @@ def command(**given: Any) -> int:
     """
     voice = voice_of(given)
     session = session_of(given, voice, needs_layers=False)
-    space = _space(session, given["inputs"])
-    functions = _functions(session, given["functions"] or ("loss",))
+    job = prepared(session, given, voice)
+    if given["dry_run"]:
+        seconds = timed(job.pieces, session.objective)
+        batches = session.objective.batch_count()
+        plans = [piece.plan() for piece in job.pieces]
+        click.echo(render_plan(plans, job.pieces, batches, seconds, given["output_format"]))
+        return int(ExitCode.DONE)
+    path = given["output"] or default_output(Path(given["model"]), "inputs")
+    status = job.run(path, resume=given["resume"])
+    samples = 1 if session.objective.scalar else len(session.samples)
+    return say_report(voice, status, f"{samples} sample{'s' if samples != 1 else ''}", job.value, path, given)
+
+
+def prepared(session: Session, given: Mapping[str, Any], voice: Voice) -> InputsJob:
+    """The job that the options describe.
+
+    Raises:
+        UsageError: an output, input, coordinate or column that is not there, or options that don't go together.
+    """
+    space = _space(session, given["input"])
+    functions = _functions(session, given["of"] or ("loss",))
     plan, reason = _plan(session, space, given)
-    rows = session.samples.rows[: len(space.rows)]
+    names = [one.name for one in space.axes]
     right_side = None
     if given["residual"] is not None:
+        rows = session.samples.rows[: len(space.rows)]
         right_side = given["residual"], read_column(session.loaded, given["residual"], rows)
-    names = [one.name for one in space.axes]
-    pieces = [InputPiece(InputWork(function, names, plan), session, space, reason) for function in functions]
-    if given["dry_run"]:
-        seconds = timed(pieces, session.objective)
-        batches = session.objective.batch_count()
-        plans = [piece.plan() for piece in pieces]
-        click.echo(render_plan(plans, pieces, batches, seconds, given["output_format"]))
-        return int(ExitCode.DONE)
     options = {
         "functions": [function.name for function in functions],
         "inputs": names,
@@ -108,11 +120,8 @@ def command(**given: Any) -> int:
         "probes": plan.probes if plan.second == "probes" else 0,
         "residual": given["residual"],
     }
-    path = given["output"] or default_output(Path(given["model"]), "inputs")
-    job = InputsJob(session, voice, pieces, right_side, options)
-    status = job.run(path, resume=given["resume"])
-    samples = len(space.rows)
-    return say_report(voice, status, f"{samples} sample{'s' if samples != 1 else ''}", job.value, path, given)
+    pieces = [InputPiece(InputWork(function, names, plan), session, space, reason) for function in functions]
+    return InputsJob(session, voice, pieces, right_side, options)
 
 
 def _space(session: Session, wanted: tuple[str, ...]) -> InputSpace:
@@ -154,7 +163,7 @@ def _functions(session: Session, wanted: tuple[str, ...]) -> list[SampleFunction
     return list(found.values())
 
 
-def _plan(session: Session, space: InputSpace, given: dict[str, Any]) -> tuple[InputPlan, str]:
+def _plan(session: Session, space: InputSpace, given: Mapping[str, Any]) -> tuple[InputPlan, str]:
     second: SecondOrder = "products"
     reason = f"exact: one product for each of {space.size} coordinates"
     if given["gradient_only"]:
@@ -166,9 +175,9 @@ def _plan(session: Session, space: InputSpace, given: dict[str, Any]) -> tuple[I
         if given["full"]:
             raise UsageError(f"--full needs {space.size} products, --budget allows {given['budget']}.")
         second, reason = "probes", f"{space.size} coordinates, --budget allows {given['budget']} products"
-    if given["coordinates"] and given["order"] is None:
+    if given["coordinate"] and given["order"] is None:
         raise UsageError("--coordinate goes with --order: say up to which.")
-    along = _along(space, given["coordinates"]) if given["order"] is not None else ()
+    along = _along(space, given["coordinate"]) if given["order"] is not None else ()
     seed = session.loaded.spec.sampling.seed
     return InputPlan(second, given["full"], along, given["order"] or 0, given["probes"], seed), reason
 

@@ -34,6 +34,7 @@ class Job:
         quantities: what is computed of them.
         memory_limit: bytes that may be in use where graphs live.
         options: further things that the numbers depend on.
+        line: the command that does the same; None for the one that was typed.
         value: the loss, weight decay included; once it has run.
     """
 
@@ -44,6 +45,7 @@ class Job:
     quantities: Sequence[Quantity]
     memory_limit: int
     options: Mapping[str, Any]
+    line: str | None = None
     value: float = float("nan")
     _seconds: dict[str, float] = field(default_factory=dict)
 
@@ -182,4 +184,5 @@ class Job:
         options: dict[str, Any] = {"layers": [t.name for t in self.targets], **self.options}
         for quantity in self.quantities:
             options |= {f"{quantity.name}.{key}": value for key, value in quantity.options.items()}
-        return provenance(self.session, options, self.value, self.session.objective.denominator)
+        denominator = self.session.objective.denominator
+        return provenance(self.session, options, self.value, denominator, line=self.line)

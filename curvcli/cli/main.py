@@ -39,7 +39,9 @@ _COMMANDS = {
     "compare": "What changed between two reports, beyond tolerance and error bars.",
     "assert": "Thresholds for a report, for CI.",
     "plot": "A report as pictures: PNG, SVG, or one self-contained HTML page.",
+    "export": "A report's tables as CSV, Parquet or JSON.",
     "env": "Versions, devices, and which backend is missing and why.",
+    "completion": "The script that makes bash, zsh or fish complete commands and options.",
 }
 
 _EPILOG = """\b
@@ -51,6 +53,10 @@ Exit codes:
   4    finished, but incomplete or not finite
   130  interrupted (143: terminated); run the same command again to resume
 """
+
+
+class _ReaderGoneError(Exception):
+    """Whoever read our output has closed the pipe."""
 
 
 class LazyGroup(click.Group):
@@ -70,6 +76,15 @@ class LazyGroup(click.Group):
         """List the commands from the table above."""
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Keep a closed pipe from click, which would make it exit code 1, a failed check's."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise _ReaderGoneError from None
+        return result
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Complete names from the table above, without importing a command."""
@@ -131,7 +146,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _terminated)
     try:
         result = cli.main(args=words, prog_name="curvcli", standalone_mode=False)
-        sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         return int(ExitCode.USAGE)
@@ -141,8 +155,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except Interrupted:
         _say("Terminated.")
         return int(ExitCode.TERMINATED)
-    except BrokenPipeError:
-        # Whoever read our output has gone. Python would complain once more when it flushes at exit.
+    except _ReaderGoneError:
+        # Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + int(signal.SIGPIPE)
     except Exception as error:

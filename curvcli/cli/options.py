@@ -17,7 +17,7 @@ import click
 
 from curvcli.cli.console import LOG
 from curvcli.curvature.operator import MATRICES
-from curvcli.errors import UsageError
+from curvcli.errors import CurvcliError, UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -29,16 +29,33 @@ def model_argument(function: F) -> F:
     return click.argument("model", type=click.Path(path_type=Path))(function)
 
 
+def _layer_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """For a shell that completes: the layers of the report that is named already; a model would take too long."""
+    from curvcli.report.read import read_report
+
+    path = context.params.get("report") or context.params.get("base")
+    try:
+        rows = read_report(Path(path)).layers if path else ()
+    except CurvcliError:
+        rows = ()
+    return [row.name for row in rows if row.name.startswith(incomplete)]
+
+
 def layer_options(function: F) -> F:
     """Which layers."""
     function = click.option(
-        "--exclude", multiple=True, metavar="PATTERN", help="Leave these layers out; repeatable, like --layer."
+        "--exclude",
+        multiple=True,
+        metavar="PATTERN",
+        shell_complete=_layer_names,
+        help="Leave these layers out; repeatable, like --layer.",
     )(function)
     return click.option(
         "--layer",
         "-l",
         multiple=True,
         metavar="PATTERN",
+        shell_complete=_layer_names,
         help="A layer's name, a part of its path (conv4_3), a glob ('conv*') or re:REGEX; repeatable. Default: all.",
     )(function)
 

@@ -32,7 +32,13 @@ def run_key(session: Opened, command: str) -> dict[str, Any]:
 
 
 def provenance(
-    session: Opened, options: Mapping[str, Any], loss_value: float, denominator: float, *, samples: int | None = None
+    session: Opened,
+    options: Mapping[str, Any],
+    loss_value: float,
+    denominator: float,
+    *,
+    samples: int | None = None,
+    line: str | None = None,
 ) -> Provenance:
     """Where a report comes from.
 
@@ -42,6 +48,7 @@ def provenance(
         loss_value: L(θ), weight decay included.
         denominator: what the sum over samples was divided by.
         samples: how many were used; all if None.
+        line: the command as one would type it; as it was typed if None.
     """
     spec = session.loaded.spec
     return Provenance(
@@ -50,7 +57,7 @@ def provenance(
         dataset_digest=session.samples.digest,
         spec_text=session.loaded.text,
         config_json=json.dumps({**options, **spec.sampling.model_dump(mode="json")}, sort_keys=True),
-        command_line=shlex.join(["curvcli", *sys.argv[1:]]),
+        command_line=shlex.join(["curvcli", *sys.argv[1:]]) if line is None else line,
         backend=session.model.backend,
         device=session.device,
         dtype=session.dtype,

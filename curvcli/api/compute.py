@@ -1,0 +1,297 @@
+"""The computing commands as functions: the same plan, the same job, the same report."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Literal, TypeVar
+
+from curvcli.api.call import Patterns, StrPath
+from curvcli.api.model import Model
+from curvcli.api.report import Report
+from curvcli.api.results import Results
+from curvcli.api.run import computed, options_of
+from curvcli.cli import density as density_command
+from curvcli.cli import diag, eigs
+from curvcli.cli import hessian as hessian_command
+from curvcli.cli import trace as trace_command
+from curvcli.cli.quantities.block import BlockQuantity
+from curvcli.cli.quantities.density import DensityQuantity
+from curvcli.cli.quantities.diagonal import DiagonalQuantity
+from curvcli.cli.quantities.eigen import EigenQuantity
+from curvcli.cli.quantities.trace import TraceQuantity
+from curvcli.report.quantities import BlockRecord, DensityRecord, EigenRecord, TraceRecord
+from curvcli.report.records import ParameterRecord
+
+Matrix = Literal["hessian", "gauss_newton"]
+Kind = TypeVar("Kind", TraceRecord, EigenRecord, DensityRecord, BlockRecord)
+
+
+def diagonal(
+    model: Model | StrPath,
+    *,
+    layer: Patterns = (),
+    exclude: Patterns = (),
+    data: StrPath | None = None,
+    limit: int | None = None,
+    batch_size: int | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+    memory_limit: int | str | None = None,
+    method: str = "auto",
+    budget: int | None = None,
+    probes: int = 64,
+    rtol: float | None = None,
+    output: StrPath | None = None,
+    resume: bool = True,
+    verbose: bool = False,
+) -> Results[ParameterRecord]:
+    """The Hessian diagonal and the gradient of every parameter, as ``curvcli diag`` computes them.
+
+    Args:
+        model: of `open_model`, or a path; an opened one is not read again.
+        layer: names, parts of a path (``conv4_3``), globs or ``re:REGEX``; one or several. Default: all.
+        exclude: leave these out.
+        data: the dataset spec (TOML). Default: the one in or beside the model, then ``curvcli.toml`` here.
+        limit: use a random subset of so many samples.
+        batch_size: samples at once: memory and speed, never the result.
+        seed: of all that is random.
+        device: for a path; ``cpu`` unless said.
+        dtype: for a path; ``float32`` unless said, or ``float64``.
+        memory_limit: bytes in use at most, or text such as ``4GiB``. Default: half of what is free.
+        method: forces one; an exact one is refused where it would not be exact.
+        budget: estimate what would need more backward passes per batch than this. Default: always exact.
+        probes: products per estimate, at most.
+        rtol: stop an estimate at this relative standard error.
+        output: where the report goes. Default: a temporary folder, deleted with the result. With a path, an interrupted
+            call goes on from where it stopped.
+        resume: False computes all anew.
+        verbose: progress and notes on standard error.
+
+    Returns:
+        By the parameter's full name: ``gradient``, ``diagonal`` and, where it is an estimate, ``diagonal_stderr``, each
+        in the parameter's own shape and the dtype of the computation; ``method``, ``exact``, ``reason``, ``status``.
+
+    Raises:
+        UsageError: an argument, path, layer, spec or data are wrong.
+        ModelError: the model can't be opened or differentiated.
+        NotFiniteError: the loss is NaN or infinite.
+
+    Warns:
+        CurvcliWarning: an estimate has not met ``rtol``, or something is not finite.
+
+    Example:
+        >>> import curvcli
+        >>> found = curvcli.diagonal("sample_models/mlp_tanh.pt", layer="fc3", limit=64)
+        >>> weight = found["fc3.weight"]
+        >>> weight.diagonal.shape, str(weight.diagonal.dtype), weight.method, weight.exact
+        ((10, 32), 'float32', 'gauss_newton', True)
+        >>> round(found.loss, 4)
+        0.0536
+    """
+    options = options_of(locals())
+    report = computed(diag.command, DiagonalQuantity, model, options, output, verbose=verbose)
+    names = {p.name: (row.name, p.label) for row in report.layers for p in row.parameters}
+    return Results(report, {name: partial(_parameter, report, *place) for name, place in names.items()})
+
+
+def trace(
+    model: Model | StrPath,
+    *,
+    layer: Patterns = (),
+    exclude: Patterns = (),
+    whole_model: bool = False,
+    matrix: Matrix = "hessian",
+    data: StrPath | None = None,
+    limit: int | None = None,
+    batch_size: int | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+    memory_limit: int | str | None = None,
+    method: str = "auto",
+    budget: int | None = None,
+    probes: int | None = None,
+    rtol: float | None = None,
+    output: StrPath | None = None,
+    resume: bool = True,
+    verbose: bool = False,
+) -> Results[TraceRecord]:
+    """The Hessian's trace with its errors, as ``curvcli trace`` computes it.
+
+    Errors, warnings and the arguments that all take are `diagonal`'s. Its own:
+
+    - ``whole_model``: one block of all parameters, called ``(whole model)``; with ``layer``, besides the layers.
+    - ``matrix``: ``hessian``, or its positive semidefinite part ``gauss_newton``.
+    - ``method``: ``auto`` is exact where that costs no more than the budget, else ``xtrace``.
+    - ``budget``: backward passes per batch that an exact trace may cost. Default: four times the probes.
+    - ``probes``: products per estimate, at most. Default: 64, or 1000 with ``rtol``.
+    - ``rtol``: stop at this standard error relative to the trace.
+
+    Returns:
+        By layer: ``value``, ``stderr`` over probes (0 where exact), ``data_stderr`` over batches, ``method``,
+        ``exact``, ``converged`` and ``samples``, float64 (probes,).
+
+    Example:
+        >>> import curvcli
+        >>> found = curvcli.trace("sample_models/mlp_tanh.pt", layer="fc*", limit=64)
+        >>> {name: (round(one.value, 2), one.exact) for name, one in found.items()}
+        {'fc1': (60.17, True), 'fc2': (2.73, True), 'fc3': (0.64, True)}
+    """
+    options = options_of(locals())
+    report = computed(trace_command.command, TraceQuantity, model, options, output, verbose=verbose)
+    return _by_layer(report, TraceRecord)
+
+
+def eigenvalues(
+    model: Model | StrPath,
+    *,
+    k: int = 5,
+    which: str = "largest",
+    layer: Patterns = (),
+    exclude: Patterns = (),
+    whole_model: bool = False,
+    matrix: Matrix = "hessian",
+    data: StrPath | None = None,
+    limit: int | None = None,
+    batch_size: int | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+    memory_limit: int | str | None = None,
+    tolerance: float | None = None,
+    method: str = "auto",
+    max_products: int = 2000,
+    vectors: bool = False,
+    output: StrPath | None = None,
+    resume: bool = True,
+    verbose: bool = False,
+) -> Results[EigenRecord]:
+    """Some eigenvalues of the Hessian with their residuals, as ``curvcli eigs`` computes them.
+
+    Errors, warnings and the arguments that all take are `diagonal`'s; ``whole_model`` and ``matrix`` are
+    `trace`'s. Its own:
+
+    - ``k``: how many.
+    - ``which``: ``largest``, ``smallest`` (the most negative), ``magnitude``, or ``both``: k of each end.
+    - ``tolerance``: residual at which a pair has converged, relative to the largest magnitude. Default: 1e-4 in
+      float32, 1e-8 in float64.
+    - ``method``: ``auto`` is the whole block up to 512 entries, the Gram matrix where exact and smaller, else
+      ``lanczos``.
+    - ``max_products``: stop there, with a warning.
+    - ``vectors``: keep the eigenvectors.
+
+    Returns:
+        By layer: ``values``, descending, ``residuals`` and ``converged``, each (k,), float64 and bool; ``vectors`` by
+        parameter, (k, *shape), or None.
+
+    Example:
+        >>> import curvcli
+        >>> found = curvcli.eigenvalues("sample_models/mlp_tanh.pt", k=2, whole_model=True, limit=64)
+        >>> top = found["(whole model)"]
+        >>> top.values.round(1), bool(top.converged.all())
+        (array([21.8, 11.4]), True)
+    """
+    options = options_of(locals())
+    report = computed(eigs.command, EigenQuantity, model, options, output, verbose=verbose)
+    return _by_layer(report, EigenRecord)
+
+
+def density(
+    model: Model | StrPath,
+    *,
+    layer: Patterns = (),
+    exclude: Patterns = (),
+    whole_model: bool = False,
+    matrix: Matrix = "hessian",
+    data: StrPath | None = None,
+    limit: int | None = None,
+    batch_size: int | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+    memory_limit: int | str | None = None,
+    method: str = "auto",
+    probes: int = 8,
+    steps: int = 50,
+    output: StrPath | None = None,
+    resume: bool = True,
+    verbose: bool = False,
+) -> Results[DensityRecord]:
+    """The spectral density of the Hessian, as ``curvcli density`` computes it.
+
+    Errors, warnings and the arguments that all take are `diagonal`'s; ``whole_model`` and ``matrix`` are
+    `trace`'s. Its own:
+
+    - ``probes``: random start vectors.
+    - ``steps``: Lanczos steps from each.
+    - ``method``: ``auto`` is all eigenvalues up to 512 entries or by the Gram matrix, else ``lanczos``.
+
+    Returns:
+        By layer: ``grid`` and ``density`` on it, with ``density_stderr``, (g,); ``nodes`` and ``weights``, (probes,
+        steps); ``weight_at_zero``; all float64.
+
+    Example:
+        >>> import curvcli
+        >>> fc3 = curvcli.density("sample_models/mlp_tanh.pt", layer="fc3", limit=64)["fc3"]
+        >>> fc3.exact, fc3.grid.shape == fc3.density.shape
+        (True, True)
+    """
+    options = options_of(locals())
+    report = computed(density_command.command, DensityQuantity, model, options, output, verbose=verbose)
+    return _by_layer(report, DensityRecord)
+
+
+def hessian(
+    model: Model | StrPath,
+    *,
+    layer: Patterns = (),
+    exclude: Patterns = (),
+    whole_model: bool = False,
+    matrix: Matrix = "hessian",
+    data: StrPath | None = None,
+    limit: int | None = None,
+    batch_size: int | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+    memory_limit: int | str | None = None,
+    budget: int | None = None,
+    output: StrPath | None = None,
+    resume: bool = True,
+    verbose: bool = False,
+) -> Results[BlockRecord]:
+    """The full Hessian of blocks that fit, as ``curvcli hessian`` computes it.
+
+    Errors, warnings and the arguments that all take are `diagonal`'s; ``whole_model`` and ``matrix`` are
+    `trace`'s. Its own:
+
+    - ``budget``: products that a full block may cost, one per entry. Default: as many as memory allows rows.
+
+    Returns:
+        By layer: ``entries``, (n, n) in the order of the layer's parameters, raveled, or None where it is too large;
+        ``eigenvalues``, (n,), ``inertia``, ``condition``, ``frobenius``.
+
+    Example:
+        >>> import curvcli
+        >>> norm = curvcli.hessian("sample_models/mlp_tanh.pt", layer="norm", limit=64)["norm"]
+        >>> norm.entries.shape, sum(norm.inertia)
+        ((64, 64), 64)
+    """
+    options = options_of(locals())
+    report = computed(hessian_command.command, BlockQuantity, model, options, output, verbose=verbose)
+    return _by_layer(report, BlockRecord)
+
+
+def _parameter(report: Report, layer: str, label: str) -> ParameterRecord:
+    return next(p for p in report.layer(layer).parameters if p.label == label)
+
+
+def _by_layer(report: Report, kind: type[Kind]) -> Results[Kind]:
+    def read(layer: str) -> Kind:
+        record = report.record(layer, kind)
+        if record is None:
+            raise ValueError(f"{report.path}: {layer} has no {kind.__name__}")
+        return record
+
+    return Results(report, {row.name: partial(read, row.name) for row in report.layers})

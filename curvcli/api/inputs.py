@@ -1,0 +1,65 @@
+"""``curvcli inputs`` as a function."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from curvcli.api.call import Patterns, StrPath
+from curvcli.api.model import Model
+from curvcli.api.results import Results
+from curvcli.api.run import begun, finished, options_of
+from curvcli.cli import inputs as inputs_command
+from curvcli.report.inputs import InputsRecord
+
+
+def inputs(
+    model: Model | StrPath,
+    *,
+    of: Patterns = (),
+    input: Patterns = (),
+    full: bool = False,
+    order: int | None = None,
+    coordinate: Patterns = (),
+    residual: str | None = None,
+    gradient_only: bool = False,
+    budget: int | None = None,
+    probes: int = 16,
+    data: StrPath | None = None,
+    limit: int | None = None,
+    batch_size: int | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+    output: StrPath | None = None,
+    resume: bool = True,
+    verbose: bool = False,
+) -> Results[InputsRecord]:
+    """Derivatives by the model's inputs, per sample, as ``curvcli inputs`` computes them.
+
+    Errors, warnings and the arguments that all take are `diagonal`'s. Its own:
+
+    - ``of``: ``loss`` (the default), an output, or an entry of it (``logits[3]``); one or several.
+    - ``input``: only by these inputs. Default: all.
+    - ``full``: also the full Hessian by the inputs.
+    - ``order``: also all derivatives up to this one, along ``coordinate`` (``x[0]``) or inputs of one number.
+    - ``residual``: a column of the data to subtract from the Laplacian.
+    - ``gradient_only``: no second derivatives.
+    - ``budget``: estimate second derivatives of more coordinates than this, from ``probes`` random vectors.
+
+    Returns:
+        By function: ``value`` and ``laplacian``, (samples,), float64; ``gradient`` and ``diagonal`` by input, (samples,
+        *shape); ``hessian``, (samples, n, n), or None; ``derivatives`` by coordinate, (samples, order + 1), or None;
+        ``residual``, or None.
+
+    Example:
+        >>> import curvcli
+        >>> u = curvcli.inputs("sample_models/poisson_tanh.pt", of="u", residual="rhs", dtype="float64")["u"]
+        >>> u.laplacian.shape, u.residual.mean_abs < 0.01
+        ((256,), True)
+    """
+    options = options_of(locals())
+    asked, session, voice = begun(inputs_command.command, model, options, output, verbose=verbose)
+    job = inputs_command.prepared(session, asked.given, voice)
+    job.line = asked.line
+    report = finished(job, voice, output, resume=asked.given["resume"])
+    return Results(report, {row.name: partial(report.inputs_record, row.name) for row in report.inputs})

@@ -1,0 +1,59 @@
+"""What a computing function returns: records by name, out of its report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Generic, TypeVar
+
+from curvcli.api.model import nearest
+from curvcli.api.report import Report
+from curvcli.errors import ReportError
+
+Record_co = TypeVar("Record_co", covariant=True)
+
+
+class UnknownNameError(ReportError, KeyError):
+    """There are no results of this name; the message has the nearest ones."""
+
+    __str__ = Exception.__str__  # KeyError's would quote the message
+
+
+class Results(Mapping[str, Record_co], Generic[Record_co]):
+    """Records by name, in model order; each look-up reads its arrays from the report.
+
+    Attributes:
+        report: all that was computed, as `read_report` gives it. A report without an ``output`` path lives in a
+            temporary folder, as long as this object or the report does.
+    """
+
+    def __init__(self, report: Report, readers: Mapping[str, Callable[[], Record_co]]) -> None:
+        self.report = report
+        self._readers = dict(readers)
+
+    @property
+    def loss(self) -> float:
+        """L(θ) over the data, weight decay included."""
+        return self.report.provenance.loss_value
+
+    @property
+    def status(self) -> str:
+        """``done``; or, joined by ``+``, how those layers ended that did not end well."""
+        bad = dict.fromkeys(row.status for row in self.report.layers if row.status != "done")
+        return "+".join(bad) or "done"
+
+    def __getitem__(self, name: str) -> Record_co:
+        if name not in self._readers:
+            raise UnknownNameError(f"no {name!r} among these results: {nearest(str(name), list(self._readers))}")
+        return self._readers[name]()
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._readers
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._readers)
+
+    def __len__(self) -> int:
+        return len(self._readers)
+
+    def __repr__(self) -> str:
+        return f"<curvcli.Results {self.status}, loss {self.loss:.6g}: {', '.join(self._readers)}>"

@@ -1,0 +1,111 @@
+"""What every function does: check its arguments by its command, open what it is about, run the command's job."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any, Protocol
+
+import click
+
+from curvcli.api.call import Call, StrPath, call
+from curvcli.api.model import Model, settled
+from curvcli.api.report import Report, read_report, read_temporary
+from curvcli.api.voice import QuietVoice
+from curvcli.cli.compute import chosen_targets, planned
+from curvcli.cli.job import Job
+from curvcli.cli.quantities.base import Build
+from curvcli.cli.session import Opened, Session, fitting_batch_size, objective_of, open_files
+from curvcli.data.samples import open_samples
+from curvcli.errors import ModelError
+from curvcli.spec.dataset import with_overrides
+from curvcli.spec.lookup import find_dataset_spec
+
+# What a function takes and its command does not, or takes otherwise.
+_OWN = ("model", "output", "verbose")
+
+
+class Runnable(Protocol):
+    """A job of a command."""
+
+    def run(self, path: Path, *, resume: bool) -> int:
+        """Compute and write; returns the exit code."""
+        ...
+
+
+def options_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """A function's arguments as its command's options; the two have the same names."""
+    return {name: value for name, value in arguments.items() if name not in _OWN}
+
+
+def computed(
+    command: click.Command,
+    build: Build,
+    model: Model | StrPath,
+    options: dict[str, Any],
+    output: StrPath | None,
+    *,
+    verbose: bool,
+) -> Report:
+    """Do what a command about layers does, without a word; the report is temporary unless there is an output."""
+    asked, session, voice = begun(command, model, options, output, verbose=verbose)
+    if not session.model.layers:
+        raise ModelError(session.model.why_no_layers)
+    chosen = chosen_targets(session, asked.given)
+    _, quantities, allowed = planned(session, chosen, asked.given, [(build, dict(asked.given))], voice)
+    job = Job(str(command.name), session, voice, chosen, quantities, allowed, {}, asked.line)
+    return finished(job, voice, output, resume=asked.given["resume"])
+
+
+def begun(
+    command: click.Command, model: Model | StrPath, options: dict[str, Any], output: StrPath | None, *, verbose: bool
+) -> tuple[Call, Session, QuietVoice]:
+    """The call as its command, the session that it describes, and the voice for it.
+
+    Raises:
+        CurvcliError: whatever is wrong with the arguments, path, spec, data or model, or with one against the other.
+    """
+    options |= settled(model, options["device"], options["dtype"])
+    options["output"] = None if output is None else Path(output)
+    asked = call(command, model.path if isinstance(model, Model) else Path(model), options)
+    voice = QuietVoice(0 if verbose else -1)
+    return asked, _session(model, asked.given, voice), voice
+
+
+def finished(job: Runnable, voice: QuietVoice, output: StrPath | None, *, resume: bool) -> Report:
+    """Run a job into its report; warnings are issued to whoever called the function that called this."""
+    if output is None:
+        return _in_temporary_folder(job, voice)
+    try:
+        job.run(Path(output), resume=resume)
+    finally:
+        voice.issue(stacklevel=4)
+    return read_report(output)
+
+
+def _in_temporary_folder(job: Runnable, voice: QuietVoice) -> Report:
+    path = Path(mkdtemp(prefix="curvcli-")) / "report.h5"
+    try:
+        job.run(path, resume=False)
+        report = read_temporary(path)
+    except BaseException:
+        shutil.rmtree(path.parent, ignore_errors=True)
+        raise
+    voice.issue(stacklevel=5)
+    return report
+
+
+def _session(model: Model | StrPath, given: Mapping[str, Any], voice: QuietVoice) -> Session:
+    """The data, and the objective they make with the model, which is opened now unless it is already."""
+    sampling = {name: given[name] for name in ("limit", "batch_size", "seed")}
+    if isinstance(model, Model):
+        loaded = with_overrides(find_dataset_spec(model.path, given["data"], Path.cwd()).load(), **sampling)
+        samples = open_samples(loaded)
+        opened = Opened(model.path, model.opened, loaded, samples, model.device, model.dtype)
+    else:
+        where = {name: given[name] for name in ("data", "device", "dtype")}
+        opened = open_files(Path(model), voice, **sampling, **where)
+    objective = objective_of(opened, opened.samples, fitting_batch_size(opened))
+    return Session(**vars(opened), objective=objective)
