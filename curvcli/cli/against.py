@@ -14,7 +14,7 @@ import numpy as np
 
 from curvcli.cli.checklist import Checklist
 from curvcli.errors import ModelError, UsageError
-from curvcli.report.alignment import difference, paired_layers, paired_parameters
+from curvcli.report.alignment import difference, paired_layers, partners
 from curvcli.report.read import Report, read_report
 from curvcli.report.records import LayerRecord
 from curvcli.spec.lookup import find_dataset_spec
@@ -113,19 +113,21 @@ def _compare_layer(
     checks: Checklist, mine: LayerRecord, theirs: LayerRecord, other: str, largest: Mapping[str, float]
 ) -> None:
     name = f"against {other}"
-    pairs = paired_parameters(mine.parameters, theirs.parameters)
     for p in mine.parameters:
-        partner = next((b for a, b in pairs if a is p), None)
-        if partner is None:
+        candidates = partners(p, theirs.parameters)
+        if not candidates:
             checks.failed(name, p.name, "no parameter there has this name and size")
             continue
         for quantity, scale in largest.items():
             subject = f"{p.name}: {quantity}"
-            left, right = getattr(p, quantity), getattr(partner, quantity)
-            if left is None or right is None or not (quantity == "gradient" or (p.exact and partner.exact)):
+            left = getattr(p, quantity)
+            rights = [(getattr(b, quantity), b) for b in candidates if quantity == "gradient" or (p.exact and b.exact)]
+            rights = [(right, b) for right, b in rights if right is not None]
+            if left is None or not rights:
                 checks.skipped(name, subject, "not exact within --budget")
                 continue
-            error, how = difference(left, p.axes, right, partner.axes, least_scale=_NEGLIGIBLE * scale)
+            found = [difference(left, p.axes, r, b.axes, least_scale=_NEGLIGIBLE * scale) for r, b in rights]
+            error, how = min(found)
             bad = f"{how}, relative to the largest"
             checks.judge(name, subject, error, AGREEMENT_LIMIT, good=how, bad=bad)
 

@@ -27,11 +27,13 @@ from curvcli.cli.quantities.diagonal import loss_rank
 from curvcli.cli.session import Opened, chosen_layers, fitting_batch_size, objective_of, open_files
 from curvcli.curvature.checks import (
     DIFFERENCE_LIMIT,
+    LEAST_SLOPE,
     ROUNDING_LIMIT,
     DerivativeChecks,
     alone_error,
     chosen_entries,
     entry_error,
+    loss_slope,
 )
 from curvcli.curvature.diagonal.planner import OVER_BUDGET, UNREACHED, plan_diagonal
 from curvcli.curvature.diagonal.work import Accumulation
@@ -230,11 +232,17 @@ class _Numerics:
             bad="two passes over the same data differ: is dropout left on? Export in inference mode.",
         )
         self._independence(same=same, fixed=fixed)
+        why_not = "" if same else "the model gives no two equal results"
+        slope = loss_slope(self._objective, [p.name for p in parameters]) if same else 1.0
+        if slope < LEAST_SLOPE:
+            why_not = (
+                f"the loss is saturated, its slope {slope:.2g} at most: derivatives are too near rounding to compare"
+            )
         for layer in self._layers:
-            if same:
-                self._layer(layer, derivatives)
+            if why_not:
+                checks.skipped("gradient, Hessian, diagonal", layer.name, why_not)
             else:
-                checks.skipped("gradient, Hessian, diagonal", layer.name, "the model gives no two equal results")
+                self._layer(layer, derivatives)
         return derivatives.value, denominator
 
     def _independence(self, *, same: bool, fixed: bool) -> None:
@@ -262,6 +270,10 @@ class _Numerics:
         values = {p.name: self._opened.model.values(p.name) for p in layer.parameters}
         figures = checks.attempt("derivatives", layer.name, lambda: derivatives.layer(layer.parameters, values))
         if figures is None:
+            return
+        if figures.kink:
+            why = "a kink lies at the saved parameters (a ReLU of exact zeros?), with no differences to compare with"
+            checks.skipped("gradient, Hessian", layer.name, why)
             return
         checks.judge(
             "gradient",

@@ -90,7 +90,7 @@ class InputPiece:
 
     def release(self) -> None:
         """Let go of the results."""
-        self.work.found = {}
+        self.work.release()
 
     def plan(self) -> PlanRow:
         """What is going to be done, and why."""
@@ -98,7 +98,16 @@ class InputPiece:
         method = plan.second if plan.second != "none" else "gradient"
         name = self.work.function.name
         return PlanRow(
-            "inputs", name, "", "inputs", self._space.size, method, self.passes_per_batch, 1, self.reason, self.key
+            quantity="inputs",
+            layer=name,
+            parameter="",
+            kind="inputs",
+            entries=self._space.size,
+            method=method,
+            passes=self.passes_per_batch,
+            shared_by=1,
+            reason=self.reason,
+            work=self.key,
         )
 
     def record(self, right_side: tuple[str, Array] | None) -> InputsRecord:
@@ -178,7 +187,7 @@ class InputsJob:
             try:
                 self._compute(parts)
             except (KeyboardInterrupt, Interrupted):
-                begun = [piece.record(self.right_side) for piece in self.pieces if piece.work.found]
+                begun = [piece.record(self.right_side) for piece in self.pieces if piece.work.batch]
                 if begun:
                     parts.merge(self._provenance(), status="partial", inputs=begun)
                     self.voice.warn(f"the samples done are in {path}, marked partial")

@@ -13,7 +13,7 @@ import click
 import numpy as np
 
 from curvcli.cli.compute import default_output, say_report, session_of, voice_of
-from curvcli.cli.console import Voice
+from curvcli.cli.console import Voice, size_text
 from curvcli.cli.input_job import InputPiece, InputsJob, InputSpace
 from curvcli.cli.options import job_options, model_argument
 from curvcli.cli.plan_table import render_plan, timed
@@ -26,6 +26,8 @@ from curvcli.report.inputs import InputAxes
 
 # Without --coordinate, derivatives of higher order are taken along every coordinate up to so many.
 _ALONG_ALL = 16
+# The batches' Hessians, all of them joined, and what goes to the report.
+_COPIES = 3
 _INDEXED = re.compile(r"(?P<name>[^\[\]]+)(?:\[(?P<index>\d+(?:\s*,\s*\d+)*)\])?")
 
 
@@ -175,6 +177,12 @@ def _plan(session: Session, space: InputSpace, given: Mapping[str, Any]) -> tupl
         if given["full"]:
             raise UsageError(f"--full needs {space.size} products, --budget allows {given['budget']}.")
         second, reason = "probes", f"{space.size} coordinates, --budget allows {given['budget']} products"
+    needed = _COPIES * 8 * len(session.samples) * space.size**2
+    if given["full"] and needed > session.objective.memory_free():
+        raise UsageError(
+            f"--full: {space.size} × {space.size} entries for each of {len(session.samples)} samples take "
+            f"{size_text(needed)}, more than is free.\nUse --limit, or --input to hold others fixed."
+        )
     if given["coordinate"] and given["order"] is None:
         raise UsageError("--coordinate goes with --order: say up to which.")
     along = _along(space, given["coordinate"]) if given["order"] is not None else ()

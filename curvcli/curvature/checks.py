@@ -14,7 +14,9 @@ from math import prod
 from typing import Protocol
 
 import numpy as np
+from scipy.special import expit
 
+from curvcli.curvature import loss_hessian
 from curvcli.curvature.probes import normals
 from curvcli.models.base import Array, Objective, Parameter
 
@@ -23,6 +25,8 @@ STEPS = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
 DIFFERENCE_LIMIT = 1e-5
 # In float64 two orders of summation agree to about 1e-13; a random or missing term is far above this.
 ROUNDING_LIMIT = 1e-9
+# Below this, a saturated softmax's or sigmoid's slope is rounding to ROUNDING_LIMIT and more.
+LEAST_SLOPE = 2e-5
 _EPSILON = float(np.finfo(np.float64).eps)
 # Rounding of a sum over many terms, in units of its last place.
 _ROUNDINGS = 100.0
@@ -44,11 +48,13 @@ class LayerFigures:
         gradient: of the gradient along a direction, against differences of the loss.
         product: of the Hessian's product with the direction, against differences of the gradient.
         symmetry: of uᵀHv against vᵀHu.
+        kink: whether the gradient jumps at the parameters themselves, so that there is nothing to compare with.
     """
 
     gradient: float
     product: float
     symmetry: float
+    kink: bool
 
 
 class DerivativeChecks:
@@ -100,19 +106,23 @@ class DerivativeChecks:
         (product,) = self._products(direction[None])
         slope, rest = float(self.gradient @ direction), np.inf
         bend = np.inf
+        jumps = []
         for step in STEPS:
             ahead, behind = self._at(parameters, direction, step), self._at(parameters, direction, -step)
             difference = (ahead[0] - behind[0]) / (2 * step)
             least = _ROUNDINGS * _EPSILON * abs(self.value) / step / DIFFERENCE_LIMIT
             extent = max(abs(difference), abs(slope), least)
             rest = min(rest, abs(difference - slope) / extent if extent else 0.0)
+            jumps.append(float(np.linalg.norm(ahead[1] - behind[1])))
             change = (ahead[1] - behind[1]) / (2 * step)
             floor = _ROUNDINGS * _EPSILON * float(np.linalg.norm(self.gradient)) / step / DIFFERENCE_LIMIT
             scale = max(float(np.linalg.norm(change)), float(np.linalg.norm(product)), floor)
             bend = min(bend, float(np.linalg.norm(change - product)) / scale if scale else 0.0)
             if max(rest, bend) < DIFFERENCE_LIMIT:
-                break
-        return LayerFigures(rest, bend, self._symmetry(direction, product))
+                return LayerFigures(rest, bend, self._symmetry(direction, product), kink=False)
+        # A tenth of the step makes a tenth of the change, unless the gradient jumps between the two sides.
+        kink = jumps[-1] > 0 and jumps[-1] > jumps[-2] / 2
+        return LayerFigures(rest, bend, self._symmetry(direction, product), kink)
 
     def _symmetry(self, direction: Array, product: Array) -> float:
         if self._other is None:
@@ -121,7 +131,7 @@ class DerivativeChecks:
         other, image = self._other
         left, right = float(other @ product), float(direction @ image)
         scale = np.linalg.norm(other) * np.linalg.norm(product) + np.linalg.norm(direction) * np.linalg.norm(image)
-        return abs(left - right) / float(scale) if scale else 0.0
+        return abs(left - right) / float(scale) if scale > np.finfo(float).tiny else 0.0
 
     def _at(self, parameters: Sequence[Parameter], direction: Array, step: float) -> tuple[float, Array]:
         offsets = {p.name: step * direction[self._place[p.name]].reshape(p.shape) for p in parameters}
@@ -142,6 +152,24 @@ class DerivativeChecks:
         for batch in self._objective.batches(self._names):
             total += batch.hessian_products(self._names, vectors)
         return total / self._objective.denominator
+
+
+def loss_slope(objective: Objective, names: Sequence[str]) -> float:
+    """The largest |link(o) − truth| over the data, 1 for losses without one: what all derivatives are proportional to.
+
+    It carries the rounding of probabilities near one: below about 1e-5 two ways to the same derivative agree no better
+    than that.
+    """
+    largest = 0.0
+    for batch in objective.batches(names):
+        state = batch.output
+        if state.link not in ("softmax", "sigmoid"):
+            return 1.0
+        axis = state.class_axis % state.values.ndim
+        linked = loss_hessian.softmax(state.values, axis) if state.link == "softmax" else expit(state.values)
+        slopes = np.abs(linked - state.truth) * (np.broadcast_to(state.weight, linked.shape) > 0)
+        largest = max(largest, float(slopes.max(initial=0.0)))
+    return largest
 
 
 def entry_error(

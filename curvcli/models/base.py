@@ -275,6 +275,15 @@ def flat_size(parameters: Sequence[Parameter]) -> int:
     return sum(p.size for p in parameters)
 
 
+def halves(samples: int) -> tuple[Array, Array]:
+    """Two interleaved halves of a batch's samples, boolean, (samples,) each.
+
+    Interleaved, because rows of a time-major z of which only the first step counts look like the first samples' own.
+    """
+    first = np.arange(samples) % 2 == 0
+    return first, ~first
+
+
 def as_float64(array: Any) -> Array:
     """A float64 NumPy copy of what a framework returned."""
     return np.array(array, dtype=np.float64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -106,6 +107,23 @@ class DataObjective(ABC):
     @abstractmethod
     def _output_values(self, batch: Batch) -> Array:
         """What the model returns for one batch, float64."""
+
+    def _of_one_sample(self, shape: tuple[int, ...], output: str | None) -> tuple[int, ...]:
+        """One sample's part of an output of the first batch.
+
+        Raises:
+            UsageError: the output has no axis of samples.
+        """
+        if self.scalar:
+            if math.prod(shape) != 1:
+                raise UsageError(
+                    f"{self.where}: the loss is one number per batch, which makes the data one sample; output "
+                    f"{output!r} has shape {shape}.\nName another loss in the dataset spec."
+                )
+            return shape
+        if not shape or shape[0] != min(self.batch_size, len(self.samples)):
+            raise UsageError(f"{self.where}: output {output!r} has shape {shape}, and so no axis of samples.")
+        return shape[1:]
 
     def batch_loss(self, batch: Batch, shape: tuple[int, ...]) -> BatchLoss:
         """The targets of a batch, for an output of ``shape``."""

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from math import prod
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from curvcli.errors import ModelError
-from curvcli.models.base import Array
+from curvcli.models.base import Array, halves
 
 
 @dataclass(frozen=True)
@@ -93,12 +93,13 @@ class RowOrder:
 
     @staticmethod
     def find(z_shape: tuple[int, ...], samples: int, gradient_of: Callable[[Array], Array], layer: str) -> RowOrder:
-        """Look which entries of ∂(Σ of half of the samples' losses)/∂z are not zero.
+        """Look which entries of z half of the samples' outputs depend on.
 
         Args:
             z_shape: of z.
             samples: of the batch.
-            gradient_of: from the selected samples (boolean, (samples,)) to that gradient, like z.
+            gradient_of: from the selected samples (boolean, (samples,)) to ∂⟨u, o⟩/∂z, like z, for a u that is zero for
+                all others and not for them.
             layer: for messages.
 
         Raises:
@@ -114,10 +115,9 @@ class RowOrder:
             raise ModelError(
                 f"{layer}: its output has {rows} rows for {samples} samples, so none belongs to one sample."
             )
-        selected = np.arange(samples) < (samples + 1) // 2
-        gradient = gradient_of(selected)
+        parts = [(half, gradient_of(half)) for half in halves(samples)]
         for order in candidates:
-            if not order.by_sample(gradient)[~selected].any():
+            if not any(order.by_sample(gradient)[~half].any() for half, gradient in parts):
                 return order
         raise ModelError(
             f"{layer}: samples influence each other between it and the loss, so it can't be split by sample."
@@ -176,9 +176,6 @@ class ChainBatch(Protocol):
         ...
 
 
-Kind = Literal["parameter", "input"]
-
-
 class PointwiseObjective(Protocol):
     """What every objective adds to ``base.Objective`` for derivatives of this sort."""
 
@@ -222,6 +219,12 @@ class PointwiseObjective(Protocol):
     def moved(self, offsets: Mapping[str, Array]) -> AbstractContextManager[None]:
         """Within it, every batch opened sees the parameters moved by these offsets, in their shapes."""
         ...
+
+
+def selected_signs(selected: Array, shape: tuple[int, ...]) -> Array:
+    """±1 at random, always the same, for the ``selected`` samples of an output of this shape, and 0 for all others."""
+    noise: Array = np.random.default_rng(0).choice([-1.0, 1.0], size=shape)
+    return noise * selected.reshape(-1, *(1,) * (len(shape) - 1)) if shape else noise
 
 
 def unit_cotangents(samples: int, shape: tuple[int, ...], start: int, stop: int) -> Array:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from curvcli.data.interface import Batch
-from curvcli.models.base import Array, OutputState, Site, as_float64
+from curvcli.models.base import Array, OutputState, Site, as_float64, halves
 from curvcli.models.loss import loss_sum
+from curvcli.models.pointwise import selected_signs
 from curvcli.models.tf_graph import Entry
 from curvcli.models.tf_imported import Imported, along, gradients, joined, parts
 from curvcli.models.tf_linear import LinearUse
@@ -167,13 +168,12 @@ class TensorFlowBatch:
             self.samples,
             interleaved=False,
         )
-        selected = np.arange(self.samples) < (self.samples + 1) // 2
         for interleaved in (False, True):
             use = linear_use(replace(context, interleaved=interleaved))
             if isinstance(use, str):
                 return use
             o.located[name] = Located(entry, use)
-            if self.samples_separate([name], selected):
+            if all(self.samples_separate([name], half) for half in halves(self.samples)):
                 return ""
         del o.located[name]
         return "samples influence each other between it and the loss"
@@ -192,8 +192,7 @@ class TensorFlowBatch:
             return True
         tf, o, names = tensorflow(), self._objective, tuple(parameters)
         o.backward_passes += 1
-        noise = np.random.default_rng(0).choice([-1.0, 1.0], size=self._raw_shape)
-        noise *= selected.reshape(-1, *(1,) * (len(self._raw_shape) - 1))
+        noise = selected_signs(selected, self._raw_shape)
         fetch = self._tensors_of(names)
         interleaved = tuple(o.located[p].use.layout.interleaved for p in names)
 

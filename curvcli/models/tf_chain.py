@@ -11,7 +11,7 @@ import numpy as np
 from curvcli.data.interface import Batch
 from curvcli.errors import ModelError
 from curvcli.models.base import Array, as_float64
-from curvcli.models.pointwise import RowOrder
+from curvcli.models.pointwise import RowOrder, selected_signs
 from curvcli.models.tf_graph import Entry
 from curvcli.models.tf_imported import Imported, gradients
 from curvcli.models.tf_linear import LinearUse
@@ -108,24 +108,18 @@ class TensorFlowChainBatch:
         return o.call((*self._key, key, tuple(fetch)), traced, *own, *arguments)
 
     def _masked(self, selected: Array) -> Array:
-        mask = np.ones(self._raw_shape)
-        if mask.ndim:
-            mask *= selected.reshape(-1, *(1,) * (mask.ndim - 1))
-        return self._rows_gradient(mask)
-
-    def _rows_gradient(self, mask: Array) -> Array:
         tf, o = tensorflow(), self._objective
-
-        def body(inside: _Inside, chosen: Any) -> Any:
-            return inside.graph.gradients([inside.z], tf.stop_gradient(inside.graph.cotangent()) * chosen)[0]
-
+        # Not the loss's own derivative: where targets are ignored, that is zero and tells nothing.
+        signs = tf.constant(selected_signs(selected, self._raw_shape), dtype=o.dtype)
         o.backward_passes += 1
-        return as_float64(self._run("output-gradient", body, tf.constant(mask, dtype=o.dtype)))
+        return as_float64(self._run("masked", lambda inside, u: inside.graph.gradients([inside.z], u)[0], signs))
 
     # -- the protocol -------------------------------------------------------------------------------------------------
 
     def output_gradient(self) -> Array:
-        return self._rows.by_sample(self._rows_gradient(np.ones(self._raw_shape)))
+        self._objective.backward_passes += 1
+        found = self._run("output-gradient", lambda inside: inside.graph.gradients([inside.z])[0])
+        return self._rows.by_sample(as_float64(found))
 
     def _shaped(self, by: str, values: Array) -> Array:
         if by not in self._inputs:
@@ -158,7 +152,7 @@ class TensorFlowChainBatch:
             def body(inside: _Inside, cotangent: Any) -> Any:
                 return use.sample_gradients(cotangent, use.prepare(inside.graph.fetched[tensor], n), n)
 
-            rows = [self._run(("jacobian", by), body, self._like_z(u), fetch=[tensor]) for u in cotangents]
+            rows = [self._run(("jacobian", by, self._rows), body, self._like_z(u), fetch=[tensor]) for u in cotangents]
             shape = tuple(int(k) for k in self._objective.weights[by].shape)
             return np.stack([as_float64(row) for row in rows]).reshape(len(cotangents), n, *shape)
         alone = np.eye(self.samples).reshape(self.samples, self.samples, *(1,) * len(self.z_shape))

@@ -33,13 +33,13 @@ class TensorFlowInputBatch:
         names = list(o.flat.inputs)
         self._places = [names.index(name) for name in inputs]
         self._output = o.output if function.output is None else o.returned(function.output)
-        self._key = ("inputs", self._output, function.index, tuple(inputs))
+        self._key = ("inputs", function.output is None, self._output, function.index, tuple(inputs))
         self._mask = self._truth = self._weight = tf.zeros([0], o.dtype)
         raw = as_float64(self._run("output", lambda g, _: g.output))
         self.samples = 1 if o.scalar else raw.shape[0]
         self._shapes = [tuple(int(n) for n in self._fed[i].shape) for i in self._places]
         self.coordinates = sum(prod(shape) for shape in self._shapes) // self.samples
-        place = (*(() if raw.ndim == 0 else (slice(None),)), *function.index)
+        place: tuple[Any, ...] = function.index if o.scalar else (slice(None), *function.index)
         mask = np.zeros(raw.shape)
         if function.output is None:
             loss = o.batch_loss(data, raw.shape)

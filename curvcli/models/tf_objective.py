@@ -166,7 +166,7 @@ class TensorFlowObjective(DataObjective):
         """One sample's shape of an output."""
         tensor = self.output if output is None else self.returned(output)
         shape = self._run_output(tensor, self.first_batch()).shape
-        return shape if self.scalar else shape[1:]
+        return self._of_one_sample(shape, output)
 
     def input_batches(
         self, function: SampleFunction, inputs: Sequence[str], *, start: int = 0
@@ -226,7 +226,8 @@ def _choose(outputs: Mapping[str, str], name: str | None, where: str) -> str:
         return next(iter(outputs.values()))
     if name is None or name not in outputs:
         raise UsageError(
-            f"{where} has the outputs {', '.join(outputs)}: choose one of them with loss.output in the dataset spec."
+            f"{where} has the outputs {', '.join(outputs)}: "
+            "choose one of them (loss.output in the dataset spec, or --of)."
         )
     return outputs[name]
 

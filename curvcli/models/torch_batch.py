@@ -13,6 +13,7 @@ from curvcli.data.interface import Batch
 from curvcli.errors import ModelError
 from curvcli.models.base import Array, OutputState, Site, as_float64
 from curvcli.models.loss import loss_sum
+from curvcli.models.pointwise import selected_signs
 from curvcli.models.torch_end import LossEnd
 from curvcli.models.torch_sites import Sites
 
@@ -107,8 +108,7 @@ class TorchBatch:
         if self.samples == 1 or selected.all():
             return True
         edges, which = self.sites.edges(parameters)
-        noise = np.random.default_rng(0).choice([-1.0, 1.0], size=tuple(self._end.raw.shape))
-        noise *= selected.reshape(-1, *(1,) * (self._end.raw.ndim - 1))
+        noise = selected_signs(selected, tuple(self._end.raw.shape))
         deltas = self._backward(edges, self._end.tensor(noise))
         others = torch.from_numpy(~selected)
         for name, i in zip(parameters, which, strict=True):

@@ -13,7 +13,7 @@ from torch.autograd.graph import GradientEdge
 from curvcli.data.interface import Batch
 from curvcli.errors import ModelError
 from curvcli.models.base import Array, as_float64
-from curvcli.models.pointwise import RowOrder
+from curvcli.models.pointwise import RowOrder, selected_signs
 from curvcli.models.torch_end import LossEnd
 from curvcli.models.torch_graph import AutogradGraph, Entry, operation
 from curvcli.models.torch_linear import LinearUse
@@ -21,6 +21,9 @@ from curvcli.models.torch_rules import linear_use, z_shape
 
 if TYPE_CHECKING:
     from curvcli.models.torch_objective import TorchObjective
+
+
+_LOOK_UPS = frozenset({"Embedding", "EmbeddingBag", "Gather", "Index", "IndexSelect"})
 
 
 class TorchChainBatch:
@@ -77,7 +80,9 @@ class TorchChainBatch:
             )
         place = {id(node): i for i, node in enumerate(graph.nodes)}
         last = max((entries[0] for entries in reached.values()), key=lambda e: place[id(e.node)])
-        if data and not graph.downstream(graph.leaves(data)) & {last.node}:
+        # Whole numbers are no leaves of the graph: what looks rows up by them meets the data all the same.
+        meets = operation(last.node) in _LOOK_UPS or graph.downstream(graph.leaves(data)) & {last.node}
+        if data and not meets:
             raise ModelError(
                 f"{where}: {layer[0]} passes through {operation(last.node)} before it meets the data, so its layer "
                 "has no output to split at."
@@ -103,9 +108,8 @@ class TorchChainBatch:
         return found
 
     def _masked(self, selected: Array) -> Array:
-        mask = torch.from_numpy(selected).to(self._end.cotangent.device)
-        mask = mask.reshape(-1, *(1,) * (self._end.cotangent.ndim - 1)) if self._end.cotangent.ndim else mask[0]
-        return self._rows_gradient(self._end.cotangent.detach() * mask)
+        # Not the loss's own derivative: where targets are ignored, that is zero and tells nothing.
+        return self._rows_gradient(self._end.tensor(selected_signs(selected, tuple(self._end.raw.shape))))
 
     def _rows_gradient(self, cotangent: Tensor) -> Array:
         (found,) = self._backward(self._end.edge, [self._z], cotangent)

@@ -40,7 +40,7 @@ class TorchInputBatch:
             self._values = sample_losses(end.output, self.samples)
             self._edge, self._cotangent = end.edge, end.cotangent
         else:
-            place = (*(() if raw.ndim == 0 else (slice(None),)), *function.index)
+            place: tuple[Any, ...] = function.index if objective.scalar else (slice(None), *function.index)
             self._values = as_float64(raw.detach().cpu())[place].reshape(self.samples)
             self._cotangent = torch.zeros_like(raw)
             self._cotangent[place] = 1.0

@@ -103,7 +103,8 @@ class TorchObjective(DataObjective):
         """The output that the loss is taken of, or the one named, for one batch."""
         try:
             with differentiable():
-                result = self.module(**arguments)
+                # A module may work in place on what it is given; autograd forbids that for what it differentiates by.
+                result = self.module(**{n: t.clone() if t.requires_grad else t for n, t in arguments.items()})
         except RuntimeError as error:
             raise ModelError(_forward_failed(self.where, arguments, error)) from error
         return _choose(result, self.output_name if output is None else output, self.where)
@@ -136,8 +137,7 @@ class TorchObjective(DataObjective):
     def output_shape(self, output: str | None) -> tuple[int, ...]:
         """One sample's shape of an output."""
         self.require([])
-        shape = tuple(self.forward(self.tensors(self.first_batch()), output).shape)
-        return shape if self.scalar else shape[1:]
+        return self._of_one_sample(tuple(self.forward(self.tensors(self.first_batch()), output).shape), output)
 
     def input_batches(
         self, function: SampleFunction, inputs: Sequence[str], *, start: int = 0
@@ -232,7 +232,8 @@ def _choose(result: Any, name: str | None, where: str) -> Tensor:
         name = next(iter(outputs))
     if name not in outputs or not isinstance(outputs[name], Tensor):
         raise UsageError(
-            f"{where} has the outputs {', '.join(outputs)}: choose one of them with loss.output in the dataset spec."
+            f"{where} has the outputs {', '.join(outputs)}: "
+            "choose one of them (loss.output in the dataset spec, or --of)."
         )
     chosen: Tensor = outputs[name]
     return chosen

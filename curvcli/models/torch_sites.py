@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from curvcli.errors import ModelError
-from curvcli.models.base import Array, Site
+from curvcli.models.base import Array, Site, halves
 from curvcli.models.torch_graph import AutogradGraph, Entry, operation
 from curvcli.models.torch_linear import LinearUse
 from curvcli.models.torch_rules import linear_use
@@ -89,13 +88,12 @@ class Sites:
 
     def _row_order(self, name: str, entry: Entry, separate: Callable[[Sequence[str], Array], bool]) -> str:
         """Find out how z's rows belong to samples; empty if found, else why not."""
-        selected = np.arange(self._samples) < (self._samples + 1) // 2
         for interleaved in (False, True):
             use = linear_use(entry, self._tensors[name], self._samples, interleaved=interleaved)
             if isinstance(use, str):
                 continue
             self._uses[name], self.interleaved[name] = use, interleaved
-            if separate([name], selected):
+            if all(separate([name], half) for half in halves(self._samples)):
                 return ""
         return "samples influence each other between it and the loss"
 

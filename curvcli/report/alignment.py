@@ -6,6 +6,7 @@ Two frameworks write one network down in different ways: ``conv4_3/kernel`` (ker
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -19,28 +20,25 @@ _LABELS = {"kernel": "weight", "gamma": "weight", "embeddings": "weight", "beta"
 def paired_layers(first: Sequence[str], second: Sequence[str]) -> dict[str, str]:
     """The layers of ``first`` that are in ``second``, and what they are called there.
 
-    Names are equal up to their separators, or end in the same component, which no other name in either ends in.
+    Names are equal up to their separators, or end in the same component, which no other name in either ends in; a
+    recurrent layer in Keras ends in its cell (``lstm/lstm_cell``).
     """
     found: dict[str, str] = {}
-    for form in (_dotted, _last):
+    for form in (_dotted, _last, _without_cell):
         left, right = _unique(form, first), _unique(form, second)
         found |= {left[key]: right[key] for key in left if key in right and left[key] not in found}
     return {name: found[name] for name in first if name in found}
 
 
-def paired_parameters(
-    first: Sequence[ParameterRecord], second: Sequence[ParameterRecord]
-) -> list[tuple[ParameterRecord, ParameterRecord]]:
-    """The parameters of a layer that are in another, by label, or else by the one of the same extents."""
-    found = []
-    for one in first:
-        named = [p for p in second if _LABELS.get(p.label, p.label) == _LABELS.get(one.label, one.label)]
-        alike = [p for p in second if sorted(p.shape) == sorted(one.shape)]
-        for candidates in (named, alike):
-            if len(candidates) == 1 and candidates[0].size == one.size:
-                found.append((one, candidates[0]))
-                break
-    return found
+def partners(one: ParameterRecord, others: Sequence[ParameterRecord]) -> list[ParameterRecord]:
+    """The parameters of another layer that may be this one: the one of the same name, or else all of its extents.
+
+    torch's recurrent layers have two biases where Keras' have one, each with the same derivatives as that.
+    """
+    named = [p for p in others if _LABELS.get(p.label, p.label) == _LABELS.get(one.label, one.label)]
+    if len(named) == 1 and named[0].size == one.size:
+        return named
+    return [p for p in others if sorted(p.shape) == sorted(one.shape)]
 
 
 def difference(
@@ -81,6 +79,10 @@ def _dotted(name: str) -> str:
 
 def _last(name: str) -> str:
     return _dotted(name).rpartition(".")[2]
+
+
+def _without_cell(name: str) -> str:
+    return _last(re.sub(r"[./]\w+_cell$", "", name))
 
 
 def _unique(form: Callable[[str], str], names: Sequence[str]) -> dict[str, str]:

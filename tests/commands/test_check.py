@@ -237,6 +237,46 @@ def test_a_stopped_gradient(check: Check, tmp_path: Path) -> None:
     assert ("gradient", "two") not in failures(rows)
 
 
+def test_a_kink_at_the_saved_parameters(check: Check, tmp_path: Path) -> None:
+    """ReLU of exact zeros has no derivative that differences could tell: said, and not called a failure."""
+
+    class Masked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two = nn.Linear(4, 6), nn.Linear(6, 3)
+            nn.init.zeros_(self.one.bias)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.two(torch.relu(self.one(x * (x[:, :1] > 0))))
+
+    code, rows = check(saved_by_torch(tmp_path, Masked()))
+    assert code == 0
+    (skipped,) = [row for row in rows if row.outcome == "skipped"]
+    assert skipped.subject == "one"
+    assert "kink" in skipped.detail
+
+
+def test_a_saturated_loss(check: Check, tmp_path: Path) -> None:
+    """Where softmax is one to rounding, derivatives are rounding too, and nothing is failed for it."""
+
+    class Sure(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one = nn.Linear(4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return 0 * self.one(x) + 60 * self.one.bias
+
+    net = Sure()
+    net.one.bias.data = torch.tensor([1.0, 0.0, 0.0])
+    model = saved_by_torch(tmp_path, net)
+    data = dict(np.load(tmp_path / "data.npz"))
+    np.savez(tmp_path / "data.npz", x=data["x"], y=np.zeros(37, dtype=int))
+    code, rows = check(model)
+    assert code == 0
+    assert ["saturated" in row.detail for row in rows if row.outcome == "skipped"] == [True]
+
+
 class ShuffledSamples(FileSamples):
     """A reader that gives the samples in a new order each time."""
 

@@ -21,7 +21,7 @@ from curvcli.models.tf_runtime import tensorflow
 from curvcli.report.inputs import InputsRecord
 from curvcli.report.read import read_report
 
-from .conftest import ROOT, SAMPLES, Arrays
+from .conftest import BATCH, ROOT, SAMPLES, Arrays
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 RNG = np.random.default_rng(23)
@@ -260,17 +260,51 @@ def test_work_taken_up_ends_in_the_same(second: str) -> None:
     assert all(np.array_equal(rest.found[name], values) for name, values in whole.found.items())
 
 
-class Interacting(nn.Module):
+class Centred(nn.Module):
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         return (x.flatten(1) - x.flatten(1).mean(0)).square().sum(1) + t.sum(1)
 
 
-def test_samples_that_interact_are_refused(compute: Compute, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+class Cumulative(nn.Module):
+    """Each sample depends on those before it, none on those after it."""
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        return torch.cumsum(x.flatten(1), 0).square().sum(1) + t.sum(1)
+
+
+@pytest.mark.parametrize("module", [Centred, Cumulative])
+def test_samples_that_interact_are_refused(
+    module: type[nn.Module], compute: Compute, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     """A sum over samples does not keep them apart then."""
-    torch.jit.script(Interacting()).save(str(tmp_path / "model.pt"))
+    torch.jit.script(module()).save(str(tmp_path / "model.pt"))
     code, _ = compute("inputs", tmp_path / "model.pt", {"x": X, "t": T}, None, 'name = "output"')
     assert code == 3
     assert "depends on other samples" in capfd.readouterr().err
+
+
+class SeveralOutputs(nn.Module):
+    """One per sample, computed in place; one with samples elsewhere; one for all."""
+
+    def forward(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        h = x.sub_(1.0).flatten(1)
+        return (h * h).sum(1) * t[:, 0], h[None], h.mean()
+
+
+def test_outputs_without_samples(compute: Compute, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Refused with their shape; the others of the same model are differentiated."""
+    torch.jit.script(SeveralOutputs()).save(str(tmp_path / "model.pt"))
+    data, path = {"x": X, "t": T}, tmp_path / "model.pt"
+    for output, shape in (("1", f"(1, {BATCH}, 6)"), ("2", "()")):
+        code, _ = compute("inputs", path, data, None, 'name = "output"\noutput = "0"', "--of", output)
+        assert code == 2
+        assert f"has shape {shape}, and so no axis of samples" in capfd.readouterr().err
+    code, report = compute("inputs", path, data, None, 'name = "output"\noutput = "0"', "--of", "0", "--input", "x")
+    assert code == 0
+    assert np.abs(read_report(report).inputs_record("0").laplacian - 12 * T[:, 0]).max() < 1e-13
+    code, _ = compute("inputs", path, data, None, 'name = "output"\noutput = "2"', "--of", "0")
+    assert code == 2
+    assert "makes the data one sample" in capfd.readouterr().err
 
 
 class WholeBatch(nn.Module):

@@ -229,6 +229,70 @@ def test_a_sequence_in_time_major_order(compute: Compute, tmp_path: Path) -> Non
     assert near(part.product, torch.autograd.grad(loss, module.token.weight)[0])
 
 
+class FirstStep(nn.Module):
+    """Time-major, and only the first step reaches the loss: its rows come first, as a sample's own would."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.token, self.last = nn.Linear(5, 4), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(torch.tanh(self.token(x.flatten(1, 2).transpose(0, 1)).reshape(-1, 4)[: x.shape[0]]))
+
+
+class EveryStep(FirstStep):
+    """Time-major rows in one axis, all of them used."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = self.token(x.flatten(1, 2).transpose(0, 1).reshape(-1, 5))
+        return self.last(torch.tanh(rows.reshape(10, -1, 4)).mean(0))
+
+
+@pytest.mark.parametrize(("module", "ignored"), [(FirstStep, 0), (EveryStep, 0), (EveryStep, 10)])
+def test_rows_go_to_their_samples(module: type[nn.Module], ignored: int, compute: Compute, tmp_path: Path) -> None:
+    """Also where half of a batch has no gradient: by the input the product is each sample's own gradient."""
+    torch.manual_seed(5)
+    net = module()
+    torch.jit.script(net).save(str(tmp_path / "model.pt"))
+    labels = LABELS.copy()
+    labels[:ignored] = -1
+    options = ("--at", "token", "--by", "x", "--by", "weight")
+    code, report = compute(
+        "split", tmp_path / "model.pt", {"x": IMAGES}, labels, f"{LOGITS}\nignore_index = -1", *options
+    )
+    assert code == 0
+    found = read_report(report).layer("token").split
+    x = torch.from_numpy(IMAGES).requires_grad_()
+    loss = F.cross_entropy(net.double()(x), torch.from_numpy(labels), ignore_index=-1)
+    by_input, by_weight = torch.autograd.grad(loss, [x, net.token.weight])
+    assert near(found.parts[0].product, by_input)
+    assert near(found.parts[1].product, by_weight)
+
+
+def test_beside_a_table_of_tokens(compute: Compute, tmp_path: Path) -> None:
+    """An embedding meets the data by whole numbers, which have no gradient of their own."""
+
+    class Tokens(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table, self.last = nn.Embedding(4, 5), nn.Linear(5, 3)
+
+        def forward(self, tokens: Tensor, v: Tensor) -> Tensor:
+            return self.last(torch.tanh(self.table(tokens) + v.mul_(2)))
+
+    torch.manual_seed(6)
+    net = Tokens()
+    torch.jit.script(net).save(str(tmp_path / "model.pt"))
+    data = {"tokens": RNG.integers(0, 4, SAMPLES), "v": RNG.standard_normal((SAMPLES, 5))}
+    code, report = compute("split", tmp_path / "model.pt", data, LABELS, LOGITS, "--at", "table", "--by", "weight")
+    assert code == 0
+    (part,) = read_report(report).layer("table").split.parts
+    inputs = torch.from_numpy(data["tokens"]), torch.from_numpy(data["v"].copy())
+    loss = F.cross_entropy(net.double()(*inputs), torch.from_numpy(LABELS))
+    assert near(part.product, torch.autograd.grad(loss, net.table.weight)[0])
+    assert part.jacobian.sum() == SAMPLES * 5
+
+
 def test_mistakes(compute: Compute, net: tuple[Net, Path], capfd: pytest.CaptureFixture[str]) -> None:
     """A wrong layer or factor is a usage error with what there is."""
     for options, said in ((("--at", "mid"), "mid"), (("--at", "middle", "--by", "kernel"), "weight, bias, x")):

@@ -125,16 +125,16 @@ class SplitQuantity:
                 whole, reason = self._kept(piece, factor)
                 rows.append(
                     PlanRow(
-                        self.name,
-                        target.name,
-                        self._label(target, factor),
-                        target.kind,
-                        int(np.prod(factor.shape)),
-                        "whole" if whole else "products",
-                        piece.passes_per_batch,
-                        len(piece.work.factors),
-                        reason,
-                        piece.key,
+                        quantity=self.name,
+                        layer=target.name,
+                        parameter=self._label(target, factor),
+                        kind=target.kind,
+                        entries=int(np.prod(factor.shape)),
+                        method="whole" if whole else "products",
+                        passes=piece.passes_per_batch,
+                        shared_by=len(piece.work.factors),
+                        reason=reason,
+                        work=piece.key,
                     )
                 )
         return rows

@@ -16,7 +16,7 @@ import numpy as np
 
 from curvcli.curvature.probes import signs
 from curvcli.errors import ModelError
-from curvcli.models.base import Array
+from curvcli.models.base import Array, halves
 from curvcli.models.pointwise import InputBatch, PointwiseObjective, SampleFunction
 
 SecondOrder = Literal["none", "products", "probes"]
@@ -54,9 +54,6 @@ class InputWork:
     """One function's derivatives, batch by batch; can be put down and taken up between batches.
 
     Attributes:
-        found: per quantity the samples so far, in their order; float64. ``value`` (N,), ``gradient`` (N, n),
-            ``diagonal`` (N, n), ``laplacian`` (N,), with ``_stderr`` where estimated; ``hessian`` (N, n, n);
-            ``derivatives`` (N, coordinates, K + 1).
         batch: how many batches are done.
     """
 
@@ -64,7 +61,18 @@ class InputWork:
         """Nothing is computed yet."""
         self.function, self.inputs, self.plan = function, tuple(inputs), plan
         self.batch = 0
-        self.found: dict[str, Array] = {}
+        self._found: dict[str, list[Array]] = {}
+
+    @property
+    def found(self) -> dict[str, Array]:
+        """Per quantity the samples so far, in their order, float64.
+
+        ``value`` (N,), ``gradient`` (N, n), ``diagonal`` (N, n), ``laplacian`` (N,), with ``_stderr`` where estimated;
+        ``hessian`` (N, n, n); ``derivatives`` (N, coordinates, K + 1).
+        """
+        for pieces in self._found.values():
+            pieces[:] = [np.concatenate(pieces)]
+        return {name: pieces[0] for name, pieces in self._found.items()}
 
     def run(self, objective: PointwiseObjective, on_step: Callable[[int], None]) -> None:
         """Do the remaining batches; ``on_step`` is told the passes of each.
@@ -77,13 +85,12 @@ class InputWork:
                 self._check_samples(batch)
             part = self._of(batch)
             for name, values in part.items():
-                known = self.found.get(name)
-                self.found[name] = values if known is None else np.concatenate([known, values])
+                self._found.setdefault(name, []).append(values)
             self.batch += 1
             on_step(self.plan.passes(batch.coordinates))
 
     def _check_samples(self, batch: InputBatch) -> None:
-        if not batch.samples_separate(np.arange(batch.samples) < (batch.samples + 1) // 2):
+        if not all(batch.samples_separate(half) for half in halves(batch.samples)):
             raise ModelError(
                 f"{self.function.name}: a sample's value depends on other samples of its batch (batch statistics?).\n"
                 "Export the model in inference mode; curvcli check tells more."
@@ -118,7 +125,7 @@ class InputWork:
 
     def _estimated(self, batch: InputBatch) -> dict[str, Array]:
         samples, n, probes = batch.samples, batch.coordinates, self.plan.probes
-        first = len(self.found["value"]) if self.found else 0
+        first = sum(len(values) for values in self._found.get("value", ()))
         mean = {"diagonal": np.zeros((samples, n)), "laplacian": np.zeros(samples)}
         squares = {name: np.zeros(value.shape) for name, value in mean.items()}
         for number in range(probes):
@@ -141,4 +148,8 @@ class InputWork:
     def restore(self, state: dict[str, Array]) -> None:
         """Take up a state."""
         self.batch = int(state["batch"])
-        self.found = {name: values for name, values in state.items() if name != "batch"}
+        self._found = {name: [values] for name, values in state.items() if name != "batch"}
+
+    def release(self) -> None:
+        """Let go of the results."""
+        self._found = {}
