@@ -79,3 +79,14 @@ def test_a_log_file_that_cannot_be_written(work: Path, curvcli: Curvcli) -> None
     done = curvcli("diag", "model.pt", "--log-file", "nowhere/run.log")
     assert done.returncode == 2
     assert "--log-file nowhere/run.log" in done.stderr
+
+
+def test_a_plan_in_a_narrow_window(work: Path) -> None:
+    """Dispensable columns are left out and named, and each reason stands below its own row."""
+    said = on_a_terminal(work, "layers", "model.pt", "--plan", columns=60)
+    lines = [line for line in said.splitlines() if line.strip()]
+    assert all(len(line) <= 60 for line in lines if not line.startswith("too narrow for: "))
+    (first,) = [i for i, line in enumerate(lines) if line.split()[:2] == ["two", "weight"]]
+    assert "gauss_newton" in lines[first]
+    assert lines[first + 1].startswith("    all after it is piecewise linear")
+    assert any(line.startswith("too narrow for: kind") for line in lines)
