@@ -17,6 +17,7 @@ from curvcli.cli.console import Voice, size_text
 from curvcli.cli.input_job import InputPiece, InputsJob, InputSpace
 from curvcli.cli.options import job_options, model_argument
 from curvcli.cli.plan_table import render_plan, timed
+from curvcli.cli.repeatable import Repeatable
 from curvcli.cli.session import Session
 from curvcli.curvature.pointwise.inputs import InputPlan, InputWork, SecondOrder
 from curvcli.data.samples import read_column
@@ -35,12 +36,12 @@ _INDEXED = re.compile(r"(?P<name>[^\[\]]+)(?:\[(?P<index>\d+(?:\s*,\s*\d+)*)\])?
 @model_argument
 @click.option(
     "--of",
-    multiple=True,
+    cls=Repeatable,
     metavar="WHAT",
     help="loss (the default), an output's name, or one entry of it: u, 'logits[3]'. An output of several numbers "
     "stands for all of them. A model with a single output calls it output. Repeatable.",
 )
-@click.option("--input", multiple=True, metavar="NAME", help="Only by this input; repeatable. Default: all.")
+@click.option("--input", cls=Repeatable, metavar="NAME", help="Only by this input; repeatable. Default: all.")
 @click.option("--full", is_flag=True, help="Also the full Hessian by the inputs, of every sample.")
 @click.option(
     "--order",
@@ -50,7 +51,7 @@ _INDEXED = re.compile(r"(?P<name>[^\[\]]+)(?:\[(?P<index>\d+(?:\s*,\s*\d+)*)\])?
 )
 @click.option(
     "--coordinate",
-    multiple=True,
+    cls=Repeatable,
     metavar="INPUT[I,J]",
     help="Along this coordinate, for --order; repeatable.",
 )

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import click
 
 from curvcli.cli.console import LOG
+from curvcli.cli.repeatable import Repeatable
 from curvcli.curvature.operator import MATRICES
 from curvcli.errors import CurvcliError, UsageError
 
@@ -45,7 +46,7 @@ def layer_options(function: F) -> F:
     """Which layers."""
     function = click.option(
         "--exclude",
-        multiple=True,
+        cls=Repeatable,
         metavar="PATTERN",
         shell_complete=_layer_names,
         help="Leave these layers out; repeatable, like --layer.",
@@ -53,7 +54,7 @@ def layer_options(function: F) -> F:
     return click.option(
         "--layer",
         "-l",
-        multiple=True,
+        cls=Repeatable,
         metavar="PATTERN",
         shell_complete=_layer_names,
         help="A layer's name, a part of its path (conv4_3), a glob ('conv*') or re:REGEX; repeatable. Default: all.",

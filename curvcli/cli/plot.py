@@ -10,6 +10,7 @@ import click
 
 from curvcli.cli.console import Voice
 from curvcli.cli.options import config_option, layer_options, voice_options
+from curvcli.cli.repeatable import Repeatable
 from curvcli.errors import ExitCode, ReportError, UsageError
 from curvcli.report.atomic import explained, replaced
 from curvcli.report.read import Report, read_report
@@ -37,14 +38,14 @@ FORMATS = ("png", "svg", "html")
 @click.argument("report", type=click.Path(path_type=Path))
 @click.option("--against", type=click.Path(path_type=Path), metavar="BASE", help="Draw REPORT over this other report.")
 @click.option(
-    "--kind", "-k", "kinds", multiple=True, type=click.Choice(list(KINDS)), help="Repeatable. Default: all there is."
+    "--kind", "-k", "kinds", cls=Repeatable, type=click.Choice(list(KINDS)), help="Repeatable. Default: all there is."
 )
 @layer_options
 @click.option(
     "--parameter",
     "-p",
     "parameters",
-    multiple=True,
+    cls=Repeatable,
     metavar="PATTERN",
     help="A parameter's label, such as kernel or weight; repeatable, like --layer. Default: all.",
 )
@@ -57,7 +58,7 @@ FORMATS = ("png", "svg", "html")
 @click.option(
     "--format",
     "formats",
-    multiple=True,
+    cls=Repeatable,
     type=click.Choice(FORMATS),
     help="What is written to a directory; repeatable. Default: all three.",
 )

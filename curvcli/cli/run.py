@@ -94,7 +94,6 @@ def _options(
     """
     known = {key: name for key, name in option_names(command).items() if name not in without}
     model = str(table.pop("model", "")) if not prefix else "-"
-    multiple = {p.name for p in command.params if isinstance(p, click.Option) and p.multiple}
     values: dict[str, Any] = {}
     mistakes = []
     for key, value in table.items():
@@ -103,7 +102,7 @@ def _options(
             near = get_close_matches(key, known, n=1)
             mistakes.append(f"{config}: {prefix}{key}: unknown" + (f"; did you mean {near[0]}?" if near else ""))
             continue
-        values[name] = [value] if name in multiple and isinstance(value, str) else value
+        values[name] = value
     if mistakes:
         raise UsageError("\n".join(mistakes))
     try:

@@ -13,20 +13,21 @@ from curvcli.cli.options import (
     model_argument,
 )
 from curvcli.cli.quantities.split import SplitQuantity
+from curvcli.cli.repeatable import Repeatable
 
 
 @click.command("split")
 @model_argument
 @click.option(
     "--at",
-    multiple=True,
+    cls=Repeatable,
     required=True,
     metavar="PATTERN",
     help="The layer at whose output z to split, chosen like --layer elsewhere; repeatable.",
 )
 @click.option(
     "--by",
-    multiple=True,
+    cls=Repeatable,
     metavar="NAME",
     help="What z is differentiated by: a parameter of the layer (kernel), any parameter by its full name, or an input; "
     "repeatable. Default: all parameters of the layer.",

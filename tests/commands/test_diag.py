@@ -168,3 +168,12 @@ def test_a_stopped_run_resumes_and_ends_in_the_same_bytes(number: int, code: int
         assert again.returncode == 0
     assert (stopped / "r.h5").read_bytes() == (whole / "r.h5").read_bytes()
     assert not (stopped / "r.h5.parts").exists()
+
+
+def test_a_config_may_hold_one_value_for_a_repeatable_option(work: Path, curvcli: Curvcli) -> None:
+    """Without a list around it, like on the command line."""
+    (work / "one.toml").write_text('[diag]\nlayer = "two"\n')
+    done = curvcli("diag", "model.pt", "--config", "one.toml", "-q")
+    assert done.returncode == 0
+    with h5py.File(work / "model.pt.diag.h5") as report:
+        assert list(report["layers"]) == ["two"]
