@@ -211,7 +211,9 @@ def start(command: str, folder: Path) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.parametrize("command", ["trace", "eigs", pytest.param("density", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "command", ["eigs", *(pytest.param(name, marks=pytest.mark.slow) for name in ("trace", "density"))]
+)
 def test_an_interrupted_run_resumes_in_the_middle_and_ends_in_the_same_bytes(command: str, tmp_path: Path) -> None:
     """Ctrl-C between probe blocks or Lanczos products: the same command goes on from there."""
     process = start(command, tmp_path / "stopped")
