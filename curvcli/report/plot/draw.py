@@ -20,6 +20,8 @@ from curvcli.report.plot.view import View
 
 Image = Literal["png", "svg"]
 
+_DECIMALS: Final = 5  # of a position, as a share of the figure: a hundredth of a pixel
+
 KINDS: Final[dict[str, Callable[[View], Iterator[Plot]]]] = {
     "bars": bars.draw,
     "histogram": histogram.draw,
@@ -80,8 +82,10 @@ def _lay_out(figure: Figure) -> None:
     """Place all panels, once for all formats, on a fine grid: the solver's last digits differ from run to run."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
+    for part in figure.subfigs:
+        part.bbox_relative.set_points(part.bbox_relative.get_points().round(_DECIMALS))
     for axes in figure.axes:
-        axes.set_position(tuple(round(number, 5) for number in axes.get_position(original=True).bounds))
+        axes.set_position(tuple(round(number, _DECIMALS) for number in axes.get_position(original=True).bounds))
 
 
 def _png(plot: Plot) -> bytes:
