@@ -204,6 +204,24 @@ def test_layers_without_a_single_output(  # noqa: PLR0917 - pytest passes by nam
     assert said in capfd.readouterr().err
 
 
+def test_a_pattern_leaves_out_what_has_no_output(
+    compute: Compute, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The others are done; the run is incomplete, and the report says why."""
+    torch.jit.script(Tied()).save(str(tmp_path / "model.pt"))
+    code, path = compute("split", tmp_path / "model.pt", {"x": IMAGES}, LABELS, LOGITS, "--at", "*")
+    assert code == 4
+    assert "twice.weight is used 2 times" in capfd.readouterr().out
+    report = read_report(path)
+    assert {row.name: (row.status, row.split != ()) for row in report.layers} == {
+        "twice": ("failed", False),
+        "last": ("done", True),
+    }
+    assert all("used 2 times" in p.reason for p in report.layer("twice").parameters)
+    part = report.layer("last").split.parts[0]
+    assert part.relative_difference < 1e-12
+
+
 def test_a_sequence_in_time_major_order(compute: Compute, tmp_path: Path) -> None:
     """Rows of one sample that lie apart are brought together."""
 

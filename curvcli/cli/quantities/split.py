@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from curvcli.cli.console import size_text
-from curvcli.cli.quantities.base import Piece, PlanRow, Setting, worst
+from curvcli.cli.quantities.base import Piece, PlanRow, Setting, target_row, worst
 from curvcli.cli.targets import Target
 from curvcli.curvature.pointwise.chain import ChainWork, Factor
 from curvcli.curvature.work import OnStep
-from curvcli.errors import UsageError
+from curvcli.errors import ModelError, UsageError
 from curvcli.models.base import Array, Objective
 from curvcli.report.records import LayerRecord
 from curvcli.report.split import SplitPart, SplitRecord
@@ -76,11 +76,19 @@ class SplitQuantity:
 
         Raises:
             UsageError: ``by`` names nothing that the model has.
-            ModelError: a layer has no single output.
+            ModelError: no layer has a single output.
         """
         self.options = {"by": list(options["by"]), "jacobian_limit": options["jacobian_limit"]}
         self._setting = setting
-        self._pieces = {t.name: self._piece(t) for t in setting.targets}
+        self._pieces: dict[str, SplitPiece] = {}
+        self._without_output: dict[str, ModelError] = {}
+        for target in setting.targets:
+            try:
+                self._pieces[target.name] = self._piece(target)
+            except ModelError as error:
+                self._without_output[target.name] = error
+        if not self._pieces:
+            raise next(iter(self._without_output.values()))
         self.pieces: Sequence[Piece] = list(self._pieces.values())
         setting.pieces.update({piece.key: piece for piece in self.pieces})
 
@@ -117,9 +125,13 @@ class SplitQuantity:
         return (len(session.samples), *shape) if session.objective.scalar else shape
 
     def plan(self) -> list[PlanRow]:
-        """One row per layer and factor."""
+        """One row per layer and factor; one for a layer without a single output."""
         rows = []
         for target in self._setting.targets:
+            if target.name in self._without_output:
+                why = str(self._without_output[target.name])
+                rows.append(target_row(self.name, target, "none", why, None, self._setting.batches))
+                continue
             piece = self._pieces[target.name]
             for factor in piece.work.factors:
                 whole, reason = self._kept(piece, factor)
@@ -152,7 +164,11 @@ class SplitQuantity:
         return own.get(factor.name, factor.name)
 
     def record(self, target: Target, record: LayerRecord) -> LayerRecord:
-        """Add a layer's split."""
+        """Add a layer's split, or say why it has none."""
+        if target.name in self._without_output:
+            why = str(self._without_output[target.name])
+            parameters = tuple(replace(p, reason=why, status="failed") for p in record.parameters)
+            return replace(record, parameters=parameters, status="failed")
         session, piece = self._setting.session, self._pieces[target.name]
         work, denominator = piece.work, session.objective.denominator
         kind = np.float64 if session.dtype == "float64" else np.float32
