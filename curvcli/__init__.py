@@ -1,19 +1,21 @@
 """How curved a trained network's loss is, from the saved model alone.
 
 The functions for notebooks and scripts, `open_model`, `diagonal`, `trace`, `eigenvalues`, `density`, `hessian`,
-`inputs` and `read_report`, are imported when they are first used: ``import curvcli`` itself imports nothing, least of
-all a framework.
+`inputs`, `split`, `check` and `read_report`, are imported when they are first used: ``import curvcli`` itself imports
+nothing, least of all a framework.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from curvcli.api.check import check
     from curvcli.api.compute import density, diagonal, eigenvalues, hessian, trace
     from curvcli.api.inputs import inputs
     from curvcli.api.model import Model, open_model
     from curvcli.api.report import Report, read_report
     from curvcli.api.results import Results
+    from curvcli.api.split import split
     from curvcli.api.voice import CurvcliWarning
     from curvcli.errors import (
         CurvcliError,
@@ -39,6 +41,7 @@ __all__ = [
     "Results",
     "SpecError",
     "UsageError",
+    "check",
     "density",
     "diagonal",
     "eigenvalues",
@@ -46,15 +49,18 @@ __all__ = [
     "inputs",
     "open_model",
     "read_report",
+    "split",
     "trace",
 ]
 
 _MODULES = {
+    "curvcli.api.check": ("check",),
     "curvcli.api.compute": ("density", "diagonal", "eigenvalues", "hessian", "trace"),
     "curvcli.api.inputs": ("inputs",),
     "curvcli.api.model": ("Model", "open_model"),
     "curvcli.api.report": ("Report", "read_report"),
     "curvcli.api.results": ("Results",),
+    "curvcli.api.split": ("split",),
     "curvcli.api.voice": ("CurvcliWarning",),
     "curvcli.errors": (
         "CurvcliError",

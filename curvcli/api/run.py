@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, Protocol
@@ -48,13 +48,25 @@ def computed(
     output: StrPath | None,
     *,
     verbose: bool,
+    shared: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict,
 ) -> Report:
-    """Do what a command about layers does, without a word; the report is temporary unless there is an output."""
+    """Do what a command about layers does, without a word; the report is temporary unless there is an output.
+
+    Args:
+        command: whose options these are.
+        build: the quantity.
+        model: opened, or a path.
+        options: by click's names; None for a default.
+        output: the report's path.
+        verbose: progress and notes on standard error.
+        shared: the options that all such commands share, of this one's.
+    """
     asked, session, voice = begun(command, model, options, output, verbose=verbose)
     if not session.model.layers:
         raise ModelError(session.model.why_no_layers)
-    chosen = chosen_targets(session, asked.given)
-    _, quantities, allowed = planned(session, chosen, asked.given, [(build, dict(asked.given))], voice)
+    given = shared(asked.given)
+    chosen = chosen_targets(session, given)
+    _, quantities, allowed = planned(session, chosen, given, [(build, dict(asked.given))], voice)
     job = Job(str(command.name), session, voice, chosen, quantities, allowed, {}, asked.line)
     return finished(job, voice, output, resume=asked.given["resume"])
 
@@ -68,10 +80,26 @@ def begun(
         CurvcliError: whatever is wrong with the arguments, path, spec, data or model, or with one against the other.
     """
     options |= settled(model, options["device"], options["dtype"])
-    options["output"] = None if output is None else Path(output)
-    asked = call(command, model.path if isinstance(model, Model) else Path(model), options)
-    voice = QuietVoice(0 if verbose else -1)
+    asked = asked_of(command, model, options, output)
+    voice = voice_for(verbose=verbose)
     return asked, _session(model, asked.given, voice), voice
+
+
+def asked_of(
+    command: click.Command, model: Model | StrPath, options: Mapping[str, Any], output: StrPath | None
+) -> Call:
+    """The call as its command.
+
+    Raises:
+        UsageError: a value is not allowed.
+    """
+    path = model.path if isinstance(model, Model) else Path(model)
+    return call(command, path, {**options, "output": None if output is None else Path(output)})
+
+
+def voice_for(*, verbose: bool) -> QuietVoice:
+    """One that tells what the command would on standard error, or nothing."""
+    return QuietVoice(0 if verbose else -1)
 
 
 def finished(job: Runnable, voice: QuietVoice, output: StrPath | None, *, resume: bool) -> Report:

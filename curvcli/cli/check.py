@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from curvcli.cli.against import Side, compare_with, other_side
 from curvcli.cli.checklist import Checklist
 from curvcli.cli.compute import default_output, say_report, voice_of
+from curvcli.cli.console import Voice
 from curvcli.cli.options import (
     config_option,
     data_options,
@@ -103,32 +105,63 @@ def command(**given: Any) -> int:
       curvcli check model/ --against model.pt
     """
     voice = voice_of(given)
-    if given["against"] is not None and given["against"].resolve() == Path(given["model"]).resolve():
-        raise UsageError(f"--against {given['against']}: that is the model itself.")
-    opened = open_files(
-        Path(given["model"]),
-        voice,
-        data=given["data"],
-        limit=None,
-        batch_size=given["batch_size"],
-        seed=given["seed"],
-        device=given["device"],
-        dtype="float64",
-    )
-    layers = _layers(opened, given)
+    job = CheckJob(given, voice)
     path = given["output"] or default_output(Path(given["model"]), "check")
-    options = {"layers": [one.name for one in layers], "budget": given["budget"], "limit": given["limit"]}
-    few = given["limit"] or _SAMPLES
-    with Parts(path, {**run_key(opened, "check"), **options, "against": str(given["against"] or "")}) as parts:
-        with voice.progress(_steps(layers), unit="checks") as meter:
-            checks = Checklist(meter)
-            value, denominator, samples = _checked(checks, opened, layers, few, given)
-        parts.merge(provenance(opened, options, value, denominator, samples=samples), checks=checks.rows)
-    say_report(voice, 0, f"{len(checks.rows)} checks", value, path, given)
-    return checks.exit_code
+    code = job.run(path, resume=False)
+    say_report(voice, 0, f"{job.made} checks", job.value, path, given)
+    return code
 
 
-def _layers(opened: Opened, given: dict[str, Any]) -> list[Layer]:
+@dataclass
+class CheckJob:
+    """All checks of a model, into one report.
+
+    Attributes:
+        given: the command's options, by click's names.
+        line: the command that does the same; None for the one that was typed.
+        value: the loss over the samples they were made on; once it has run.
+        made: how many checks; once it has run.
+    """
+
+    given: Mapping[str, Any]
+    voice: Voice
+    line: str | None = None
+    value: float = float("nan")
+    made: int = 0
+
+    def run(self, path: Path, *, resume: bool) -> int:
+        """Check and write, whatever was found before; returns the exit code.
+
+        Raises:
+            CurvcliError: spec, data or model can't be opened, so that there is nothing to check.
+        """
+        given = self.given
+        if given["against"] is not None and given["against"].resolve() == Path(given["model"]).resolve():
+            raise UsageError(f"--against {given['against']}: that is the model itself.")
+        opened = open_files(
+            Path(given["model"]),
+            self.voice,
+            data=given["data"],
+            limit=None,
+            batch_size=given["batch_size"],
+            seed=given["seed"],
+            device=given["device"],
+            dtype="float64",
+        )
+        layers = _layers(opened, given)
+        options = {"layers": [one.name for one in layers], "budget": given["budget"], "limit": given["limit"]}
+        few = given["limit"] or _SAMPLES
+        with Parts(path, {**run_key(opened, "check"), **options, "against": str(given["against"] or "")}) as parts:
+            with self.voice.progress(_steps(layers), unit="checks") as meter:
+                checks = Checklist(meter)
+                self.value, denominator, samples = _checked(checks, opened, layers, few, given)
+            origin = provenance(opened, options, self.value, denominator, samples=samples, line=self.line)
+            parts.merge(origin, checks=checks.rows)
+        self.made = len(checks.rows)
+        return checks.exit_code
+
+
+def _layers(opened: Opened, given: Mapping[str, Any]) -> list[Layer]:
     """The chosen ones; a model without any can still be held against its spec."""
     if not opened.model.layers:
         if given["layer"]:
@@ -143,7 +176,7 @@ def _steps(layers: Sequence[Layer]) -> int:
 
 
 def _checked(
-    checks: Checklist, opened: Opened, layers: Sequence[Layer], few: int, given: dict[str, Any]
+    checks: Checklist, opened: Opened, layers: Sequence[Layer], few: int, given: Mapping[str, Any]
 ) -> tuple[float, float, int]:
     """Make all checks; returns the loss over the samples they were made on, its denominator, and their number."""
     nothing = float("nan"), float("nan"), 0
@@ -177,7 +210,7 @@ def _checked(
 
 
 def _against(
-    checks: Checklist, opened: Opened, layers: Sequence[Layer], samples: Samples, given: dict[str, Any]
+    checks: Checklist, opened: Opened, layers: Sequence[Layer], samples: Samples, given: Mapping[str, Any]
 ) -> None:
     sampling = opened.loaded.spec.sampling
     options = ["--dtype", "float64", "--device", opened.device, "--budget", str(given["budget"])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -53,6 +54,9 @@ def command(**given: Any) -> int:
       curvcli split model.pt --at fc1 --by weight --by image
       curvcli split model/ --at conv4_3 --limit 8 --jacobian-limit 1GiB
     """
-    return compute(
-        "split", {**given, "layer": given["at"], "exclude": (), "memory_limit": None}, [(SplitQuantity, given)]
-    )
+    return compute("split", shared(given), [(SplitQuantity, given)])
+
+
+def shared(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of this command with those it has not, as all commands about layers share them."""
+    return {**given, "layer": given["at"], "exclude": (), "memory_limit": None}

@@ -32,6 +32,8 @@ COMMANDS = {
     "density": "density",
     "hessian": "hessian",
     "inputs": "inputs",
+    "split": "split",
+    "check": "check",
 }
 
 # Options of every sort: repeated, flags with and without a negation, numbers, sizes.
@@ -43,6 +45,8 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
     ("density", {"layer": "fc1", "method": "lanczos", "probes": 2, "steps": 5}),
     ("hessian", {"layer": "norm", "matrix": "gauss_newton", "dtype": "float64"}),
     ("inputs", {"of": ["loss", "output[3]"], "order": 2, "coordinate": "image[0,3,4]", "budget": 9, "probes": 4}),
+    ("split", {"at": "fc3", "by": ["weight", "image"], "jacobian_limit": 1 << 16}),
+    ("check", {"layer": "norm", "budget": 500}),
 ]
 
 
@@ -77,7 +81,8 @@ def test_a_function_writes_the_commands_report_to_the_byte(
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
     path = tmp_path / "r.h5"
     found = getattr(curvcli, function)(MODEL, limit=32, output=path, **options)
-    line = found.report.provenance.command_line
+    report = found if isinstance(found, curvcli.Report) else found.report
+    line = report.provenance.command_line
     by_function = path.read_bytes()
     path.unlink()
     words = shlex.split(line)[1:]
@@ -93,7 +98,10 @@ def test_defaults_are_the_commands(function: str) -> None:
     command = import_module(f"curvcli.cli.{COMMANDS[function]}").command
     parameters = inspect.signature(getattr(curvcli, function)).parameters
     defaults = {name: p.default for name, p in parameters.items() if name not in ("model", "verbose")}
-    assert call(command, Path("m.pt"), defaults).words == (COMMANDS[function], "m.pt")
+    needed = [name for name, default in defaults.items() if default is inspect.Parameter.empty]
+    defaults |= dict.fromkeys(needed, "it")
+    said = [word for name in needed for word in (f"--{name}", "it")]
+    assert call(command, Path("m.pt"), defaults).words == (COMMANDS[function], *said, "m.pt")
     for_terminals = {p.name for p in click.command(voice_options(lambda: None)).params}
     for_terminals |= {"config", "dry_run", "output_format", "model"}
     assert defaults.keys() == {p.name for p in command.params} - for_terminals

@@ -1,0 +1,51 @@
+"""``curvcli check`` as a function."""
+
+from __future__ import annotations
+
+from curvcli.api.call import Patterns, StrPath
+from curvcli.api.model import Model
+from curvcli.api.report import Report
+from curvcli.api.run import asked_of, finished, options_of, voice_for
+from curvcli.cli import check as check_command
+
+
+def check(
+    model: Model | StrPath,
+    *,
+    layer: Patterns = (),
+    exclude: Patterns = (),
+    data: StrPath | None = None,
+    limit: int | None = None,
+    batch_size: int | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    budget: int = 2000,
+    against: StrPath | None = None,
+    against_data: StrPath | None = None,
+    output: StrPath | None = None,
+    verbose: bool = False,
+) -> Report:
+    """Check a model and its dataset spec, as ``curvcli check`` does; a failed check is no exception.
+
+    Errors and the arguments that all take are `diagonal`'s. An opened model is opened once more, in float64. Its own:
+
+    - ``limit``: samples for the numerical checks. Default: 32.
+    - ``budget``: passes that a layer's exact diagonal may cost; entries of a dearer one are not checked.
+    - ``against``: compare loss, gradients and diagonals with this model's; ``against_data`` is its spec.
+
+    Returns:
+        The report. Its ``checks`` each have a ``name``, a ``subject``, an ``outcome`` (``passed``, ``failed`` or
+        ``skipped``), a ``value`` with its ``limit``, and ``detail``, one sentence.
+
+    Example:
+        >>> import curvcli
+        >>> report = curvcli.check("sample_models/mlp_tanh.pt", layer="fc3", limit=8)
+        >>> [(one.name, one.outcome) for one in report.checks if one.subject == "fc3"]
+        [('gradient', 'passed'), ('Hessian', 'passed'), ('symmetry', 'passed')]
+    """
+    options = options_of(locals())
+    if isinstance(model, Model):
+        options["device"] = device or model.device
+    asked = asked_of(check_command.command, model, options, output)
+    voice = voice_for(verbose=verbose)
+    return finished(check_command.CheckJob(asked.given, voice, asked.line), voice, output, resume=False)

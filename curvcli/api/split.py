@@ -1,0 +1,66 @@
+"""``curvcli split`` as a function."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from curvcli.api.call import Patterns, StrPath
+from curvcli.api.model import Model
+from curvcli.api.report import Report
+from curvcli.api.results import Results
+from curvcli.api.run import computed, options_of
+from curvcli.cli import split as split_command
+from curvcli.cli.quantities.split import SplitQuantity
+from curvcli.errors import ReportError
+from curvcli.report.split import SplitRecord
+
+
+def split(
+    model: Model | StrPath,
+    *,
+    at: Patterns,
+    by: Patterns = (),
+    jacobian_limit: int | str = "256MiB",
+    data: StrPath | None = None,
+    limit: int | None = None,
+    batch_size: int | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+    output: StrPath | None = None,
+    resume: bool = True,
+    verbose: bool = False,
+) -> Results[SplitRecord]:
+    """The gradient in two parts at a layer's output z, as ``curvcli split`` computes it.
+
+    Errors, warnings and the arguments that all take are `diagonal`'s. Its own:
+
+    - ``at``: the layers at whose output to split, chosen like ``layer`` elsewhere.
+    - ``by``: parameters or inputs to differentiate by. Default: all parameters of the layer.
+    - ``jacobian_limit``: bytes, or text such as ``1GiB``; Jacobians of one layer are kept whole up to it.
+
+    Returns:
+        By layer: ``output_gradient``, ∂L/∂z, ``(samples, *z_shape)``, and ``parts``, each with ``jacobian``, ∂z/∂W,
+        ``(samples, *z_shape, *shape)``, or None where it was not kept, the ``product`` of both, the direct ``gradient``
+        and the ``relative_difference`` of the two. Looking up a layer without a single output raises a `ReportError`.
+
+    Example:
+        >>> import curvcli
+        >>> fc3 = curvcli.split("sample_models/mlp_tanh.pt", at="fc3", by="weight", limit=64, dtype="float64")["fc3"]
+        >>> fc3.output_gradient.shape, fc3.parts[0].jacobian.shape
+        ((64, 10), (64, 10, 10, 32))
+        >>> fc3.parts[0].relative_difference < 1e-12
+        True
+    """
+    options = options_of(locals())
+    report = computed(
+        split_command.command, SplitQuantity, model, options, output, verbose=verbose, shared=split_command.shared
+    )
+    return Results(report, {row.name: partial(_of_layer, report, row.name) for row in report.layers})
+
+
+def _of_layer(report: Report, layer: str) -> SplitRecord:
+    record = report.split(layer)
+    if record is None:
+        raise ReportError(report.layer(layer).parameters[0].reason)
+    return record
