@@ -9,8 +9,8 @@ from typing import Any
 from curvcli.data.interface import Samples
 from curvcli.errors import ModelError, UsageError
 from curvcli.models.base import Array, Layer, Parameter, Port, as_float64
-from curvcli.models.tf_flatten import flatten, register_functions, widen
-from curvcli.models.tf_graph import GraphReader
+from curvcli.models.tf_flatten import flatten, float32_only, register_functions, widen
+from curvcli.models.tf_graph import GraphReader, readable
 from curvcli.models.tf_objective import TensorFlowObjective
 from curvcli.models.tf_runtime import quiet_stderr, tensorflow
 from curvcli.spec.dataset import LossSpec
@@ -67,6 +67,12 @@ class SavedModel:
         with quiet_stderr():
             self._flat = flatten(signature, names)
         if dtype == "float64":
+            narrow = float32_only(self._flat.graph_def)
+            if narrow is not None:
+                raise ModelError(
+                    f"{path}: TensorFlow has its operation {readable(narrow)} in float32 only, so the model can be "
+                    "neither computed in float64 nor checked."
+                )
             widen(self._flat.graph_def)
         register_functions(self._flat.graph_def)
         with tf.device(self._device):

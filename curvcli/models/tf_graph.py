@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from curvcli.models.tf_flatten import FlatGraph, source
+from curvcli.models.tf_flatten import FlatGraph
+from curvcli.models.tf_nodes import source
 from curvcli.models.tf_runtime import tensorflow
 
 # Operations without a derivative: what passes through them can't be bent.

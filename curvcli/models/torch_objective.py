@@ -105,7 +105,7 @@ class TorchObjective(DataObjective):
             with differentiable():
                 # A module may work in place on what it is given; autograd forbids that for what it differentiates by.
                 result = self.module(**{n: t.clone() if t.requires_grad else t for n, t in arguments.items()})
-        except RuntimeError as error:
+        except (RuntimeError, torch.jit.Error) as error:
             raise ModelError(_forward_failed(self.where, arguments, error)) from error
         return _choose(result, self.output_name if output is None else output, self.where)
 
@@ -239,7 +239,7 @@ def _choose(result: Any, name: str | None, where: str) -> Tensor:
     return chosen
 
 
-def _forward_failed(where: str, arguments: Mapping[str, Tensor], error: RuntimeError) -> str:
+def _forward_failed(where: str, arguments: Mapping[str, Tensor], error: Exception) -> str:
     shapes = ", ".join(
         f"{name} {tuple(t.shape)} {str(t.dtype).removeprefix('torch.')}" for name, t in arguments.items()
     )

@@ -16,11 +16,10 @@ from curvcli.data.interface import Samples
 from curvcli.errors import ModelError, UsageError
 from curvcli.models.base import Array, Layer, Parameter, Port, as_float64
 from curvcli.models.torch_objective import TorchObjective
+from curvcli.models.torch_rewrite import rewrite
 from curvcli.spec.dataset import LossSpec
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
-# How TorchScript writes torch.float32 and torch.float64 in its code.
-_SCRIPT_FLOAT32, _SCRIPT_FLOAT64 = 6, 7
 _SPATIAL = {1: ("kernel",), 2: ("kernel_h", "kernel_w"), 3: ("kernel_d", "kernel_h", "kernel_w")}
 
 
@@ -52,8 +51,7 @@ class TorchScriptModel:
             name: p for name, p in self._module.named_parameters() if p.is_floating_point()
         }
         self._module.to(self._device, self._dtype)
-        if self._dtype is torch.float64:
-            _widen_constants(self._module)
+        rewrite(self._module.forward.graph, widen=self._dtype is torch.float64)
         self._parameters = {n: p for n, p in self._module.named_parameters() if n in self._parameters}
         for tensor in self._module.parameters():
             tensor.requires_grad_(False)
@@ -184,37 +182,3 @@ def _axes(kind: str, label: str, ndim: int) -> tuple[str, ...]:
     if ndim == 1:
         return ("feature",)
     return tuple(f"axis_{i}" for i in range(ndim))
-
-
-def _widen_constants(module: Any) -> None:
-    """Make a trace's float32 constants float64, as ``Module.double`` does with parameters and buffers.
-
-    A trace writes dtypes down as numbers; left alone, they would round in the middle of a float64 computation. The
-    graphs are changed before they are first executed.
-    """
-    for child in module.modules():
-        for method in child._c._method_names():
-            graph = child._c._get_method(method).graph
-            _widen_block(graph, graph)
-
-
-def _widen_block(block: Any, graph: Any) -> None:
-    for node in list(block.nodes()):
-        for inner in node.blocks():
-            _widen_block(inner, graph)
-        if node.kind() == "prim::Constant":
-            if node.hasAttribute("value") and node.kindOf("value") == "t" and node.t("value").dtype is torch.float32:
-                node.t_("value", node.t("value").double())
-                node.output().inferTypeFrom(node.t("value"))
-            continue
-        signature = node.schema()
-        if signature == "(no schema)":
-            continue
-        for place, argument in enumerate(torch._C.parse_schema(signature).arguments):
-            if argument.name != "dtype" or place >= node.inputsSize():
-                continue
-            source = node.inputsAt(place).node()
-            constant = source.kind() == "prim::Constant" and source.hasAttribute("value")
-            if constant and source.kindOf("value") == "i" and source.i("value") == _SCRIPT_FLOAT32:
-                graph.setInsertPoint(node)
-                node.replaceInput(place, graph.insertConstant(_SCRIPT_FLOAT64))
