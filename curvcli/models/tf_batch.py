@@ -137,11 +137,11 @@ class TensorFlowBatch:
         tf = tensorflow()
         shapes = self._run("shapes", lambda g: [tf.shape(g.fetched[t]) for t in full], fetch=full)
         shape = {t: tuple(int(n) for n in s) for t, s in zip(full, shapes, strict=True)}
+        why_not = self._locate(single, shape)
         for name, entry in single.items():
-            why_not = self._locate(name, entry, shape)
             operation = o.reader.nodes[entry.node].op
-            if why_not:
-                sites[name] = Site(name, reached=True, why_not=why_not, operation=operation)
+            if name in why_not:
+                sites[name] = Site(name, reached=True, why_not=why_not[name], operation=operation)
                 continue
             layout = o.located[name].use.layout
             sites[name] = Site(
@@ -155,28 +155,45 @@ class TensorFlowBatch:
             )
         return sites
 
-    def _locate(self, name: str, entry: Entry, shape: Mapping[str, tuple[int, ...]]) -> str:
-        """Find the canonical form and how z's rows belong to samples; empty if found, else why not."""
-        o = self._objective
-        data = data_operand(o.reader, entry)
-        context = Context(
-            o.reader,
-            entry,
-            tuple(int(n) for n in o.weights[name].shape),
-            shape[f"{entry.node}:0"],
-            shape[data if ":" in data else f"{data}:0"],
-            self.samples,
-            interleaved=False,
-        )
+    def _locate(self, entries: Mapping[str, Entry], shape: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
+        """Find the canonical forms and how the rows of each z belong to samples; returns what has none, and why."""
+        o, why_not = self._objective, {}
+        contexts = {}
+        for name, entry in entries.items():
+            data = data_operand(o.reader, entry)
+            contexts[name] = Context(
+                o.reader,
+                entry,
+                tuple(int(n) for n in o.weights[name].shape),
+                shape[f"{entry.node}:0"],
+                shape[data if ":" in data else f"{data}:0"],
+                self.samples,
+                interleaved=False,
+            )
+        open_names = list(entries)
         for interleaved in (False, True):
-            use = linear_use(replace(context, interleaved=interleaved))
-            if isinstance(use, str):
-                return use
-            o.located[name] = Located(entry, use)
-            if all(self.samples_separate([name], half) for half in halves(self.samples)):
-                return ""
-        del o.located[name]
-        return "samples influence each other between it and the loss"
+            for name in open_names:
+                use = linear_use(replace(contexts[name], interleaved=interleaved))
+                if isinstance(use, str):
+                    why_not[name] = use
+                else:
+                    o.located[name] = Located(entries[name], use)
+            # All together: in a deep network it is tracing the graph that takes time.
+            open_names = self._mixed([name for name in open_names if name not in why_not])
+            if not open_names:
+                return why_not
+        for name in open_names:
+            del o.located[name]
+            why_not[name] = "samples influence each other between it and the loss"
+        return why_not
+
+    def _mixed(self, parameters: Sequence[str]) -> list[str]:
+        """Those whose rows, as they are located now, don't belong to single samples."""
+        mixed: set[str] = set()
+        for half in halves(self.samples):
+            left = tuple(name for name in parameters if name not in mixed)
+            mixed |= {name for name, found in zip(left, self._reached_by_others(left, half), strict=True) if found}
+        return [name for name in parameters if name in mixed]
 
     # -- second derivatives -------------------------------------------------------------------------------------------
 
@@ -188,9 +205,13 @@ class TensorFlowBatch:
         return [*z, *(d if ":" in d else f"{d}:0" for d in data)]
 
     def samples_separate(self, parameters: Sequence[str], selected: Array) -> bool:
-        if self.samples == 1 or selected.all():
-            return True
-        tf, o, names = tensorflow(), self._objective, tuple(parameters)
+        return not any(self._reached_by_others(tuple(parameters), selected))
+
+    def _reached_by_others(self, names: tuple[str, ...], selected: Array) -> list[bool]:
+        """For each parameter, whether the outputs of the selected samples depend on rows of z of others."""
+        if self.samples == 1 or selected.all() or not names:
+            return [False] * len(names)
+        tf, o = tensorflow(), self._objective
         o.backward_passes += 1
         noise = selected_signs(selected, self._raw_shape)
         fetch = self._tensors_of(names)
@@ -198,14 +219,13 @@ class TensorFlowBatch:
 
         def body(graph: Imported, cotangent: Any, others: Any) -> Any:
             deltas = graph.gradients([graph.fetched[t] for t in fetch[: len(names)]], cotangent)
-            mixed = tf.constant(False)
-            for name, delta in zip(names, deltas, strict=True):
-                z = o.located[name].use.layout.canonical(delta, self.samples)
-                mixed |= tf.reduce_any(tf.boolean_mask(z, others) != 0)
-            return mixed
+            return [
+                tf.reduce_any(tf.boolean_mask(o.located[name].use.layout.canonical(delta, self.samples), others) != 0)
+                for name, delta in zip(names, deltas, strict=True)
+            ]
 
         arguments = (tf.constant(noise, dtype=o.dtype), tf.constant(~selected))
-        return not bool(self._run(("separate", names, interleaved), body, *arguments, fetch=fetch))
+        return [bool(one) for one in self._run(("separate", names, interleaved), body, *arguments, fetch=fetch)]
 
     def squared_columns(self, parameters: Sequence[str], columns: Array) -> dict[str, Array]:
         tf, o, names = tensorflow(), self._objective, tuple(parameters)
