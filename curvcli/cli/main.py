@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
@@ -9,8 +10,9 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import click
 
@@ -56,6 +58,9 @@ Exit codes:
 """
 
 
+_READER_GONE: Final = 128 + int(signal.SIGPIPE)
+
+
 class _ReaderGoneError(Exception):
     """Whoever read our output has closed the pipe."""
 
@@ -85,6 +90,10 @@ class LazyGroup(click.Group):
             sys.stdout.flush()
         except BrokenPipeError:
             raise _ReaderGoneError from None
+        except SystemExit as error:
+            if isinstance(error.__context__, BrokenPipeError):  # rich makes it exit code 1 too
+                raise _ReaderGoneError from None
+            raise
         return result
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
@@ -143,7 +152,18 @@ _unwrapped(cli)
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - it stays open
+    try:
+        return _run(list(sys.argv[1:] if arguments is None else arguments))
+    except BrokenPipeError:
+        # What there is to say of an error found no reader either.
+        _discard(sys.stderr)
+        return _READER_GONE
+
+
+def _run(words: list[str]) -> int:
     signal.signal(signal.SIGTERM, _terminated)
     try:
         result = cli.main(args=words, prog_name="curvcli", standalone_mode=False)
@@ -157,14 +177,22 @@ def run(arguments: Sequence[str] | None = None) -> int:
         _say("Terminated.")
         return int(ExitCode.TERMINATED)
     except _ReaderGoneError:
-        # Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + int(signal.SIGPIPE)
+        for stream in (sys.stdout, sys.stderr):
+            _discard(stream)
+        return _READER_GONE
     except Exception as error:
         return _failed(error, tracebacks=_very_verbose(words))
     finally:
         _close_log()
     return int(result) if isinstance(result, int) else int(ExitCode.DONE)
+
+
+def _discard(stream: TextIO) -> None:
+    """Lead a stream nobody reads to nowhere, or Python would complain once more when it flushes at exit."""
+    try:
+        stream.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _close_log() -> None:
@@ -185,6 +213,9 @@ def _failed(error: Exception, *, tracebacks: bool) -> int:
         _say("Error: out of memory. Use a smaller --batch-size; the result stays the same.")
         return int(ExitCode.COULD_NOT_COMPUTE)
     reason = (str(error).strip() or "no message").splitlines()[0][:300]
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        _say(f"Error: can't write the output: {error.strerror}.")
+        return int(ExitCode.COULD_NOT_COMPUTE)
     _say(f"Error: {type(error).__name__}: {reason}\nThis is a bug in curvcli; -vv shows where.")
     return int(ExitCode.COULD_NOT_COMPUTE)
 

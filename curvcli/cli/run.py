@@ -75,6 +75,8 @@ def command(config: Path, **said: Any) -> int:
     given |= {key: value for key, value in said.items() if value}
     if said["resume"] is not None:
         given["resume"] = said["resume"]
+    if "diag" in tables and given["whole_model"] and not given["layer"]:
+        given["layer"] = ("*",)  # alone it would mean no layer, and diagonals are the layers'
     builds = []
     for name, table in tables.items():
         if not isinstance(table, dict):
