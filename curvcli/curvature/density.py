@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from curvcli.curvature.lanczos import lanczos
-from curvcli.curvature.operator import Block, CurvatureOperator, Matrix
+from curvcli.curvature.operator import Block, CurvatureOperator, Matrix, finite
 from curvcli.curvature.probes import signs
 from curvcli.curvature.threads import blas_on_one_thread
 from curvcli.curvature.work import OnStep
@@ -34,7 +34,8 @@ class Density:
         density: (g,), mean over probes.
         density_stderr: (g,), over probes; 0 where exact, NaN for one probe.
         bandwidth: of the Gaussians.
-        weight_at_zero: share of eigenvalues that are zero to within ``tolerance``.
+        weight_at_zero: share of eigenvalues that are zero to within the tolerance where all are known; else the most
+            that the moments allow to be zero, which more steps bring down to that share.
         weight_at_zero_stderr: over probes.
         support: (smallest, largest) atom.
     """
@@ -50,13 +51,13 @@ class Density:
     support: tuple[float, float]
 
 
-def smoothed(nodes: Array, weights: Array, tolerance: float, *, exact: bool) -> Density:
+def smoothed(nodes: Array, weights: Array, zero: Array, *, exact: bool) -> Density:
     """Put Gaussians on atoms.
 
     Args:
         nodes: (probes, m).
         weights: (probes, m).
-        tolerance: an atom of smaller magnitude is at zero.
+        zero: the weight at zero of each probe, (probes,).
         exact: whether the atoms are all eigenvalues; then there is no random error.
     """
     used = nodes[weights > 0] if (weights > 0).any() else np.zeros(1)
@@ -65,7 +66,6 @@ def smoothed(nodes: Array, weights: Array, tolerance: float, *, exact: bool) -> 
     grid = np.linspace(low - _MARGIN * spread, high + _MARGIN * spread, _GRID)
     bandwidth = _WIDTH * spread
     each = np.array([_on_grid(x, w, grid, bandwidth) for x, w in zip(nodes, weights, strict=True)])
-    zero = np.where(np.abs(nodes) <= tolerance, weights, 0.0).sum(1)
     count = len(nodes)
     error = np.sqrt(count) if count > 1 else float("nan")
 
@@ -83,6 +83,28 @@ def smoothed(nodes: Array, weights: Array, tolerance: float, *, exact: bool) -> 
         float(stderr(zero)),
         (low, high),
     )
+
+
+def largest_weight_at_zero(nodes: Array, weights: Array, tolerance: float) -> float:
+    """The most that a measure with these moments can have within the tolerance of zero.
+
+    It has no more between two nodes than all nodes from the one to the other weigh together, both included (Chebyshev,
+    Markov, Stieltjes; Szegő, Orthogonal Polynomials, § 3.41). What Ritz values at zero weigh says less: until one has
+    converged, the whole null space is carried by one beside it.
+
+    Args:
+        nodes: Ritz values of one probe, (m,).
+        weights: theirs, (m,), with sum 1; zero for the steps that a Krylov space which ended early has not.
+        tolerance: magnitudes up to this are zero to rounding.
+    """
+    if not np.isfinite(nodes).all():
+        return float("nan")
+    order = np.argsort(nodes[weights > 0])
+    x, w = nodes[weights > 0][order], weights[weights > 0][order]
+    first, last = np.searchsorted(x, -tolerance, "left"), np.searchsorted(x, tolerance, "right")
+    if len(x) < len(nodes):  # The Krylov space ended: these atoms are the measure.
+        return float(w[first:last].sum())
+    return float(min(w[max(first - 1, 0) : last + 1].sum(), 1.0))
 
 
 def _on_grid(nodes: Array, weights: Array, grid: Array, width: float) -> Array:
@@ -151,7 +173,7 @@ class QuadratureWork:
             name = f"{self.block.name}:density"
             starts = np.stack([signs(self._seed, name, i, (self.block.size,)) for i in numbers])
             before = operator.products
-            found = lanczos(lambda rows: operator.times(self.block, rows), starts, self.steps)
+            found = lanczos(lambda rows: finite(operator.times(self.block, rows), self.block.name), starts, self.steps)
             for tridiagonal in found:
                 self._add(*tridiagonal.ritz())
                 self.stretch = min(self.stretch, tridiagonal.smallest_stretch())
@@ -168,9 +190,14 @@ class QuadratureWork:
         self.squares = np.append(self.squares, float((weights * nodes**2).sum() / weights.sum()) * self.block.size)
 
     def density(self, tolerance: float) -> Density:
-        """What the probes so far say; ``tolerance`` relative to the largest magnitude counts as zero."""
-        largest = float(np.abs(self._nodes).max()) if self._nodes.size else 0.0
-        return smoothed(self._nodes, self._weights, tolerance * largest, exact=False)
+        """What the probes so far say; differences up to ``tolerance`` are rounding."""
+        zero = [largest_weight_at_zero(x, w, tolerance) for x, w in zip(self._nodes, self._weights, strict=True)]
+        return smoothed(self._nodes, self._weights, np.array(zero), exact=False)
+
+    @property
+    def nodes(self) -> Array:
+        """Ritz values so far, (probes, steps)."""
+        return self._nodes
 
     def state(self) -> dict[str, Array]:
         """Atoms of the finished probes."""

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh, lobpcg
 
 from curvcli.curvature.krylov import Found, Which, chosen, search
-from curvcli.curvature.operator import Block, CurvatureOperator, Matrix
+from curvcli.curvature.operator import Block, CurvatureOperator, Matrix, finite
 from curvcli.curvature.probes import normals
 from curvcli.curvature.threads import blas_on_one_thread
 from curvcli.curvature.work import OnStep
@@ -137,7 +137,7 @@ class IterativeWork:
     def run(self, objective: Objective, on_step: OnStep) -> None:
         """Find the pairs, look for missed ones, and check them by products of their own."""
         operator = CurvatureOperator(objective, matrix=self._matrix, weight_decay=self._decay)
-        self._made = lambda row: operator.times(self.block, row)
+        self._made = lambda row: finite(operator.times(self.block, row), self.block.name)
         self._played, self._on_step, self._batches = 0, on_step, objective.batch_count()
         values, vectors = self._by_lobpcg() if self._solver == "lobpcg" else self._by_lanczos()
         order = chosen(values, self._k, self._which)

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from curvcli.curvature import loss_hessian
+from curvcli.errors import NotFiniteError
 from curvcli.models.base import Array, DifferentiatedBatch, Objective, Parameter, flat_size
 
 Matrix = Literal["hessian", "gauss_newton"]
@@ -116,3 +117,17 @@ class CurvatureOperator:
         if self._decay:
             total += self._decay * vectors
         return total
+
+
+def finite(values: Array, name: str) -> Array:
+    """The matrix or its products, when they are numbers.
+
+    Raises:
+        NotFiniteError: what has no second derivative at the parameters has no eigenvalues.
+    """
+    if not np.isfinite(values).all():
+        raise NotFiniteError(
+            f"{name}: its Hessian is not finite, and so has no eigenvalues: is there a square root, a logarithm or a "
+            "division at zero? `curvcli diag` shows for which parameters."
+        )
+    return values

@@ -118,7 +118,7 @@ class DensityRecord:
         density: (g,) per unit of eigenvalue, Gaussians of width ``bandwidth`` on the nodes, mean over probes.
         density_stderr: (g,) standard error over probes; NaN for one probe, 0 where exact.
         bandwidth: standard deviation of the Gaussians.
-        weight_at_zero: share of eigenvalues that are zero to rounding.
+        weight_at_zero: share of eigenvalues that are zero to rounding; the most it can be where it is not exact.
         weight_at_zero_stderr: of it, over probes.
         support: (smallest, largest) eigenvalue, as far as the probes reach.
         method: ``lanczos_quadrature``, ``dense`` or ``gram``.

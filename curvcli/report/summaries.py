@@ -54,7 +54,7 @@ class SpectralStatistics:
         eigenvalues: descending.
         residuals: ‖Hv − λv‖ of each.
         density_method: how the spectral density was computed.
-        weight_at_zero: share of eigenvalues that are zero to rounding.
+        weight_at_zero: share of eigenvalues that are zero to rounding; the most it can be where it is not exact.
         support_min: smallest eigenvalue that the density has seen.
         support_max: the largest.
         hessian_method: how the full Hessian was computed.

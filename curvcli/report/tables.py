@@ -70,7 +70,7 @@ _SPECTRAL: Final = tuple(
         Column("eigenvalue_count", COUNT, "number of computed eigenvalues", "1"),
         Column("converged_count", COUNT, "number of computed eigenvalues that meet the tolerance", "1"),
         Column("density_method", NAME, "how the spectral density was computed"),
-        Column("weight_at_zero", NUMBER, "share of eigenvalues that are zero to rounding", "1"),
+        Column("weight_at_zero", NUMBER, "share of eigenvalues that are zero; at most, where not exact", "1"),
         Column("support_min", NUMBER, "smallest eigenvalue that the density has seen", "loss"),
         Column("support_max", NUMBER, "largest eigenvalue that the density has seen", "loss"),
         Column("hessian_method", NAME, "how the full Hessian was computed"),

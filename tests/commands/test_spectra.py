@@ -148,6 +148,42 @@ def test_a_config_computes_everything_in_one_report(work: Path, curvcli: Curvcli
         assert "gradient" not in report["layers/(whole model)"]
 
 
+def test_diagonals_are_of_layers_also_beside_the_whole_model(work: Path, curvcli: Curvcli) -> None:
+    """whole-model alone means no layer, which would leave [diag] without anything to do."""
+    (work / "c.toml").write_text('model = "model.pt"\nwhole-model = true\noutput = "w.h5"\n[diag]\n[trace]\n')
+    done = curvcli("run", "c.toml")
+    assert done.returncode == 0, done.stderr
+    with h5py.File(work / "w.h5") as report:
+        assert "diagonal" in report["layers/one"]
+        assert "trace" in report["layers/(whole model)"]
+
+
+@pytest.mark.parametrize("method", ["auto", "lanczos"])
+@pytest.mark.parametrize("command", ["eigs", "density"])
+def test_a_hessian_that_is_not_finite_has_no_eigenvalues(
+    command: str, method: str, tmp_path: Path, curvcli: Curvcli
+) -> None:
+    """The root of exact zeros has no derivative; the loss itself is fine. Said with the layer's name, exit 4."""
+
+    class Root(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one = torch.nn.Linear(2, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.sqrt(torch.square(self.one(x) - self.one(x)))
+
+    torch.jit.script(Root()).save(str(tmp_path / "root.pt"))
+    np.savez(tmp_path / "d.npz", x=np.ones((4, 2), np.float32), y=np.ones((4, 3), np.float32))
+    (tmp_path / "root.pt.toml").write_text(
+        'version = 1\n[source]\nformat = "npz"\npath = "d.npz"\n[inputs.x]\ncolumn = "x"\n[target]\ncolumn = "y"\n'
+        '[loss]\nname = "mse"\n'
+    )
+    done = curvcli(command, "root.pt", "--method", method)
+    assert done.returncode == 4, done.stderr
+    assert "one: its Hessian is not finite" in done.stderr
+
+
 def test_quantities_of_a_config_share_their_work(work: Path, curvcli: Curvcli) -> None:
     """Eigenvalues, density and full block of a layer take one set of products; so do diagonal and exact trace."""
     (work / "c.toml").write_text(f'format = "json"\n{CONFIG}')

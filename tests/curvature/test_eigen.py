@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from curvcli.curvature.dense import condition_number, inertia
-from curvcli.curvature.density import QuadratureWork
+from curvcli.curvature.density import QuadratureWork, largest_weight_at_zero
 from curvcli.curvature.eigen import IterativeWork
 from curvcli.curvature.krylov import ENDS, chosen
 from curvcli.curvature.lanczos import lanczos
+from curvcli.curvature.probes import signs
 
 from .conftest import SIZE, SPECTRA, Quadratic, StopError, one_block, with_spectrum
 
@@ -151,13 +152,37 @@ def test_a_densitys_moments_are_the_spectrums(name: str) -> None:
         assert abs(samples.mean() - (values**p).mean()) <= 4 * error + 1e-12
 
 
-def test_the_weight_at_zero_is_the_share_of_zero_eigenvalues() -> None:
-    """Within four standard errors."""
+def test_the_weight_at_zero_is_hardly_more_than_the_share_of_zero_eigenvalues() -> None:
+    """Within four standard errors, and the next eigenvalue's own weight on top."""
     values = CASES["triples"]
     density = quadrature(with_spectrum(values), 40).density(1e-10)
     truth = (values == 0).mean()
-    assert abs(density.weight_at_zero - truth) <= 4 * density.weight_at_zero_stderr
+    assert abs(density.weight_at_zero - truth) <= 4 * density.weight_at_zero_stderr + 3 / len(values)
     assert density.weight_at_zero > 0.5
+
+
+@pytest.mark.parametrize("steps", [2, 5, 12, 30])
+def test_no_probe_has_more_at_zero_than_the_moments_allow(steps: int) -> None:
+    """Half of 60 eigenvalues are zero, beside some near zero: the bound holds for every probe, and gets close."""
+    values = np.concatenate([np.zeros(30), np.linspace(1e-3, 1, 27), [-0.3, 20.0, 50.0]])
+    matrix = with_spectrum(values)
+    null = np.linalg.eigh(matrix)[1][:, np.abs(np.linalg.eigvalsh(matrix)) < 1e-9]
+    work = quadrature(matrix, 6, steps=steps)
+    starts = np.stack([signs(0, f"{work.block.name}:density", i, (60,)) for i in range(6)]) / np.sqrt(60)
+    shares, found = np.square(starts @ null).sum(1), work.density(1e-9)
+    for share, x, w in zip(shares, found.nodes, found.weights, strict=True):
+        bound = largest_weight_at_zero(x, w, 1e-9)
+        assert share - 1e-9 <= bound
+        if steps == 30:
+            assert bound <= share + 0.15
+
+
+def test_the_bound_at_zero_counts_the_atoms_around_it() -> None:
+    """Two atoms at ±1 may both lie at zero; of those on one side only the next; a space that ended is what it is."""
+    assert largest_weight_at_zero(np.array([-1.0, 1.0]), np.array([0.5, 0.5]), 1e-9) == 1.0
+    assert largest_weight_at_zero(np.array([3.0, 1.0, 7.0]), np.array([0.3, 0.5, 0.2]), 1e-9) == 0.5
+    assert largest_weight_at_zero(np.array([0.0, 1.0, 7.0]), np.array([0.3, 0.5, 0.2]), 1e-9) == 0.8
+    assert largest_weight_at_zero(np.array([0.0, 3.0, 3.0]), np.array([0.3, 0.7, 0.0]), 1e-9) == 0.3
 
 
 def test_a_density_integrates_to_one_and_knows_its_edges() -> None:

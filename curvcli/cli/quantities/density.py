@@ -16,14 +16,12 @@ from curvcli.cli.targets import Target
 from curvcli.curvature.dense import DenseWork, zero_tolerance
 from curvcli.curvature.density import Density, QuadratureWork, smoothed
 from curvcli.curvature.gram import GramWork
-from curvcli.curvature.operator import Matrix
+from curvcli.curvature.operator import Matrix, finite
 from curvcli.errors import UsageError
 from curvcli.report.quantities import DensityRecord
 from curvcli.report.records import LayerRecord
 
 DENSITY_METHODS = ("auto", "lanczos", "dense", "gram")
-# Ritz values this small beside the largest count as zero: products carry noise of the precision.
-_ZERO = {"float32": 1e-6, "float64": 1e-10}
 
 
 class DensityQuantity:
@@ -101,9 +99,9 @@ class DensityQuantity:
     def _density(self, target: Target) -> tuple[Density, str, int]:
         work, dtype, size = self._pieces[target.name].work, self._setting.session.dtype, target.block.size
         if isinstance(work, QuadratureWork):
-            return work.density(_ZERO[dtype]), "lanczos_quadrature", work.spent
+            return work.density(zero_tolerance(work.nodes, size, dtype)), "lanczos_quadrature", work.spent
         if isinstance(work, DenseWork):
-            values, method = eigvalsh(work.result())[::-1] if size else np.zeros(0), "dense"
+            values, method = eigvalsh(finite(work.result(), target.name))[::-1] if size else np.zeros(0), "dense"
         elif isinstance(work, GramWork):
             values, method = with_zeros(work.eigenpairs()[0], size, self._setting.decay), "gram"
         else:
@@ -112,7 +110,8 @@ class DensityQuantity:
         if not len(values):
             values = np.zeros(1)
         weights = np.full((1, len(values)), 1.0 / len(values))
-        return smoothed(values[None], weights, tolerance, exact=True), method, work.products
+        zero = np.mean(np.abs(values) <= tolerance, keepdims=True)
+        return smoothed(values[None], weights, zero, exact=True), method, work.products
 
 
 def quadrature(setting: Setting, target: Target, probes: int, steps: int, matrix: Matrix) -> BlockPiece:

@@ -17,7 +17,7 @@ from curvcli.curvature.dense import DenseWork
 from curvcli.curvature.eigen import Eigenpairs, IterativeWork, with_residuals
 from curvcli.curvature.gram import GramWork
 from curvcli.curvature.krylov import chosen
-from curvcli.curvature.operator import CurvatureOperator
+from curvcli.curvature.operator import CurvatureOperator, finite
 from curvcli.curvature.probes import normals
 from curvcli.curvature.work import BlockWork
 from curvcli.errors import UsageError
@@ -150,7 +150,7 @@ class EigenQuantity:
             return work.pairs, work.spent
         k, which = self.options["k"], self.options["which"]
         if isinstance(work, DenseWork):
-            values, columns = eigh(work.result())
+            values, columns = eigh(finite(work.result(), target.name))
             vectors = columns.T
             spent = work.products
         elif isinstance(work, GramWork):

@@ -121,6 +121,12 @@ def _share(name: str) -> Callable[[LayerSummary], str]:
     return lambda row: percent(getattr(row, name), row.status)
 
 
+def _weight_at_zero(row: LayerSummary) -> str:
+    """Return the share; Lanczos quadrature tells only the most it can be."""
+    bound = "≤ " if row.density_method == "lanczos_quadrature" and row.status != "nonfinite" else ""
+    return bound + percent(row.weight_at_zero, row.status)
+
+
 _COLUMNS: Final = (
     Column("layer", lambda row: printable(row.name) or "(root)", False, 0),
     Column("kind", lambda row: printable(row.kind), False, 7),
@@ -141,7 +147,7 @@ _COLUMNS: Final = (
     Column("largest residual", _number("largest_residual"), True, 3, ("eigen",)),
     Column("converged", _converged, False, 1, ("eigen",)),
     Column("support", _support, False, 1, ("density",)),
-    Column("weight at zero", _share("weight_at_zero"), True, 2, ("density",)),
+    Column("weight at zero", _weight_at_zero, True, 2, ("density",)),
     Column("inertia +/0/-", _inertia, True, 1, ("hessian",)),
     Column("condition", _condition, True, 1, ("hessian",)),
     Column("Frobenius norm", _number("frobenius_norm"), True, 2, ("hessian",)),

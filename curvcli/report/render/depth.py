@@ -220,7 +220,8 @@ def _density(record: DensityRecord, ascii: bool) -> Iterator[Line]:
         yield "", axis
     yield "support", f"{_full(record.support[0])} … {_full(record.support[1])}"
     error = "" if record.exact or isnan(record.weight_at_zero_stderr) else f" ± {percent(record.weight_at_zero_stderr)}"
-    yield "weight at zero", percent(record.weight_at_zero, "nonfinite") + error
+    bound = "" if record.exact else "at most "
+    yield "weight at zero", bound + percent(record.weight_at_zero, "nonfinite") + error
     yield "bandwidth", short(record.bandwidth)
     yield "nodes", f"{record.nodes.shape[1]} per probe, {record.nodes.shape[0]} probes" if not record.exact else "all"
     yield from _origin(record, record.exact)
