@@ -6,6 +6,7 @@ from curvcli.api.call import Patterns, StrPath
 from curvcli.api.model import Model
 from curvcli.api.report import Report
 from curvcli.api.run import asked_of, finished, options_of, voice_for
+from curvcli.api.turn import TURN
 from curvcli.cli import check as check_command
 
 
@@ -35,7 +36,7 @@ def check(
 
     Returns:
         The report. Its ``checks`` each have a ``name``, a ``subject``, an ``outcome`` (``passed``, ``failed`` or
-        ``skipped``), a ``value`` with its ``limit``, and ``detail``, one sentence.
+        ``skipped``), a ``figure`` with its ``limit``, and ``detail``, one sentence.
 
     Example:
         >>> import curvcli
@@ -48,4 +49,5 @@ def check(
         options["device"] = device or model.device
     asked = asked_of(check_command.command, model, options, output)
     voice = voice_for(verbose=verbose)
-    return finished(check_command.CheckJob(asked.given, voice, asked.line), voice, output, resume=False)
+    with TURN:
+        return finished(check_command.CheckJob(asked.given, voice, asked.line), voice, output, resume=False)

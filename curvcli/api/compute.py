@@ -50,7 +50,8 @@ def diagonal(
 
     Args:
         model: of `open_model`, or a path; an opened one is not read again.
-        layer: names, parts of a path (``conv4_3``), globs or ``re:REGEX``; one or several. Default: all.
+        layer: names, parts of a path (``conv4_3``), globs, ``re:REGEX``, or an opened model's layers; one or several.
+            Default: all. An empty list is refused.
         exclude: leave these out.
         data: the dataset spec (TOML). Default: the one in or beside the model, then ``curvcli.toml`` here.
         limit: use a random subset of so many samples.

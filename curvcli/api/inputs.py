@@ -8,6 +8,7 @@ from curvcli.api.call import Patterns, StrPath
 from curvcli.api.model import Model
 from curvcli.api.results import Results
 from curvcli.api.run import begun, finished, options_of
+from curvcli.api.turn import TURN
 from curvcli.cli import inputs as inputs_command
 from curvcli.report.inputs import InputsRecord
 
@@ -58,8 +59,9 @@ def inputs(
         ((256,), True)
     """
     options = options_of(locals())
-    asked, session, voice = begun(inputs_command.command, model, options, output, verbose=verbose)
-    job = inputs_command.prepared(session, asked.given, voice)
-    job.line = asked.line
-    report = finished(job, voice, output, resume=asked.given["resume"])
+    with TURN:
+        asked, session, voice = begun(inputs_command.command, model, options, output, verbose=verbose)
+        job = inputs_command.prepared(session, asked.given, voice)
+        job.line = asked.line
+        report = finished(job, voice, output, resume=asked.given["resume"])
     return Results(report, {row.name: partial(report.inputs_record, row.name) for row in report.inputs})

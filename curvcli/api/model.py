@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curvcli.api.call import StrPath, call
+from curvcli.api.call import Name, StrPath, call, name_of, path_of
+from curvcli.api.turn import TURN
 from curvcli.cli import layers
 from curvcli.errors import UsageError
 from curvcli.models import open as files
@@ -15,12 +16,14 @@ if TYPE_CHECKING:
     from curvcli.models.savedmodel import SavedModel
     from curvcli.models.torchscript import TorchScriptModel
 
+MODEL_WANTED = "what curvcli.open_model returns is wanted, or the path of a saved model"
+
 
 class Model:
     """A saved model, opened; see `open_model`.
 
     Attributes:
-        path: the file or directory.
+        path: the file or directory, as it was given; absolute once the working directory is another one.
         device: e.g. ``cpu``.
         dtype: ``float32`` or ``float64``.
         layers: in model order; each has a ``name``, a ``kind``, a ``size`` and ``parameters`` with ``name``, ``label``,
@@ -31,25 +34,32 @@ class Model:
 
     def __init__(self, opened: TorchScriptModel | SavedModel, *, device: str, dtype: str) -> None:
         self.opened = opened
-        self.path: Path = opened.path
+        self._given: Path = opened.path
+        self._absolute = self._given.absolute()
         self.device, self.dtype = device, dtype
         self.layers: tuple[Layer, ...] = opened.layers
         self.inputs: tuple[Port, ...] = opened.inputs
         self.outputs: tuple[Port, ...] = opened.outputs
 
-    def values(self, parameter: str) -> Array:
+    @property
+    def path(self) -> Path:
+        """The file or directory."""
+        return self._given if self._given.absolute() == self._absolute else self._absolute
+
+    def values(self, parameter: Name) -> Array:
         """A parameter's values, float64, in its own shape.
 
         Args:
-            parameter: its full name, e.g. ``fc1.weight``.
+            parameter: its full name, e.g. ``fc1.weight``, or what has it, one of a layer's ``parameters``.
 
         Raises:
             UsageError: there is no such parameter; the message has the nearest names.
         """
         known = [p.name for layer in self.layers for p in layer.parameters]
-        if parameter not in known:
-            raise UsageError(f"{self.path}: no parameter {parameter!r}: {nearest(parameter, known)}")
-        return self.opened.values(parameter)
+        name = name_of("parameter", parameter)
+        if name not in known:
+            raise UsageError(f"{self.path}: no parameter {name!r}: {nearest(name, known)}")
+        return self.opened.values(name)
 
     def __repr__(self) -> str:
         size = sum(layer.size for layer in self.layers)
@@ -78,8 +88,10 @@ def open_model(path: StrPath, device: str = "cpu", dtype: str = "float32") -> Mo
         >>> model.values("fc1.weight").shape
         (32, 64)
     """
-    given = call(layers.command, Path(path), {"device": device, "dtype": dtype}).given
-    opened = files.open_model(given["model"], device=given["device"], dtype=given["dtype"])
+    wanted = path_of("path", path, "the path of a SavedModel directory or a TorchScript file is wanted")
+    given = call(layers.command, wanted, {"device": device, "dtype": dtype}).given
+    with TURN:
+        opened = files.open_model(given["model"], device=given["device"], dtype=given["dtype"])
     return Model(opened, device=given["device"], dtype=given["dtype"])
 
 
@@ -94,7 +106,7 @@ def settled(model: Model | StrPath, device: str | None, dtype: str | None) -> di
         return asked
     for name, value in asked.items():
         opened = getattr(model, name)
-        if value not in (None, opened):
+        if value is not None and str(value) != opened:
             raise UsageError(
                 f"{name}={value!r}: {model.path} was opened with {opened!r}.\n"
                 f"Open it anew: curvcli.open_model(path, {name}={value!r})."

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import shutil
 import weakref
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
-from curvcli.api.call import StrPath
+from curvcli.api.call import StrPath, path_of
 from curvcli.errors import UsageError
 from curvcli.report import read
+from curvcli.report.checks import CheckRecord
+from curvcli.report.input_statistics import InputsSummary
+from curvcli.report.summaries import LayerSummary, ParameterSummary
 
 
 @dataclass(frozen=True)
@@ -22,12 +26,13 @@ class Report(read.Report):
     `array(layer, quantity, label)` a single one, `record(layer, kind)` one quantity.
     """
 
-    def to_pandas(self, table: Literal["layers", "parameters"] = "layers") -> Any:
+    def to_pandas(self, table: Literal["layers", "parameters", "inputs", "checks"] = "layers") -> Any:
         """One of the report's tables as a ``pandas.DataFrame``, in model order.
 
         Args:
-            table: ``layers``, indexed by name, with the columns of the report's ``/summary``; or ``parameters``, by
-                layer and label. NaN stands for what was not computed.
+            table: ``layers``, indexed by name, with the columns of the report's ``/summary``; ``parameters``, by layer
+                and label; ``inputs``, by function; or ``checks``, by check and subject. NaN stands for what was not
+                computed; a table of which the report has nothing is empty.
 
         Raises:
             UsageError: pandas is not installed, or there is no such table.
@@ -37,18 +42,38 @@ class Report(read.Report):
         except ImportError:
             raise UsageError("to_pandas needs pandas, which is not installed: pip install pandas") from None
         if table == "layers":
-            rows = [_cells(row, without=("parameters", "split")) for row in self.layers]
-            return pandas.DataFrame(rows).rename(columns={"name": "layer"}).set_index("layer")
+            columns = _columns(LayerSummary, without=("parameters", "split"))
+            frame = pandas.DataFrame(_cells(self.layers, columns), columns=columns)
+            return frame.rename(columns={"name": "layer"}).set_index("layer")
         if table == "parameters":
-            rows = [{"layer": row.name, **_cells(p)} for row in self.layers for p in row.parameters]
-            return pandas.DataFrame(rows).set_index(["layer", "label"])
-        raise UsageError(f"to_pandas: no table {table!r}: there are layers and parameters.")
+            columns = _columns(ParameterSummary)
+            cells = [(row.name, *one) for row in self.layers for one in _cells(row.parameters, columns)]
+            return pandas.DataFrame(cells, columns=["layer", *columns]).set_index(["layer", "label"])
+        if table == "inputs":
+            columns = _columns(InputsSummary)
+            frame = pandas.DataFrame(_cells(self.inputs, columns), columns=columns)
+            frame["inputs"] = [tuple(axes.name for axes in row.inputs) for row in self.inputs]
+            return frame.rename(columns={"name": "function"}).set_index("function")
+        if table == "checks":
+            columns = _columns(CheckRecord)
+            frame = pandas.DataFrame(_cells(self.checks, columns), columns=columns)
+            return frame.rename(columns={"name": "check"}).set_index(["check", "subject"])
+        raise UsageError(f"to_pandas: no table {table!r}: there are layers, parameters, inputs and checks.")
+
+    def __repr__(self) -> str:
+        counts = {"layers": len(self.layers), "functions of the inputs": len(self.inputs), "checks": len(self.checks)}
+        has = ", ".join(f"{count} {what}" for what, count in counts.items() if count) or "empty"
+        return f"<curvcli.Report {self.path}: {has}, {self.status}, by {self.producer}>"
 
 
-def _cells(row: Any, without: tuple[str, ...] = ()) -> dict[str, Any]:
-    """A row's fields, its own before those that it inherits."""
-    names = sorted((field.name for field in fields(row)), key=lambda name: name not in type(row).__annotations__)
-    return {name: getattr(row, name) for name in names if name not in without}
+def _columns(kind: type[Any], without: tuple[str, ...] = ()) -> list[str]:
+    """The fields of a kind of row, its own before those that it inherits."""
+    names = sorted((field.name for field in fields(kind)), key=lambda name: name not in kind.__annotations__)
+    return [name for name in names if name not in without]
+
+
+def _cells(rows: Iterable[Any], columns: list[str]) -> list[tuple[Any, ...]]:
+    return [tuple(getattr(row, column) for column in columns) for row in rows]
 
 
 def read_report(path: StrPath) -> Report:
@@ -71,8 +96,10 @@ def read_report(path: StrPath) -> Report:
         >>> report.provenance.samples
         64
     """
-    opened = read.read_report(Path(path))
-    return Report(**{field.name: getattr(opened, field.name) for field in fields(opened)})
+    opened = read.read_report(path_of("path", path, "the path of a report is wanted"))
+    found = {field.name: getattr(opened, field.name) for field in fields(opened)}
+    # Arrays are read later, when the working directory may be another one.
+    return Report(**found | {"path": opened.path.absolute()})
 
 
 def read_temporary(path: Path) -> Report:

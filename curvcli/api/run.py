@@ -10,9 +10,10 @@ from typing import Any, Protocol
 
 import click
 
-from curvcli.api.call import Call, StrPath, call
-from curvcli.api.model import Model, settled
+from curvcli.api.call import Call, StrPath, call, flag_of, path_of
+from curvcli.api.model import MODEL_WANTED, Model, settled
 from curvcli.api.report import Report, read_report, read_temporary
+from curvcli.api.turn import TURN
 from curvcli.api.voice import QuietVoice
 from curvcli.cli.compute import chosen_targets, planned
 from curvcli.cli.job import Job
@@ -61,20 +62,21 @@ def computed(
         verbose: progress and notes on standard error.
         shared: the options that all such commands share, of this one's.
     """
-    asked, session, voice = begun(command, model, options, output, verbose=verbose)
-    if not session.model.layers:
-        raise ModelError(session.model.why_no_layers)
-    given = shared(asked.given)
-    chosen = chosen_targets(session, given)
-    _, quantities, allowed = planned(session, chosen, given, [(build, dict(asked.given))], voice)
-    job = Job(str(command.name), session, voice, chosen, quantities, allowed, {}, asked.line)
-    return finished(job, voice, output, resume=asked.given["resume"])
+    with TURN:
+        asked, session, voice = begun(command, model, options, output, verbose=verbose)
+        if not session.model.layers:
+            raise ModelError(session.model.why_no_layers)
+        given = shared(asked.given)
+        chosen = chosen_targets(session, given)
+        _, quantities, allowed = planned(session, chosen, given, [(build, dict(asked.given))], voice)
+        job = Job(str(command.name), session, voice, chosen, quantities, allowed, {}, asked.line)
+        return finished(job, voice, output, resume=asked.given["resume"])
 
 
 def begun(
     command: click.Command, model: Model | StrPath, options: dict[str, Any], output: StrPath | None, *, verbose: bool
 ) -> tuple[Call, Session, QuietVoice]:
-    """The call as its command, the session that it describes, and the voice for it.
+    """The call as its command, the session that it describes, and the voice for it; to be called, and used, in `TURN`.
 
     Raises:
         CurvcliError: whatever is wrong with the arguments, path, spec, data or model, or with one against the other.
@@ -93,24 +95,26 @@ def asked_of(
     Raises:
         UsageError: a value is not allowed.
     """
-    path = model.path if isinstance(model, Model) else Path(model)
-    return call(command, path, {**options, "output": None if output is None else Path(output)})
+    path = model.path if isinstance(model, Model) else path_of("model", model, MODEL_WANTED)
+    return call(command, path, {**options, "output": output})
 
 
 def voice_for(*, verbose: bool) -> QuietVoice:
     """One that tells what the command would on standard error, or nothing."""
-    return QuietVoice(0 if verbose else -1)
+    return QuietVoice(0 if flag_of("verbose", verbose) else -1)
 
 
 def finished(job: Runnable, voice: QuietVoice, output: StrPath | None, *, resume: bool) -> Report:
-    """Run a job into its report; warnings are issued to whoever called the function that called this."""
+    """Run a job, in `TURN`, into its report; warnings are issued to whoever called the function that called this."""
     if output is None:
         return _in_temporary_folder(job, voice)
+    report = None
     try:
         job.run(Path(output), resume=resume)
+        report = read_report(output)
     finally:
-        voice.issue(stacklevel=4)
-    return read_report(output)
+        voice.issue(report, stacklevel=4)
+    return report
 
 
 def _in_temporary_folder(job: Runnable, voice: QuietVoice) -> Report:
@@ -121,7 +125,7 @@ def _in_temporary_folder(job: Runnable, voice: QuietVoice) -> Report:
     except BaseException:
         shutil.rmtree(path.parent, ignore_errors=True)
         raise
-    voice.issue(stacklevel=5)
+    voice.issue(report, stacklevel=5)
     return report
 
 

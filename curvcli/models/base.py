@@ -286,4 +286,6 @@ def halves(samples: int) -> tuple[Array, Array]:
 
 def as_float64(array: Any) -> Array:
     """A float64 NumPy copy of what a framework returned."""
-    return np.array(array, dtype=np.float64)
+    # Tensors' own method first: what NumPy would call, `__array__`, is deprecated as frameworks have it (no `copy`).
+    numpy = getattr(array, "numpy", None)
+    return np.array(array if numpy is None else numpy(), dtype=np.float64)

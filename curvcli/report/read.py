@@ -5,11 +5,12 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Final, Literal, get_args, overload
 
 import h5py
 
-from curvcli.errors import ReportError
+from curvcli.errors import ReportError, UsageError
+from curvcli.report import quantities
 from curvcli.report.checks import CheckRecord, read_checks
 from curvcli.report.input_statistics import InputsSummary
 from curvcli.report.input_storage import read_inputs
@@ -26,6 +27,14 @@ from curvcli.report.summaries import LayerSummary
 from curvcli.report.tables import read_tables
 
 Quantity = Literal["gradient", "diagonal", "diagonal_stderr"]
+RecordName = Literal["trace", "eigen", "density", "hessian"]
+
+_RECORDS: Final[dict[str, type[quantities.Quantity]]] = {
+    "trace": quantities.TraceRecord,
+    "eigen": quantities.EigenRecord,
+    "density": quantities.DensityRecord,
+    "hessian": quantities.BlockRecord,
+}
 
 
 @dataclass(frozen=True)
@@ -73,22 +82,32 @@ class Report:
         with opened(self.path) as file:
             return read_layer(file, row)
 
-    def record(self, layer: str, kind: type[AnyQuantity]) -> AnyQuantity | None:
+    @overload
+    def record(self, layer: str, kind: type[AnyQuantity]) -> AnyQuantity | None: ...
+
+    @overload
+    def record(self, layer: str, kind: RecordName) -> Any: ...
+
+    def record(self, layer: str, kind: Any) -> Any:
         """Read the trace, the eigenpairs, the density or the Hessian of one layer, and nothing else of it.
 
         Args:
             layer: its name.
-            kind: `TraceRecord`, `EigenRecord`, `DensityRecord` or `BlockRecord`.
+            kind: ``trace``, ``eigen``, ``density`` or ``hessian``, or the class of such a record.
 
         Returns:
             The record; ``None`` when it was not computed.
 
         Raises:
             ReportError: the report has no such layer, or can't be read any more.
+            UsageError: there is no such kind of record.
         """
         self.summary(layer)
+        wanted: Any = _RECORDS.get(kind) if isinstance(kind, str) else kind
+        if wanted not in _RECORDS.values():
+            raise UsageError(f"no kind of record {kind!r}: there are {', '.join(_RECORDS)}.")
         with opened(self.path) as file:
-            return read_record(file, layer, kind)
+            return read_record(file, layer, wanted)
 
     def split(self, layer: str) -> SplitRecord | None:
         """Read the gradient in two parts at one layer's output; ``None`` when it was not computed.
@@ -117,7 +136,10 @@ class Report:
 
         Raises:
             ReportError: the report has no such layer or parameter, or can't be read any more.
+            UsageError: there is no such quantity.
         """
+        if quantity not in get_args(Quantity):
+            raise UsageError(f"no quantity {quantity!r}: there are {', '.join(get_args(Quantity))}.")
         labels = [parameter.label for parameter in self.summary(layer).parameters]
         if label not in labels:
             raise ReportError(f"{self.path}: layer {layer!r} has no parameter {label!r}, only {', '.join(labels)}")
@@ -125,7 +147,7 @@ class Report:
             return read_array(file, layer, quantity, label)
 
     def _unknown(self, kind: str, name: str, known: list[str]) -> ReportError:
-        near = difflib.get_close_matches(name, known, n=3)
+        near = difflib.get_close_matches(str(name), known, n=3)
         advice = f"did you mean {', '.join(near)}?" if near else f"curvcli show {self.path} lists its {kind}s"
         return ReportError(f"{self.path}: no {kind} {name!r}: {advice}")
 

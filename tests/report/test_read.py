@@ -6,7 +6,8 @@ import h5py
 import numpy as np
 import pytest
 
-from curvcli.errors import ReportError
+from curvcli.errors import ReportError, UsageError
+from curvcli.report.quantities import DensityRecord, EigenRecord, TraceRecord
 from curvcli.report.read import read_report
 from curvcli.report.write import write_report
 
@@ -131,3 +132,29 @@ def test_a_newer_minor_version_with_unknown_names_is_read(path):
         status[0] = 6
     report = read_report(path)
     assert [row.status for row in report.layers] == ["unstable", "done", "done", "done"]
+
+
+def test_a_record_is_read_by_class_or_name(tmp_path, layers, provenance):
+    write_report(tmp_path / "r.h5", layers, provenance)
+    report = read_report(tmp_path / "r.h5")
+    for name, kind in (("trace", TraceRecord), ("eigen", EigenRecord), ("density", DensityRecord)):
+        for layer in layers:
+            assert type(report.record(layer.name, name)) is type(report.record(layer.name, kind))
+    assert report.record(layers[0].name, "hessian") is None
+
+
+@pytest.mark.parametrize("kind", ["traces", "diagonal", int, None, []])
+def test_an_unknown_kind_of_record_lists_those_there_are(path, kind):
+    with pytest.raises(UsageError, match="there are trace, eigen, density, hessian"):
+        read_report(path).record("conv0", kind)
+
+
+@pytest.mark.parametrize("quantity", ["diag", "Gradient", None])
+def test_an_unknown_quantity_lists_those_there_are(path, quantity):
+    with pytest.raises(UsageError, match="there are gradient, diagonal, diagonal_stderr"):
+        read_report(path).array("conv0", quantity, "kernel")
+
+
+def test_a_layer_by_its_place_is_no_layer(path):
+    with pytest.raises(ReportError, match="no layer 0: curvcli show"):
+        read_report(path).layer(0)
