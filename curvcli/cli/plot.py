@@ -108,6 +108,10 @@ def command(
         voice.detail(f"drawn: {picture.title}")
         drawn.append(picture)
     _check(report, drawn, kinds, voice)
+    if view.mismatch:
+        voice.warn(f"{report} is not like {against}, so a change may come from that: {view.mismatch}")
+    if view.only_in_base:
+        voice.note(view.only_in_base)
     for note in view.notes:
         voice.note(note)
     for path in _written(target, wanted, drawn, view):

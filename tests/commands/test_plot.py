@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -112,11 +113,27 @@ def test_the_suffix_says_the_format(name: str, start: bytes, folder: Path) -> No
 
 
 def test_two_reports_over_each_other(folder: Path) -> None:
-    """Layers of the other report that were not chosen don't matter."""
+    """A layer of the other report alone is in no table and no figure, but named."""
     assert run(["plot", "trace.h5", "--against", "model.pt.diag.h5", "-o", "both.html", "-q"]) == 0
     text = (folder / "both.html").read_text()
     assert text.count("<table>") == 2
-    assert "net/two" not in text
+    assert text.count("net/two") == text.count("only in model.pt.diag.h5: net/two") > 0
+
+
+def test_reports_that_differ_in_loss_or_data_are_drawn_with_one_warning(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also with -q; the layers that only the base has are a note."""
+    other = replace(PROVENANCE, loss="cross_entropy", dataset_digest="ef" * 32, samples=8)
+    write_report(folder / "old.h5", [layer("net/one", 0), layer("net/two", 1), layer("net/three", 2)], other)
+    assert run(["plot", "model.pt.diag.h5", "--against", "old.h5", "-o", "both.html", "-q"]) == 0
+    error = capsys.readouterr().err
+    assert error.count("model.pt.diag.h5 is not like old.h5") == 1
+    assert "loss mse, was cross_entropy; other data (4 samples, was 8)" in error
+    assert "net/three" not in error
+    assert "not like old.h5: loss mse, was cross_entropy" in (folder / "both.html").read_text()
+    assert run(["plot", "model.pt.diag.h5", "--against", "old.h5", "-o", "both.html"]) == 0
+    assert "only in old.h5: net/three" in capsys.readouterr().err
 
 
 def test_equal_runs_give_equal_bytes(folder: Path) -> None:

@@ -18,13 +18,16 @@ from matplotlib.patches import Patch
 from curvcli.report.plot.names import elided, labels
 from curvcli.report.plot.panels import numbered, pages
 from curvcli.report.plot.scale import Scale, fitted
-from curvcli.report.plot.style import INK, MUTED, NEGATIVE, OTHER, POSITIVE, Plot, new_figure, quiet
+from curvcli.report.plot.style import INK, MUTED, NEGATIVE, OTHER, POSITIVE, WIDTH, Plot, new_figure, quiet
 from curvcli.report.plot.view import Side, View
 from curvcli.report.quantities import BlockRecord, EigenRecord
+from curvcli.report.render.columns import printable
 from curvcli.report.summaries import LayerSummary
 
 MOST: Final = 62  # rows on a page whose names still read well
 _MOST_TEXTS: Final = 26  # rows that have room for their numbers
+_CHARACTER: Final = 8  # pixels of a name's
+_TICK: Final = 80  # pixels, with the margins' share of the panel
 TRACE: Final = "trace"
 TOP: Final = "top eigenvalue"
 
@@ -63,7 +66,7 @@ def eigenvalue_bar(side: Side, row: LayerSummary) -> Bar:
     """Return a layer's top eigenvalue, from its eigenpairs or from its full Hessian."""
     if row.eigen_method:
         record = side.report.record(row.name, EigenRecord)
-        if record is not None and len(record.values) and record.which != "smallest":
+        if record is not None and len(record.values) and record.which in ("largest", "both"):
             return Bar(
                 float(record.values[0]), float(record.residuals[0]), nan, bool(record.converged[0]), "not finite"
             )
@@ -93,7 +96,8 @@ def draw(view: View) -> Iterator[Plot]:
         for column, (name, sides) in enumerate(held.items()):
             axes = figure.add_subplot(1, len(held), column + 1)
             chosen = [[side[i] for i in places] for side in sides]
-            _panel(axes, chosen, scales[name], [texts[i] for i in places] if column == 0 else None)
+            shown = [texts[i] for i in places]
+            _panel(axes, chosen, scales[name], shown if column == 0 else None, _ticks(shown, len(held)))
             axes.set_xlabel(f"{name} (loss per parameter²)")
         _part_whole(figure, [names[i] for i in places])
         stem = "bars" if len(every) == 1 else f"bars-{number + 1}"
@@ -103,30 +107,38 @@ def draw(view: View) -> Iterator[Plot]:
 
 def _traces(side: Side, view: View) -> list[Bar]:
     rows = [side.row(row.name) for row in view.new.rows]
-    return [Bar(nan, why="not in this report") if row is None else trace_bar(row) for row in rows]
+    return [_lacking(side) if row is None else trace_bar(row) for row in rows]
 
 
 def _tops(side: Side, view: View) -> list[Bar]:
     rows = [side.row(row.name) for row in view.new.rows]
-    return [Bar(nan, why="not in this report") if row is None else eigenvalue_bar(side, row) for row in rows]
+    return [_lacking(side) if row is None else eigenvalue_bar(side, row) for row in rows]
+
+
+def _lacking(side: Side) -> Bar:
+    return Bar(nan, why=f"not in {elided(printable(side.label), 28)}")
 
 
 def _scale(sides: Sequence[Sequence[Bar]]) -> Scale:
-    ends = [bar.value for side in sides for bar in side]
-    # Errors widen the axis but don't choose it: one that reaches zero is no reason for a logarithm.
-    chosen = fitted(ends)
-    reach = fitted([bar.value + sign * _widest(bar) for side in sides for bar in side for sign in (-1, 0, 1)])
-    return Scale(min(chosen.low, reach.low), max(chosen.high, reach.high), chosen.threshold)
+    bars = [bar for side in sides for bar in side]
+    # An error that reaches zero is no reason for a logarithm.
+    return fitted([bar.value for bar in bars]).covering([bar.value + s * _widest(bar) for bar in bars for s in (-1, 1)])
+
+
+def _ticks(names: Sequence[str], panels: int) -> int:
+    """Return how many ticks a panel has room for beside names of this length."""
+    width = (WIDTH - _CHARACTER * max(map(len, names))) / panels
+    return max(3, min(9, int(width / _TICK)))
 
 
 def _widest(bar: Bar) -> float:
     return max((error for error in (bar.error, bar.data_error) if isfinite(error)), default=0.0)
 
 
-def _panel(axes: Axes, sides: Sequence[Sequence[Bar]], scale: Scale, names: Sequence[str] | None) -> None:
+def _panel(axes: Axes, sides: Sequence[Sequence[Bar]], scale: Scale, names: Sequence[str] | None, most: int) -> None:
     count = len(sides[0])
     texts = count <= _MOST_TEXTS
-    scale.apply(axes, "x", most=9, margin=0.25 if texts else 0.03)
+    scale.apply(axes, "x", most=most, margin=0.25 if texts else 0.03)
     reach = scale.transform(np.array([scale.low, scale.high]))
     beyond = bool(reach[1] > 0.3 * (reach[1] - reach[0]))
     height = min(0.78, 0.12 * max(count, 4)) / len(sides)
@@ -167,7 +179,7 @@ def _bar(axes: Axes, bar: Bar, y: float, height: float, *, base: bool, size: flo
         leftwards = bar.value < 0 and not beyond
         axes.annotate(
             text(bar),
-            (0 if bar.value < 0 and beyond else bar.value + (-1 if bar.value < 0 else 1) * _widest(bar), y),
+            (bar.value - _widest(bar) if leftwards else max(0.0, bar.value + _widest(bar)), y),
             (-6 if leftwards else 6, 0),
             textcoords="offset points",
             va="center",

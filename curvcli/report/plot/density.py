@@ -82,7 +82,8 @@ def _panel(axes: Axes, new: DensityRecord | None, base: DensityRecord | None) ->
         axes.plot(base.grid, _over(base.density, floor), color=INK, linewidth=1.1, linestyle="--")
     axes.axvline(0, color=MUTED, linewidth=0.8, linestyle=":")
     low, high = new.support
-    return f"{low:.3g} … {high:.3g}, zero to rounding {percent(new.weight_at_zero)}".replace("-", "−")
+    bound = "" if new.exact else "at most "
+    return f"{low:.3g} … {high:.3g}, {bound}{percent(new.weight_at_zero)} zero to rounding".replace("-", "−")
 
 
 def _over(values: Float64, floor: float) -> Float64:

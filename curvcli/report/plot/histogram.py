@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -16,11 +16,13 @@ from matplotlib.ticker import FuncFormatter
 from curvcli.report.plot.names import elided, percent
 from curvcli.report.plot.panels import small_multiples
 from curvcli.report.plot.scale import Scale, fitted
-from curvcli.report.plot.style import CURVATURE, INK, NEGATIVE, POSITIVE, ZERO, Plot, absent, quiet
+from curvcli.report.plot.style import CURVATURE, INK, MUTED, NEGATIVE, PAPER, POSITIVE, ZERO, Plot, absent, quiet
 from curvcli.report.plot.view import Float64, Side, View
 
 _BINS: Final = 60
 _SAMPLE: Final = 1 << 16  # entries per layer that choose the axis; all are counted
+_ZERO_ROOM: Final = 0.035  # share of the axis for the bar of zeros where nothing is negative
+_MOST_ZEROS: Final = 2.0  # times the highest bin, above which the bar of zeros is cut
 _TINY: Final = 0.02  # share of entries that may lie in the axis's linear part
 
 
@@ -76,10 +78,11 @@ def draw(view: View) -> Iterator[Plot]:
     base = {name: None if view.base is None else _counts(view.base, name, edges) for name in layers}
 
     def panel(axes: Axes, name: str) -> str:
-        scale.apply(axes, "x", most=7)
+        scale.apply(axes, "x", most=7, at_zero=_ZERO_ROOM if zeros else 0.0)
         quiet(axes, "y")
-        return _panel(axes, new[name], base[name], missing=_missing(view.new, name))
+        return _panel(axes, new[name], base[name], scale, missing=_missing(view.new, name))
 
+    zeros = any(counts is not None and counts.zero for counts in new.values())
     yield from small_multiples(
         view,
         "histogram",
@@ -138,7 +141,7 @@ def _missing(side: Side, layer: str) -> str:
     return ", ".join(p.label for p in parameters if side.report.array(layer, "diagonal", p.label) is None)
 
 
-def _panel(axes: Axes, new: Counts | None, base: Counts | None, *, missing: str) -> str:
+def _panel(axes: Axes, new: Counts | None, base: Counts | None, scale: Scale, *, missing: str) -> str:
     if new is None or not new.entries:
         absent(axes, "no finite entry")
         return "no finite entry"
@@ -146,12 +149,12 @@ def _panel(axes: Axes, new: Counts | None, base: Counts | None, *, missing: str)
     if base is not None:
         axes.stairs(base.shares, base.edges, color=INK, linewidth=1.1)
     highest = max(float(new.shares.max(initial=0.0)), 0.0 if base is None else float(base.shares.max(initial=0.0)))
-    _draw_zeros(axes, new, highest)
+    _draw_zeros(axes, new, scale, highest)
     beside = [f"was {percent(base.negative)}"] if base is not None else []
     beside += [f"{percent(new.certain)} by over 2 stderr"] if new.certain is not None else []
     lines = [f"negative {percent(new.negative)}" + (f" ({', '.join(beside)})" if beside else "")]
-    if new.zero:
-        lines.append(f"zero {percent(new.zero)}")
+    if new.zero or (base is not None and base.zero):
+        lines.append(f"zero {percent(new.zero)}" + (f" (was {percent(base.zero)})" if base is not None else ""))
     if new.lost:
         lines.append(f"not finite {new.lost}")
     if missing:
@@ -165,11 +168,21 @@ def _draw_bins(axes: Axes, counts: Counts) -> None:
         axes.stairs(np.where(side, counts.shares, 0.0), counts.edges, fill=True, color=colour)
 
 
-def _draw_zeros(axes: Axes, counts: Counts, highest: float) -> None:
-    """Mark exact zeros by a grey bar; where they outnumber all else, it is cut and its number stands above."""
-    top = 1.12 * highest or 1.0
+def _draw_zeros(axes: Axes, counts: Counts, scale: Scale, highest: float) -> None:
+    """Mark exact zeros by a grey bar; where they far outnumber all else, it is cut, and its number stands beside it."""
+    top = 1.15 * (min(counts.zero, _MOST_ZEROS * highest or 1.0) if counts.zero > highest else highest) or 1.0
     if counts.zero:
-        axes.axvline(0, ymax=min(counts.zero / top, 1.0), color=ZERO, linewidth=3.5)
+        after = counts.edges[counts.edges > 0][0]
+        # Left of zero where no entries are; else astride it, narrow enough to show the bins on both sides.
+        ends = np.array([-0.4, 0.4] if scale.low else [-1.5, 0.0]) * float(scale.transform(float(after)))
+        left, right = scale.inverse(ends).tolist()
+        axes.bar(left, counts.zero, right - left, align="edge", color=ZERO, edgecolor=PAPER, linewidth=0.5, zorder=3)
+        cut = counts.zero > top
+        for height in (0.86, 0.9) if cut else ():
+            axes.plot([left, right], [height * top, (height + 0.03) * top], color=PAPER, linewidth=2.0, zorder=4)
+        if counts.zero > highest:
+            where: dict[str, Any] = {"textcoords": "offset points", "va": "top", "fontsize": 8, "color": MUTED}
+            axes.annotate(percent(counts.zero), (right, min(counts.zero, top)), (4, 0), **where)
     axes.set_ylim(0, top)
     axes.locator_params(axis="y", nbins=5)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g} %"))

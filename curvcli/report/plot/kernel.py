@@ -127,6 +127,8 @@ def _figure(view: View, layer: str, p: ParameterSummary) -> Plot:
         notes.append("every entry is zero")
     if lost := int(np.count_nonzero(~np.isfinite(new.mean))):
         notes.append(f"grey: not finite ({lost} of {new.mean.size})")
+    if change is not None and base is not None:
+        notes += _largest_change(change, base.mean)
     figure = new_figure(view, title, notes)
     parts: Any = [figure]
     if change is not None or new.maps is not None:
@@ -137,7 +139,8 @@ def _figure(view: View, layer: str, p: ParameterSummary) -> Plot:
     if change is not None and view.base is not None:
         difference, _ = shrunk(change)
         over = f"change from {printable(view.base.label)}"
-        _heat_map(parts[1], difference, _signed(fitted(difference, share=_TINY)), kernel=new, blocks=blocks, title=over)
+        scale = _signed(fitted(difference, share=_TINY))
+        _heat_map(parts[1], difference, scale, kernel=new, blocks=blocks, title=over, unit=f"change of {_UNIT}")
         words.append(f"and its {over}, {_range(difference)}")
     elif new.maps is not None:
         chosen = _maps(parts[1], new)
@@ -172,7 +175,7 @@ def _signed(scale: Scale) -> Scale:
 
 
 def _heat_map(
-    part: Any, plane: Float64, scale: Scale, *, kernel: Channels, blocks: tuple[int, int], title: str
+    part: Any, plane: Float64, scale: Scale, *, kernel: Channels, blocks: tuple[int, int], title: str, unit: str = _UNIT
 ) -> None:
     axes = part.add_subplot()
     extent = (-0.5, plane.shape[1] * blocks[1] - 0.5, plane.shape[0] * blocks[0] - 0.5, -0.5)
@@ -184,7 +187,7 @@ def _heat_map(
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
     axes.set_title(elided(title, 60), fontsize=10, fontweight="bold")
-    _colour_bar(part, image, [axes], scale)
+    _colour_bar(part, image, [axes], scale, unit)
 
 
 def _words(axis: str, kernel: Channels) -> str:
@@ -200,14 +203,18 @@ def _maps(part: Any, kernel: Channels) -> list[int]:
     chosen: list[int] = order[:MOST_MAPS].tolist()
     scale = fitted(kernel.maps[chosen], share=_TINY)
     flat = kernel.maps.shape[1] == 1
-    rows, columns = (len(chosen), 1) if flat else sorted(shape(len(chosen)), reverse=True)  # higher than wide
+    tall = kernel.maps.shape[2] == 1 and not flat
+    rows, columns = sorted(shape(len(chosen)), reverse=True)  # higher than wide
+    if flat or tall:
+        rows, columns = (len(chosen), 1) if flat else (1, len(chosen))
     every = []
     for place, channel in enumerate(chosen):
         axes = part.add_subplot(rows, columns, place + 1)
-        image = _image(axes, kernel.maps[channel], scale, aspect="auto" if flat else "equal")
+        image = _image(axes, kernel.maps[channel], scale, aspect="auto" if flat or tall else "equal")
         axes.set_xticks([])
         axes.set_yticks([])
-        axes.set_title(f"{kernel.columns} {channel}", fontsize=9, pad=3)
+        # Beside each other, they leave room for numbers only; what these are stands above all of them.
+        axes.set_title(f"{channel}" if tall else f"{kernel.columns} {channel}", fontsize=9, pad=3)
         every.append(axes)
     part.suptitle(f"{kernel.columns} channels of most curvature, mean over {kernel.rows}", fontsize=9.5)
     _colour_bar(part, image, every, scale)
@@ -219,10 +226,10 @@ def _image(axes: Axes, plane: Float64, scale: Scale, **looks: Any) -> Any:
     return axes.imshow(np.ma.masked_invalid(plane), norm=scale.norm(), cmap=chosen, interpolation="nearest", **looks)
 
 
-def _colour_bar(part: Any, image: Any, axes: list[Axes], scale: Scale) -> None:
+def _colour_bar(part: Any, image: Any, axes: list[Axes], scale: Scale, unit: str = _UNIT) -> None:
     norm = scale.norm()
     bar = part.colorbar(image, ax=axes, location="bottom", shrink=0.9, aspect=40, pad=0.03)
-    bar.set_label(_UNIT, fontsize=9)
+    bar.set_label(unit, fontsize=9)
     bar.outline.set_visible(False)
     bar.solids.set_rasterized(True)  # otherwise 256 slivers in an SVG
     bar.ax.tick_params(labelsize=8.5, length=3)
@@ -233,6 +240,14 @@ def _colour_bar(part: Any, image: Any, axes: list[Axes], scale: Scale) -> None:
     bar.ax.xaxis.set_major_locator(FixedLocator(ticks.tolist()))
     bar.ax.xaxis.set_minor_locator(NullLocator())
     bar.ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: power_text(value, ticks)))
+
+
+def _largest_change(change: Float64, old: Float64) -> list[str]:
+    """Say how large a change is beside the kernel's own entries: the colours fill their range also with rounding."""
+    largest, size = (float(np.abs(plane[np.isfinite(plane)]).max(initial=0.0)) for plane in (change, old))
+    if not largest:
+        return ["no change"] if np.isfinite(change).all() else []
+    return [f"largest change {largest / size:.2g} of the largest entry" if size else "changed from zero"]
 
 
 def _range(plane: Float64) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from curvcli.report.render.columns import printable
 
 LONGEST = 44
+_LONGEST_STEM = 79
 _HEADS = (0.6, 1.0, 0.3, 0.0)  # where to cut, the first that tells all names apart
 
 
@@ -53,7 +54,8 @@ def stems(wanted: Iterable[str]) -> Iterable[str]:
     """Return names of files that any system takes, each once, also where case does not count."""
     taken: set[str] = set()
     for text in wanted:
-        base = re.sub(r"[^A-Za-z0-9_.-]+", ".", text).strip(".")[:80] or "figure"
+        safe = re.sub(r"[^A-Za-z0-9_.-]+", ".", text).strip(".") or "figure"
+        base = elided(safe, _LONGEST_STEM).replace("…", "..")  # the end tells layers and parameters apart
         stem, number = base, 1
         while stem.casefold() in taken:
             number += 1

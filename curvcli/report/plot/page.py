@@ -13,6 +13,7 @@ from curvcli.report.plot.style import GRID, INK, MUTED, PAPER
 from curvcli.report.plot.view import Side, View
 from curvcli.report.render.columns import Section, printable
 from curvcli.report.render.sections import heading, notes, sections
+from curvcli.report.render.view import View as Shown
 
 _NAMES: Final = {
     "bars": "Layers",
@@ -84,7 +85,7 @@ def page(view: View, pictures: Sequence[Picture]) -> bytes:
         *(f"<li><a href='#{target}'>{text}</a></li>" for target, text in links),
         "</ul></nav>\n<main>\n<section id='summary'><h2>Summary</h2>\n",
         *(_summary(side) for side in view.sides),
-        *(f"<p>{escape(note)}.</p>\n" for note in view.notes),
+        *(f"<p>{escape(note)}.</p>\n" for note in (*view.comparison, *view.notes)),
         "</section>\n",
     ]
     for kind in kinds:
@@ -117,7 +118,9 @@ def _figure(picture: Picture, prefix: str) -> str:
 def _summary(side: Side) -> str:
     """Return the heading and the tables that ``curvcli show`` prints, of the chosen layers."""
     chosen = replace(side.report, layers=side.rows)
-    facts = "".join(f"<dt>{escape(label)}</dt><dd>{escape(text)}</dd>" for label, text in heading(chosen))
+    whole = len(side.report.layers)
+    shown = Shown(rows=whole if len(side.rows) < whole else None)
+    facts = "".join(f"<dt>{escape(label)}</dt><dd>{escape(text)}</dd>" for label, text in heading(chosen, shown))
     tables = "".join(_table(section) for section in sections(chosen))
     missing = "".join(f"<li>{escape(note)}</li>" for note in notes(chosen))
     return f"<dl><dt>report</dt><dd>{escape(printable(side.label))}</dd>{facts}</dl>\n{tables}" + (

@@ -49,6 +49,11 @@ class Scale:
             return ""
         return f"symmetric log axis: linear within ±{power_text(self.threshold, [self.threshold])}"
 
+    def covering(self, values: Sequence[float] | Float64) -> Scale:
+        """Return it wide enough for `values` too; errors widen an axis but don't choose whether it is linear."""
+        reach = fitted(values)
+        return Scale(min(self.low, reach.low), max(self.high, reach.high), self.threshold)
+
     def transform(self, values: Float64 | float) -> Float64:
         """Return t(values), or the values themselves on a linear axis."""
         x = np.asarray(values, dtype=np.float64)
@@ -91,7 +96,9 @@ class Scale:
             ticks += [side * 10.0 ** (first + k - 1) for k in range(stride, floor(float(place) + 1e-9) + 1, stride)]
         return np.sort(np.asarray(ticks))
 
-    def apply(self, axes: Axes, axis: Literal["x", "y"], *, most: int = 9, margin: float = 0.03) -> None:
+    def apply(
+        self, axes: Axes, axis: Literal["x", "y"], *, most: int = 9, margin: float = 0.03, at_zero: float = 0.0
+    ) -> None:
         """Give `axes` this scale along one axis, with its limits and ticks.
 
         Args:
@@ -99,10 +106,11 @@ class Scale:
             axis: which.
             most: ticks.
             margin: room beyond the data, as a share of the axis.
+            at_zero: the same where the axis ends at 0, so that what lies there is not cut in half.
         """
         limits = self.transform(np.array([self.low, self.high]))
-        room = margin * (limits[1] - limits[0])
-        low, high = self.inverse(limits + np.array([-room if self.low else 0.0, room if self.high else 0.0]))
+        room, spare = margin * (limits[1] - limits[0]), at_zero * (limits[1] - limits[0])
+        low, high = self.inverse(limits + np.array([-(room if self.low else spare), room if self.high else spare]))
         target = axes.xaxis if axis == "x" else axes.yaxis
         if self.threshold is not None:
             (axes.set_xscale if axis == "x" else axes.set_yscale)(

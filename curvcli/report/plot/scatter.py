@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -20,6 +21,27 @@ MOST: Final = 8000  # points of a panel; more only add ink
 _TINY: Final = 0.02  # share of entries that may lie in an axis's linear part
 
 
+@dataclass(frozen=True, eq=False)
+class Points:
+    """The entries of one layer.
+
+    Attributes:
+        curvature: of those that are drawn, (n,).
+        gradient: its magnitude, (n,).
+        entries: how many there are, drawn or not.
+        lost: how many are not finite in either array.
+        negative: share of all finite curvatures below zero.
+        zero: share that is exactly zero.
+    """
+
+    curvature: Float64
+    gradient: Float64
+    entries: int
+    lost: int
+    negative: float
+    zero: float
+
+
 def draw(view: View) -> Iterator[Plot]:
     """Yield pages of one scatter plot per layer that has both arrays of a parameter; all share both axes."""
     found = {row.name: _points(view.new, row.name) for row in view.new.rows}
@@ -28,20 +50,19 @@ def draw(view: View) -> Iterator[Plot]:
         return
     base = {name: None if view.base is None else _points(view.base, name) for name in new}
     everything = [points for points in (*new.values(), *base.values()) if points is not None]
-    x = fitted(np.concatenate([points[0] for points in everything]), linear=False, share=_TINY)
-    y = fitted(np.concatenate([points[1] for points in everything]), linear=False, share=_TINY)
-    cut = any(_size(view.new, name) > MOST for name in new)
+    x = fitted(np.concatenate([points.curvature for points in everything]), linear=False, share=_TINY)
+    y = fitted(np.concatenate([points.gradient for points in everything]), linear=False, share=_TINY)
     notes = [x.note, f"upwards within ±{power_text(y.threshold or 0.0, [y.threshold or 0.0])}"]
-    if cut:
-        notes.append(f"evenly spaced entries where there are more than {MOST}")
+    if any(points.entries - points.lost > MOST for points in everything):
+        notes.append(f"{MOST} entries drawn at random where there are more; shares are of all")
 
     zoom = 3.0 if len(new) == 1 else 1.6 if len(new) <= 4 else 1.0
 
     def panel(axes: Axes, name: str) -> str:
-        x.apply(axes, "x", most=7)
-        y.apply(axes, "y", most=7)
+        x.apply(axes, "x", most=7, at_zero=0.03)
+        y.apply(axes, "y", most=7, at_zero=0.03)
         axes.grid(visible=True)
-        return _panel(axes, new[name], base[name], _size(view.new, name), paired=view.base is not None, zoom=zoom)
+        return _panel(axes, new[name], base[name], paired=view.base is not None, zoom=zoom)
 
     yield from small_multiples(
         view,
@@ -55,49 +76,45 @@ def draw(view: View) -> Iterator[Plot]:
     )
 
 
-def _points(side: Side, layer: str) -> tuple[Float64, Float64] | None:
-    """Return curvature and absolute gradient of the entries that are drawn, (n,) each."""
+def _points(side: Side, layer: str) -> Points | None:
     arrays = side.entries(layer, "diagonal", "gradient")
     if arrays is None:
         return None
     diagonal, gradient = arrays
-    step = -(-diagonal.size // MOST) or 1
-    diagonal, gradient = diagonal[::step], np.abs(gradient[::step])
-    finite = np.isfinite(diagonal) & np.isfinite(gradient)
-    return diagonal[finite], gradient[finite]
-
-
-def _size(side: Side, layer: str) -> int:
-    return sum(int(np.prod(p.shape)) for p in side.parameters(layer))
+    places = np.flatnonzero(np.isfinite(diagonal) & np.isfinite(gradient))
+    lost = diagonal.size - places.size
+    if places.size > MOST:
+        # At random: every so many-th entry would be of the same few channels where the array's shape divides it.
+        places = np.sort(np.random.default_rng(0).choice(places, MOST, replace=False))
+    known = diagonal[np.isfinite(diagonal)]
+    shares = (float(np.count_nonzero(chosen) / max(known.size, 1)) for chosen in (known < 0, known == 0))
+    return Points(diagonal[places], np.abs(gradient[places]), diagonal.size, lost, *shares)
 
 
 def _panel(
     axes: Axes,
-    new: tuple[Float64, Float64],
-    base: tuple[Float64, Float64] | None,
-    entries: int,
+    new: Points,
+    base: Points | None,
     *,
     paired: bool,
     zoom: float,
 ) -> str:
-    curvature, gradient = new
+    curvature, gradient = new.curvature, new.gradient
     if not curvature.size:
         absent(axes, "no finite entry")
         return "no finite entry"
     size, opacity = (14.0, 0.8) if curvature.size < 200 else (7.0, 0.6) if curvature.size < 2000 else (4.0, 0.4)
     looks = {"s": size * zoom, "alpha": opacity, "linewidths": 0, "rasterized": curvature.size > 500}
     if base is not None:
-        axes.scatter(*base, color=OTHER, marker="D", **looks)  # type: ignore[arg-type]
+        axes.scatter(base.curvature, base.gradient, color=OTHER, marker="D", **looks)  # type: ignore[arg-type]
     below = curvature < 0
     for chosen, colour, marker in ((~below, POSITIVE, "o"), (below, POSITIVE if paired else NEGATIVE, "v")):
         axes.scatter(curvature[chosen], gradient[chosen], color=colour, marker=marker, **looks)  # type: ignore[arg-type]
     axes.axvline(0, color=MUTED, linewidth=0.8)
-    said = (
-        f"{entries} entr{'y' if entries == 1 else 'ies'}"
-        if curvature.size == entries
-        else f"{curvature.size} of {entries} entries"
-    )
-    return f"{said}, negative {percent(np.count_nonzero(below) / curvature.size)}"
+    said = [f"{new.entries} entr{'y' if new.entries == 1 else 'ies'}", f"negative {percent(new.negative)}"]
+    said += [f"zero {percent(new.zero)}"] if new.zero else []
+    said += [f"{new.lost} not finite"] if new.lost else []
+    return ", ".join(said)
 
 
 def _handles(view: View, *, negative: bool) -> list[Artist]:

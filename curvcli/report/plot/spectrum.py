@@ -16,11 +16,12 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from curvcli.report.plot.names import elided, percent
 from curvcli.report.plot.panels import small_multiples
 from curvcli.report.plot.scale import fitted
-from curvcli.report.plot.style import EIGENVALUE, INK, MUTED, NEGATIVE, POSITIVE, Plot, absent
+from curvcli.report.plot.style import EIGENVALUE, INK, MUTED, NEGATIVE, POSITIVE, ZERO, Plot, absent
 from curvcli.report.plot.view import Float64, Side, View
 from curvcli.report.quantities import BlockRecord, EigenRecord
 
 _DECADES: Final = 5  # of magnitude on either side; smaller eigenvalues of float32 work are rounding
+_LOOKS: Final = {1: (POSITIVE, "o"), 0: (ZERO, "o"), -1: (NEGATIVE, "v")}  # by sign
 _MANY: Final = 60  # eigenvalues from which on they are drawn as a line
 
 
@@ -32,12 +33,14 @@ class Spectrum:
         values: descending, (k,).
         residuals: (k,).
         converged: (k,), bool.
+        signs: 1, 0 or −1 of each, 0 for those that are zero to rounding, (k,).
         whole: whether these are all that the layer has.
     """
 
     values: Float64
     residuals: Float64
     converged: npt.NDArray[np.bool_]
+    signs: npt.NDArray[np.int_]
     whole: bool
 
 
@@ -50,14 +53,20 @@ def spectrum(side: Side, layer: str) -> Spectrum | None:
         block = side.report.record(layer, BlockRecord)
         if block is not None and block.eigenvalues is not None:
             values = block.eigenvalues
-            return Spectrum(values, np.zeros(values.shape), np.ones(values.shape, dtype=np.bool_), whole=True)
+            # Descending, so the inertia says which ones count as zero; the signs of those are noise.
+            counts = block.inertia
+            signs = _signs(values) if counts is None else np.repeat([1, 0, -1], counts)
+            return Spectrum(values, np.zeros(values.shape), np.ones(values.shape, dtype=np.bool_), signs, whole=True)
     if row.eigen_method:
         eigen = side.report.record(layer, EigenRecord)
         if eigen is not None and len(eigen.values):
-            return Spectrum(
-                eigen.values, eigen.residuals, eigen.converged, whole=len(eigen.values) == row.parameter_count
-            )
+            whole = len(eigen.values) == row.parameter_count
+            return Spectrum(eigen.values, eigen.residuals, eigen.converged, _signs(eigen.values), whole)
     return None
+
+
+def _signs(values: Float64) -> npt.NDArray[np.int_]:
+    return np.where(values < 0, -1, np.where(values == 0, 0, 1))
 
 
 def draw(view: View) -> Iterator[Plot]:
@@ -68,11 +77,14 @@ def draw(view: View) -> Iterator[Plot]:
         return
     base = {name: None if view.base is None else spectrum(view.base, name) for name in new}
     everything = [known for known in (*new.values(), *base.values()) if known is not None]
-    scale = fitted(np.concatenate([known.values for known in everything]), decades=_DECADES)
+    ends = [known.values + sign * known.residuals for known in everything for sign in (-1, 1)]
+    scale = fitted(np.concatenate([known.values for known in everything]), decades=_DECADES).covering(
+        np.concatenate(ends)
+    )
     notes = [scale.note, "bars: ± residual ‖Hv − λv‖" if any(known.residuals.any() for known in everything) else ""]
 
     def panel(axes: Axes, name: str) -> str:
-        scale.apply(axes, "y", most=8, margin=0.07)
+        scale.apply(axes, "y", most=8, margin=0.07, at_zero=0.04)
         axes.grid(visible=True, axis="y")
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda rank, _: f"{rank:.0f}" if rank >= 1 else ""))
@@ -107,28 +119,32 @@ def _panel(axes: Axes, new: Spectrum, base: Spectrum | None) -> str:
     ends = f"{values[0]:.3g}" if len(values) == 1 else f"{values[0]:.3g} … {values[-1]:.3g}"
     missing = int(np.count_nonzero(~new.converged))
     text = said + ends.replace("-", "−") + (f", {missing} not converged" if missing else "")
-    return f"{text}, negative {percent(np.count_nonzero(values < 0) / len(values))}" if new.whole else text
+    if not new.whole:
+        return text
+    zero = np.count_nonzero(new.signs == 0) / len(new.signs)
+    text += f", negative {percent(np.count_nonzero(new.signs < 0) / len(new.signs))}"
+    return text + (f", zero to rounding {percent(zero)}" if zero else "")
 
 
 def _draw(axes: Axes, known: Spectrum, *, base: bool) -> None:
     ranks = np.arange(1, len(known.values) + 1)
     if len(known.values) > _MANY:
-        for chosen, colour in ((known.values >= 0, POSITIVE), (known.values < 0, NEGATIVE)):
-            values = np.where(chosen, known.values, np.nan)
+        for sign, (colour, _) in _LOOKS.items():
+            values = np.where(known.signs == sign, known.values, np.nan)
             looks = {"color": INK, "linestyle": "--", "linewidth": 1.1} if base else {"color": colour, "linewidth": 2.0}
             axes.plot(ranks, values, **looks)  # type: ignore[arg-type]
         return
     errors = np.where(known.residuals > 0, known.residuals, np.nan)
-    for below in (False, True):
+    for sign, (own, marker) in _LOOKS.items():
         for sound in (True, False):
-            chosen = ((known.values < 0) == below) & (known.converged == sound) & np.isfinite(known.values)
-            colour = INK if base else NEGATIVE if below else POSITIVE
+            chosen = (known.signs == sign) & (known.converged == sound) & np.isfinite(known.values)
+            colour = INK if base else own
             axes.errorbar(
                 ranks[chosen],
                 known.values[chosen],
                 yerr=errors[chosen],
                 color=colour,
-                fmt="D" if base else "v" if below else "o",
+                fmt="D" if base else marker,
                 markersize=4.5 if base else 5.5,
                 markerfacecolor="none" if base or not sound else colour,
                 linewidth=1.0,
@@ -143,8 +159,10 @@ def _handles(view: View, everything: list[Spectrum]) -> list[Artist]:
         )
 
     handles = [dot(POSITIVE, "o", "eigenvalue" if view.base is None else view.new.label)]
-    if any((known.values < 0).any() for known in everything):
+    if any((known.signs < 0).any() for known in everything):
         handles.append(dot(NEGATIVE, "v", "negative"))
+    if any((known.signs == 0).any() for known in everything):
+        handles.append(dot(ZERO, "o", "zero to rounding"))
     if any(not known.converged.all() for known in everything):
         handles.append(dot(POSITIVE, "o", "not converged", "none"))
     if view.base is not None:

@@ -94,6 +94,8 @@ def styled() -> Iterator[None]:
     with style.context(["default", _RULES]), warnings.catch_warnings():
         # A name in a script the font lacks shows as boxes; the page and the tables have it in full.
         warnings.filterwarnings("ignore", message="Glyph .* missing")
+        # Near the largest float, matplotlib's arithmetic for margins and ticks overflows; what is drawn is right.
+        warnings.filterwarnings("ignore", category=RuntimeWarning)
         yield
 
 
@@ -109,12 +111,13 @@ def new_figure(
     Args:
         view: names the model, the loss and the samples in the second line.
         title: the first line.
-        notes: one line at the bottom, joined.
+        notes: one line at the bottom, joined; below it stands what sets the two reports apart.
         handles: the legend's, on the right of the first line.
         axis_labels: along x and y, for all panels together.
     """
     figure = Figure(figsize=(WIDTH / DPI, HEIGHT / DPI))
-    below = 0.035 if notes else 0.0
+    lines = [elided(" · ".join(words), 202) for words in (notes, view.comparison) if words]
+    below = 0.012 + 0.023 * len(lines) if lines else 0.0
     left, bottom = (0.03, below + 0.032) if axis_labels else (0.008, below)
     figure.set_layout_engine("constrained", rect=(left, bottom, 0.992 - left, 0.905 - bottom), w_pad=0.06, h_pad=0.05)
     if axis_labels is not None:
@@ -127,7 +130,10 @@ def new_figure(
     for text in (
         figure.text(0.012, 0.962, title, fontsize=14, fontweight="bold", va="center"),
         figure.text(0.012, 0.925, view.heading(100 if crowded else 175), fontsize=9, color=MUTED, va="center"),
-        figure.text(0.012, 0.017, elided(" · ".join(notes), 202), fontsize=8, color=MUTED, va="center"),
+        *(
+            figure.text(0.012, 0.017 + 0.023 * place, line, fontsize=8, color=MUTED, va="center")
+            for place, line in enumerate(reversed(lines))
+        ),
     ):
         text.set_in_layout(False)
     if handles:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
+from curvcli.report.compare.mismatch import Layers, listed, mismatches
 from curvcli.report.plot.names import elided
 from curvcli.report.read import Quantity, Report
 from curvcli.report.render.columns import printable
@@ -84,17 +86,52 @@ class View:
         if self.base is not None:
             yield self.base
 
+    @cached_property
+    def mismatch(self) -> str:
+        """What makes the change from the base one of something else than the model; empty when nothing does."""
+        if self.base is None:
+            return ""
+        # Layers are matched one by one, and each report's state stands elsewhere: neither forbids a picture.
+        old, new = (replace(side.report, status="complete") for side in (self.base, self.new))
+        found = list(mismatches(old, new, Layers((), (), ())))
+        pairs = {
+            (_matrices((row,)), _matrices((other,)))
+            for row in self.new.rows
+            if (other := self.base.row(row.name)) is not None and row.matrix and other.matrix
+        }
+        found += [f"{after}, was {before}" for after, before in sorted(pairs) if after != before]
+        return "; ".join(found)
+
+    @cached_property
+    def only_in_base(self) -> str:
+        """Which layers only the base has, and so stand in no figure; empty when none, or when layers were chosen."""
+        if self.base is None or len(self.new.rows) < len(self.new.report.layers):
+            return ""
+        known = {row.name for row in self.new.report.layers}
+        names = [row.name for row in self.base.report.layers if row.name not in known]
+        return f"only in {printable(self.base.label)}: {listed(names)}" if names else ""
+
+    @property
+    def comparison(self) -> tuple[str, ...]:
+        """What to know of the two reports before trusting a change."""
+        texts = (f"not like {printable(self.base.label)}: {self.mismatch}" if self.base and self.mismatch else "",)
+        return tuple(text for text in (*texts, self.only_in_base) if text)
+
     def heading(self, room: int) -> str:
         """Return the line below a title: what the numbers are of, the model's path cut so that all has room."""
         run = self.new.report.provenance
-        matrices = {word for row in self.new.rows for word in row.matrix.split("+") if word}
-        named = " and ".join(sorted(matrices)).replace("gauss_newton", "Gauss–Newton").replace("hessian", "Hessian")
+        named = _matrices(self.new.rows)
         words = [
             (f"{printable(run.loss)} ({printable(run.reduction)}) over " if run.loss else "")
             + f"{run.samples} sample{'s' * (run.samples != 1)}",
-            *([] if matrices <= {"hessian"} else [named]),
+            *([] if named in ("", "Hessian") else [named]),
             *([] if self.new.report.status == "complete" else [f"{self.new.report.status} report"]),
             *([] if self.base is None else [f"compared with {elided(self.base.label, 50)}"]),
         ]
         rest = " · ".join(words)
         return f"{elided(printable(run.model_path), max(16, min(60, room - len(rest))))} · {rest}"
+
+
+def _matrices(rows: Sequence[LayerSummary]) -> str:
+    words = {word for row in rows for word in row.matrix.split("+") if word}
+    return " and ".join(sorted(words)).replace("gauss_newton", "Gauss–Newton").replace("hessian", "Hessian")

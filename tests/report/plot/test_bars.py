@@ -76,8 +76,9 @@ def test_a_pair_that_has_not_converged_is_not_filled(make_bare, make_quantity, m
     assert container.patches[0].get_facecolor()[3] == 0.0
 
 
-def test_the_smallest_eigenvalues_have_no_top(make_bare, make_quantity, make_view):
-    layer = make_bare("l", 0, eigen=make_quantity("eigen", which="smallest"))
+@pytest.mark.parametrize("which", ["smallest", "magnitude"])
+def test_eigenvalues_without_the_largest_have_no_top(which, make_bare, make_quantity, make_view):
+    layer = make_bare("l", 0, eigen=make_quantity("eigen", which=which))
     assert list(bars.draw(make_view([layer]))) == []
 
 
@@ -92,7 +93,7 @@ def test_two_reports_stand_in_pairs_and_a_layer_of_one_only_says_so(make_bare, m
     base = [replace(new[0], trace=make_quantity("trace", value=9.0))]
     (plot,) = bars.draw(make_view(new, base))
     assert lengths(plot.figure.axes[0]) == [1.0, 2.0, 9.0]
-    assert "not in this report" in messages(plot.figure.axes[0])
+    assert "not in base.h5" in messages(plot.figure.axes[0])
 
 
 def test_sixty_layers_and_the_whole_model_fit_on_one_page_and_more_on_several(make_bare, make_quantity, make_view):
@@ -107,3 +108,22 @@ def test_sixty_layers_and_the_whole_model_fit_on_one_page_and_more_on_several(ma
 def test_a_value_without_an_error_has_no_error_in_its_text():
     assert bars.text(bars.Bar(-3.25, 0.5)) == "−3.25 ± 0.5"
     assert bars.text(bars.Bar(3.25, nan)) == "3.25"
+
+
+def test_a_number_stands_right_of_an_error_that_crosses_zero(make_bare, make_quantity, make_view):
+    values = [(-3.0, 500.0), (20.0, 400.0), (-30.0, 1.0)]
+    traces = [make_quantity("trace", value=v, stderr=e, data_stderr=nan) for v, e in values]
+    (plot,) = bars.draw(make_view([make_bare(f"l{i}", i, trace=trace) for i, trace in enumerate(traces)]))
+    places = {text.get_text(): text.xy[0] for text in plot.figure.axes[0].texts}
+    assert places == {"−3 ± 5e+02": 497.0, "20 ± 4e+02": 420.0, "−30 ± 1": 0.0}
+
+
+def test_long_names_leave_room_for_fewer_ticks(make_bare, make_quantity, make_view):
+    def ticks(name):
+        quantities = {"eigen": make_quantity("eigen")}
+        traces = [make_quantity("trace", value=v, stderr=0.0, data_stderr=nan) for v in (-1e5, 1e-3, 1e5)]
+        layers = [make_bare(f"{name}{i}", i, trace=trace, **quantities) for i, trace in enumerate(traces)]
+        (plot,) = bars.draw(make_view(layers))
+        return len(plot.figure.axes[0].get_xticks())
+
+    assert ticks("a_layer_of_a_rather_long_name_number_") < ticks("l") <= 9

@@ -6,14 +6,21 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 
 from curvcli.report.plot import density, scatter, spectrum
+from curvcli.report.plot.style import MUTED, NEGATIVE, POSITIVE, ZERO
 
 
 def points(axes):
     """All (x, y) of the markers of a panel, sorted by x."""
     lines = [line for line in axes.lines if line.get_marker() in ("o", "v", "D")]
     return sorted((float(x), float(y)) for line in lines for x, y in zip(*line.get_data(), strict=True))
+
+
+def known(line):
+    """Whether a line of a panel is of eigenvalues: not the one at zero, nor without a point."""
+    return to_hex(line.get_color()) != MUTED and np.isfinite(line.get_ydata()).any() and line.get_marker() != "_"
 
 
 def text(axes):
@@ -38,6 +45,27 @@ def test_a_full_hessian_gives_all_eigenvalues(make_bare, make_quantity, make_vie
     expected = np.sort(np.linalg.eigvalsh(block.entries))[::-1]
     assert [y for _, y in points(plot.figure.axes[0])] == pytest.approx(expected.tolist())
     assert "all 16" in text(plot.figure.axes[0])
+
+
+@pytest.mark.parametrize("copies", [1, 10])
+def test_what_the_inertia_counts_as_zero_is_neither_positive_nor_negative(copies, make_whole, make_quantity, make_view):
+    rounding = [1e-12, 0.0, -1e-13, -1e-12] * copies
+    values = np.array(sorted([5.0, 3.0, 1.0] * copies + rounding + [-2.0] * copies, reverse=True))
+    counts = (3 * copies, 4 * copies, copies)
+    block = make_quantity("block", entries=None, eigenvalues=values, inertia=counts)
+    (plot,) = spectrum.draw(make_view([make_whole(block=block, entries=len(values))]))
+    (axes,) = plot.figure.axes
+    assert "negative 12.5 %, zero to rounding 50.0 %" in text(axes)
+    drawn = {to_hex(line.get_color()): np.isfinite(line.get_ydata()).sum() for line in axes.lines if known(line)}
+    assert drawn == dict(zip((POSITIVE, ZERO, NEGATIVE), counts, strict=True))
+
+
+def test_bars_of_residuals_end_within_the_axis(make_bare, make_quantity, make_view):
+    eigen = make_quantity("eigen", residuals=np.array([1.0, 900.0, 1.0]))
+    (plot,) = spectrum.draw(make_view([make_bare("l", 0, eigen=eigen)]))
+    low, high = plot.figure.axes[0].get_ylim()
+    assert low < eigen.values[1] - 900.0
+    assert high > eigen.values[1] + 900.0
 
 
 def test_the_spectrum_of_another_report_lies_under_it(make_whole, make_quantity, make_view):
@@ -70,7 +98,7 @@ def test_a_density_is_drawn_with_its_error_on_a_log_axis(make_bare, make_quantit
     band = axes.collections[0].get_paths()[0].vertices[:, 1]
     assert (band.min(), band.max()) == pytest.approx((0.003, 0.005))
     assert axes.get_yscale() == "log"
-    assert "−8 … 240, zero to rounding 25.0 %" in text(axes)
+    assert "−8 … 240, at most 25.0 % zero to rounding" in text(axes)
 
 
 def test_an_exact_density_has_no_band_and_another_report_is_dashed(make_bare, make_quantity, make_view):
@@ -91,10 +119,29 @@ def test_every_entry_is_a_point_of_gradient_and_curvature(make_layer, make_view)
     assert drawn[np.lexsort(drawn.T)] == pytest.approx(expected[np.lexsort(expected.T)])
 
 
-def test_many_entries_are_thinned_out_evenly_and_it_says_so(make_layer, make_view):
-    (plot,) = scatter.draw(make_view([make_layer("big", 0, (100, 250))]))
-    assert "6313 of 25250 entries" in text(plot.figure.axes[0])
-    assert any("evenly spaced" in t.get_text() for t in plot.figure.texts)
+def test_of_many_entries_a_random_part_is_drawn_and_shares_are_of_all(make_layer, make_view):
+    diagonal = np.ones((250, 64))
+    diagonal[:, np.arange(64) % 4 > 0] = -1.0  # any even stride would meet the same channels again
+    diagonal[0, 0] = np.nan
+    layer = make_layer("big", 0, (250, 64), diagonal=diagonal)
+    (plot,) = scatter.draw(make_view([replace(layer, parameters=layer.parameters[:1])]))
+    (axes,) = plot.figure.axes
+    assert "16000 entries, negative 75.0 %, 1 not finite" in text(axes)
+    drawn = np.concatenate([np.asarray(c.get_offsets())[:, 0] for c in axes.collections])
+    assert len(drawn) == scatter.MOST
+    assert np.mean(drawn < 0) == pytest.approx(0.75, abs=0.02)
+    assert any("at random" in t.get_text() for t in plot.figure.texts)
+
+
+def test_points_at_zero_lie_within_the_axes(make_layer, make_view):
+    diagonal, gradient = np.ones((3, 4)), np.ones((3, 4), dtype=np.float32)
+    diagonal[:, :2], gradient[0] = 0.0, 0.0
+    layer = make_layer("l", 0, diagonal=diagonal, gradient=gradient)
+    (plot,) = scatter.draw(make_view([replace(layer, parameters=layer.parameters[:1])]))
+    (axes,) = plot.figure.axes
+    assert axes.get_xlim()[0] < 0
+    assert axes.get_ylim()[0] < 0
+    assert "zero 50.0 %" in text(axes)
 
 
 def test_a_layer_without_gradients_has_no_scatter_plot(make_layer, make_view):

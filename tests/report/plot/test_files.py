@@ -11,11 +11,15 @@ from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import matplotlib
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
 from curvcli.report.plot.draw import KINDS, pictures
 from curvcli.report.plot.page import page
+from curvcli.report.plot.view import Side, View
+from curvcli.report.read import read_report
+from curvcli.report.write import write_report
 
 SVG = "{http://www.w3.org/2000/svg}"
 VOID = {"meta", "link", "br", "img"}
@@ -150,3 +154,39 @@ def test_neither_a_framework_nor_pyplot_is_imported():
         "sys.exit(bool({'torch', 'tensorflow', 'keras', 'matplotlib.pyplot'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+def test_a_page_of_some_layers_says_of_how_many(view):
+    some = View(replace(view.new, rows=view.new.rows[:2]))
+    assert "complete, 2 of 3 layers" in page(some, []).decode()
+    assert "complete, 3 layers" in page(view, []).decode()
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_largest_numbers_are_drawn_without_warnings(make_layer, make_bare, make_quantity, make_view):
+    huge = make_layer("huge", 0, diagonal=np.full((3, 4), 1e308))
+    traced = make_bare("traced", 1, trace=make_quantity("trace", value=1e308, stderr=1e307))
+    assert list(pictures(make_view([huge, traced]), KINDS, ["png"]))
+
+
+def test_what_sets_two_reports_apart_stands_in_the_figures(tmp_path, provenance, make_bare, make_quantity):
+    def side(name, count, matrix, **changes):
+        trace = make_quantity("trace", matrix=matrix)
+        layers = [make_bare(f"l{i}", i, trace=trace) for i in range(count)]
+        write_report(tmp_path / name, layers, replace(provenance, **changes))
+        report = read_report(tmp_path / name)
+        return Side(report, name, report.layers)
+
+    new = side("new.h5", 2, "hessian")
+    same = View(new, side("same.h5", 2, "hessian"))
+    assert (same.mismatch, same.only_in_base, same.comparison) == ("", "", ())
+    other = View(new, side("old.h5", 9, "gauss_newton", loss="hinge", dataset_digest="e" * 64, samples=7))
+    run = provenance
+    assert other.mismatch == (
+        f"loss {run.loss}, was hinge; other data ({run.samples} samples, was 7); Hessian, was Gauss–Newton"
+    )
+    assert other.only_in_base == "only in old.h5: l2, l3, l4, l5, l6 … (7 in all)"
+    (plot,) = KINDS["bars"](other)
+    assert any(" · ".join(other.comparison) == text.get_text() for text in plot.figure.texts)
+    chosen = replace(other, new=replace(new, rows=new.rows[:1]))
+    assert chosen.only_in_base == ""

@@ -7,15 +7,24 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
+from matplotlib.patches import Rectangle, StepPatch
 
 from curvcli.report.plot import histogram
 from curvcli.report.plot.scale import fitted
+from curvcli.report.plot.style import PAPER
 
 
 def drawn(axes):
     """The bars of a panel: positive and negative, added."""
-    stairs = [patch.get_data() for patch in axes.patches]
+    stairs = [patch.get_data() for patch in axes.patches if isinstance(patch, StepPatch)]
     return stairs[0].edges, sum(stair.values for stair in stairs)
+
+
+def zeros(axes):
+    """The bar of exact zeros."""
+    (bar,) = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
+    return bar
 
 
 def values_of(layer):
@@ -71,6 +80,28 @@ def test_a_diagonal_of_zeros_is_a_grey_bar(make_layer, make_view):
     _, shares = drawn(plot.figure.axes[0])
     assert not shares.any()
     assert "negative 0 %, zero 100.0 %" in stated(plot.figure.axes[0])
+    bar = zeros(plot.figure.axes[0])
+    assert bar.get_height() == 1.0
+    assert plot.figure.axes[0].get_xlim()[0] < bar.get_x() < bar.get_x() + bar.get_width() == 0.0
+    assert plot.figure.axes[0].get_ylim()[1] > 1.0
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_bar_of_zeros_that_is_cut_is_broken_and_numbered(sign, make_layer, make_view):
+    diagonal = np.zeros((10, 10))
+    diagonal[0] = sign * np.exp(np.arange(10.0))
+    layer = make_layer("l", 0, (10, 10), diagonal=diagonal)
+    (plot,) = histogram.draw(make_view([replace(layer, parameters=layer.parameters[:1])]))
+    (axes,) = plot.figure.axes
+    assert zeros(axes).get_height() == 0.9 > axes.get_ylim()[1]
+    assert len([line for line in axes.lines if to_hex(line.get_color()) == PAPER]) == 2
+    assert "90.0 %" in [text.get_text() for text in axes.texts]
+
+
+def test_zeros_of_the_other_report_are_said(make_layer, make_view):
+    new, base = make_layer("l", 0), make_layer("l", 0, diagonal=np.zeros((3, 4)))
+    (plot,) = histogram.draw(make_view([new], [base]))
+    assert "zero 0 % (was 75.0 %)" in stated(plot.figure.axes[0])
 
 
 def test_another_report_is_an_outline_in_the_same_bins(make_layer, make_view):

@@ -111,3 +111,28 @@ def test_of_many_kernels_those_of_the_largest_traces_are_drawn_and_it_says_so(ma
     assert [plot.stem for plot in drawn] == [f"kernel-l{i}-kernel" for i in range(4, 20)]
     assert view.notes == ["16 of 20 kernels, those of the largest traces: --layer chooses others"]
     assert len(list(kernel.draw(make_view(layers, all_kernels=True)))) == 20
+
+
+def test_columns_of_taps_stand_beside_each_other_and_fill_the_height(make_layer, make_view):
+    layer = make_layer("l", 0, (31, 1, 2, 5), axes=TF)
+    (plot,) = kernel.draw(make_view([layer]))
+    maps = plot.figure.subfigs[1].axes[:5]
+    assert [axes.get_subplotspec().get_geometry()[:2] for axes in maps] == [(1, 5)] * 5
+    assert {axes.get_aspect() for axes in maps} == {"auto"}
+
+
+def test_a_change_is_called_one_and_said_beside_the_size_of_the_entries(make_layer, make_view):
+    old = np.full((3, 4), 2.0)
+    new = old.copy()
+    new[1, 1] += 2e-6
+
+    def said(new, old):
+        layers = [make_layer("l", 0, diagonal=diagonal, axes=("in", "out")) for diagonal in (new, old)]
+        (plot,) = kernel.draw(make_view(layers[:1], layers[1:]))
+        first, second = (part.axes[1].get_xlabel() for part in plot.figure.subfigs)
+        assert (first, second) == (kernel._UNIT, f"change of {kernel._UNIT}")
+        return " ".join(text.get_text() for text in plot.figure.texts)
+
+    assert "largest change 1e-06 of the largest entry" in said(new, old)
+    assert "no change" in said(old, old)
+    assert "changed from zero" in said(new, np.zeros((3, 4)))

@@ -44,3 +44,11 @@ def test_files_have_names_that_any_system_takes_once_each():
 def test_text_is_cut_in_the_middle_and_shares_never_read_as_nothing():
     assert elided("abcdefghij", 5) == "a…hij"
     assert [percent(s) for s in (0.0, 1e-6, 0.25)] == ["0 %", "< 0.1 %", "25.0 %"]
+
+
+def test_long_names_of_files_keep_their_ends():
+    path = "kernel-" + "a/rather/long/path/" * 6
+    made = list(stems([f"{path}conv1-kernel", f"{path}conv2-kernel"]))
+    assert [stem[-12:] for stem in made] == ["conv1-kernel", "conv2-kernel"]
+    assert max(map(len, made)) <= 80
+    assert all(stem.isascii() and stem.startswith("kernel-a.rather") for stem in made)
