@@ -21,6 +21,7 @@ from curvcli.report.read import read_report
 from curvcli.report.rules.judge import Rules, judge
 from curvcli.report.rules.render import Format, render_assessment, summary
 from curvcli.report.rules.rule import Bound, parse_bound
+from curvcli.report.verdicts.output import write_verdicts
 from curvcli.spec.patterns import select
 
 _METAVAR = "[PATTERN:]QUANTITY=NUMBER"
@@ -61,8 +62,8 @@ _METAVAR = "[PATTERN:]QUANTITY=NUMBER"
 def command(**given: Any) -> int:
     r"""Assert that a report satisfies rules: thresholds, and that results are finite, converged or exact.
 
-    A threshold for what the report does not hold, a pattern that matches no layer, and no rule at all are mistakes
-    (exit code 2) and never pass.
+    A threshold for what the report does not hold, or holds only a bound of, a pattern that matches no layer, and no
+    rule at all are mistakes (exit code 2) and never pass.
 
     Exit code 0: all rules hold. 1: one is broken. 4: all hold, but the report is partial.
 
@@ -93,7 +94,8 @@ def command(**given: Any) -> int:
     )
     assessment = judge(report, rules)
     console = Console(file=sys.stdout, highlight=False)
-    click.echo(render_assessment(assessment, given["output_format"], console=console), nl=False)
+    text = render_assessment(assessment, given["output_format"], console=console)
+    write_verdicts(text, given["output_format"])
     if given["output_format"] != "table":
         voice.note(f"{given['report']}: {summary(assessment)}")
     if assessment.failed:

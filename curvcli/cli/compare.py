@@ -21,6 +21,7 @@ from curvcli.report.compare.comparison import SHARES, Tolerances, compare
 from curvcli.report.compare.figures import COMPARED, ONLY_BOUNDED, known
 from curvcli.report.compare.render import Format, render_comparison, summary
 from curvcli.report.read import Report, read_report
+from curvcli.report.verdicts.output import write_verdicts
 from curvcli.spec.patterns import select
 
 _RTOL, _ATOL, _SIGMA = 0.1, 0.0, 4.0
@@ -133,7 +134,7 @@ def command(**given: Any) -> int:
         console=Console(file=sys.stdout, highlight=False),
         only_changed=given["only_changed"],
     )
-    click.echo(text, nl=False)
+    write_verdicts(text, given["output_format"])
     if given["output_format"] != "table":
         voice.note(f"{given['new']}: {summary(comparison)}")
     return int(ExitCode.CHECK_FAILED if comparison.failed else ExitCode.DONE)

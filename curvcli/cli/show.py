@@ -16,6 +16,7 @@ from curvcli.cli.repeatable import Repeatable
 from curvcli.errors import ExitCode, UsageError
 from curvcli.report.read import Report, read_report
 from curvcli.report.render import render_report
+from curvcli.report.render.checks import outcome_counts
 from curvcli.report.render.encoding import encodable
 from curvcli.report.render.view import arranged
 from curvcli.spec.patterns import select
@@ -83,6 +84,8 @@ def command(
     console = Console(file=sys.stdout, highlight=False)
     chosen = _chosen(found, layer, exclude)
     shown, view = arranged(chosen, sort=sort or "", reverse=reverse, top=top)
+    if len(shown.checks) < len(chosen.checks):
+        view = replace(view, footer=(f"{outcome_counts(chosen)} in all", *view.footer))
     names = tuple(row.name for row in shown.layers)
     if depth is None:
         depth = bool(layer) and len(names) == 1

@@ -12,9 +12,11 @@ from typing import Any, Final
 import numpy as np
 
 from curvcli.errors import UsageError
+from curvcli.report.export.computed import came_out
 from curvcli.report.input_statistics import InputsSummary
 from curvcli.report.quantities import BlockRecord, DensityRecord, EigenRecord, TraceRecord
 from curvcli.report.read import Quantity, Report
+from curvcli.report.render.columns import printable
 from curvcli.report.render.json import check_document, layer_document, nullified, parameter_document
 from curvcli.report.render.view import not_computed
 from curvcli.report.schema import OUTCOME_CODES
@@ -68,7 +70,7 @@ def lookup(report: Report, path: str, choose: Choose) -> Any:
         return _value(report, path, top, path)
     if len(words) == 1:
         known = [*top, *(f"{row.name}/trace" for row in report.layers)]
-        raise UsageError(f"{report.path}: no value {path!r}. {_nearest(path, known)}")
+        raise UsageError(f"{report.path}: no value '{printable(path)}'. {printable(_nearest(path, known))}")
     return _in_layer(report, words, choose)
 
 
@@ -89,20 +91,21 @@ def as_json(value: Any) -> str:
     return json.dumps(nullified(value), allow_nan=False, ensure_ascii=False)
 
 
-def _value(report: Report, path: str, known: Fields, name: str, status: str = "done") -> Any:
-    """Return a field's value.
+def _value(report: Report, path: str, known: Fields, name: str, *, came_out: bool = False) -> Any:
+    """Return a field's value; NaN is one where that `came_out` of a computation.
 
     Raises:
         UsageError: there is no such field, or nothing in it.
     """
     if name not in known:
         place = path.removesuffix(name)
-        raise UsageError(f"{report.path}: no value {path!r}. {_nearest(name, list(known), place)}")
+        nearest = _nearest(name, list(known), place)
+        raise UsageError(f"{report.path}: no value '{printable(path)}'. {printable(nearest)}")
     found = known[name]()
-    if found is None or (isinstance(found, float) and isnan(found) and status != "nonfinite"):
+    if found is None or (isinstance(found, float) and isnan(found) and not came_out):
         first, _, field = name.rpartition("/")
         command = "inputs" if path.startswith("inputs/") else _RECORD_COMMANDS.get(first, "")
-        raise UsageError(f"{report.path}: {path}: {not_computed(field, command)}.")
+        raise UsageError(f"{report.path}: {printable(path)}: {not_computed(printable(field), command)}.")
     if isinstance(found, np.ndarray):
         _check_size(report, path, found.size)
         return found.tolist()
@@ -112,7 +115,7 @@ def _value(report: Report, path: str, known: Fields, name: str, status: str = "d
 def _check_size(report: Report, path: str, size: int) -> None:
     if size > _MOST:
         raise UsageError(
-            f"{report.path}: {path} has {size} entries, which are no single value; "
+            f"{report.path}: {printable(path)} has {size} entries, which are no single value; "
             "read them with h5py, or with `curvcli export --table entries`."
         )
 
@@ -219,11 +222,25 @@ def _in_layer(report: Report, words: list[str], choose: Choose) -> Any:
     exact = [(rows[name], rest) for name, rest in splits if name in rows]
     for row, rest in exact:
         if rest in (known := _fields(report, row)):
-            return _value(report, path, known, rest, _status(row, rest))
+            return _value(report, path, known, rest, came_out=_came_out(report, row, rest))
     if exact:
         row, rest = exact[-1]
         return _value(report, path, _fields(report, row), rest)
+    if path in rows or not splits:
+        raise UsageError(_no_field(report, path))
     return _by_pattern(report, path, splits, choose)
+
+
+def _no_field(report: Report, layer: str) -> str:
+    """Say that a path ends with a layer, and what there is of it; or which layers there are."""
+    rows = [row for row in report.layers if row.name == layer]
+    if not rows:
+        names = _nearest(layer, [row.name or "(root)" for row in report.layers])
+        return f"{report.path}: no layer '{printable(layer)}', and no field of it is named. {printable(names)}"
+    own = ", ".join(name for name in _fields(report, rows[0]) if "/" not in name)
+    more = ", ".join(f"{printable(parameter.label)}/…" for parameter in rows[0].parameters[:5])
+    fields = f"{own}{', ' if more else ''}{more}, {', '.join(f'{name}/…' for name in _RECORDS)}"
+    return f"{report.path}: {printable(layer) or 'the root'} is a layer; name a field of it: {fields}."
 
 
 def _by_pattern(report: Report, path: str, splits: Sequence[tuple[str, str]], choose: Choose) -> Any:
@@ -238,20 +255,24 @@ def _by_pattern(report: Report, path: str, splits: Sequence[tuple[str, str]], ch
     for rows, rest in found:
         known = [row for row in rows if rest in _fields(report, row)]
         if len(rows) == 1 and known:
-            return _value(report, path, _fields(report, rows[0]), rest, _status(rows[0], rest))
+            came_out = _came_out(report, rows[0], rest)
+            return _value(report, path, _fields(report, rows[0]), rest, came_out=came_out)
     if not found:
         # Of the messages that of the shortest pattern is about the layer; longer ones hold parameters and fields.
-        raise UsageError(f"{report.path}: {path}: {refused[-1]}") from None
+        raise UsageError(f"{report.path}: {printable(path)}: {refused[-1]}") from None
     rows, rest = found[-1]
     if len(rows) > 1:
-        shown = ", ".join(row.name for row in rows[:5]) + (" …" if len(rows) > 5 else "")
-        raise UsageError(f"{report.path}: {path} means {len(rows)} layers, and --get wants one: {shown}.")
+        shown = ", ".join(printable(row.name) for row in rows[:5]) + (" …" if len(rows) > 5 else "")
+        raise UsageError(f"{report.path}: {printable(path)} means {len(rows)} layers, and --get wants one: {shown}.")
     return _value(report, path, _fields(report, rows[0]), rest)
 
 
-def _status(row: LayerSummary, rest: str) -> str:
-    """Return the status that says whether a NaN was computed: of the parameter, or of the layer."""
-    return next((p.status for p in row.parameters if rest.startswith(f"{p.label}/")), row.status)
+def _came_out(report: Report, row: LayerSummary, rest: str) -> bool:
+    """Whether a NaN was computed: of a parameter, of a record such as ``eigen``, or of the layer."""
+    for parameter in row.parameters:
+        if rest.startswith(f"{parameter.label}/"):
+            return came_out(report, row, rest.removeprefix(f"{parameter.label}/"), parameter)
+    return row.status == "nonfinite" if "/" in rest else came_out(report, row, rest)
 
 
 def _fields(report: Report, row: LayerSummary) -> Fields:
@@ -284,7 +305,7 @@ def _entries(report: Report, layer: str, quantity: Quantity, row: ParameterSumma
         _check_size(report, path, prod(row.shape))
         found = report.array(layer, quantity, row.label)
         if found is None and quantity == "diagonal_stderr" and row.exact:
-            raise UsageError(f"{report.path}: {path}: the diagonal is exact and has no standard error.")
+            raise UsageError(f"{report.path}: {printable(path)}: the diagonal is exact and has no standard error.")
         return found
 
     return read

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from math import inf, nan, sqrt
+from math import inf, isnan, nan, sqrt
 from typing import Any, TypeVar
 
 import numpy as np
@@ -124,7 +124,7 @@ def _columns(parameters: Sequence[_Ingredients]) -> dict[str, float]:
         "diagonal_max": nan if filled is None else filled.largest,
         "diagonal_mean": nan if filled is None else filled.total / filled.count,
         "diagonal_abs_mean": nan if filled is None else filled.absolute / filled.count,
-        "negative_share": nan if filled is None else filled.negatives / filled.count,
+        "negative_share": nan if filled is None or isnan(filled.absolute) else filled.negatives / filled.count,
         "diagonal_relative_stderr": nan if whole is None or errors is None else _ratio(sum(errors), whole.squares),
     }
 
@@ -138,6 +138,8 @@ def _known(values: Iterable[_T | None]) -> list[_T] | None:
 
 def _ratio(error: float, square: float) -> float:
     """Return the relative error of a norm from squares; an error of 0 is one of 0 also in a diagonal of zeros."""
+    if isnan(error) or isnan(square):  # as the statistics of a diagonal that is not a number
+        return nan
     if error == 0.0:
         return 0.0
     return sqrt(error / square) if square else inf
@@ -165,17 +167,19 @@ def _spectral(record: LayerRecord) -> dict[str, Any]:
     if (density := record.density) is not None:
         columns |= {
             "density_method": density.method,
-            "weight_at_zero": density.weight_at_zero,
+            "weight_at_zero": density.weight_at_zero if np.isfinite(density.nodes).all() else nan,
             "support_min": density.support[0],
             "support_max": density.support[1],
         }
     if (block := record.block) is not None:
+        # Of what is not finite none is positive or zero, and the smallest is not known.
+        sound = block.eigenvalues is None or bool(np.isfinite(block.eigenvalues).all())
         columns |= {
             "hessian_method": block.method,
             "frobenius_norm": block.frobenius,
-            "condition_number": block.condition,
+            "condition_number": block.condition if sound else nan,
             "condition_is_bound": block.condition_is_bound,
-            "inertia": block.inertia,
+            "inertia": block.inertia if sound else None,
         }
     return columns
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -150,6 +154,32 @@ def test_rules_may_stand_in_a_config(report: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("CURVCLI_ASSERT_MAX", "fc:trace=60 conv*:trace=40")
     assert check("r.h5") == 0
     assert check("r.h5", "--config", "one.toml") == 0
+
+
+@pytest.mark.parametrize("form", ["table", "json", "markdown", "junit", "github"])
+@pytest.mark.parametrize("command", ["assert", "compare"])
+def test_an_output_that_is_not_utf_8_is_no_error(command: str, form: str, report: Path) -> None:
+    """A character that it lacks is spelled with what it has; XML is UTF-8, as it says."""
+    other = replace(PROVENANCE, dataset_digest="ef", model_path="mödel→.pt", model_sha256="cd")
+    layers = [layer(i, name, 10.0 * (i + 1)) for i, name in enumerate(("conv1", "conv2", "fc"))]
+    write_report(report / "other.h5", [replace(layers[0], name="λ→é"), *layers[1:]], other)
+    words = {
+        "assert": ["other.h5", "--max", "top_eigenvalue=10"],
+        "compare": ["r.h5", "other.h5", "--allow-mismatch", "--rtol", "0"],
+    }[command]
+    for encoding in ("latin-1", "ascii"):
+        done = subprocess.run(
+            [sys.executable, "-m", "curvcli", command, *words, "--format", form],
+            env=os.environ | {"PYTHONIOENCODING": encoding},
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == (1 if command == "assert" else 0), done.stderr
+        if form == "junit":
+            names = [case.attrib["classname"] for case in ET.fromstring(done.stdout.decode()).iter("testcase")]
+            assert ("λ→é" in names) == (command == "assert")
+        else:
+            assert done.stdout.decode(encoding)
 
 
 @pytest.mark.parametrize("form", ["table", "json", "markdown", "junit", "github"])

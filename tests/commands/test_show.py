@@ -320,6 +320,36 @@ def test_a_value_that_came_out_as_nan_is_printed_and_null_in_json(
     assert run(["show", str(tmp_path / "r.h5"), "--get", "fc/trace"]) == 0
     assert run(["show", str(tmp_path / "r.h5"), "--get", "fc/trace", "--format", "json"]) == 0
     assert capsys.readouterr().out == "nan\nnull\n"
+    # The gradient was not computed, whatever became of the diagonal.
+    for path in ("fc/gradient_norm", "fc/kernel/gradient_norm", "fc/weight_at_zero"):
+        assert run(["show", str(tmp_path / "r.h5"), "--get", path]) == 2
+        assert f"{path.rpartition('/')[2]} was not computed" in capsys.readouterr().err
+
+
+def test_a_path_that_ends_with_a_layer_is_told_its_fields(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_report(tmp_path / "r.h5", [layer("net/fc", 0, 2.0), layer("a\x1b[31m", 1, 3.0)], PROVENANCE)
+    for path, told in (
+        ("layers/net/fc", "net/fc is a layer; name a field of it: name, kind"),
+        ("net/fc", "net/fc is a layer; name a field of it: name, kind"),
+        ("layers/", "There are net/fc, a"),
+        ("layers/net", "no layer 'net', and no field of it is named"),
+        ("a\x1b[31m/tarce", "Nearest: "),
+        ("layers/a\x1b[31m", "is a layer"),
+    ):
+        assert run(["show", str(tmp_path / "r.h5"), "--get", path]) == 2
+        error = capsys.readouterr().err
+        assert told in error
+        assert "\x1b" not in error
+        assert len(error.splitlines()) <= 2
+
+
+def test_checks_are_counted_also_where_few_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_report(tmp_path / "c.h5", [], PROVENANCE, checks=CHECKS)
+    assert run(["show", str(tmp_path / "c.h5"), "--top", "1"]) == 0
+    said = capsys.readouterr().out
+    passed, failed = (sum(check.outcome == outcome for check in CHECKS) for outcome in ("passed", "failed"))
+    assert f"{passed} passed, {failed} failed, 0 skipped in all\n1 of {len(CHECKS)} checks\n" in said
+    assert said.count(" passed, ") == 1
 
 
 def test_a_layer_called_like_a_part_of_the_report_is_found_below_layers(

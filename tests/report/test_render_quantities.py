@@ -64,7 +64,7 @@ def test_a_density_report_shows_support_and_weight_at_zero(rendered, make_bare, 
     text = rendered([make_bare(density=make_quantity("density"))], "markdown")
     assert columns(text) == "layer,kind,method,exact,parameters,support,weight at zero,status".split(",")
     assert cells(text, "conv")["support"] == "-8 … 240"
-    assert cells(text, "conv")["weight at zero"] == "25.0%"
+    assert cells(text, "conv")["weight at zero"] == "≤ 25.0%"
 
 
 def test_a_hessian_report_shows_inertia_condition_and_norm(rendered, make_bare, make_quantity):

@@ -9,10 +9,11 @@ from typing import Final, Literal
 
 from curvcli.errors import UsageError
 from curvcli.report.compare.diagonals import extreme_errors
-from curvcli.report.compare.figures import LOSS, Figure, figures, loss_figure
+from curvcli.report.compare.figures import ENDS, LARGEST, LOSS, SMALLEST, Figure, figures, loss_figure
 from curvcli.report.compare.mismatch import Layers, listed, mismatches, notes
 from curvcli.report.compare.noise import Noise, combined, welch
 from curvcli.report.read import Report
+from curvcli.report.render.columns import printable
 from curvcli.report.summaries import LayerSummary
 
 Outcome = Literal["same", "within error", "changed", "undecided"]
@@ -165,14 +166,16 @@ def compare(
         )
     changes = _judged([pair for pair in pairs if not pair.other], (base, new), tolerances)
     asked_for_loss = quantities is not None and LOSS in quantities
-    if all(change.layer is None for change in changes) and not (changes and asked_for_loss):
+    of_layers = [change for change in changes if change.layer is not None]
+    if not of_layers and not (changes and asked_for_loss):
         raise UsageError(
             f"{base.path} and {new.path}: no layer and quantity in common; `curvcli show` tells what is in each."
         )
-    if all(change.outcome == "undecided" for change in changes):
-        raise UsageError(
-            f"{new.path}: nothing can be judged: {_doubt(changes)}.\nCompute both with more probes, or exactly."
-        )
+    # The loss is always exact, so that it would pass for a judgement of layers of which nothing is known.
+    judged = [change for change in of_layers or changes if change.outcome != "undecided"]
+    if not judged and not any(change.outcome == "changed" for change in changes):
+        doubt = _doubt(of_layers or changes)
+        raise UsageError(f"{new.path}: nothing can be judged: {doubt}.\nCompute both with more probes, or exactly.")
     return Comparison(
         base=base,
         new=new,
@@ -202,9 +205,15 @@ class _Pair:
         return self.old.matrix != self.new.matrix
 
     @property
+    def imprecise(self) -> str:
+        """Say that both depend on what counts as zero, which is not the same in two precisions."""
+        before, after = self.old.precision, self.new.precision
+        return f"of another precision: {before}, then {after}" if before != after else ""
+
+    @property
     def doubt(self) -> str:
-        if self.old.doubt or self.new.doubt:
-            return self.new.doubt or self.old.doubt
+        if self.old.doubt or self.new.doubt or self.imprecise:
+            return self.new.doubt or self.old.doubt or self.imprecise
         if self.old.samples is None and self.new.samples is None and self.old.stream != self.new.stream:
             asked = (figure.stream or "exact" for figure in (self.old, self.new))
             return "" if self.quantity == "trace" else f"not of the same kind: {', then '.join(asked)}"
@@ -230,15 +239,21 @@ def _pairs(
     for rows in layers.common:
         old, now = figures(base, rows[0]), figures(new, rows[1])
         for quantity in filter(wanted, old):
-            if quantity in now:
+            if quantity in now and not _other_end(quantity, old[quantity], now[quantity]):
                 pairs.append(_Pair(rows[0].name, quantity, old[quantity], now[quantity], rows))
             elif not quantity.startswith("eigenvalue_"):  # fewer of them are no loss of the others
                 lost.append(f"{rows[0].name or '(root)'}: {quantity}")
     return pairs, tuple(lost)
 
 
+def _other_end(quantity: str, old: Figure, new: Figure) -> bool:
+    """Whether the base has that end of the spectrum, and of the new report only the other one was asked for."""
+    end = ENDS.get(quantity, "")
+    return bool(end) and old.stream == end and new.stream.endswith(f" {SMALLEST if end == LARGEST else LARGEST}")
+
+
 def _place(pair: _Pair) -> str:
-    return f"{pair.layer or '(root)'}: {pair.quantity}"
+    return f"{printable(pair.layer or '') or '(root)'}: {pair.quantity}"
 
 
 def _sentences(differences: Sequence[str]) -> str:
@@ -299,13 +314,13 @@ def _change(pair: _Pair, noise: float, tolerances: Tolerances) -> Change:
 def _outcome(pair: _Pair, change: float, tolerance: float, noise: float) -> tuple[Outcome, str]:
     """Return how it ended, and why if that does not go without saying."""
     if isnan(pair.new.value):
-        return ("same", "not a number in both") if isnan(pair.old.value) else ("changed", "no longer a number")
+        return ("undecided", "not a number in both") if isnan(pair.old.value) else ("changed", "no longer a number")
     if isnan(pair.old.value):
         return "undecided", "was not a number"
     if change == 0.0:
         return "same", ""
     if isinf(change):
-        return "changed", "infinite in one of them"
+        return ("undecided", pair.imprecise) if pair.imprecise else ("changed", "infinite in one of them")
     if abs(change) <= tolerance:
         return "same", ""
     if pair.doubt or isnan(noise):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import inf, isfinite, isnan, nan
-from typing import Final
+from typing import Final, Literal
 
 from curvcli.report.compare.diagonals import EntryErrors, entry_errors
 from curvcli.report.quantities import BlockRecord, DensityRecord, EigenRecord, TraceRecord
@@ -46,10 +46,16 @@ ONLY_BOUNDED: Final = (
 LARGEST: Final = "largest"
 SMALLEST: Final = "smallest"
 
+ENDS: Final = {"top_eigenvalue": LARGEST, "smallest_eigenvalue": SMALLEST}
+
 # The spread of fewer estimates than this says too little: eight of them agree by chance often enough.
 _FEWEST: Final = 8
+# Estimates of two possible values, as of a block with two parameters, are all equal in one of 2ⁿ⁻¹ cases.
+FEWEST_EQUAL: Final = 20
 # What curvcli draws for the Frobenius norm of a block too large for memory; a report does not say it.
 _FROBENIUS_PROBES: Final = 16
+# Probes reach up to the ends of the spectrum and not beyond.
+_REACHED: Final[tuple[Literal["lower", "upper"], ...]] = ("upper", "lower")
 # Exact is up to rounding: so many units in the last place of the largest number that was summed up.
 _ROUNDING: Final = {"float32": 64 * 2.0**-23, "float64": 64 * 2.0**-52}
 
@@ -70,6 +76,8 @@ class Figure:
         doubt: why a difference to another report's figure can't be judged; empty where it can.
         note: what a reader should know.
         matrix: what it is a number of; empty where that is the same in all reports.
+        precision: of the computation, where what counts as zero depends on it; else empty.
+        only: whether the value is no more than a ``lower`` or an ``upper`` bound of the true one; else empty.
     """
 
     value: float
@@ -83,6 +91,8 @@ class Figure:
     doubt: str = ""
     note: str = ""
     matrix: str = ""
+    precision: str = ""
+    only: Literal["", "lower", "upper"] = ""
 
 
 def loss_figure(report: Report) -> Figure:
@@ -185,7 +195,7 @@ def _with_errors(found: dict[str, Figure], errors: EntryErrors) -> dict[str, Fig
     deviation of a sum is at most the sum of the standard deviations, and a mean of absolute values moves by no more
     than the mean error.
     """
-    unknown = "" if errors.probes >= _FEWEST else _few(errors.probes)
+    unknown = _unknown(errors.probes, errors.total) if errors.count else ""
     degrees = max(errors.probes - 1.0, 1.0)
     stderr = {
         "trace": (errors.total, 1),
@@ -227,11 +237,18 @@ def _trace(report: Report, row: LayerSummary) -> dict[str, Figure]:
             figure,
             stderr=record.stderr,
             degrees=max(probes - 1.0, 1.0),
-            doubt=_few(probes) if probes < _FEWEST or isnan(record.stderr) else "",
+            doubt=_unknown(probes, record.stderr),
             samples=record.samples if independent else None,
             stream=f"{record.method} {report.provenance.seed}",
         )
     return {"trace": figure}
+
+
+def _unknown(probes: int, stderr: float) -> str:
+    """Say why the spread of so many probes is no error bar; empty where it is."""
+    if probes < _FEWEST or isnan(stderr):
+        return _few(probes)
+    return f"{probes} equal probes are too few for an error bar" if not stderr and probes < FEWEST_EQUAL else ""
 
 
 def _few(probes: int) -> str:
@@ -289,17 +306,19 @@ def _density(report: Report, row: LayerSummary) -> dict[str, Figure]:
             bound=_rounding(report, size),
             doubt="" if record.exact else "how far probes reach has no error bar; use eigs",
             matrix=record.matrix,
+            only="" if record.exact else side,
         )
-        for edge in record.support
+        for edge, side in zip(record.support, _REACHED, strict=True)
     ]
-    few = isnan(record.weight_at_zero_stderr) or probes < _FEWEST
     weight = Figure(
         value=record.weight_at_zero,
         stderr=0.0 if record.exact else record.weight_at_zero_stderr,
         degrees=inf if record.exact else max(probes - 1.0, 1.0),
-        doubt=_few(probes) if few and not record.exact else "",
+        doubt="" if record.exact else _unknown(probes, record.weight_at_zero_stderr),
         stream="" if record.exact else f"{steps} steps",
         matrix=record.matrix,
+        precision=report.provenance.dtype,
+        only="" if record.exact else "upper",
     )
     return {"weight_at_zero": weight, "support_min": ends[0], "support_max": ends[1]}
 
@@ -314,20 +333,26 @@ def _block(report: Report, row: LayerSummary) -> dict[str, Figure]:
     matrix = record.matrix if record is not None else one_matrix
     norm = Figure(value=row.frobenius_norm, bound=_rounding(report, row.frobenius_norm), matrix=matrix)
     if record is not None and not record.exact:
-        known_error = not isnan(record.frobenius_stderr)
+        error = record.frobenius_stderr
         norm = replace(
             norm,
-            stderr=record.frobenius_stderr,
+            stderr=error,
             degrees=_FROBENIUS_PROBES - 1.0,
-            doubt="" if known_error else _few(1),
+            doubt=_few(1) if isnan(error) else _unknown(_FROBENIUS_PROBES, error),
         )
     condition = Figure(
         value=row.condition_number,
         doubt="the condition number is only a lower bound" if row.condition_is_bound else "",
         note="lower bound" if row.condition_is_bound else "",
         matrix=matrix,
+        precision=report.provenance.dtype,
+        only="lower" if row.condition_is_bound else "",
     )
+    counts: tuple[float, ...] = row.inertia or ()
+    if row.inertia is None and not estimated:  # a whole block without counts has eigenvalues that are no numbers
+        counts = (nan, nan, nan)
     inertia = {
-        name: Figure(value=float(count), matrix=matrix) for name, count in zip(INERTIA, row.inertia or (), strict=False)
+        name: Figure(value=float(count), matrix=matrix, precision=report.provenance.dtype)
+        for name, count in zip(INERTIA, counts, strict=False)
     }
     return {"frobenius_norm": norm, "condition_number": condition, **inertia}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from curvcli.report.read import Report
+from curvcli.report.render.columns import printable
 from curvcli.report.summaries import LayerSummary
 
 # Of the loss, what stands in the provenance is compared there; a spec may leave the rest out, for its defaults.
@@ -89,7 +90,7 @@ def notes(base: Report, new: Report) -> tuple[str, ...]:
 
 def listed(names: Sequence[str]) -> str:
     """Return names in a row, the first few of a long list."""
-    shown = ", ".join(name or "(root)" for name in names[:_MOST])
+    shown = ", ".join(printable(name) or "(root)" for name in names[:_MOST])
     return shown if len(names) <= _MOST else f"{shown} … ({len(names)} in all)"
 
 
@@ -103,8 +104,8 @@ def _shape(row: LayerSummary) -> tuple[Any, ...]:
 
 def _resized(old: LayerSummary, new: LayerSummary) -> str:
     if old.parameter_count != new.parameter_count:
-        return f"{old.name or '(root)'} has {new.parameter_count} parameters, had {old.parameter_count}"
-    return f"{old.name or '(root)'} has parameters of other shapes or names"
+        return f"{printable(old.name) or '(root)'} has {new.parameter_count} parameters, had {old.parameter_count}"
+    return f"{printable(old.name) or '(root)'} has parameters of other shapes or names"
 
 
 def _loss_options(before: str, after: str) -> list[str]:

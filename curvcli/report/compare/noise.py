@@ -8,7 +8,7 @@ from math import erfc, inf, isnan, nan, sqrt
 import numpy as np
 from scipy.special import ndtri, stdtrit
 
-from curvcli.report.compare.figures import Figure
+from curvcli.report.compare.figures import FEWEST_EQUAL, Figure
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,8 @@ def combined(old: Figure, new: Figure) -> Noise:
         count = len(old.samples)
         if count > 1 and count == len(new.samples):
             spread = float(np.std(new.samples - old.samples, ddof=1))
-            return Noise(spread / sqrt(count), count - 1.0, choices, bound)
+            known = spread > 0 or count >= FEWEST_EQUAL  # few differences may be equal by chance
+            return Noise(spread / sqrt(count) if known else nan, count - 1.0, choices, bound)
     return Noise(*welch(old.stderr, old.degrees, new.stderr, new.degrees), choices, bound)
 
 

@@ -42,9 +42,9 @@ def render_comparison(comparison: Comparison, format: Format, *, console: Consol
         case "markdown":
             return markdown_grid(_grid(comparison, only_changed=only_changed))
         case "junit":
-            return render_junit(_NAME, [_verdict(change) for change in comparison.changes])
+            return render_junit(_NAME, _verdicts(comparison))
         case "github":
-            return render_github(_NAME, [_verdict(change) for change in comparison.changes], summary(comparison))
+            return render_github(_NAME, _verdicts(comparison), summary(comparison))
 
 
 def summary(comparison: Comparison) -> str:
@@ -54,6 +54,15 @@ def summary(comparison: Comparison) -> str:
     bars = f" and their error bars (sigma {tolerances.sigma:g})" if tolerances.sigma else ""
     text = f"{changed or 'none'} of {counted(len(comparison.changes), 'figure')} changed beyond tolerance{bars}"
     return text + (f"; {undecided} could not be judged" if undecided else "")
+
+
+def _verdicts(comparison: Comparison) -> list[Verdict]:
+    """Return one per figure, and one that is open for each mismatch that was allowed, also of layers."""
+    allowed = [
+        Verdict(layer=None, check=f"mismatch {number}", ending="undecided", message=f"mismatch allowed: {text}")
+        for number, text in enumerate(comparison.mismatches, 1)
+    ]
+    return [*(_verdict(change) for change in comparison.changes), *allowed]
 
 
 def _verdict(change: Change) -> Verdict:
@@ -103,7 +112,7 @@ def _grid(comparison: Comparison, *, only_changed: bool) -> Grid:
         above=(("base", _origin(comparison.base)), ("new", _origin(comparison.new))),
         headings=headings,
         numeric=frozenset(_HEADINGS[2:8]) | {_DATA},
-        dispensable=("tolerance", _DATA, "change", "error bar", "note"),
+        dispensable=("tolerance", _DATA, "change", "error bar", "note", "relative", "old"),
         rows=rows,
         below=[printable(line) for line in _below(comparison)],
     )

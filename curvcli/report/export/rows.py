@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from math import isnan, prod
 from typing import Any, Final
 
+from curvcli.report.export.computed import came_out
 from curvcli.report.export.table import Batch, Field, Kind, Table
 from curvcli.report.read import Report
 from curvcli.report.render import csv
@@ -94,24 +96,29 @@ def _described(report: Report, name: str, columns: Sequence[str]) -> tuple[Field
     return tuple(Field(column, _KINDS.get(column, "number"), *found[column]) for column in columns)
 
 
-def _known(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `row` with None for NaN, unless the status says that this is what came out."""
-    if row.get("status") == "nonfinite":
-        return dict(row)
-    return {key: None if isinstance(value, float) and isnan(value) else value for key, value in row.items()}
+def _known(row: Mapping[str, Any], computed: Callable[[str], bool] | None = None) -> dict[str, Any]:
+    """Return `row` with None for NaN, unless this is what came out: so `computed` says, or else the status."""
+
+    def given(key: str) -> bool:
+        return computed(key) if computed else row.get("status") == "nonfinite"
+
+    return {
+        key: None if isinstance(value, float) and isnan(value) and not given(key) else value
+        for key, value in row.items()
+    }
 
 
 def _layers(report: Report) -> Iterator[dict[str, Any]]:
     for layer in report.layers:
-        yield _layer(layer)
+        yield _layer(report, layer)
 
 
-def _layer(layer: LayerSummary) -> dict[str, Any]:
+def _layer(report: Report, layer: LayerSummary) -> dict[str, Any]:
     document = layer_document(layer)
     inertia = document.pop("inertia") or (None, None, None)
     row = {"layer": document.pop("name")} | document | dict(zip(csv.INERTIA, inertia, strict=True))
     row["largest_residual"] = layer.largest_residual if layer.eigen_method else None
-    return _known(row)
+    return _known(row, lambda field: came_out(report, layer, field))
 
 
 def _parameters(report: Report) -> Iterator[dict[str, Any]]:
@@ -119,7 +126,8 @@ def _parameters(report: Report) -> Iterator[dict[str, Any]]:
         for parameter in layer.parameters:
             document = parameter_document(parameter)
             label = document.pop("label")
-            yield _known({"layer": layer.name, "parameter": label, "size": prod(parameter.shape)} | document)
+            row = {"layer": layer.name, "parameter": label, "size": prod(parameter.shape)} | document
+            yield _known(row, partial(came_out, report, layer, parameter=parameter))
 
 
 def _inputs(report: Report) -> Iterator[dict[str, Any]]:

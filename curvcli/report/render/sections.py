@@ -37,7 +37,9 @@ def sections(report: Report, view: View = WHOLE, *, entries: bool = False) -> tu
     if report.inputs:
         found += [inputs_section(report), *(entry_sections(report) if entries else ())]
     if report.checks:
-        found.append(check_section(report))
+        # Of a table that was cut, only who cut it can count what was there; see `View.footer`.
+        cut = view.rows is not None and not (report.layers or report.inputs)
+        found.append(check_section(report, counted=not cut))
     if view.table and view.footer:
         found[0] = replace(found[0], footer=(*found[0].footer, *view.footer))
     return tuple(found)
@@ -74,10 +76,15 @@ def _notes(report: Report) -> Iterator[str]:
     for layer in report.layers:
         for parameter in layer.parameters:
             if parameter.status != "done":
-                yield f"{parameter.name}: {parameter.status}: {parameter.reason or 'no reason given'}"
+                yield f"{parameter.name}: {_ending(parameter.status, parameter.reason)}"
         for part in layer.split:
             if part.kept != "whole":
                 yield f"{part.name}: Jacobian not kept whole: {part.reason or 'no reason given'}"
     for row in report.inputs:
         if row.status != "done":
-            yield f"{row.name}: {row.status}: {row.reason or 'no reason given'}"
+            yield f"{row.name}: {_ending(row.status, row.reason)}"
+
+
+def _ending(status: str, reason: str) -> str:
+    """Return how a computation ended, and why; the reason of one that came to its end is that of its method."""
+    return f"{status}: {reason or 'no reason given'}" if status in {"over_budget", "failed"} else status

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite, isnan, nan
 from typing import Final
 
 from curvcli.errors import UsageError
-from curvcli.report.compare.figures import LARGEST, LOSS, SMALLEST, Figure, bounded, loss_figure
+from curvcli.report.compare.figures import ENDS, LOSS, Figure, bounded, loss_figure
 from curvcli.report.compare.mismatch import listed
 from curvcli.report.compare.noise import Noise
 from curvcli.report.quantities import TraceRecord
@@ -19,7 +19,10 @@ from curvcli.report.verdicts.numbers import short
 
 # Infinity is an answer here: a singular block has no other condition number.
 _MAY_BE_INFINITE: Final = frozenset({"condition_number"})
-_ENDS: Final = {"top_eigenvalue": LARGEST, "smallest_eigenvalue": SMALLEST}
+# Known from the model alone, whatever came of the computation.
+_COUNTED: Final = frozenset({"parameter_count", "products"})
+# The side on which a figure that is itself only a bound can break a threshold, but never keep it.
+_OPEN: Final = {"max": "lower", "min": "upper"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +90,8 @@ def judge(report: Report, rules: Rules) -> Assessment:
     """Hold `report` against `rules`, rule by rule and layer by layer.
 
     Raises:
-        UsageError: there is no rule, or a threshold is for something that the report does not hold.
+        UsageError: there is no rule, or a threshold is for something that the report does not hold, or that it holds
+            only a bound of, on the side that says nothing.
         ReportError: the report can't be read any more.
     """
     reader = _Reader(report)
@@ -98,7 +102,12 @@ def judge(report: Report, rules: Rules) -> Assessment:
     pairs = [(bound, name, reader.figures(name)[bound.quantity]) for bound in rules.bounds for name in bound.layers]
     losses = [(bound, None, loss_figure(report)) for bound in rules.bounds if bound.quantity == LOSS]
     family = sum(_noise(figure).random for _, _, figure in pairs)
-    judgements = [_judged(bound, name, figure, rules.sigma, family) for bound, name, figure in [*losses, *pairs]]
+    judgements = [_judged(bound, name, figure, rules.sigma, family) for bound, name, figure in losses]
+    for bound, name, figure in pairs:
+        judgement = _judged(bound, name, figure, rules.sigma, family)
+        if judgement.holds and figure.only == _OPEN[bound.side]:
+            raise UsageError(_one_sided(report, bound, name, figure))
+        judgements.append(_sound(judgement, report.summary(name)))
     for name in rules.layers:
         judgements += _checks(report, report.summary(name), reader.figures(name), rules)
     if rules.finite:
@@ -121,7 +130,7 @@ class _Reader:
         """Return what a threshold can be held against."""
         if layer not in self._found:
             found = bounded(self._report, self._report.summary(layer))
-            self._found[layer] = {name: f for name, f in found.items() if _ENDS.get(name, f.stream) == f.stream}
+            self._found[layer] = {name: f for name, f in found.items() if ENDS.get(name, f.stream) == f.stream}
         return self._found[layer]
 
 
@@ -135,7 +144,25 @@ def _missing(report: Report, bound: Bound, layers: Sequence[str]) -> str:
     )
 
 
+def _one_sided(report: Report, bound: Bound, layer: str, figure: Figure) -> str:
+    sign = "≥" if figure.only == "lower" else "≤"
+    return (
+        f"{report.path}: --{bound.side} {bound.quantity}={bound.number:g} can't be decided: of {listed([layer])} only "
+        f"{'a lower' if figure.only == 'lower' else 'an upper'} bound is known, {sign} {short(figure.value)}.\n"
+        "Compute it exactly, or hold the threshold against something else, such as an eigenvalue."
+    )
+
+
+def _sound(judgement: Judgement, row: LayerSummary) -> Judgement:
+    """Break a threshold that only seems to hold: what came of a computation that failed in part says nothing."""
+    if row.status != "nonfinite" or not judgement.holds or judgement.quantity in _COUNTED:
+        return judgement
+    return replace(judgement, holds=False, note="; ".join(filter(None, ("nonfinite", judgement.note))))
+
+
 def _noise(figure: Figure) -> Noise:
+    if figure.doubt:  # a spread of too few probes would excuse anything
+        return Noise(0.0)
     known = 0.0 if isnan(figure.stderr) else figure.stderr  # without an error the figure itself has to hold
     return Noise(known, figure.degrees, figure.choices, figure.bound)
 
@@ -144,7 +171,9 @@ def _judged(bound: Bound, layer: str | None, figure: Figure, sigma: float, famil
     error = _noise(figure).limit(sigma, family)
     beyond = figure.value - bound.number if bound.side == "max" else bound.number - figure.value
     holds = beyond <= error  # never for NaN
-    notes = [figure.note]
+    notes = [figure.note, "of the Gauss-Newton matrix" if figure.matrix == "gauss_newton" else ""]
+    if sigma and not holds and figure.doubt not in notes:
+        notes.append(figure.doubt)
     if holds and beyond > 0:
         notes.append(f"beyond by {short(beyond)}, within its error of {short(error)}")
     elif figure.stderr > 0:
@@ -215,6 +244,8 @@ def _not_exact(row: LayerSummary) -> str:
 
 
 def _reasons(row: LayerSummary) -> str:
-    """Return the status, and the reason where a parameter has one."""
+    """Return the status, and the reason where a parameter has one; of what was computed it is that of its method."""
+    if row.status not in {"over_budget", "failed"}:
+        return row.status.replace("_", " ")
     reasons = dict.fromkeys(p.reason for p in row.parameters if p.status == row.status and p.reason)
     return ": ".join([row.status.replace("_", " "), *list(reasons)[:1]])

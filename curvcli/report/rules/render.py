@@ -12,13 +12,14 @@ from curvcli.report.rules.judge import Assessment, Judgement
 from curvcli.report.verdicts.github import render_github
 from curvcli.report.verdicts.grid import Grid, markdown_grid, render_grid
 from curvcli.report.verdicts.junit import render_junit
-from curvcli.report.verdicts.numbers import json_text, short
+from curvcli.report.verdicts.numbers import beside, json_text
 from curvcli.report.verdicts.verdict import Verdict, counted, place
 
 Format = Literal["table", "json", "markdown", "junit", "github"]
 SCHEMA_VERSION: Final = "1.0"
 
 _NAME: Final = "curvcli assert"
+_PARTIAL: Final = "the report is partial, and nothing is said of the layers that it lacks"
 _HEADINGS: Final = ("layer", "rule", "value", "verdict", "note")
 
 
@@ -38,10 +39,9 @@ def render_assessment(assessment: Assessment, format: Format, *, console: Consol
         case "markdown":
             return markdown_grid(_grid(assessment))
         case "junit":
-            return render_junit(_NAME, [_verdict(judgement) for judgement in assessment.judgements])
+            return render_junit(_NAME, _verdicts(assessment))
         case "github":
-            verdicts = [_verdict(judgement) for judgement in assessment.judgements]
-            return render_github(_NAME, verdicts, summary(assessment))
+            return render_github(_NAME, _verdicts(assessment), summary(assessment))
 
 
 def summary(assessment: Assessment) -> str:
@@ -52,8 +52,16 @@ def summary(assessment: Assessment) -> str:
     else:
         text = f"{counted(total, 'assertion')} hold" + ("s" if total == 1 else "")
     if assessment.report.status != "complete":
-        text += "; the report is partial, and nothing is said of the layers that it lacks"
+        text += f"; {_PARTIAL}"
     return text
+
+
+def _verdicts(assessment: Assessment) -> list[Verdict]:
+    """Return one per rule, and one that is open where the report lacks layers."""
+    found = [_verdict(judgement) for judgement in assessment.judgements]
+    if assessment.report.status != "complete":
+        found.append(Verdict(layer=None, check="complete", ending="undecided", message=_PARTIAL))
+    return found
 
 
 def _verdict(judgement: Judgement) -> Verdict:
@@ -69,7 +77,10 @@ def _verdict(judgement: Judgement) -> Verdict:
 
 def _message(judgement: Judgement) -> str:
     if judgement.quantity:
-        told = f"{judgement.quantity} is {short(judgement.value)}, has to be {judgement.rule.partition(' ')[2]}"
+        value = beside(judgement.value, judgement.threshold)
+        # The rule has six digits; where these hide on which side of it the value is, the message has more.
+        limit = beside(judgement.threshold, float(value), digits=6)
+        told = f"{judgement.quantity} is {value}, has to be {judgement.rule.split()[1]} {limit}"
     else:
         told = judgement.rule if judgement.holds else f"not {judgement.rule}"
     return f"{told} ({judgement.note})" if judgement.note else told
@@ -81,7 +92,7 @@ def _grid(assessment: Assessment) -> Grid:
         [
             printable(place(judgement.layer)),
             judgement.rule,
-            short(judgement.value) if judgement.quantity else "-",
+            beside(judgement.value, judgement.threshold) if judgement.quantity else "-",
             "passed" if judgement.holds else "failed",
             printable(judgement.note),
         ]

@@ -15,6 +15,7 @@ from rich.text import Text
 
 _GAP: Final = 2
 _NOTE: Final = "note"
+_NAME: Final = 12
 _STYLES: Final = {
     "changed": "red",
     "failed": "red",
@@ -67,15 +68,17 @@ def render_grid(grid: Grid, console: Console) -> str:
             justify="right" if heading in grid.numeric else "left",
             overflow="fold",
             no_wrap=not wraps,
-            min_width=None if wraps else widths[heading] - _GAP,
+            min_width=widths[heading] - _GAP if not wraps else _least(widths[heading]) if heading != _NOTE else None,
         )
     for row in grid.rows:
         cells = dict(zip(grid.headings, row, strict=True))
         table.add_row(*(Text(cells[heading], style=_STYLES.get(cells[heading], "")) for heading in shown))
+    # A line too long for the window wraps there; a table that is squeezed to fit it would lose cells.
+    least = sum(column.min_width or 1 for column in table.columns) + _GAP * (len(shown) - 1)
     stream = io.StringIO()
     target = Console(
         file=stream,
-        width=console.width if console.is_terminal else sum(widths.values()),
+        width=max(console.width, least) if console.is_terminal else sum(widths.values()),
         force_terminal=console.is_terminal,
         color_system=console.color_system if console.is_terminal else None,  # type: ignore[arg-type]
         no_color=console.no_color,
@@ -95,9 +98,18 @@ def render_grid(grid: Grid, console: Console) -> str:
     return "".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines())
 
 
+def _least(width: int) -> int:
+    """Return how much of a column of names has to stay: what wraps into single letters can't be read."""
+    return min(width - _GAP, _NAME)
+
+
 def _fitting(grid: Grid, widths: dict[str, int], room: int) -> tuple[str, ...]:
-    """Leave out columns until the rest fits, or only what is needed is left; notes need a third of the room."""
+    """Leave out columns until the rest fits, or only what is needed is left.
+
+    Notes and names wrap: those need a third of the room, these what `_least` leaves them.
+    """
     needed = {heading: min(width, room // 3) if heading == _NOTE else width for heading, width in widths.items()}
+    needed[grid.headings[0]] = _least(widths[grid.headings[0]]) + _GAP
     shown = list(widths)
     for heading in grid.dispensable:
         if sum(needed[one] for one in shown) - _GAP <= room:

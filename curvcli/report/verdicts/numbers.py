@@ -12,6 +12,16 @@ def short(value: float) -> str:
     return f"{value:.4g}"
 
 
+def beside(value: float, threshold: float, *, digits: int = 4) -> str:
+    """Return a number with so many digits, or as many as it takes to see on which side of a threshold it is."""
+    for count in range(digits, 17):
+        text = f"{value:.{count}g}"
+        shown = float(text)
+        if (shown > threshold) == (value > threshold) and (shown < threshold) == (value < threshold):
+            return text
+    return f"{value:.17g}"
+
+
 def plus_minus(value: float) -> str:
     """Return an error with two digits; ``-`` where there is none or it is not known."""
     return "-" if isnan(value) or value == 0 else f"{value:.2g}"

@@ -73,7 +73,7 @@ def test_the_tolerance_is_atol_plus_rtol_times_the_larger_of_the_two(pair, toler
 @pytest.mark.parametrize(
     ("old", "new", "outcome", "note"),
     [
-        (nan, nan, "same", "not a number in both"),
+        (nan, nan, "undecided", "not a number in both"),
         (1.0, nan, "changed", "no longer a number"),
         (nan, 1.0, "undecided", "was not a number"),
         (inf, inf, "same", ""),
@@ -82,8 +82,8 @@ def test_the_tolerance_is_atol_plus_rtol_times_the_larger_of_the_two(pair, toler
     ],
 )
 def test_what_is_not_finite(pair, old, new, outcome, note):
-    """A number that is lost is a failure, one that never was is none."""
-    reports = pair("trace", EXACT | {"value": old}, EXACT | {"value": new})
+    """A number that is lost is a failure, one that never was is none; the loss changes, lest nothing be judged."""
+    reports = pair("trace", EXACT | {"value": old}, EXACT | {"value": new}, loss_value=7.0)
     change = found(compare(*reports, Tolerances()), "conv", "trace")
     assert change.outcome == outcome
     assert note in change.note
@@ -108,9 +108,82 @@ def test_too_few_probes_are_no_error_bar(pair, probes):
         few | {"value": 1.0, "samples": np.full(probes, 1.0)},
         few | {"value": 5.0, "samples": np.full(probes, 5.0)},
     )
-    assert found(compare(*reports, Tolerances()), "conv", "trace").outcome == "undecided"
-    with pytest.raises(UsageError, match=f"nothing can be judged: {probes} probes are too few"):
-        compare(*reports, Tolerances(), quantities=["trace"])
+    for quantities in (["trace"], ["loss", "trace"], None):
+        with pytest.raises(UsageError, match=f"nothing can be judged: {probes} probes are too few"):
+            compare(*reports, Tolerances(), quantities=quantities)
+    assert compare(*reports, Tolerances(), quantities=["loss"]).count("same") == 1
+
+
+def test_the_loss_stands_for_no_layer(pair):
+    """It is exact whatever became of the layers: that it is the same does not judge them, that it changed is seen."""
+    nothing = EXACT | {"value": nan}
+    with pytest.raises(UsageError, match="nothing can be judged: not a number in both"):
+        compare(*pair("trace", nothing, nothing), Tolerances())
+    assert compare(*pair("trace", nothing, nothing, loss_value=7.0), Tolerances()).failed
+
+
+@pytest.mark.parametrize("probes", [8, 20])
+def test_few_equal_probes_are_no_error_bar(pair, probes):
+    """Estimates of two possible values agree by chance often enough; a spread of zero says little, also of pairs."""
+    reports = {
+        seed: pair(
+            "trace",
+            {"samples": np.full(probes, 1.0), "value": 1.0, "stderr": 0.0},
+            {"samples": np.full(probes, 5.0), "value": 5.0, "stderr": 0.0},
+            seed=seed,
+        )
+        for seed in (0, 1)
+    }
+    for both in reports.values():
+        if probes < 20:
+            with pytest.raises(UsageError, match=f"{probes} equal probes are too few"):
+                compare(*both, Tolerances())
+        else:
+            assert compare(*both, Tolerances()).failed
+
+
+def test_a_difference_that_is_equal_in_few_pairs_has_no_error_bar(pair):
+    """Nor where the probes themselves spread."""
+    for probes, outcome in ((10, "undecided"), (40, "changed")):
+        spread = np.arange(probes) % 2.0
+        reports = pair(
+            "trace",
+            {"samples": 4 + spread, "value": 4.5, "stderr": 0.1},
+            {"samples": 8 + spread, "value": 8.5, "stderr": 0.1},
+            loss_value=7.0,
+        )
+        assert found(compare(*reports, Tolerances()), "conv", "trace").outcome == outcome
+
+
+def test_the_other_end_of_the_spectrum_is_not_the_one_that_was_there(pair):
+    """A base of the largest eigenvalues and a report of the smallest have nothing to compare."""
+    common = {"values": np.array([3.0, 2, 1]), "vectors": None, "residuals": np.zeros(3), "converged": np.ones(3, bool)}
+    reports = pair("eigen", common | {"which": "largest"}, common | {"which": "smallest"})
+    with pytest.raises(UsageError, match="not computed in NEW: conv: top_eigenvalue"):
+        compare(*reports, Tolerances())
+    assert not compare(*pair("eigen", common | {"which": "largest"}, common | {"which": "both"}), Tolerances()).failed
+
+
+def test_what_counts_as_zero_depends_on_the_precision(pair):
+    """More zeros in float32 are no change of the network; between equal precisions they are one."""
+    old = {"eigenvalues": None, "entries": None, "inertia": (9, 3, 4), "condition": 50.0}
+    new = old | {"inertia": (6, 6, 4), "condition": inf}
+    for dtype, outcome in (("float32", "undecided"), ("float64", "changed")):
+        comparison = compare(*pair("block", old, new, dtype=dtype), Tolerances())
+        judged = {change.quantity: change for change in comparison.changes}
+        for name in ("positive_eigenvalues", "zero_eigenvalues", "condition_number"):
+            assert judged[name].outcome == outcome
+            assert ("of another precision: float64, then float32" in judged[name].note) == (outcome == "undecided")
+        assert judged["frobenius_norm"].outcome == "same"
+
+
+def test_a_layers_name_steers_no_terminal(written, make_layer):
+    """It is part of what a refusal says."""
+    old, new = (written(f"{i}.h5", [make_layer(f"a\x1b[31m{i}\n")]) for i in (0, 1))
+    with pytest.raises(UsageError, match="is missing") as refusal:
+        compare(old, new, Tolerances())
+    assert "\x1b" not in str(refusal.value)
+    assert len(str(refusal.value).splitlines()) == 2
 
 
 def test_eigenvalues_have_their_residuals_for_error_bars(pair):

@@ -16,6 +16,8 @@ from curvcli.report.compare.comparison import Change, Comparison, Tolerances
 from curvcli.report.compare.render import render_comparison
 from curvcli.report.rules.judge import Assessment, Judgement, Rules
 from curvcli.report.rules.render import render_assessment
+from curvcli.report.rules.rule import Bound
+from curvcli.report.verdicts.numbers import beside
 
 EXPECTED = Path(__file__).parent / "expected"
 
@@ -112,10 +114,44 @@ def test_json_reads_back_and_has_no_nan(comparison, assessment):
 def test_junit_is_xml_with_the_counts_that_it_says(comparison):
     """However a layer is called."""
     (suite,) = ET.fromstring(render_comparison(comparison, "junit", console=pipe()))
-    assert [int(suite.attrib[key]) for key in ("tests", "failures", "errors", "skipped")] == [7, 3, 0, 1]
-    assert len(suite.findall("testcase")) == 7
+    assert [int(suite.attrib[key]) for key in ("tests", "failures", "errors", "skipped")] == [8, 3, 0, 2]
+    assert len(suite.findall("testcase")) == 8
     assert len(suite.findall("testcase/failure")) == 3
     assert suite.findall("testcase")[5].attrib["classname"] == r"a|b`<,:%\n\x1b]x"
+
+
+def test_what_was_let_pass_is_told_in_every_format(comparison, assessment):
+    """A mismatch that was allowed and a partial report are no failures, and have to be seen."""
+    for text, told in (
+        (render_comparison(comparison, "github", console=pipe()), "mismatch allowed: loss mse, was cross_entropy"),
+        (render_assessment(assessment, "github", console=pipe()), "the report is partial"),
+    ):
+        assert sum(line.startswith("::warning") and told in line for line in text.splitlines()) == 1
+    (suite,) = ET.fromstring(render_assessment(assessment, "junit", console=pipe()))
+    (skipped,) = suite.findall("testcase/skipped")
+    assert "partial" in skipped.attrib["message"]
+
+
+@pytest.mark.parametrize(
+    ("value", "threshold", "text"),
+    [(75.0, 50.0, "75"), (21.2134567, 21.2134566, "21.2135"), (21.2134, 21.2134, "21.2134"), (nan, 5.0, "nan")],
+)
+def test_a_number_beside_its_threshold_is_seen_to_be_on_its_side(value, threshold, text):
+    """Four digits, and more where it takes more."""
+    assert beside(value, threshold) == text
+
+
+def test_a_message_tells_a_number_from_its_threshold(assessment):
+    """Also where the rule, which has six digits, is rounded to the very number that breaks it."""
+    for value, threshold, told in (
+        (21.2135, 21.21346, "is 21.2135, has to be ≤ 21.21346"),
+        (4.421, 2.36413153, "is 4.421, has to be ≤ 2.36413"),
+        (nan, 5.0, "is nan, has to be ≤ 5"),
+    ):
+        bound = Bound("max", "", "trace", threshold)
+        broken = Judgement(layer="a", rule=bound.text, quantity="trace", value=value, threshold=threshold, holds=False)
+        text = render_assessment(replace(assessment, judgements=(broken,)), "github", console=pipe())
+        assert told in text.splitlines()[0]
 
 
 def test_github_gets_no_more_annotations_than_it_shows(comparison):
@@ -141,13 +177,21 @@ def test_a_terminal_has_colours_and_a_pipe_has_none(comparison, assessment):
     assert "\x1b" not in render_comparison(comparison, "table", console=pipe())
 
 
-@pytest.mark.parametrize("width", [70, 80, 100, 140])
+def test_on_the_narrowest_terminal_no_name_is_lost(comparison):
+    """Rather than a table that fits, lines that wrap."""
+    terminal = Console(file=io.StringIO(), force_terminal=True, width=30, color_system=None, _environ={})
+    text = render_comparison(comparison, "table", console=terminal)
+    for word in ("conv4/conv4", "condition_number", "within error"):
+        assert word in text
+
+
+@pytest.mark.parametrize("width", [60, 70, 80, 100, 140])
 def test_on_a_narrow_terminal_columns_go_and_are_named(width, comparison):
-    """Quantity, old, new and verdict stay whole; a layer's name wraps."""
+    """Quantity, new and verdict stay whole; a layer's name wraps, and not into single letters."""
     terminal = Console(file=io.StringIO(), force_terminal=True, width=width, color_system=None, _environ={})
     text = render_comparison(comparison, "table", console=terminal)
     table = text.split("\n\n")[1]
     assert max(map(len, table.splitlines())) <= width
-    for word in ("condition_number", "within error", "8.04"):
+    for word in ("condition_number", "within error", "8.04", "conv4/conv4"):
         assert word in table
     assert ("too narrow for" in text) == (width < 140)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import inf, nan
+from math import inf, isnan, nan
 
 import numpy as np
 import pytest
@@ -86,6 +86,85 @@ def test_an_estimate_counts_as_it_is_unless_sigma_says_otherwise(of_trace):
     (judgement,) = judge(report, Rules(bounds=[replace(bound, layers=("conv",))], sigma=2.0)).judgements
     assert judgement.note.startswith("beyond by 1, within its error of 2.0")
     assert verdicts(report, bound, sigma=0.5) == [False]
+
+
+def test_few_probes_excuse_nothing(of_trace):
+    """The spread of two estimates is as likely to be huge: what compare does not take for an error bar is none."""
+    bound = parse_bound("max", "trace=5")
+    for samples in (np.array([1.0, 11.0]), np.full(9, 6.0)):
+        settings = {"exact": False, "method": "hutchinson", "stderr": float(np.ptp(samples)) / 2}
+        report = of_trace(6.0, samples=samples, **settings)
+        (judgement,) = judge(report, Rules(bounds=[replace(bound, layers=("conv",))], sigma=4.0)).judgements
+        assert (judgement.holds, judgement.error) == (False, 0.0)
+        assert "too few for an error bar" in judgement.note
+        assert verdicts(report, parse_bound("max", "trace=6"), sigma=4.0) == [True]
+
+
+@pytest.mark.parametrize(
+    ("field", "quantity", "side", "below", "above"),
+    [
+        ("block", "condition_number", "max", 49.0, 51.0),
+        ("density", "support_max", "max", 239.0, 241.0),
+        ("density", "support_min", "min", -7.0, -9.0),
+        ("density", "weight_at_zero", "min", 0.9, 0.01),
+    ],
+)
+def test_a_bound_on_the_wrong_side_never_keeps_a_threshold(  # noqa: PLR0917
+    written, make_bare, make_quantity, field, quantity, side, below, above
+):
+    """It breaks one that lies beyond it; on the other it says nothing, and that is no success."""
+    changes: dict[str, object] = {"exact": False}
+    if field == "block":
+        nothing = dict.fromkeys(("entries", "eigenvalues", "inertia"))
+        changes |= {**nothing, "method": "probes", "condition": 50.0, "condition_is_bound": True}
+    report = written("r.h5", [make_bare(**{field: make_quantity(field, **changes)})])
+    assert verdicts(report, parse_bound(side, f"{quantity}={below}")) == [False]
+    with pytest.raises(UsageError, match=f"{quantity}=.* can't be decided: of conv only an? (lower|upper) bound"):
+        verdicts(report, parse_bound(side, f"{quantity}={above}"))
+    other = "min" if side == "max" else "max"
+    assert verdicts(report, parse_bound(other, f"{quantity}={below}")) == [True]
+
+
+@pytest.mark.parametrize("rule", ["diagonal_relative_stderr=1", "negative_share=1", "gradient_norm=1e9"])
+def test_what_came_of_a_broken_computation_keeps_no_threshold(written, make_layer, rule):
+    """A share of NaN entries is no share, and what else there is may be of the same breakdown."""
+    diagonal = np.ones((3, 4))
+    diagonal[0, 0] = nan
+    report = written("r.h5", [make_layer("conv", diagonal=diagonal, status="nonfinite")])
+    assert np.isnan([report.layers[0].negative_share, report.layers[0].diagonal_relative_stderr]).all()
+    assert verdicts(report, parse_bound("max", "products=1e9")) == [True]
+    if rule.startswith("diagonal_rel"):  # not a number, and so not there
+        with pytest.raises(UsageError, match="was not computed"):
+            verdicts(report, parse_bound("max", rule))
+        return
+    bound = replace(parse_bound("max", rule), layers=("conv",))
+    (judgement,) = judge(report, Rules(bounds=[bound])).judgements
+    assert not judgement.holds
+    assert judgement.note.startswith("nonfinite") or isnan(judgement.value)
+
+
+def test_eigenvalues_that_are_no_numbers_are_not_counted(written, make_bare, make_quantity):
+    """None of them is zero, and none the largest in magnitude; a threshold on them is broken."""
+    block = make_quantity("block", eigenvalues=np.full(16, nan), inertia=(0, 16, 0), condition=inf)
+    report = written("r.h5", [make_bare(block=block, status="nonfinite")])
+    assert report.layers[0].inertia is None
+    assert isnan(report.layers[0].condition_number)
+    bounds = [parse_bound("max", f"{name}=1e9") for name in ("negative_eigenvalues", "condition_number")]
+    assert verdicts(report, *bounds, parse_bound("min", "zero_eigenvalues=0")) == [False] * 3
+
+
+def test_the_reason_for_a_method_is_none_for_a_failure(written, make_layer):
+    """A diagonal is told to be not finite, not that it was made of products."""
+    layer = make_layer("conv", status="nonfinite", reason="sqrt after it is not piecewise linear")
+    (judgement, _) = judge(written("r.h5", [layer]), Rules(bounds=[], finite=True, layers=["conv"])).judgements
+    assert judgement.note == "nonfinite"
+
+
+def test_a_threshold_says_when_it_is_of_another_matrix(of_trace):
+    """The Gauss-Newton matrix has no negative eigenvalues whatever the Hessian has."""
+    bound = replace(parse_bound("max", "trace=5"), layers=("conv",))
+    (judgement,) = judge(of_trace(4.0, matrix="gauss_newton"), Rules(bounds=[bound])).judgements
+    assert (judgement.holds, judgement.note) == (True, "of the Gauss-Newton matrix")
 
 
 def test_a_threshold_for_what_is_not_there_is_a_mistake(of_trace):

@@ -118,6 +118,17 @@ def test_csv_is_empty_where_nothing_was_computed_or_nan_came_out(report):
     assert bare["condition_number"] == "inf"
 
 
+def test_what_was_not_computed_is_none_beside_what_came_out_as_nan(tmp_path, make_bare, make_quantity, provenance):
+    """The status of a layer is of all of it; which number is of a computation is another question."""
+    trace = make_quantity("trace", value=np.nan)
+    layer = make_bare("broken", trace=trace, status="nonfinite")
+    write_report(tmp_path / "n.h5", [layer], provenance)
+    (batch,) = rows_table(read_report(tmp_path / "n.h5"), "layers").batches
+    assert np.isnan(batch.columns["trace"][0])
+    for name in ("gradient_norm", "diagonal_max", "negative_share", "top_eigenvalue", "support_max"):
+        assert batch.columns[name][0] is None
+
+
 def test_parquet_tells_what_was_not_computed_from_what_came_out_as_nan(report):
     trace = pq.read_table(exported(report, "layers", "parquet"))["trace"]
     assert trace.is_null().to_pylist() == [False, False, True, False]

@@ -1,0 +1,44 @@
+"""Whether a NaN in a row is what came of a computation, or stands for one that was not made."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from curvcli.report.read import Report
+from curvcli.report.summaries import LayerSummary, ParameterSummary
+
+# By the field that says how it was computed; what is of no layer as a whole goes by the parameters' method.
+_ORIGINS: Final = {
+    **dict.fromkeys(("trace_stderr", "trace_data_stderr"), "trace_method"),
+    **dict.fromkeys(("top_eigenvalue", "smallest_eigenvalue", "largest_residual"), "eigen_method"),
+    **dict.fromkeys(("weight_at_zero", "support_min", "support_max"), "density_method"),
+    **dict.fromkeys(("frobenius_norm", "condition_number"), "hessian_method"),
+}
+
+
+def came_out(report: Report, row: LayerSummary, field: str, parameter: ParameterSummary | None = None) -> bool:
+    """Whether a NaN in `field` was computed.
+
+    Args:
+        report: that the row is of.
+        row: the layer.
+        field: of the layer, or of `parameter`.
+        parameter: one of the layer's; ``None`` for the layer itself.
+
+    Raises:
+        ReportError: the report can't be read any more.
+    """
+    if (parameter or row).status != "nonfinite":
+        return False
+    parameters = row.parameters if parameter is None else (parameter,)
+    if field == "gradient_norm":  # nothing but the array itself tells
+        return bool(parameters) and all(report.array(row.name, "gradient", p.label) is not None for p in parameters)
+    if parameter is None and field in _ORIGINS:
+        return bool(getattr(row, _ORIGINS[field])) or (field == "trace_stderr" and _diagonal(parameters))
+    if parameter is None and field == "trace" and row.trace_method:
+        return True
+    return _diagonal(parameters)
+
+
+def _diagonal(parameters: tuple[ParameterSummary, ...]) -> bool:
+    return bool(parameters) and all(parameter.method for parameter in parameters)
