@@ -8,7 +8,7 @@ import shlex
 import sys
 import time
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
@@ -256,20 +256,47 @@ def _log_to(context: click.Context, parameter: click.Parameter, path: Path | Non
 def _read_config(context: click.Context, parameter: click.Parameter, path: Path | None) -> None:
     if path is None:
         return
-    name = context.command.name or ""
-    table = read_toml(path).get(name, {})
+    name, tree, root = context.command.name or "", read_toml(path), context.find_root().command
+    commands = root.list_commands(context) if isinstance(root, click.Group) else [name]
+    strange = [key for key, value in tree.items() if isinstance(value, dict) and key not in commands]
+    mistakes = [f"{path}: [{key}]: no command of that name{did_you_mean(key, commands)}" for key in strange]
+    table = tree.get(name, {})
     if not isinstance(table, dict):
-        raise click.UsageError(f"--config {path}: [{name}] must be a table.", context)
-    known = option_names(context.command)
+        mistakes.append(f"{path}: [{name}] must be a table")
+        table = {}
+    values, wrong = option_values(context.command, table, f"{path}: {name}.")
+    if mistakes + wrong:
+        raise click.UsageError("\n".join(mistakes + wrong), context)
+    context.default_map = {**(context.default_map or {}), **values}
+
+
+def option_values(
+    command: click.Command, table: Mapping[str, Any], place: str, *, without: Collection[str] = ()
+) -> tuple[dict[str, Any], list[str]]:
+    """A table of a config file as values by click's names, and what is wrong with it, a line each.
+
+    Args:
+        command: whose options they are.
+        table: by spellings of options.
+        place: of the table, as a person is told.
+        without: click's names of options that may not stand there.
+    """
+    known = {key: name for key, name in option_names(command).items() if name not in without}
+    whole = {o.name for o in command.params if isinstance(o.type, click.types.IntParamType)}
     values: dict[str, Any] = {}
     mistakes = []
     for key, value in table.items():
-        option_name = known.get(key.replace("_", "-"))
-        if option_name is None:
-            near = get_close_matches(key, known, n=1)
-            mistakes.append(f"{path}: {name}.{key}: unknown" + (f"; did you mean {near[0]}?" if near else ""))
-            continue
-        values[option_name] = value
-    if mistakes:
-        raise click.UsageError("\n".join(mistakes), context)
-    context.default_map = {**(context.default_map or {}), **values}
+        name = known.get(key.replace("_", "-"))
+        if name is None:
+            mistakes.append(f"{place}{key}: unknown{did_you_mean(key, list(known))}")
+        elif name in whole and isinstance(value, float):  # which click would cut off
+            mistakes.append(f"{place}{key}: {value} is no whole number")
+        else:
+            values[name] = value
+    return values, mistakes
+
+
+def did_you_mean(word: str, known: Sequence[str]) -> str:
+    """The end of a sentence about a word that is not known."""
+    near = get_close_matches(word, known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import click
 
 from curvcli.cli import density, diag, eigs, hessian, trace
 from curvcli.cli.compute import compute
-from curvcli.cli.options import computing, option_names, read_toml
+from curvcli.cli.options import computing, did_you_mean, option_values, read_toml
 from curvcli.cli.quantities.base import Build
 from curvcli.cli.quantities.block import BlockQuantity
 from curvcli.cli.quantities.density import DensityQuantity
@@ -61,6 +60,11 @@ def command(config: Path, **said: Any) -> int:
       curvcli run configs/report.toml --dry-run
     """
     tree = read_toml(config)
+    strange = [key for key, value in tree.items() if isinstance(value, dict) and key not in _QUANTITIES]
+    if strange:
+        tables_of = ", ".join(f"[{name}]" for name in _QUANTITIES)
+        told = [f"{config}: [{key}]: no such table{did_you_mean(key, list(_QUANTITIES))}" for key in strange]
+        raise UsageError("\n".join([*told, f"A config for run has {tables_of}."]))
     tables = {name: tree.pop(name) for name in _QUANTITIES if name in tree}
     given = _options(_TOP, tree, config, "")
     if given["model"] == Path():
@@ -94,17 +98,8 @@ def _options(
     Raises:
         UsageError: keys are unknown, all of them at once; or a value is not allowed.
     """
-    known = {key: name for key, name in option_names(command).items() if name not in without}
     model = str(table.pop("model", "")) if not prefix else "-"
-    values: dict[str, Any] = {}
-    mistakes = []
-    for key, value in table.items():
-        name = known.get(key.replace("_", "-"))
-        if name is None:
-            near = get_close_matches(key, known, n=1)
-            mistakes.append(f"{config}: {prefix}{key}: unknown" + (f"; did you mean {near[0]}?" if near else ""))
-            continue
-        values[name] = value
+    values, mistakes = option_values(command, table, f"{config}: {prefix}", without=without)
     if mistakes:
         raise UsageError("\n".join(mistakes))
     try:

@@ -170,6 +170,16 @@ def test_a_stopped_run_resumes_and_ends_in_the_same_bytes(number: int, code: int
     assert not (stopped / "r.h5.parts").exists()
 
 
+def test_a_misspelt_table_of_a_config_is_not_passed_over(work: Path, curvcli: Curvcli) -> None:
+    """All mistakes at once; another command's table is none."""
+    (work / "c.toml").write_text("[assert]\nfinite = true\n[dig]\nlimit = 3\n[diag]\nlimit = 2.5\n")
+    done = curvcli("diag", "model.pt", "--config", "c.toml")
+    assert done.returncode == 2
+    assert "[dig]: no command of that name; did you mean diag?" in done.stderr
+    assert "diag.limit: 2.5 is no whole number" in done.stderr
+    assert "assert" not in done.stderr
+
+
 def test_a_config_may_hold_one_value_for_a_repeatable_option(work: Path, curvcli: Curvcli) -> None:
     """Without a list around it, like on the command line."""
     (work / "one.toml").write_text('[diag]\nlayer = "two"\n')
