@@ -8,7 +8,7 @@ from typing import cast
 import h5py
 import numpy as np
 
-from curvcli.report.quantities import AnyQuantity, BlockRecord, DensityRecord, EigenRecord, TraceRecord
+from curvcli.report.quantities import AnyQuantity, BlockRecord, DensityRecord, EigenRecord, Float64, TraceRecord
 from curvcli.report.records import Array, LayerRecord, ParameterRecord
 from curvcli.report.schema import LAYERS, Status, escape, storable
 from curvcli.report.spectra import read_quantity, write_spectra
@@ -76,6 +76,12 @@ def read_record(file: h5py.File, layer: str, kind: type[AnyQuantity]) -> AnyQuan
     return read_quantity(file[LAYERS][escape(layer)], kind)
 
 
+def read_hessian_eigenvalues(file: h5py.File, layer: str) -> Float64 | None:
+    """Read the eigenvalues of a layer's full Hessian, and nothing else of it; ``None`` where there are none."""
+    dataset = file[LAYERS][escape(layer)].get("hessian/eigenvalues")
+    return None if dataset is None else cast("Float64", dataset[...])
+
+
 def read_layer_split(file: h5py.File, layer: str) -> SplitRecord | None:
     """Read the gradient in two parts at a layer's output; ``None`` when the report does not hold it."""
     return read_split(file[LAYERS][escape(layer)])
@@ -123,6 +129,7 @@ def _write_parameter(group: h5py.Group, record: ParameterRecord) -> None:
             dataset.attrs["reason"] = storable(record.reason)
             dataset.attrs["exact"] = np.uint8(record.exact)
             dataset.attrs["products"] = np.int64(record.products)
+            dataset.attrs["rounding"] = np.float64(record.rounding)
 
 
 def _read_parameter(group: h5py.Group, row: ParameterSummary) -> ParameterRecord:
@@ -139,6 +146,13 @@ def _read_parameter(group: h5py.Group, row: ParameterSummary) -> ParameterRecord
         reason=row.reason,
         products=row.products,
         status=cast("Status", row.status),
+        estimates=row.estimates,
+        degrees=row.degrees,
+        widening=row.widening,
+        independent=row.independent,
+        rounding=row.rounding,
+        verified=row.verified,
+        verification=row.verification,
     )
 
 

@@ -22,6 +22,7 @@ _TEXTS: Final = {
     "command_line": "command",
     "versions": "versions",
 }
+_FLAGS: Final = ("deterministic",)
 _SHORT: Final = tuple(field.name for field in fields(Provenance) if field.name not in _TEXTS)
 
 
@@ -36,7 +37,7 @@ def write_provenance(file: h5py.File, provenance: Provenance, layers: Sequence[L
     group = file.create_group(PROVENANCE)
     for name in _SHORT:
         value = getattr(provenance, name)
-        group.attrs[name] = storable(value) if isinstance(value, str) else value
+        group.attrs[name] = _stored(value)
     for name, link in _TEXTS.items():
         value = getattr(provenance, name)
         text = value if isinstance(value, str) else json.dumps(dict(value), sort_keys=True)
@@ -53,9 +54,20 @@ def read_provenance(file: h5py.File) -> tuple[Provenance, list[float]]:
     group = file[PROVENANCE]
     values: dict[str, Any] = {}
     for name in _SHORT:
-        value = group.attrs[name]
-        values[name] = value.item() if isinstance(value, np.generic) else value
+        if name in group.attrs:  # earlier reports lack some
+            value = group.attrs[name]
+            values[name] = value.item() if isinstance(value, np.generic) else value
+    values |= {name: bool(values[name]) for name in _FLAGS if name in values}
     for name, link in _TEXTS.items():
         values[name] = group[link].asstr()[()]
     values["versions"] = json.loads(values["versions"])
     return Provenance(**values), group["seconds"][...].tolist()
+
+
+def _stored(value: Any) -> Any:
+    match value:
+        case str():
+            return storable(value)
+        case bool():
+            return np.uint8(value)
+    return value

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import nan
 from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from curvcli.report.validation import check_errors, check_floats
+from curvcli.report.validation import check_errors, check_estimates, check_floats, check_shape
 
 Float64 = npt.NDArray[np.float64]
 Matrix = Literal["hessian", "gauss_newton"]
@@ -32,6 +33,11 @@ class TraceRecord:
         converged: whether the relative tolerance that was asked for is met; true when none was.
         samples: one estimate per probe, (probes,); their mean is ``value`` for Hutchinson and XTrace.
         batches: one value per batch, (batches,); they sum to ``value``. Empty when not known.
+        estimates: from how many estimates ``stderr`` is; 0 where exact, or where it is not known.
+        degrees: of freedom of ``stderr``; infinite where exact, NaN where it is not known.
+        widening: factor that ``stderr`` holds for few or skewed samples; without it ± 2 would cover too little.
+        independent: whether those estimates are independent of each other.
+        rounding: how far ``value`` may be off by rounding; NaN where it is not known.
 
     Raises:
         ValueError: an array has other dimensions or is not of floats, a standard error is negative, the method
@@ -50,11 +56,18 @@ class TraceRecord:
     converged: bool
     samples: Float64
     batches: Float64
+    estimates: int = 0
+    degrees: float = nan
+    widening: float = 1.0
+    independent: bool = False
+    rounding: float = nan
 
     def __post_init__(self) -> None:
         _check_origin("trace", self.method, self.matrix)
         check_floats("trace", {"samples": self.samples, "batches": self.batches}, axes=1)
         check_errors("trace", {"stderr": self.stderr, "data_stderr": self.data_stderr})
+        check_errors("trace", {"rounding": self.rounding})
+        check_estimates("trace", self.estimates, self.degrees, self.widening)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -72,6 +85,7 @@ class EigenRecord:
         matrix: what they are the eigenvalues of.
         tolerance: relative to the largest magnitude.
         products: Hessian-vector products or backward passes spent.
+        rounding: how much of each of ``residuals`` is for the rounding of products, (k,); None where it is not known.
 
     Raises:
         ValueError: the arrays don't have one entry per value, the values ascend, a residual is negative, the method
@@ -88,6 +102,7 @@ class EigenRecord:
     matrix: Matrix
     tolerance: float
     products: int
+    rounding: Float64 | None = None
 
     def __post_init__(self) -> None:
         _check_origin("eigen", self.method, self.matrix)
@@ -99,6 +114,10 @@ class EigenRecord:
             raise ValueError(
                 f"eigen: residuals {self.residuals.shape} and converged {self.converged.shape} don't fit {count} values"
             )
+        if self.rounding is not None:
+            check_floats("eigen", {"rounding": self.rounding}, axes=1)
+            check_shape("eigen", "rounding", self.rounding, (count,))
+            check_errors("eigen", {"rounding": self.rounding})
         if self.converged.dtype != np.bool_:
             raise ValueError(f"eigen: converged is {self.converged.dtype}, not bool")
         for label, vectors in (self.vectors or {}).items():
@@ -126,6 +145,10 @@ class DensityRecord:
         exact: whether nodes are all eigenvalues.
         matrix: what it is the density of.
         products: Hessian-vector products or backward passes spent.
+        estimates: from how many estimates the standard errors is; 0 where exact, or where it is not known.
+        degrees: of freedom of the standard errors; infinite where exact, NaN where it is not known.
+        independent: whether those estimates are independent of each other.
+        rounding: how far any node may be off by rounding; NaN where it is not known.
 
     Raises:
         ValueError: arrays that belong together differ in shape, a standard error or the bandwidth is negative, the
@@ -146,6 +169,10 @@ class DensityRecord:
     exact: bool
     matrix: Matrix
     products: int
+    estimates: int = 0
+    degrees: float = nan
+    independent: bool = False
+    rounding: float = nan
 
     def __post_init__(self) -> None:
         _check_origin("density", self.method, self.matrix)
@@ -164,6 +191,8 @@ class DensityRecord:
                 "bandwidth": self.bandwidth,
             },
         )
+        check_errors("density", {"rounding": self.rounding})
+        check_estimates("density", self.estimates, self.degrees)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -186,6 +215,10 @@ class BlockRecord:
         products: Hessian-vector products spent.
         parameters: full names in the order of rows, for a layer without parameters of its own; None for all others,
             whose own order holds.
+        estimates: from how many estimates ``frobenius_stderr`` is; 0 where exact, or where it is not known.
+        degrees: of freedom of ``frobenius_stderr``; infinite where exact, NaN where it is not known.
+        independent: whether those estimates are independent of each other.
+        rounding: how far any eigenvalue may be off by rounding; NaN where it is not known.
 
     Raises:
         ValueError: entries are not square, eigenvalues ascend, they or the inertia are not as many as the rows, a
@@ -206,10 +239,16 @@ class BlockRecord:
     matrix: Matrix
     products: int
     parameters: tuple[str, ...] | None = None
+    estimates: int = 0
+    degrees: float = nan
+    independent: bool = False
+    rounding: float = nan
 
     def __post_init__(self) -> None:
         _check_origin("block", self.method, self.matrix)
         check_errors("block", {"frobenius_stderr": self.frobenius_stderr})
+        check_errors("block", {"rounding": self.rounding})
+        check_estimates("block", self.estimates, self.degrees)
         counts: dict[str, int] = {}
         if self.entries is not None:
             check_floats("block", {"entries": self.entries}, axes=2)

@@ -16,7 +16,7 @@ from curvcli.report.input_statistics import InputsSummary
 from curvcli.report.input_storage import read_inputs
 from curvcli.report.input_table import read_inputs_table
 from curvcli.report.inputs import InputsRecord
-from curvcli.report.layers import read_array, read_layer, read_layer_split, read_record
+from curvcli.report.layers import read_array, read_hessian_eigenvalues, read_layer, read_layer_split, read_record
 from curvcli.report.provenance import read_provenance
 from curvcli.report.quantities import AnyQuantity
 from curvcli.report.records import Array, LayerRecord, Provenance
@@ -108,6 +108,16 @@ class Report:
             raise UsageError(f"no kind of record {kind!r}: there are {', '.join(_RECORDS)}.")
         with opened(self.path) as file:
             return read_record(file, layer, wanted)
+
+    def hessian_eigenvalues(self, layer: str) -> quantities.Float64 | None:
+        """Read the eigenvalues of a layer's full Hessian without its entries; ``None`` where there are none.
+
+        Raises:
+            ReportError: the report has no such layer, or can't be read any more.
+        """
+        self.summary(layer)
+        with opened(self.path) as file:
+            return read_hessian_eigenvalues(file, layer)
 
     def split(self, layer: str) -> SplitRecord | None:
         """Read the gradient in two parts at one layer's output; ``None`` when it was not computed.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import prod
+from math import nan, prod
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from curvcli.report.quantities import BlockRecord, DensityRecord, EigenRecord, Quantity, TraceRecord
 from curvcli.report.schema import Status
 from curvcli.report.split import SplitRecord
-from curvcli.report.validation import check_axes, check_floats, check_status
+from curvcli.report.validation import check_axes, check_errors, check_estimates, check_floats, check_status
 
 Array = npt.NDArray[np.floating[Any]]
 
@@ -35,9 +35,18 @@ class ParameterRecord:
         reason: why this method, or why there is no result.
         products: Hessian-vector products spent.
         status: how it ended.
+        estimates: from how many estimates `diagonal_stderr` is; 0 for an exact diagonal, or where it is not known.
+        degrees: of freedom of `diagonal_stderr`; infinite for an exact diagonal, NaN where it is not known.
+        widening: factor that `diagonal_stderr` holds for few estimates; without it ± 2 would cover too little.
+        independent: whether those estimates are independent of each other.
+        rounding: how far an entry of the diagonal may be off by rounding, in the unit of the diagonal; NaN where it is
+            not known.
+        verified: largest absolute difference between the reported diagonal and products made to check it; NaN where
+            none was made.
+        verification: what was checked, in a short phrase, e.g. ``2 entries and the sum, by 3 products``.
 
     Raises:
-        ValueError: a shape, dtype, axis or status does not fit.
+        ValueError: a shape, dtype, axis or status does not fit, or a number of estimates or a distance is negative.
     """
 
     label: str
@@ -52,6 +61,13 @@ class ParameterRecord:
     reason: str = ""
     products: int = 0
     status: Status = "done"
+    estimates: int = 0
+    degrees: float = nan
+    widening: float = 1.0
+    independent: bool = False
+    rounding: float = nan
+    verified: float = nan
+    verification: str = ""
 
     def __post_init__(self) -> None:
         check_axes(self.name, self.axes, self.shape)
@@ -64,6 +80,8 @@ class ParameterRecord:
             check_floats(self.name, {quantity: array})
         if self.diagonal_stderr is not None and self.diagonal is None:
             raise ValueError(f"{self.name}: a standard error needs its diagonal")
+        check_errors(self.name, {"rounding": self.rounding, "verified": self.verified})
+        check_estimates(self.name, self.estimates, self.degrees, self.widening)
         check_status(self.name, self.status)
 
     @property
@@ -204,6 +222,9 @@ class Provenance:
         loss_value: the loss at the saved parameters.
         created_utc: ISO 8601. The writer sets it, whatever stands here.
         host: the machine's name. The writer sets it, whatever stands here.
+        threads: of the computation; 0 where it is not known.
+        deterministic: whether equal inputs gave equal results. Where they did not, nothing is exact.
+        verification_passes: over single batches, spent on checks of what the report says.
     """
 
     model_path: str
@@ -224,3 +245,6 @@ class Provenance:
     versions: Mapping[str, str] = field(default_factory=dict)
     created_utc: str = ""
     host: str = ""
+    threads: int = 0
+    deterministic: bool = True
+    verification_passes: int = 0

@@ -1,4 +1,4 @@
-"""The names and codes of report format 1.1, and the escaping that makes any layer name an HDF5 link name."""
+"""The names and codes of report format 1.2, and the escaping that makes any layer name an HDF5 link name."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from typing import Final, Literal
 from urllib.parse import unquote
 
 FORMAT: Final = "curvcli-report"
-FORMAT_VERSION: Final = "1.1"  # 1.1 added /inputs, /inputs_summary, /split_parts and /checks
+# 1.1 added /inputs, /inputs_summary, /split_parts and /checks; 1.2 what standard errors are from, rounding, checks made
+# in the run, and two statuses.
+FORMAT_VERSION: Final = "1.2"
 READABLE_MAJOR: Final = 1
 
 ReportStatus = Literal["complete", "partial"]
-Status = Literal["done", "over_budget", "nonfinite", "failed", "not_converged"]
+Status = Literal["done", "over_budget", "nonfinite", "failed", "not_converged", "imprecise", "unverified"]
 
 # 0 stays free for "pending". Later versions append codes and never renumber.
 STATUS_CODES: Final[dict[Status, int]] = {
@@ -19,7 +21,11 @@ STATUS_CODES: Final[dict[Status, int]] = {
     "nonfinite": 3,
     "failed": 4,
     "not_converged": 5,  # finished, but the tolerance that was asked for is not reached
+    "imprecise": 6,  # finished, but rounding has spoilt the digits
+    "unverified": 7,  # a check in the same run contradicts it
 }
+# There are numbers, but they are not to be relied on.
+UNRELIABLE: Final = frozenset({"imprecise", "unverified"})
 
 Outcome = Literal["passed", "failed", "skipped"]
 OUTCOME_CODES: Final[dict[Outcome, int]] = {"passed": 1, "failed": 2, "skipped": 3}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from typing import Any, Final, cast
 
 import h5py
@@ -61,13 +61,16 @@ class _Layout:
 
 
 _ORIGIN: Final = {"method": TEXT, "reason": TEXT, "matrix": TEXT, "products": COUNT}
+_CERTAINTY: Final = {"estimates": COUNT, "degrees": NUMBER, "independent": FLAG, "rounding": NUMBER}
 _LAYOUTS: Final[Mapping[type[Quantity], _Layout]] = {
     TraceRecord: _Layout(
         "trace",
         "trace of the {}",
         {"value": NUMBER, "stderr": NUMBER, "data_stderr": NUMBER, "exact": FLAG, "converged": FLAG}
         | {"probes": COUNT}
-        | _ORIGIN,
+        | _ORIGIN
+        | _CERTAINTY
+        | {"widening": NUMBER},
         {
             "samples": _Dataset(("probe",), "estimate of the trace of the {} by each probe", "loss"),
             "batches": _Dataset(("batch",), "share of each batch in the trace of the {}", "loss"),
@@ -80,6 +83,7 @@ _LAYOUTS: Final[Mapping[type[Quantity], _Layout]] = {
         {
             "values": _Dataset(("rank",), "eigenvalues of the {}, descending", "loss"),
             "residuals": _Dataset(("rank",), "norm of the residual of each eigenpair of the {}", "loss"),
+            "rounding": _Dataset(("rank",), "how much of each residual is for rounding", "loss"),
             "converged": _Dataset(("rank",), "whether each eigenpair of the {} meets the tolerance", "1"),
         },
     ),
@@ -88,7 +92,8 @@ _LAYOUTS: Final[Mapping[type[Quantity], _Layout]] = {
         "spectral density of the {}",
         {"support": NUMBERS, "bandwidth": NUMBER, "weight_at_zero": NUMBER, "weight_at_zero_stderr": NUMBER}
         | {"exact": FLAG}
-        | _ORIGIN,
+        | _ORIGIN
+        | _CERTAINTY,
         {
             "nodes": _Dataset(("probe", "step"), "Ritz values or eigenvalues of the {}", "loss"),
             "weights": _Dataset(("probe", "step"), "weights of the nodes, per probe", "1"),
@@ -102,7 +107,8 @@ _LAYOUTS: Final[Mapping[type[Quantity], _Layout]] = {
         "{} as a whole",
         {"inertia": COUNTS, "condition": NUMBER, "condition_is_bound": FLAG, "frobenius": NUMBER}
         | {"frobenius_stderr": NUMBER, "asymmetry": NUMBER, "exact": FLAG, "parameters": NAMES}
-        | _ORIGIN,
+        | _ORIGIN
+        | _CERTAINTY,
         {
             "entries": _Dataset(("row", "column"), "entries of the {}", "loss"),
             "eigenvalues": _Dataset(("rank",), "all eigenvalues of the {}, descending", "loss"),
@@ -159,7 +165,8 @@ def read_quantity(group: h5py.Group, kind: type[AnyQuantity]) -> AnyQuantity | N
     if kind is EigenRecord:
         values["converged"] = values["converged"].astype(np.bool_)
         values["vectors"] = dict(_read_vectors(below[_VECTORS])) if _VECTORS in below else None
-    return kind(**values)
+    later = {field.name for field in fields(kind) if field.default is not MISSING}
+    return kind(**{name: value for name, value in values.items() if value is not None or name not in later})
 
 
 def _without_bool(array: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -80,6 +80,7 @@ class SplitRecord:
         output_gradient: the first part, ∂L/∂z, (samples, *z_shape).
         rows: each sample's row in the data, int64, (samples,).
         parts: the second part, by each parameter and input that z depends on directly.
+        deterministic: whether the model answers the same twice.
 
     Raises:
         ValueError: a shape, dtype or axis does not fit, there is no part, or two are by the same.
@@ -91,6 +92,7 @@ class SplitRecord:
     output_gradient: Array
     rows: npt.NDArray[np.int64]
     parts: tuple[SplitPart, ...]
+    deterministic: bool = True
 
     def __post_init__(self) -> None:
         owner = f"split at {self.operation!r}"
@@ -121,8 +123,8 @@ class SplitRecord:
 
     @property
     def exact(self) -> bool:
-        """True: a product of derivatives, none of them estimated."""
-        return True
+        """Whether the model answers the same twice: it is a product of derivatives, none of them estimated."""
+        return self.deterministic
 
     @property
     def products(self) -> int:

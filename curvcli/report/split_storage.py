@@ -80,6 +80,7 @@ def read_split(group: h5py.Group) -> SplitRecord | None:
         output_gradient=below["output_gradient"][...],
         rows=below["rows"][...],
         parts=tuple(part for _, part in sorted(_read_parts(below), key=lambda found: found[0])),
+        deterministic=bool(group.attrs.get("exact", True)),
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from curvcli.report.ends import LARGEST, SMALLEST, ends
 from curvcli.report.records import Array, LayerRecord, ParameterRecord
 from curvcli.report.split import SplitPartSummary, SplitRecord
 from curvcli.report.summaries import LayerSummary, ParameterSummary
@@ -22,7 +23,7 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class _Totals:
-    """Sums over a diagonal that add up over blocks and over parameters."""
+    """Sums over a diagonal that add up over blocks and over parameters; `unsure` is of entries that may be zero."""
 
     count: int = 0
     total: float = 0.0
@@ -31,6 +32,7 @@ class _Totals:
     largest: float = -np.inf
     negatives: int = 0
     squares: float = 0.0
+    unsure: float = 0
 
     def __add__(self, other: _Totals) -> _Totals:
         return _Totals(
@@ -41,6 +43,7 @@ class _Totals:
             float(np.maximum(self.largest, other.largest)),
             self.negatives + other.negatives,
             self.squares + other.squares,
+            self.unsure + other.unsure,
         )
 
 
@@ -63,7 +66,7 @@ class _Ingredients:
         exact = record.exact and record.diagonal is not None and record.diagonal_stderr is None
         return cls(
             gradient_square=_squared_norm(record.gradient),
-            totals=_totals(record.diagonal),
+            totals=_totals(record.diagonal, record.rounding),
             error_square=0.0 if exact else _squared_norm(record.diagonal_stderr),
         )
 
@@ -74,6 +77,7 @@ def summarise(record: LayerRecord) -> LayerSummary:
     parameters = tuple(_parameter(p, _columns([own])) for p, own in zip(record.parameters, ingredients, strict=True))
     columns: dict[str, Any] = _columns(ingredients if record.entries is None else [_Ingredients()])
     spectral = _spectral(record)
+    diagonals = [p for p in record.parameters if p.diagonal is not None]
     if record.trace is not None:
         columns["trace"] = record.trace.value
     elif columns["diagonal_relative_stderr"] == 0.0:
@@ -90,6 +94,8 @@ def summarise(record: LayerRecord) -> LayerSummary:
         parameters=parameters,
         split=tuple(_split(record.name, record.split)) if record.split is not None else (),
         seconds=record.seconds,
+        diagonal_rounding=float(np.max([p.rounding for p in diagonals], initial=0.0)) if diagonals else nan,
+        diagonal_verified=max((p.verified for p in diagonals if not isnan(p.verified)), default=nan),
         **columns,
         **spectral,
     )
@@ -106,6 +112,13 @@ def _parameter(record: ParameterRecord, columns: dict[str, float]) -> ParameterS
         reason=record.reason,
         products=record.products,
         status=record.status,
+        estimates=record.estimates,
+        degrees=record.degrees,
+        widening=record.widening,
+        independent=record.independent,
+        rounding=record.rounding,
+        verified=record.verified,
+        verification=record.verification,
         **columns,
     )
 
@@ -125,6 +138,7 @@ def _columns(parameters: Sequence[_Ingredients]) -> dict[str, float]:
         "diagonal_mean": nan if filled is None else filled.total / filled.count,
         "diagonal_abs_mean": nan if filled is None else filled.absolute / filled.count,
         "negative_share": nan if filled is None or isnan(filled.absolute) else filled.negatives / filled.count,
+        "negative_share_rounding": nan if filled is None else filled.unsure / filled.count,
         "diagonal_relative_stderr": nan if whole is None or errors is None else _ratio(sum(errors), whole.squares),
     }
 
@@ -153,16 +167,22 @@ def _spectral(record: LayerRecord) -> dict[str, Any]:
             "trace_stderr": 0.0 if trace.exact else trace.stderr,
             "trace_data_stderr": trace.data_stderr,
             "trace_method": trace.method,
+            "trace_estimates": trace.estimates,
+            "trace_degrees": trace.degrees,
+            "trace_rounding": trace.rounding,
         }
     if (eigen := record.eigen) is not None:
+        searched = ends(eigen.which, eigen.values.tolist(), record.parameter_count)
         columns |= {
             "eigen_method": eigen.method,
-            "top_eigenvalue": float(np.max(eigen.values)) if len(eigen.values) else nan,
-            "smallest_eigenvalue": float(np.min(eigen.values)) if len(eigen.values) else nan,
+            "eigen_which": eigen.which,
+            "top_eigenvalue": float(eigen.values[0]) if LARGEST in searched else nan,
+            "smallest_eigenvalue": float(eigen.values[-1]) if SMALLEST in searched else nan,
             "eigenvalue_count": len(eigen.values),
             "converged_count": int(np.count_nonzero(eigen.converged)),
             "eigenvalues": tuple(eigen.values.tolist()),
             "residuals": tuple(eigen.residuals.tolist()),
+            "eigenvalue_rounding": () if eigen.rounding is None else tuple(eigen.rounding.tolist()),
         }
     if (density := record.density) is not None:
         columns |= {
@@ -170,6 +190,7 @@ def _spectral(record: LayerRecord) -> dict[str, Any]:
             "weight_at_zero": density.weight_at_zero if np.isfinite(density.nodes).all() else nan,
             "support_min": density.support[0],
             "support_max": density.support[1],
+            "density_rounding": density.rounding,
         }
     if (block := record.block) is not None:
         # Of what is not finite none is positive or zero, and the smallest is not known.
@@ -180,6 +201,7 @@ def _spectral(record: LayerRecord) -> dict[str, Any]:
             "condition_number": block.condition if sound else nan,
             "condition_is_bound": block.condition_is_bound,
             "inertia": block.inertia if sound else None,
+            "hessian_rounding": block.rounding,
         }
     return columns
 
@@ -218,7 +240,7 @@ def _squared_norm(array: Array | None) -> float | None:
         return float(sum(float(np.sum(np.square(block))) for block in _blocks(array)))
 
 
-def _totals(array: Array | None) -> _Totals | None:
+def _totals(array: Array | None, rounding: float) -> _Totals | None:
     if array is None:
         return None
     result = _Totals()
@@ -232,6 +254,8 @@ def _totals(array: Array | None) -> _Totals | None:
                 float(np.max(block)),
                 int(np.count_nonzero(block < 0)),
                 float(np.sum(np.square(block))),
+                # What is zero to the bit is so by the structure of the model.
+                nan if isnan(rounding) else int(np.count_nonzero((np.abs(block) <= rounding) & (block != 0))),
             )
     return result
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 import h5py
 import numpy as np
 
+from curvcli.report.legacy import add_searched_ends
 from curvcli.report.schema import PARAMETERS, SPLIT_PARTS, SUMMARY
 from curvcli.report.split import SplitPartSummary
 from curvcli.report.summaries import LayerSummary, ParameterSummary
@@ -42,6 +43,12 @@ def _computed(stored: list[float], row: dict[str, Any]) -> tuple[float, ...]:
     return tuple(stored[: row["eigenvalue_count"]])
 
 
+def _rounding(stored: list[float], row: dict[str, Any]) -> tuple[float, ...]:
+    """Cut the padding off; a row of nothing else is of a layer whose rounding is not known."""
+    found = _computed(stored, row)
+    return () if all(map(isnan, found)) else found
+
+
 _STATISTICS: Final = (
     Column("gradient_norm", NUMBER, "Euclidean norm of the gradient", "loss"),
     Column("trace", NUMBER, "trace of the Hessian", "loss"),
@@ -57,6 +64,13 @@ _STATISTICS: Final = (
         "1",
         optional=True,
     ),
+    Column(
+        "negative_share_rounding",
+        NUMBER,
+        "share of entries of the Hessian diagonal that rounding may have moved across zero",
+        "1",
+        optional=True,
+    ),
 )
 _SPECTRAL: Final = tuple(
     replace(column, optional=True)
@@ -64,25 +78,34 @@ _SPECTRAL: Final = tuple(
         Column("trace_stderr", NUMBER, "standard error of the trace", "loss"),
         Column("trace_data_stderr", NUMBER, "standard error of the trace over draws of the data", "loss"),
         Column("trace_method", NAME, "how the trace was computed, if on its own"),
+        Column("trace_estimates", COUNT, "number of estimates that the standard error of the trace is from", "1"),
+        Column("trace_degrees", NUMBER, "degrees of freedom of the standard error of the trace", "1"),
+        Column("trace_rounding", NUMBER, "how far the trace may be off by rounding", "loss"),
         Column("eigen_method", NAME, "how the eigenvalues were computed"),
-        Column("top_eigenvalue", NUMBER, "largest of the computed eigenvalues", "loss"),
-        Column("smallest_eigenvalue", NUMBER, "smallest of the computed eigenvalues", "loss"),
+        Column("eigen_which", NAME, "which eigenvalues were searched for"),
+        Column("top_eigenvalue", NUMBER, "largest eigenvalue, if it was searched for", "loss"),
+        Column("smallest_eigenvalue", NUMBER, "smallest eigenvalue, if it was searched for", "loss"),
         Column("eigenvalue_count", COUNT, "number of computed eigenvalues", "1"),
         Column("converged_count", COUNT, "number of computed eigenvalues that meet the tolerance", "1"),
         Column("density_method", NAME, "how the spectral density was computed"),
         Column("weight_at_zero", NUMBER, "share of eigenvalues that are zero; at most, where not exact", "1"),
         Column("support_min", NUMBER, "smallest eigenvalue that the density has seen", "loss"),
         Column("support_max", NUMBER, "largest eigenvalue that the density has seen", "loss"),
+        Column("density_rounding", NUMBER, "how far eigenvalues of the density may be off by rounding", "loss"),
         Column("hessian_method", NAME, "how the full Hessian was computed"),
         Column("frobenius_norm", NUMBER, "Frobenius norm of the Hessian", "loss"),
         Column("condition_number", NUMBER, "condition number of the Hessian", "1"),
         Column("condition_is_bound", FLAG, "whether the condition number is only a lower bound", "1"),
+        Column("hessian_rounding", NUMBER, "how far eigenvalues of the Hessian may be off by rounding", "loss"),
+        Column("diagonal_rounding", NUMBER, "how far entries of the Hessian diagonal may be off by rounding", "loss"),
+        Column("diagonal_verified", NUMBER, "largest difference of the Hessian diagonal from products", "loss"),
         Column("matrix", NAME, "what trace, eigenvalues, density and full matrix are of"),
     )
 )
 _SPECTRAL_MATRICES: Final = (
     Matrix("eigenvalues", "rank", _ranks, "computed eigenvalues, descending", "loss", _computed),
     Matrix("residuals", "rank", _ranks, "norm of the residual of each eigenpair", "loss", _computed),
+    Matrix("eigenvalue_rounding", "rank", _ranks, "how much of each residual is for rounding", "loss", _rounding),
     Matrix(
         "inertia",
         "sign",
@@ -91,6 +114,18 @@ _SPECTRAL_MATRICES: Final = (
         "1",
         lambda stored, _: None if isnan(stored[0]) else tuple(map(int, stored)),
     ),
+)
+_CERTAINTY: Final = tuple(
+    replace(column, optional=True)
+    for column in (
+        Column("estimates", COUNT, "number of estimates that the standard errors of the diagonal are from", "1"),
+        Column("degrees", NUMBER, "degrees of freedom of the standard errors of the diagonal", "1"),
+        Column("widening", NUMBER, "factor that these standard errors hold because the estimates are few", "1"),
+        Column("independent", FLAG, "whether these estimates are independent of each other", "1"),
+        Column("rounding", NUMBER, "how far entries of the Hessian diagonal may be off by rounding", "loss"),
+        Column("verified", NUMBER, "largest difference of the Hessian diagonal from products", "loss"),
+        Column("verification", PROSE, "what of the Hessian diagonal was checked by products"),
+    )
 )
 _LAYER_COLUMNS: Final = (
     Column("kind", NAME, "kind of layer"),
@@ -113,6 +148,7 @@ _PARAMETER_COLUMNS: Final = (
     Column("products", COUNT, "Hessian-vector products spent", "1"),
     Column("status", STATUS, "how the work ended"),
     *_STATISTICS,
+    *_CERTAINTY,
 )
 _SPLIT_COLUMNS: Final = (
     Column("layer", NAME, "the layer at whose output z the gradient is split"),
@@ -166,6 +202,7 @@ def read_tables(file: h5py.File) -> tuple[LayerSummary, ...]:
             splits.setdefault(row["layer"], []).append(SplitPartSummary(**row))
     rows = list(read_rows(file[SUMMARY], "layer", _LAYER_COLUMNS))
     add_matrices(file[SUMMARY], _SPECTRAL_MATRICES, rows)
+    add_searched_ends(file, rows)
     return tuple(
         LayerSummary(
             **row,

@@ -33,6 +33,14 @@ def check_errors(owner: str, errors: Mapping[str, float | npt.NDArray[Any]]) -> 
             raise ValueError(f"{owner}: {name} is negative")
 
 
+def check_estimates(owner: str, estimates: int, degrees: float, widening: float = 1.0) -> None:
+    """Raise ValueError unless a standard error can be from so many estimates, with so many degrees of freedom."""
+    if estimates < 0 or degrees < 0:
+        raise ValueError(f"{owner}: {estimates} estimates with {degrees} degrees of freedom")
+    if not widening >= 1:
+        raise ValueError(f"{owner}: a standard error from few estimates is not made shorter, by {widening}")
+
+
 def check_shape(owner: str, name: str, array: npt.NDArray[Any], shape: tuple[int, ...]) -> None:
     """Raise ValueError unless `array` has `shape`."""
     if array.shape != shape:

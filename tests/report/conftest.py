@@ -102,11 +102,25 @@ QUANTITIES: dict[str, tuple[type[Quantity], dict[str, object]]] = {
 
 @pytest.fixture
 def make_quantity() -> Callable[..., Quantity]:
-    """Make the record of a quantity of a layer as `make_layer` makes them; keywords change it."""
+    """Make the record of a quantity of a layer as `make_layer` makes them; keywords change it.
+
+    What an estimate's standard error is from follows from its probes.
+    """
 
     def make(field: str, **changes: object) -> Quantity:
         kind, values = QUANTITIES[field]
-        return kind(**(values | changes))  # type: ignore[arg-type]
+        values = values | changes
+        if field != "eigen" and not values["exact"]:
+            count = {"trace": len(values.get("samples", ())), "density": len(values.get("nodes", ())), "block": 16}[
+                field
+            ]  # type: ignore[arg-type]
+            certainty = {
+                "estimates": count,
+                "degrees": max(count - 1.0, 0.0),
+                "independent": values["method"] != "xtrace",
+            }
+            values = certainty | values
+        return kind(**values)  # type: ignore[arg-type]
 
     return make
 

@@ -120,7 +120,7 @@ def test_json_is_strict_with_null_for_nan_and_the_reasons(report):
     document = json.loads(
         render_report(report, "json", console=pipe()), parse_constant=lambda name: pytest.fail(f"{name} in JSON")
     )
-    assert document["schema_version"] == "1.1"
+    assert document["schema_version"] == "1.2"
     first, second, third = document["layers"]
     assert first["trace"] == report.layers[0].trace
     assert (second["trace"], third["trace"]) == (None, None)
@@ -135,15 +135,18 @@ def test_json_keys_are_stable(report):
     assert list(document) == top
     layer = document["layers"][0]
     statistics = ["gradient_norm", "trace", "diagonal_min", "diagonal_max", "diagonal_mean", "diagonal_abs_mean"]
-    statistics += ["negative_share", "diagonal_relative_stderr"]
-    spectral = ["trace_stderr", "trace_data_stderr", "trace_method", "eigen_method", "eigenvalue_count"]
-    spectral += ["converged_count", "top_eigenvalue", "smallest_eigenvalue", "eigenvalues", "residuals"]
-    spectral += ["density_method", "weight_at_zero", "support_min", "support_max", "hessian_method", "frobenius_norm"]
-    spectral += ["condition_number", "condition_is_bound", "inertia", "matrix"]
+    statistics += ["negative_share", "diagonal_relative_stderr", "negative_share_rounding"]
+    spectral = ["diagonal_rounding", "diagonal_verified", "trace_stderr", "trace_data_stderr", "trace_method"]
+    spectral += ["trace_estimates", "trace_degrees", "trace_rounding", "eigen_method", "eigen_which"]
+    spectral += ["eigenvalue_count", "converged_count", "top_eigenvalue", "smallest_eigenvalue", "eigenvalues"]
+    spectral += ["residuals", "eigenvalue_rounding", "density_method", "weight_at_zero", "support_min", "support_max"]
+    spectral += ["density_rounding", "hessian_method", "frobenius_norm", "condition_number", "condition_is_bound"]
+    spectral += ["inertia", "hessian_rounding", "matrix"]
     own = ["name", "kind", "index", "parameter_count", "method", "exact", "products", "status", "seconds"]
     assert list(layer) == [*own, *statistics, *spectral, "split", "parameters"]
     own = ["label", "name", "shape", "axes", "method", "exact", "reason", "products", "status"]
-    assert list(layer["parameters"][0]) == [*own, *statistics]
+    certainty = ["estimates", "degrees", "widening", "independent", "rounding", "verified", "verification"]
+    assert list(layer["parameters"][0]) == [*own, *statistics, *certainty]
 
 
 def test_csv_has_one_header_line_and_reads_back_to_the_same_floats(report):

@@ -16,7 +16,9 @@ from curvcli.report.write import write_report
 LATER = (
     "diagonal_relative_stderr trace_stderr trace_data_stderr trace_method eigen_method top_eigenvalue "
     "smallest_eigenvalue eigenvalue_count converged_count density_method weight_at_zero support_min support_max "
-    "hessian_method frobenius_norm condition_number condition_is_bound matrix"
+    "hessian_method frobenius_norm condition_number condition_is_bound matrix "
+    "trace_estimates trace_degrees trace_rounding eigen_which density_rounding hessian_rounding diagonal_rounding "
+    "diagonal_verified negative_share_rounding estimates degrees independent rounding verified verification"
 ).split()
 
 
@@ -65,8 +67,10 @@ def test_the_summary_says_what_each_quantity_is(tmp_path, varied, provenance):
     row = read_report(tmp_path / "r.h5").summary("all")
     block = varied[0].block
     assert (row.trace, row.trace_stderr, row.trace_data_stderr, row.trace_method) == (112.5, 1.25, 4.5, "hutchinson")
-    assert (row.top_eigenvalue, row.smallest_eigenvalue) == (varied[0].eigen.values[0], varied[0].eigen.values[2])
-    assert (row.eigen_method, row.eigenvalue_count, row.converged_count) == ("lanczos", 3, 2)
+    assert row.top_eigenvalue == varied[0].eigen.values[0]
+    assert np.isnan(row.smallest_eigenvalue)  # of 16 eigenvalues the largest three were searched for
+    assert (row.eigen_method, row.eigen_which) == ("lanczos", "largest")
+    assert (row.eigenvalue_count, row.converged_count) == (3, 2)
     assert row.eigenvalues == tuple(varied[0].eigen.values)
     assert (row.residuals, row.largest_residual) == ((1e-9, 2e-7, 3e-4), 3e-4)
     assert (row.density_method, row.weight_at_zero) == ("lanczos_quadrature", 0.25)
@@ -130,12 +134,16 @@ def test_a_block_over_layers_has_a_size_and_no_sums_of_its_own(make_whole):
     assert np.isnan([row.trace, row.gradient_norm, row.trace_stderr, row.diagonal_relative_stderr]).all()
 
 
-def test_not_converged_has_a_code_of_its_own(tmp_path, make_bare, make_quantity, provenance):
-    write_report(tmp_path / "r.h5", [make_bare(status="not_converged", eigen=make_quantity("eigen"))], provenance)
-    assert read_report(tmp_path / "r.h5").summary("conv").status == "not_converged"
+@pytest.mark.parametrize(("status", "code"), [("not_converged", 5), ("imprecise", 6), ("unverified", 7)])
+def test_every_status_has_a_code_of_its_own(  # noqa: PLR0917
+    tmp_path, make_bare, make_quantity, provenance, status, code
+):
+    write_report(tmp_path / "r.h5", [make_bare(status=status, eigen=make_quantity("eigen"))], provenance)
+    assert read_report(tmp_path / "r.h5").summary("conv").status == status
     with h5py.File(tmp_path / "r.h5") as file:
-        assert file["summary/status"][0] == 5
-        assert file["summary/status"].attrs["flag_meanings"] == "done over_budget nonfinite failed not_converged"
+        assert file["summary/status"][0] == code
+        meanings = "done over_budget nonfinite failed not_converged imprecise unverified"
+        assert file["summary/status"].attrs["flag_meanings"] == meanings
 
 
 def test_a_report_from_before_these_columns_is_read_as_without_them(tmp_path, layers, provenance):

@@ -9,7 +9,8 @@ from typing import Final, Literal
 
 from curvcli.errors import UsageError
 from curvcli.report.compare.diagonals import extreme_errors
-from curvcli.report.compare.figures import ENDS, LARGEST, LOSS, SMALLEST, Figure, figures, loss_figure
+from curvcli.report.compare.figure import LOSS, Figure
+from curvcli.report.compare.figures import figures, loss_figure
 from curvcli.report.compare.mismatch import Layers, listed, mismatches, notes
 from curvcli.report.compare.noise import Noise, combined, welch
 from curvcli.report.read import Report
@@ -205,15 +206,15 @@ class _Pair:
         return self.old.matrix != self.new.matrix
 
     @property
-    def imprecise(self) -> str:
+    def other_precision(self) -> str:
         """Say that both depend on what counts as zero, which is not the same in two precisions."""
         before, after = self.old.precision, self.new.precision
         return f"of another precision: {before}, then {after}" if before != after else ""
 
     @property
     def doubt(self) -> str:
-        if self.old.doubt or self.new.doubt or self.imprecise:
-            return self.new.doubt or self.old.doubt or self.imprecise
+        if self.old.doubt or self.new.doubt or self.other_precision:
+            return self.new.doubt or self.old.doubt or self.other_precision
         if self.old.samples is None and self.new.samples is None and self.old.stream != self.new.stream:
             asked = (figure.stream or "exact" for figure in (self.old, self.new))
             return "" if self.quantity == "trace" else f"not of the same kind: {', then '.join(asked)}"
@@ -239,17 +240,11 @@ def _pairs(
     for rows in layers.common:
         old, now = figures(base, rows[0]), figures(new, rows[1])
         for quantity in filter(wanted, old):
-            if quantity in now and not _other_end(quantity, old[quantity], now[quantity]):
+            if quantity in now:
                 pairs.append(_Pair(rows[0].name, quantity, old[quantity], now[quantity], rows))
             elif not quantity.startswith("eigenvalue_"):  # fewer of them are no loss of the others
                 lost.append(f"{rows[0].name or '(root)'}: {quantity}")
     return pairs, tuple(lost)
-
-
-def _other_end(quantity: str, old: Figure, new: Figure) -> bool:
-    """Whether the base has that end of the spectrum, and of the new report only the other one was asked for."""
-    end = ENDS.get(quantity, "")
-    return bool(end) and old.stream == end and new.stream.endswith(f" {SMALLEST if end == LARGEST else LARGEST}")
 
 
 def _place(pair: _Pair) -> str:
@@ -317,10 +312,12 @@ def _outcome(pair: _Pair, change: float, tolerance: float, noise: float) -> tupl
         return ("undecided", "not a number in both") if isnan(pair.old.value) else ("changed", "no longer a number")
     if isnan(pair.old.value):
         return "undecided", "was not a number"
+    if unreliable := pair.new.unreliable or pair.old.unreliable:
+        return "undecided", unreliable
     if change == 0.0:
         return "same", ""
     if isinf(change):
-        return ("undecided", pair.imprecise) if pair.imprecise else ("changed", "infinite in one of them")
+        return ("undecided", pair.other_precision) if pair.other_precision else ("changed", "infinite in one of them")
     if abs(change) <= tolerance:
         return "same", ""
     if pair.doubt or isnan(noise):

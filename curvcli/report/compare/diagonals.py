@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import nan
-from typing import Any
 
 import numpy as np
 
+from curvcli.report.estimates import Estimates
+from curvcli.report.legacy import diagonal_estimates, says_estimates
 from curvcli.report.read import Report
 from curvcli.report.records import Array
-from curvcli.report.summaries import LayerSummary
-
-# Where a tolerance decides when to stop, no estimate stops on fewer estimates of its spread than this.
-_FEWEST_TO_TOLERANCE = 14
-_ROUND = 8
+from curvcli.report.summaries import LayerSummary, ParameterSummary
 
 
 @dataclass(frozen=True)
@@ -25,7 +21,7 @@ class EntryErrors:
 
     Attributes:
         count: entries.
-        probes: from how many estimates the errors are, in the parameter with the fewest; 0 where not known.
+        estimates: what the errors are from, in the parameter with the fewest.
         total: sum of the entries' standard errors.
         mean: their mean.
         at_smallest: that of the smallest entry.
@@ -33,7 +29,7 @@ class EntryErrors:
     """
 
     count: int
-    probes: int
+    estimates: Estimates
     total: float
     mean: float
     at_smallest: float
@@ -85,25 +81,23 @@ def extreme_errors(
     return best[1][1:] if moved_out else best[0][1:]
 
 
-def estimates(report: Report, row: LayerSummary) -> int:
-    """Return from how many estimates the standard errors are, in the parameter with the fewest; 0 where not known.
+def estimates(report: Report, row: LayerSummary) -> Estimates:
+    """Return what the standard errors are from, in the estimated parameter with the fewest degrees of freedom."""
+    found = [_of_parameter(report, parameter) for parameter in row.parameters if not parameter.exact]
+    return min(found, key=lambda known: (known.count, known.degrees), default=Estimates(0, nan, independent=False))
 
-    A report keeps what was asked for: XDiag spends half of its products on test vectors, activation probes come in
-    rounds of eight whose mean is taken out of each.
-    """
-    try:
-        options: dict[str, Any] = json.loads(report.provenance.config_json)
-        probes, to_tolerance = int(options["diag.probes"]), options.get("diag.rtol") is not None
-    except (ValueError, KeyError, TypeError):
-        return 0
-    by_method = {"hutchinson": probes, "xdiag": probes // 2, "activation_probes": -(-probes // _ROUND) * (_ROUND - 1)}
-    counts = [by_method.get(parameter.method, 0) for parameter in row.parameters if not parameter.exact]
-    fewest = min(counts, default=0)
-    return min(fewest, _FEWEST_TO_TOLERANCE) if to_tolerance else fewest
+
+def _of_parameter(report: Report, parameter: ParameterSummary) -> Estimates:
+    if not says_estimates(report.format_version):
+        return diagonal_estimates(parameter.method, report.provenance.config_json)
+    return Estimates(parameter.estimates, parameter.degrees, parameter.independent)
 
 
 def _arrays(report: Report, row: LayerSummary) -> Iterator[tuple[Array, Array]]:
-    """Yield diagonal and errors of each parameter, flat; an exact one has errors of 0, an unknown error is NaN."""
+    """Yield diagonal and errors of each parameter, flat; an exact one has errors of 0, an unknown error is NaN.
+
+    The errors are those of the spread of the estimates, not widened: Student's quantiles are taken of them here.
+    """
     for parameter in row.parameters:
         values = report.array(row.name, "diagonal", parameter.label)
         errors = report.array(row.name, "diagonal_stderr", parameter.label)
@@ -111,4 +105,4 @@ def _arrays(report: Report, row: LayerSummary) -> Iterator[tuple[Array, Array]]:
             values = np.zeros(0)
         if errors is None:
             errors = np.full(values.shape, 0.0 if parameter.exact else nan)
-        yield values.reshape(-1), errors.reshape(-1)
+        yield values.reshape(-1), errors.reshape(-1) / parameter.widening

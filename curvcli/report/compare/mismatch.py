@@ -13,7 +13,7 @@ from curvcli.report.summaries import LayerSummary
 
 # Of the loss, what stands in the provenance is compared there; a spec may leave the rest out, for its defaults.
 _IN_PROVENANCE: Final = frozenset({"name", "reduction"})
-_NOTED: Final = ("backend", "dtype", "device", "seed")
+_NOTED: Final = ("backend", "dtype", "device", "seed", "threads")
 _MOST: Final = 5
 
 
@@ -71,13 +71,18 @@ def mismatches(base: Report, new: Report, layers: Layers) -> tuple[str, ...]:
 def notes(base: Report, new: Report) -> tuple[str, ...]:
     """Return what differs, or does not, and a reader should know."""
     before, after = base.provenance, new.provenance
-    found = []
+    found = [
+        f"{name}: the model answers at random (--allow-random), and its figures are exact of nothing"
+        for name, run in (("BASE", before), ("NEW", after))
+        if not run.deterministic
+    ]
     if before.model_sha256 == after.model_sha256:
         found.append("both are of the same model: what differs is how it was computed")
     found += [
         f"{word}: {getattr(before, word)} → {getattr(after, word)}"
         for word in _NOTED
         if getattr(before, word) != getattr(after, word)
+        and not (word == "threads" and 0 in (before.threads, after.threads))
     ]
     packages = sorted({*before.versions, *after.versions})
     found += [

@@ -8,7 +8,7 @@ from math import erfc, inf, isnan, nan, sqrt
 import numpy as np
 from scipy.special import ndtri, stdtrit
 
-from curvcli.report.compare.figures import FEWEST_EQUAL, Figure
+from curvcli.report.compare.figure import FEWEST_EQUAL, Figure
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def combined(old: Figure, new: Figure) -> Noise:
             spread = float(np.std(new.samples - old.samples, ddof=1))
             known = spread > 0 or count >= FEWEST_EQUAL  # few differences may be equal by chance
             return Noise(spread / sqrt(count) if known else nan, count - 1.0, choices, bound)
-    return Noise(*welch(old.stderr, old.degrees, new.stderr, new.degrees), choices, bound)
+    return Noise(*welch(old.spread, old.degrees, new.spread, new.degrees), choices, bound)
 
 
 def welch(first: float, first_degrees: float, second: float, second_degrees: float) -> tuple[float, float]:

@@ -23,12 +23,13 @@ TABLES: Final = ("layers", "parameters", "inputs", "checks", "entries")
 _KINDS: Final[Mapping[str, Kind]] = {
     **dict.fromkeys(
         "layer kind method status trace_method eigen_method density_method hessian_method matrix parameter name reason "
-        "function residual_column check subject outcome detail".split(),
+        "function residual_column check subject outcome detail eigen_which verification".split(),
         "text",
     ),
-    **dict.fromkeys("exact condition_is_bound".split(), "flag"),
+    **dict.fromkeys("exact condition_is_bound independent".split(), "flag"),
     **dict.fromkeys(
-        "index parameter_count products eigenvalue_count converged_count size samples coordinates order probes".split(),
+        "index parameter_count products eigenvalue_count converged_count size samples coordinates order probes "
+        "estimates trace_estimates".split(),
         "count",
     ),
     **dict.fromkeys(csv.INERTIA, "count"),
@@ -36,6 +37,7 @@ _KINDS: Final[Mapping[str, Kind]] = {
     "shape": "counts",
     "eigenvalues": "numbers",
     "residuals": "numbers",
+    "eigenvalue_rounding": "numbers",
 }
 _GROUPS: Final = {"layers": SUMMARY, "parameters": PARAMETERS, "inputs": INPUTS_SUMMARY, "checks": CHECKS}
 # What the report calls otherwise, or has not.
@@ -49,6 +51,7 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "check": ("name of the check", ""),
     "largest_residual": ("largest norm of the residuals", "loss"),
     "seconds": ("wall time", "s"),
+    "eigenvalue_rounding": ("how much of each residual is for rounding", "loss"),
     "positive_eigenvalues": ("number of positive eigenvalues", "1"),
     "zero_eigenvalues": ("number of eigenvalues that are zero to rounding", "1"),
     "negative_eigenvalues": ("number of negative eigenvalues", "1"),
@@ -154,7 +157,9 @@ _STATISTICS: Final = (
     "diagonal_abs_mean",
     "negative_share",
     "diagonal_relative_stderr",
+    "negative_share_rounding",
 )
+_CERTAINTY: Final = ("estimates", "degrees", "widening", "independent", "rounding", "verified", "verification")
 _COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     "layers": (
         *_LAYER_COLUMNS,
@@ -163,10 +168,13 @@ _COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
         *(field for field in csv.LAYERS if field not in {*_LAYER_COLUMNS, *_STATISTICS}),
         "residuals",
         *csv.INERTIA,
+        *(field for field in csv.CERTAINTY if field not in _STATISTICS),
+        "eigenvalue_rounding",
     ),
     "parameters": (
         *("layer", "parameter", "name", "shape", "size", "axes", "method", "exact", "reason", "products", "status"),
         *_STATISTICS,
+        *_CERTAINTY,
     ),
     "inputs": (*csv.INPUTS, "reason"),
     "checks": csv.CHECKS,

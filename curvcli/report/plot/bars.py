@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from curvcli.report.ends import LARGEST, ends
 from curvcli.report.plot.names import elided, labels
 from curvcli.report.plot.panels import numbered, pages
 from curvcli.report.plot.scale import Scale, fitted
@@ -22,6 +23,7 @@ from curvcli.report.plot.style import INK, MUTED, NEGATIVE, OTHER, POSITIVE, WID
 from curvcli.report.plot.view import Side, View
 from curvcli.report.quantities import BlockRecord, EigenRecord
 from curvcli.report.render.columns import printable
+from curvcli.report.schema import UNRELIABLE
 from curvcli.report.summaries import LayerSummary
 
 MOST: Final = 62  # rows on a page whose names still read well
@@ -40,7 +42,7 @@ class Bar:
         value: NaN where there is none.
         error: of the computation: a trace's standard error over probes, or an eigenvalue's residual; NaN if unknown.
         data_error: of a trace, how far another draw of the data could move it; NaN if unknown.
-        sound: whether the tolerance that was asked for is met.
+        sound: whether the tolerance that was asked for is met, and the digits are to be relied on.
         why: what to say where there is no finite value.
     """
 
@@ -58,7 +60,8 @@ def trace_bar(row: LayerSummary) -> Bar:
         why = "not finite"
     else:
         why = "not computed" if row.status == "done" else row.status.replace("_", " ")
-    sound = row.status != "not_converged" or not row.trace_method
+    unreliable = any(status in UNRELIABLE for status in (row.status, *(p.status for p in row.parameters)))
+    sound = not unreliable and (row.status != "not_converged" or not row.trace_method)
     return Bar(row.trace, row.trace_stderr, row.trace_data_stderr, sound, why)
 
 
@@ -66,14 +69,13 @@ def eigenvalue_bar(side: Side, row: LayerSummary) -> Bar:
     """Return a layer's top eigenvalue, from its eigenpairs or from its full Hessian."""
     if row.eigen_method:
         record = side.report.record(row.name, EigenRecord)
-        if record is not None and len(record.values) and record.which in ("largest", "both"):
-            return Bar(
-                float(record.values[0]), float(record.residuals[0]), nan, bool(record.converged[0]), "not finite"
-            )
+        if record is not None and LARGEST in ends(record.which, record.values.tolist(), row.parameter_count):
+            sound = bool(record.converged[0]) and row.status not in UNRELIABLE
+            return Bar(float(record.values[0]), float(record.residuals[0]), nan, sound, "not finite")
     if row.hessian_method:
         block = side.report.record(row.name, BlockRecord)
         if block is not None and block.eigenvalues is not None and len(block.eigenvalues):
-            return Bar(float(block.eigenvalues[0]), 0.0, why="not finite")
+            return Bar(float(block.eigenvalues[0]), 0.0, sound=row.status not in UNRELIABLE, why="not finite")
     return Bar(nan)
 
 

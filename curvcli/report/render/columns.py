@@ -142,6 +142,7 @@ _COLUMNS: Final = (
     Column("min", _number("diagonal_min"), True, 2, ("diagonal",)),
     Column("max", _number("diagonal_max"), True, 1, ("diagonal",)),
     Column("± rel", _share("diagonal_relative_stderr"), True, 1, ("estimated diagonal",)),
+    Column("off products", _number("diagonal_verified"), True, 2, ("verified",)),
     Column("negative share", _share("negative_share"), True, 8, ("diagonal",)),
     Column("eigenvalues", _eigenvalues, False, 0, ("eigen",)),
     Column("largest residual", _number("largest_residual"), True, 3, ("eigen",)),
@@ -175,6 +176,7 @@ def _contents(report: Report) -> frozenset[str]:
         present["diagonal"] = True  # nothing tells what was asked for; this is what a report is first of all for
     present |= {
         "estimated diagonal": any(not (p.exact or isnan(p.trace)) for p in parameters),
+        "verified": any(not isnan(row.diagonal_verified) for row in rows),
         "gradient": any(not isnan(row.gradient_norm) for row in rows),
         "gauss_newton": any("gauss_newton" in row.matrix for row in rows),
     }

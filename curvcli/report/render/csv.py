@@ -46,6 +46,18 @@ LAYERS: Final = (
     "condition_is_bound",
     "matrix",
 )
+# Behind the inertia, for what reads columns by position.
+CERTAINTY: Final = (
+    "eigen_which",
+    "trace_estimates",
+    "trace_degrees",
+    "trace_rounding",
+    "diagonal_rounding",
+    "negative_share_rounding",
+    "diagonal_verified",
+    "density_rounding",
+    "hessian_rounding",
+)
 INERTIA: Final = ("positive_eigenvalues", "zero_eigenvalues", "negative_eigenvalues")
 INPUTS: Final = (
     "function",
@@ -94,10 +106,11 @@ def render_csv(report: Report) -> str:
         for check in report.checks:
             writer.writerow([check.name, *(_text(getattr(check, field)) for field in CHECKS[1:])])
     else:
-        writer.writerow([*LAYERS, *INERTIA])
+        writer.writerow([*LAYERS, *INERTIA, *CERTAINTY])
         for row in report.layers:
             values = [getattr(row, field) for field in LAYERS[1:]]
-            writer.writerow([row.name, *map(_text, [*values, *(row.inertia or (nan, nan, nan))])])
+            values += [*(row.inertia or (nan, nan, nan)), *(getattr(row, field) for field in CERTAINTY)]
+            writer.writerow([row.name, *map(_text, values)])
     return stream.getvalue()
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from curvcli.report.quantities import BlockRecord, DensityRecord, EigenRecord, TraceRecord
 from curvcli.report.read import Report
-from curvcli.report.render.columns import Column, Section, percent, printable, short
+from curvcli.report.render.columns import Column, Section, percent, printable, short, showing
 from curvcli.report.render.sparklines import Histogram, Scale, bars, extent, histograms, smallest
 from curvcli.report.render.split import split_section
 from curvcli.report.summaries import LayerSummary
@@ -75,7 +75,8 @@ def depth_sections(report: Report, name: str, *, ascii: bool) -> Iterator[Sectio
     row = report.summary(name)
     yield _list("layer " + (printable(name) or "(root)"), _layer(row))
     if row.parameters:
-        yield Section("parameters", _PARAMETERS, row.parameters)
+        known = {name for name in ("rounding", "verified") for p in row.parameters if not isnan(getattr(p, name))}
+        yield Section("parameters", showing(_PARAMETERS, frozenset(known)), row.parameters)
         yield from _diagonal(report, row, ascii)
     if (trace := report.record(name, TraceRecord)) is not None:
         yield _list("trace", _trace(trace))
@@ -110,6 +111,8 @@ def _layer(row: LayerSummary) -> Iterator[Line]:
         value = getattr(row, field)
         if not isnan(value):
             yield label, short(value)
+    if not isnan(row.diagonal_rounding):
+        yield "rounding", f"up to {short(row.diagonal_rounding)} in every entry of the diagonal"
     if not isnan(row.diagonal_min):
         yield "diagonal", f"{short(row.diagonal_min)} … {short(row.diagonal_max)}, mean {short(row.diagonal_mean)}"
         yield "negative share", percent(row.negative_share)
@@ -141,8 +144,11 @@ _PARAMETERS: Final = (
     Column("mean |entry|", _number("diagonal_abs_mean"), True, 4),
     Column("± rel", _share("diagonal_relative_stderr"), True, 2),
     Column("negative share", _share("negative_share"), True, 4),
+    Column("± rounding", _number("rounding"), True, 3, ("rounding",)),
+    Column("off products", _number("verified"), True, 2, ("verified",)),
     Column("status", lambda row: row.status, False, 0),
     Column("reason", lambda row: printable(row.reason) or "-", False, 0, prose=True),
+    Column("verified by", lambda row: printable(row.verification) or "-", False, 1, ("verified",), prose=True),
 )
 
 
@@ -179,6 +185,7 @@ def _trace(record: TraceRecord) -> Iterator[Line]:
     yield "value", _full(record.value)
     if not record.exact:
         yield "± stderr", f"{short(record.stderr, 'nonfinite')} over {record.probes} probes"
+    yield from _rounding(record.rounding, "")
     if not isnan(record.data_stderr):
         batches = f" ({len(record.batches)} batches)" if len(record.batches) else ""
         yield "± data", f"{short(record.data_stderr)} for another draw of the data{batches}"
@@ -199,6 +206,7 @@ def _eigenvalues(record: EigenRecord) -> Section:
         Column("eigenvalue", lambda rank: _full(record.values[rank]), True, 0),
         Column("± residual", lambda rank: short(float(record.residuals[rank]), "nonfinite"), True, 0),
         Column("relative", lambda rank: _relative(float(record.residuals[rank]), largest), True, 1),
+        *([] if record.rounding is None else [Column("of it rounding", _of_rank(record.rounding), True, 2)]),
         Column("converged", lambda rank: "yes" if record.converged[rank] else "no", False, 0),
     )
     origin = [f"{label}: {text}" for label, text in _origin(record)]
@@ -213,6 +221,10 @@ def _eigenvalues(record: EigenRecord) -> Section:
     return Section("eigenvalues", columns, ranks, tuple(footer))
 
 
+def _of_rank(values: Any) -> Any:
+    return lambda rank: short(float(values[rank]), "nonfinite")
+
+
 def _density(record: DensityRecord, ascii: bool) -> Iterator[Line]:
     line, axis = _curve(record, ascii)
     if line:
@@ -222,6 +234,7 @@ def _density(record: DensityRecord, ascii: bool) -> Iterator[Line]:
     error = "" if record.exact or isnan(record.weight_at_zero_stderr) else f" ± {percent(record.weight_at_zero_stderr)}"
     bound = "" if record.exact else "at most "
     yield "weight at zero", bound + percent(record.weight_at_zero, "nonfinite") + error
+    yield from _rounding(record.rounding, "of any eigenvalue")
     yield "bandwidth", short(record.bandwidth)
     yield "nodes", f"{record.nodes.shape[1]} per probe, {record.nodes.shape[0]} probes" if not record.exact else "all"
     yield from _origin(record, record.exact)
@@ -251,11 +264,17 @@ def _block(record: BlockRecord) -> Iterator[Line]:
     yield "Frobenius norm", _full(record.frobenius) + error
     if record.eigenvalues is not None and len(record.eigenvalues):
         yield "eigenvalues", f"{_full(record.eigenvalues[-1])} … {_full(record.eigenvalues[0])}"
+    yield from _rounding(record.rounding, "of any eigenvalue")
     if not isnan(record.asymmetry):
         yield "asymmetry", f"{short(record.asymmetry)} of the largest entry, before averaging"
     if record.entries is not None:
         yield "kept", f"{_shape(record.entries.shape)} entries"
     yield from _origin(record, record.exact)
+
+
+def _rounding(rounding: float, of: str) -> Iterator[Line]:
+    if not isnan(rounding):
+        yield "± rounding", f"{short(rounding)} {of}".rstrip()
 
 
 def _origin(record: Any, exact: bool | None = None) -> Iterator[Line]:

@@ -12,7 +12,8 @@ from curvcli.report.input_statistics import InputsSummary
 from curvcli.report.read import Report
 from curvcli.report.summaries import LayerSummary, ParameterSummary
 
-SCHEMA_VERSION: Final = "1.1"  # 1.1 added inputs, checks and each layer's split
+# 1.1 added inputs, checks and each layer's split; 1.2 estimates, rounding and verification.
+SCHEMA_VERSION: Final = "1.2"
 
 # Written out, so that a new field of a record does not slip into what other programs read.
 _STATISTICS: Final = (
@@ -24,25 +25,30 @@ _STATISTICS: Final = (
     "diagonal_abs_mean",
     "negative_share",
     "diagonal_relative_stderr",
+    "negative_share_rounding",
 )
 _LAYER: Final = ("name", "kind", "index", "parameter_count", "method", "exact", "products", "status", "seconds")
 _TRACE: Final = ("trace_stderr", "trace_data_stderr")
+_DIAGONAL: Final = ("diagonal_rounding", "diagonal_verified")
 # By what says that they were computed at all: a count of 0 or an empty list is a result, null is none.
 _SPECTRAL: Final = {
-    "trace_method": (),
+    "trace_method": ("trace_estimates", "trace_degrees", "trace_rounding"),
     "eigen_method": (
+        "eigen_which",
         "eigenvalue_count",
         "converged_count",
         "top_eigenvalue",
         "smallest_eigenvalue",
         "eigenvalues",
         "residuals",
+        "eigenvalue_rounding",
     ),
-    "density_method": ("weight_at_zero", "support_min", "support_max"),
-    "hessian_method": ("frobenius_norm", "condition_number", "condition_is_bound", "inertia"),
+    "density_method": ("weight_at_zero", "support_min", "support_max", "density_rounding"),
+    "hessian_method": ("frobenius_norm", "condition_number", "condition_is_bound", "inertia", "hessian_rounding"),
     "matrix": (),
 }
 _PARAMETER: Final = ("label", "name", "shape", "axes", "method", "exact", "reason", "products", "status")
+_CERTAINTY: Final = ("estimates", "degrees", "widening", "independent", "rounding", "verified", "verification")
 _SPLIT: Final = (
     "by",
     "kind",
@@ -110,7 +116,7 @@ def render_json(report: Report) -> str:
 
 def layer_document(row: LayerSummary) -> dict[str, Any]:
     """Return one layer by the keys of the JSON, NaN and infinity as they are; ``None`` is what was not computed."""
-    document = {key: getattr(row, key) for key in (*_LAYER, *_STATISTICS, *_TRACE)}
+    document = {key: getattr(row, key) for key in (*_LAYER, *_STATISTICS, *_DIAGONAL, *_TRACE)}
     for origin, keys in _SPECTRAL.items():
         computed = bool(getattr(row, origin))
         document |= {key: getattr(row, key) if computed else None for key in (origin, *keys)}
@@ -121,7 +127,7 @@ def layer_document(row: LayerSummary) -> dict[str, Any]:
 
 def parameter_document(row: ParameterSummary) -> dict[str, Any]:
     """Return one parameter by the keys of the JSON, NaN and infinity as they are."""
-    return {key: getattr(row, key) for key in (*_PARAMETER, *_STATISTICS)}
+    return {key: getattr(row, key) for key in (*_PARAMETER, *_STATISTICS, *_CERTAINTY)}
 
 
 def check_document(row: CheckRecord) -> dict[str, Any]:

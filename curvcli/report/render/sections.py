@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from curvcli.report.read import Report
 from curvcli.report.render.checks import check_section
-from curvcli.report.render.columns import Section, layer_section, printable
+from curvcli.report.render.columns import Section, layer_section, printable, short
 from curvcli.report.render.depth import depth_sections, with_sparklines
 from curvcli.report.render.entries import entry_sections
 from curvcli.report.render.inputs import inputs_section
@@ -75,7 +75,10 @@ def _counts(report: Report, view: View) -> Iterator[str]:
 def _notes(report: Report) -> Iterator[str]:
     for layer in report.layers:
         for parameter in layer.parameters:
-            if parameter.status != "done":
+            if parameter.status == "unverified":
+                checked = f" ({parameter.verification})" if parameter.verification else ""
+                yield f"{parameter.name}: unverified: off by {short(parameter.verified)} from products{checked}"
+            elif parameter.status != "done":
                 yield f"{parameter.name}: {_ending(parameter.status, parameter.reason)}"
         for part in layer.split:
             if part.kept != "whole":
@@ -87,4 +90,6 @@ def _notes(report: Report) -> Iterator[str]:
 
 def _ending(status: str, reason: str) -> str:
     """Return how a computation ended, and why; the reason of one that came to its end is that of its method."""
+    if status == "imprecise":
+        return f"{status}: rounding has spoilt the digits; use --dtype float64"
     return f"{status}: {reason or 'no reason given'}" if status in {"over_budget", "failed"} else status

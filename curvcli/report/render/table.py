@@ -18,7 +18,9 @@ from curvcli.report.render.view import View
 
 _GAP = 2
 _PROSE = 24  # a sentence gets at least so many characters per line
-_STYLES = {"over_budget": "yellow", "nonfinite": "red", "failed": "red", "partial": "yellow", "not_converged": "yellow"}
+_STYLES = dict.fromkeys(("over_budget", "partial", "not_converged"), "yellow") | dict.fromkeys(
+    ("nonfinite", "failed", "imprecise", "unverified"), "red"
+)
 
 
 def render_table(report: Report, console: Console, view: View) -> str:

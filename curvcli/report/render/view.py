@@ -31,7 +31,7 @@ _COMPUTES: Final = {
     "eigenvalues": "eigs",
     "residuals": "eigs",
     "top": "eigs",
-    "smallest": "eigs",
+    "smallest": "eigs --which smallest",
     "largest": "eigs",
     "converged": "eigs",
     "density": "density",
@@ -147,7 +147,7 @@ def _main(report: Report) -> tuple[str, dict[str, Callable[[Any], Any]]]:
         return "inputs", {"function": _field("name")} | {field: _field(field) for field in fields}
     if report.checks and not report.layers:
         return "checks", {"check": _field("name")} | {field: _field(field) for field in csv.CHECKS[1:]}
-    fields = [field for field in csv.LAYERS[1:] if field != "eigenvalues"]
+    fields = [field for field in (*csv.LAYERS[1:], *csv.CERTAINTY) if field != "eigenvalues"]
     columns = {"layer": _field("name")} | {field: _field(field) for field in [*fields, "seconds"]}
     for position, name in enumerate(csv.INERTIA):
         columns[name] = _inertia(position)

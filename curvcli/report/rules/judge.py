@@ -8,9 +8,11 @@ from math import isfinite, isnan, nan
 from typing import Final
 
 from curvcli.errors import UsageError
-from curvcli.report.compare.figures import ENDS, LOSS, Figure, bounded, loss_figure
+from curvcli.report.compare.figure import LOSS, Figure
+from curvcli.report.compare.figures import bounded, loss_figure
 from curvcli.report.compare.mismatch import listed
 from curvcli.report.compare.noise import Noise
+from curvcli.report.compare.reliability import random, unreliable
 from curvcli.report.quantities import TraceRecord
 from curvcli.report.read import Report
 from curvcli.report.rules.rule import Bound
@@ -107,7 +109,7 @@ def judge(report: Report, rules: Rules) -> Assessment:
         judgement = _judged(bound, name, figure, rules.sigma, family)
         if judgement.holds and figure.only == _OPEN[bound.side]:
             raise UsageError(_one_sided(report, bound, name, figure))
-        judgements.append(_sound(judgement, report.summary(name)))
+        judgements.append(_sound(judgement, report.summary(name), figure))
     for name in rules.layers:
         judgements += _checks(report, report.summary(name), reader.figures(name), rules)
     if rules.finite:
@@ -121,7 +123,7 @@ def judge(report: Report, rules: Rules) -> Assessment:
 
 
 class _Reader:
-    """Reads the figures of each layer once; an end of the spectrum is there only if it was asked for."""
+    """Reads the figures of each layer once."""
 
     def __init__(self, report: Report) -> None:
         self._report, self._found = report, dict[str, Mapping[str, Figure]]()
@@ -129,8 +131,7 @@ class _Reader:
     def figures(self, layer: str) -> Mapping[str, Figure]:
         """Return what a threshold can be held against."""
         if layer not in self._found:
-            found = bounded(self._report, self._report.summary(layer))
-            self._found[layer] = {name: f for name, f in found.items() if ENDS.get(name, f.stream) == f.stream}
+            self._found[layer] = bounded(self._report, self._report.summary(layer))
         return self._found[layer]
 
 
@@ -153,17 +154,18 @@ def _one_sided(report: Report, bound: Bound, layer: str, figure: Figure) -> str:
     )
 
 
-def _sound(judgement: Judgement, row: LayerSummary) -> Judgement:
+def _sound(judgement: Judgement, row: LayerSummary, figure: Figure) -> Judgement:
     """Break a threshold that only seems to hold: what came of a computation that failed in part says nothing."""
-    if row.status != "nonfinite" or not judgement.holds or judgement.quantity in _COUNTED:
+    broken = figure.unreliable or ("nonfinite" if row.status == "nonfinite" else "")
+    if not broken or not judgement.holds or judgement.quantity in _COUNTED:
         return judgement
-    return replace(judgement, holds=False, note="; ".join(filter(None, ("nonfinite", judgement.note))))
+    return replace(judgement, holds=False, note="; ".join(filter(None, (broken, judgement.note))))
 
 
 def _noise(figure: Figure) -> Noise:
     if figure.doubt:  # a spread of too few probes would excuse anything
         return Noise(0.0)
-    known = 0.0 if isnan(figure.stderr) else figure.stderr  # without an error the figure itself has to hold
+    known = 0.0 if isnan(figure.stderr) else figure.spread  # without an error the figure itself has to hold
     return Noise(known, figure.degrees, figure.choices, figure.bound)
 
 
@@ -198,9 +200,9 @@ def _checks(report: Report, row: LayerSummary, figures: Mapping[str, Figure], ru
     if rules.finite:
         yield _verdict(row.name, "finite", _not_finite(row, figures))
     if rules.converged:
-        yield _verdict(row.name, "converged", _not_converged(report, row))
+        yield _verdict(row.name, "converged", random(report) or _not_converged(report, row))
     if rules.exact:
-        yield _verdict(row.name, "exact", _not_exact(row))
+        yield _verdict(row.name, "exact", random(report) or _not_exact(row))
 
 
 def _not_finite(row: LayerSummary, figures: Mapping[str, Figure]) -> str:
@@ -212,7 +214,7 @@ def _not_finite(row: LayerSummary, figures: Mapping[str, Figure]) -> str:
     ]
     if wrong:
         return ", ".join(wrong)
-    if row.status not in {"done", "not_converged"}:
+    if row.status not in {"done", "not_converged", "imprecise"}:
         return _reasons(row)
     parts = [norm for part in row.split for norm in (part.output_gradient_norm, part.gradient_norm)]
     if not all(map(isfinite, parts)):
@@ -224,13 +226,15 @@ def _not_finite(row: LayerSummary, figures: Mapping[str, Figure]) -> str:
 def _not_converged(report: Report, row: LayerSummary) -> str:
     if row.converged_count < row.eigenvalue_count:
         return f"{row.converged_count} of {row.eigenvalue_count} eigenvalues have converged"
-    if row.status != "done":
+    if row.status != "done" or unreliable(row):
         return _reasons(row)
     trace = report.record(row.name, TraceRecord) if row.trace_method else None
     return "" if trace is None or trace.converged else "the trace has not met its tolerance"
 
 
 def _not_exact(row: LayerSummary) -> str:
+    if unreliable(row):
+        return _reasons(row)
     if row.exact:
         return ""
     estimated = [f"{p.label} by {p.method}" for p in row.parameters if not p.exact and p.method]
@@ -246,6 +250,6 @@ def _not_exact(row: LayerSummary) -> str:
 def _reasons(row: LayerSummary) -> str:
     """Return the status, and the reason where a parameter has one; of what was computed it is that of its method."""
     if row.status not in {"over_budget", "failed"}:
-        return row.status.replace("_", " ")
+        return (unreliable(row) or row.status).replace("_", " ")
     reasons = dict.fromkeys(p.reason for p in row.parameters if p.status == row.status and p.reason)
     return ": ".join([row.status.replace("_", " "), *list(reasons)[:1]])

@@ -8,7 +8,7 @@ from math import isfinite
 from typing import Literal
 
 from curvcli.errors import UsageError
-from curvcli.report.compare.figures import COMPARED, LOSS, ONLY_BOUNDED, known
+from curvcli.report.compare.figure import COMPARED, LOSS, ONLY_BOUNDED, known
 
 Side = Literal["max", "min"]
 

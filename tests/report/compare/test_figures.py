@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from curvcli.report.compare.comparison import Tolerances, compare
-from curvcli.report.compare.figures import COMPARED, bounded, figures, known
+from curvcli.report.compare.figure import COMPARED, known
+from curvcli.report.compare.figures import bounded, figures
 
 PROBED = {"exact": False, "method": "hutchinson", "reason": "asked for"}
-CONFIG = '{"diag.probes": 40, "diag.rtol": null}'
+FORTY = {"estimates": 40, "degrees": 39.0, "independent": True}
 
 
 def of(report, layer="conv"):
@@ -24,9 +25,10 @@ def test_everything_that_was_computed_is_there_in_order(written, make_layer, mak
     quantities = {field: make_quantity(field) for field in ("trace", "eigen", "density", "block")}
     report = written("r.h5", [replace(make_layer("conv"), **quantities)])
     names = list(of(report))
-    ranked = [name for name in COMPARED if name != "loss"]
-    assert [name for name in names if name != "eigenvalue_2"] == ranked
-    assert names.index("top_eigenvalue") + 1 == names.index("eigenvalue_2")
+    searched = [name for name in COMPARED if name not in {"loss", "smallest_eigenvalue"}]
+    assert [name for name in names if not name.startswith("eigenvalue_")] == searched
+    place = names.index("top_eigenvalue")
+    assert names[place + 1 : place + 3] == ["eigenvalue_2", "eigenvalue_3"]
     assert all(known(name) for name in names)
 
 
@@ -99,11 +101,10 @@ def test_a_threshold_may_also_be_held_against_errors_and_costs(written, make_lay
 def estimated(written, make_layer):
     """``estimated("r.h5", diagonal, stderr)``: the kernel's diagonal is an estimate, the bias's is exact."""
 
-    def make(name, diagonal, stderr, **provenance):
-        layer = make_layer("conv", diagonal=diagonal, diagonal_stderr=stderr, **PROBED)
+    def make(name, diagonal, stderr):
+        layer = make_layer("conv", diagonal=diagonal, diagonal_stderr=stderr, **PROBED, **FORTY)
         bias = replace(layer.parameters[1], diagonal=np.zeros(4))
-        settings = {"config_json": CONFIG} | provenance
-        return written(name, [replace(layer, parameters=(layer.parameters[0], bias))], **settings)
+        return written(name, [replace(layer, parameters=(layer.parameters[0], bias))])
 
     return make
 
@@ -122,26 +123,26 @@ def test_the_statistics_of_an_estimated_diagonal_have_errors_that_hold_however_i
     assert "no error bar" in found["negative_share"].doubt
 
 
+def test_an_estimated_diagonals_degrees_of_freedom_are_those_of_its_record(written, make_layer):
+    """Whatever the method and the options; of several parameters the fewest count, exact ones not at all."""
+    for degrees, bias in ((3.5, 39.0), (39.0, 3.5)):
+        layer = make_layer("conv", diagonal_stderr=np.ones((3, 4)), **PROBED, estimates=40, degrees=degrees)
+        other = {"diagonal_stderr": np.ones(4), "exact": False, "estimates": 40, "degrees": bias}
+        parameters = (layer.parameters[0], replace(layer.parameters[1], **other))
+        report = written("r.h5", [replace(layer, parameters=parameters)], config_json='{"diag.probes": 1000}')
+        assert of(report)["diagonal_mean"].degrees == 3.5
+    exact = make_layer("conv", diagonal_stderr=np.ones((3, 4)), **PROBED, **FORTY)
+    assert of(written("r.h5", [exact]))["diagonal_mean"].degrees == 39
+
+
 @pytest.mark.parametrize(
-    ("method", "config", "degrees"),
-    [
-        ("hutchinson", CONFIG, 39),
-        ("xdiag", CONFIG, 19),
-        ("activation_probes", CONFIG, 34),
-        ("hutchinson", '{"diag.probes": 1000, "diag.rtol": 0.1}', 13),
-    ],
+    "certainty", [{}, {"estimates": 40}, {"estimates": 7, "degrees": 6.0}, {"estimates": 19, "degrees": 18.0}]
 )
-def test_the_degrees_of_freedom_follow_from_what_was_asked_for(written, make_layer, method, config, degrees):
-    """Where a tolerance decided when to stop, as few as it may have stopped on."""
-    layer = make_layer("conv", diagonal_stderr=np.ones((3, 4)), **(PROBED | {"method": method}))
-    assert of(written("r.h5", [layer], config_json=config))["diagonal_mean"].degrees == degrees
-
-
-@pytest.mark.parametrize("config", ["{}", "nonsense", '{"diag.probes": null}', '{"diag.probes": 4}'])
-def test_without_a_known_number_of_probes_nothing_is_judged(written, make_layer, config):
-    """Nor with too few of them."""
-    layer = make_layer("conv", diagonal_stderr=np.ones((3, 4)), **PROBED)
-    assert of(written("r.h5", [layer], config_json=config))["diagonal_max"].doubt
+def test_without_enough_estimates_nothing_is_judged(written, make_layer, certainty):
+    """Nor where their number or their degrees of freedom are not known, or too few are all equal."""
+    stderr = np.zeros((3, 4)) if certainty.get("estimates") == 19 else np.ones((3, 4))
+    layer = make_layer("conv", diagonal_stderr=stderr, **PROBED, **certainty)
+    assert of(written("r.h5", [layer]))["diagonal_max"].doubt
 
 
 def test_an_extreme_moves_by_the_noise_of_the_entry_that_moved_it(estimated):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from curvcli.report.compare.figures import Figure
+from curvcli.report.compare.figure import Figure
 from curvcli.report.compare.noise import Noise, combined
 
 

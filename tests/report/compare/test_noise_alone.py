@@ -22,7 +22,6 @@ from curvcli.report.records import LayerRecord, ParameterRecord
 SIZE, PROBES, SEEDS = 80, 24, 100
 # No tolerance: what is left is the error bars' work alone.
 ANY_CHANGE = Tolerances(rtol=0.0)
-CONFIG = f'{{"diag.probes": {PROBES}, "diag.rtol": null}}'
 SPECTRA = {
     "flat": np.linspace(1, 3, SIZE),
     "steep": 10 * 0.7 ** np.arange(SIZE),
@@ -84,6 +83,10 @@ def layers(seed: int, scale: float = 1.0) -> Iterator[LayerRecord]:
                 converged=True,
                 samples=found.samples,
                 batches=found.batches,
+                estimates=len(found.samples),
+                degrees=found.degrees,
+                widening=found.widening,
+                independent=found.independent,
             )
             layer = LayerRecord(name=f"{name}/{method}", kind="", index=9 * index + number, parameters=(), entries=SIZE)
             yield replace(layer, trace=record)
@@ -96,7 +99,8 @@ def layers(seed: int, scale: float = 1.0) -> Iterator[LayerRecord]:
             parameter = ParameterRecord(
                 label="p", name=name, shape=(SIZE,), axes=("entry",), diagonal=result.value, method=diagonal.method
             )
-            parameter = replace(parameter, diagonal_stderr=result.stderr)
+            certainty = {name: getattr(result, name) for name in ("estimates", "degrees", "widening", "independent")}
+            parameter = replace(parameter, diagonal_stderr=result.stderr, **certainty)
             yield LayerRecord(
                 name=f"{name}/diag {diagonal.method}", kind="", index=9 * index + number, parameters=(parameter,)
             )
@@ -110,6 +114,7 @@ def spectrum(name: str, objective: Quadratic, seed: int) -> LayerRecord:
     work.run(objective, lambda passes: None)  # type: ignore[arg-type]
     found, squares = work.density(1e-10), work.squares
     origin = {"reason": "", "exact": False, "matrix": "hessian", "products": 0}
+    origin |= {"estimates": 16, "degrees": 15.0, "independent": True}
     names = "nodes weights grid density density_stderr bandwidth weight_at_zero weight_at_zero_stderr support".split()
     density = DensityRecord(**{n: getattr(found, n) for n in names}, **origin, method="lanczos_quadrature")  # type: ignore[arg-type]
     norm = float(np.sqrt(squares.mean()))
@@ -127,7 +132,7 @@ def estimated(written):
     """The reports of one seed: ``estimated("old", 3)``."""
 
     def make(name: str, seed: int, scale: float = 1.0) -> Report:
-        return written(f"{name}.h5", list(layers(seed, scale)), seed=seed, config_json=CONFIG)
+        return written(f"{name}.h5", list(layers(seed, scale)), seed=seed)
 
     return make
 
@@ -180,7 +185,12 @@ def test_what_cannot_be_judged_is_said_and_passes_as_nothing(estimated) -> None:
 
 def test_the_errors_of_a_diagonal_from_an_unknown_number_of_probes_are_not_trusted(written) -> None:
     """Without the count there is no Student quantile."""
-    old, new = (written(f"{seed}.h5", list(layers(seed)), config_json="{}") for seed in (1, 2))
+
+    def silent(layer: LayerRecord) -> LayerRecord:
+        forgotten = [replace(p, estimates=0, degrees=float("nan")) for p in layer.parameters]
+        return replace(layer, parameters=tuple(forgotten))
+
+    old, new = (written(f"{seed}.h5", [silent(layer) for layer in layers(seed)]) for seed in (1, 2))
     found = compare(old, new, ANY_CHANGE)
     doubted = [change for change in found.changes if change.quantity == "diagonal_max"]
     assert [change.outcome for change in doubted] == ["undecided", "undecided"]

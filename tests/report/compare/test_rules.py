@@ -34,7 +34,7 @@ def test_a_rule_is_read_from_its_end(text, bound):
         ("trace", "not a rule"),
         ("50", "not a rule"),
         ("tarce=5", "did you mean trace"),
-        ("conv:eigenvalue_1=5", "no quantity 'eigenvalue_1'"),
+        ("conv:eigenvalue_0=5", "no quantity 'eigenvalue_0'"),
         ("conv:=5", "no quantity ''"),
         (":trace=5", "pattern is empty"),
         ("trace=lots", "'lots' is not a finite number"),

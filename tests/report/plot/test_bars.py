@@ -76,10 +76,29 @@ def test_a_pair_that_has_not_converged_is_not_filled(make_bare, make_quantity, m
     assert container.patches[0].get_facecolor()[3] == 0.0
 
 
-@pytest.mark.parametrize("which", ["smallest", "magnitude"])
-def test_eigenvalues_without_the_largest_have_no_top(which, make_bare, make_quantity, make_view):
-    layer = make_bare("l", 0, eigen=make_quantity("eigen", which=which))
-    assert list(bars.draw(make_view([layer]))) == []
+@pytest.mark.parametrize(
+    ("which", "values", "drawn"),
+    [
+        ("largest", [3.0, 2.0, 1.0], [3.0]),
+        ("both", [3.0, 2.0, -1.0], [3.0]),
+        ("magnitude", [3.0, -4.0, -5.0], [3.0]),
+        ("magnitude", [-3.0, -4.0, -5.0], None),
+        ("smallest", [3.0, 2.0, 1.0], None),
+    ],
+)
+def test_a_top_eigenvalue_is_drawn_where_it_was_searched_for(  # noqa: PLR0917
+    which, values, drawn, make_bare, make_quantity, make_view
+):
+    eigen = make_quantity("eigen", which=which, values=np.array(values), vectors=None)
+    plots = list(bars.draw(make_view([make_bare("l", 0, eigen=eigen)])))
+    assert (lengths(plots[0].figure.axes[0]) if plots else None) == drawn
+
+
+@pytest.mark.parametrize("status", ["imprecise", "unverified"])
+def test_what_is_not_to_be_relied_on_is_not_filled(make_bare, make_quantity, make_view, status):
+    (plot,) = bars.draw(make_view([make_bare("l", 0, trace=make_quantity("trace"), status=status)]))
+    (container,) = [c for c in plot.figure.axes[0].containers if hasattr(c, "patches")]
+    assert container.patches[0].get_facecolor()[3] == 0.0
 
 
 def test_the_top_eigenvalue_of_a_full_hessian_is_drawn(make_bare, make_quantity, make_view):
