@@ -56,6 +56,10 @@ class DenseWork:
         """The symmetric part, (n, n), float64."""
         return np.asarray((self._rows + self._rows.T) / 2)
 
+    def times(self, vectors: Array) -> Array:
+        """Products with rows, (k, n) → (k, n), from those already made: what is not symmetric shows in residuals."""
+        return np.asarray(vectors @ self._rows)
+
     @property
     def asymmetry(self) -> float:
         """What symmetrising hides."""

@@ -12,9 +12,9 @@ import numpy as np
 from scipy.linalg import eigh
 
 from curvcli.curvature import loss_hessian
+from curvcli.curvature.diagonal.work import reached_in, refuse_mixed
 from curvcli.curvature.operator import Block, Matrix
 from curvcli.curvature.work import OnStep
-from curvcli.errors import ModelError
 from curvcli.models.base import Array, Objective
 
 _STEP = 16
@@ -64,25 +64,21 @@ class GramWork:
             ModelError: in some batch, samples influence each other.
         """
         self._denominator = objective.denominator
-        place = {p.name: i for i, p in enumerate(self.block.parameters)}
         starts = np.cumsum([0, *(p.size for p in self.block.parameters)])
-        where = [np.arange(starts[place[name]], starts[place[name] + 1]) for name in self._reached]
-        columns = np.concatenate(where) if where else np.zeros(0, dtype=int)
+        where = {p.name: np.arange(a, b) for p, a, b in zip(self.block.parameters, starts, starts[1:], strict=False)}
         if not self._reached:
             return
         for number, batch in enumerate(objective.batches(self._reached, start=len(self._rows)), start=len(self._rows)):
             state = batch.output
-            samples = len(state.values)
-            selected = np.arange(samples) % 2 == number % 2
-            if samples > 1 and not batch.samples_separate(self._reached, selected):
-                raise ModelError(
-                    f"batch {number}: samples influence each other (batch statistics?); use --method lanczos."
-                )
-            rows = np.zeros((self._rank, samples, self.block.size))
-            for start in range(0, self._rank, _STEP):
-                stop = min(start + _STEP, self._rank)
-                part = batch.sample_gradients(self._reached, loss_hessian.columns(state, start, stop))
-                rows[start:stop, :, columns] = part
+            rows = np.zeros((self._rank, len(state.values), self.block.size))
+            live = reached_in(batch, self._reached)
+            if live:
+                refuse_mixed(batch, live, number, "lanczos")
+                columns = np.concatenate([where[name] for name in live])
+                for start in range(0, self._rank, _STEP):
+                    stop = min(start + _STEP, self._rank)
+                    part = batch.sample_gradients(live, loss_hessian.columns(state, start, stop))
+                    rows[start:stop, :, columns] = part
             self._rows.append(rows.reshape(-1, self.block.size))
             on_step(self._rank)
 

@@ -1,7 +1,9 @@
-"""A Lanczos search for eigenpairs at the ends of a spectrum, in a basis kept whole and orthogonal to known pairs.
+"""The Lanczos process from one random start beside known eigenvectors, restarted where memory ends.
 
-ARPACK restarts within a short basis and looks at convergence only then; where memory allows a longer basis, stopping at
-the first step at which the wanted pairs have converged takes about half the products.
+The basis is kept whole and orthogonal to rounding, and known eigenvectors stand in the same array. Where the array is
+full, the Ritz vectors nearest the wanted ends are kept and the process goes on from them (thick restarts: Wu, Simon
+2000), which is ARPACK's implicit restart in another form. What has been seen of the start vector is kept through all of
+them: see ``weight``.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.linalg import eigh_tridiagonal
+from scipy.linalg import eigh, eigh_tridiagonal
 
 from curvcli.models.base import Array
 
@@ -20,25 +22,10 @@ ENDS: tuple[Which, ...] = ("largest", "smallest", "magnitude", "both")
 
 # A next direction this much shorter than the matrix is large is rounding: the Krylov space is exhausted.
 _EXHAUSTED = 1e-13
-# Steps after which a search that has seen nothing of interest gives up.
-_LOOK = 10
-
-
-@dataclass(frozen=True)
-class Found:
-    """Ritz pairs in descending order of value.
-
-    Attributes:
-        values: (j,).
-        vectors: (j, n), orthonormal.
-        converged: whether all that were wanted have converged.
-        scale: the largest |Ritz value| seen.
-    """
-
-    values: Array
-    vectors: Array
-    converged: bool
-    scale: float
+# Numbers held while the basis is rotated, beside it.
+_HELD = 1 << 22
+# A growth that says all there is to say.
+_ENOUGH = 1e100
 
 
 def chosen(values: Array, k: int, which: Which) -> Array:
@@ -55,99 +42,206 @@ def chosen(values: Array, k: int, which: Which) -> Array:
     return largest[np.argsort(values[largest], kind="stable")[::-1]]
 
 
-def beyond(ritz: Array, known: Array, k: int, which: Which, slack: float) -> Array:
-    """Which Ritz values belong among the ``k`` wanted ones of ``known``, (j,) booleans."""
-    ordered = np.sort(known)[::-1]
-    if which == "magnitude":
-        found: Array = np.abs(ritz) > np.sort(np.abs(known))[::-1][k - 1] + slack
-        return found
-    high = ritz > ordered[k - 1] + slack
-    low = ritz < ordered[len(ordered) - k] - slack
-    at_ends: Array = high if which == "largest" else low if which == "smallest" else high | low
-    return at_ends
+@dataclass(frozen=True)
+class _Cycle:
+    """A basis that was full: its T, and what was kept of it."""
+
+    matrix: Array
+    lengths: Array
+    kept: int
+    ritz: Array
+    couplings: Array
 
 
-def search(
-    apply: Callable[[Array], Array],
-    start: Array,
-    k: int,
-    which: Which,
-    tolerance: float,
-    *,
-    steps: int,
-    locked: Array,
-    known: Array | None,
-    scale: float,
-) -> Found:
-    """Lanczos with full reorthogonalisation until the wanted pairs have converged.
+class Krylov:
+    """One Krylov space, within rows of an array that others share.
 
-    A pair has converged when its residual, which is known without a product (Parlett 1998, 13.2), is within the
-    tolerance of the largest magnitude seen.
-
-    Args:
-        apply: the symmetric matrix times rows, (1, n) → (1, n).
-        start: (n,), not zero.
-        k: pairs wanted, of each end for ``both``.
-        which: end of the spectrum.
-        tolerance: of residuals, relative.
-        steps: products at most; so many vectors are held.
-        locked: (m, n), orthonormal eigenvectors to look past.
-        known: eigenvalues of which only such are wanted that go beyond the ``k``-th; None to want ``k`` whatever they
-            are. A search that sees none for a few steps ends with nothing.
-        scale: the largest magnitude known of; what is tiny beside it is rounding.
-
-    Returns:
-        All pairs of an exhausted space if there are fewer than wanted.
+    Attributes:
+        ritz: Ritz values, ascending, after ``solve``.
+        residuals: ‖Hy − θy‖ of each, known without a product (Parlett 1998, 13.2).
+        steps: products so far.
+        size: vectors in the basis.
+        exhausted: the space is invariant: all its Ritz pairs are eigenpairs.
+        scale: the largest magnitude seen.
     """
-    size = len(start)
-    basis = np.empty((steps, size))  # pages are taken when first written
-    diagonal, off = np.zeros(steps), np.zeros(steps)
-    current = _orthogonal(start, locked)
-    current = current / np.linalg.norm(current)
-    for j in range(steps):
-        basis[j] = current
-        rest = _orthogonal(apply(current[None])[0], locked)
-        diagonal[j] = rest @ current
-        rest, off[j] = _next(rest, basis[: j + 1], diagonal[j], off[j - 1] if j else 0.0)
-        scale = max(scale, abs(diagonal[j]), off[j])
-        exhausted = off[j] <= _EXHAUSTED * scale
-        last = exhausted or j + 1 == steps
-        if last or j + 1 >= _LOOK:
-            ritz, inner = eigh_tridiagonal(diagonal[: j + 1], off[:j])
-            scale = max(scale, float(np.abs(ritz).max()))
-            residuals = 0.0 * ritz if exhausted else off[j] * np.abs(inner[-1])
-            if known is None:
-                wanted = chosen(ritz, k, which)
-                enough = exhausted or len(ritz) >= k * (2 if which == "both" else 1)
-            else:
-                wanted = np.flatnonzero(beyond(ritz, known, k, which, tolerance * scale))[::-1]
-                enough = True
-            converged = enough and bool((residuals[wanted] <= tolerance * scale).all())
-            if converged or last:
-                return Found(ritz[wanted], inner[:, wanted].T @ basis[: j + 1], converged, scale)
-        current = rest / off[j]
-    raise ValueError("no step was allowed")
 
+    def __init__(
+        self,
+        apply: Callable[[Array], Array],
+        start: Array,
+        space: Array,
+        *,
+        room: int,
+        locked: int = 0,
+        scale: float = 0.0,
+    ) -> None:
+        """Nothing done yet.
 
-def _next(rest: Array, basis: Array, diagonal: float, before: float) -> tuple[Array, float]:
-    """What a product adds to the basis, and its length."""
-    length = float(np.linalg.norm(rest))
-    rest = rest - diagonal * basis[-1]
-    if len(basis) > 1:
-        rest -= before * basis[-2]
-    for _ in range(3):
-        rest = rest - basis.T @ (basis @ rest)
-        shorter = float(np.linalg.norm(rest))
-        # Once is enough unless much was taken away (Daniel, Gragg, Kaufman, Stewart 1976).
-        if shorter > 0.5 * length or shorter <= _EXHAUSTED * length:
-            return rest, shorter
-        length = shorter
-    return rest, shorter
+        Args:
+            apply: the symmetric matrix times rows, (1, n) → (1, n).
+            start: (n,), random.
+            space: (c, n): the first rows hold orthonormal vectors to stay orthogonal to, the next ones the basis.
+            room: vectors in the basis at most; one row more is used.
+            locked: how many rows come first.
+            scale: the largest magnitude known of; what is tiny beside it is rounding.
+        """
+        self._apply, self._space, self._locked = apply, space, locked
+        self._room = min(room, len(start) - locked)
+        self._left = len(start) - locked
+        self._matrix = np.zeros((self._room + 1, self._room + 1))
+        self._lengths = np.zeros(self._room)
+        self._couplings = np.zeros((locked, self._room))
+        self._kept = 0
+        self._past: list[_Cycle] = []
+        self._inner: Array = np.zeros((0, 0))
+        self.ritz: Array = np.zeros(0)
+        self.residuals: Array = np.zeros(0)
+        self.steps, self.size = 0, 0
+        self.scale, self.exhausted = scale, False
+        first, length, _ = self._orthogonal(start, 0)
+        space[locked] = first / length
 
+    @property
+    def whole(self) -> bool:
+        """The basis spans all that the known vectors leave."""
+        return self.size == self._left
 
-def _orthogonal(vector: Array, locked: Array) -> Array:
-    """Without any part along the locked vectors."""
-    if not len(locked):
-        return vector
-    found: Array = vector - locked.T @ (locked @ vector)
-    return found
+    @property
+    def remaining(self) -> float:
+        """Steps until nothing is left, infinite where memory ends before."""
+        return self._left - self.size if self._room == self._left else np.inf
+
+    @property
+    def full(self) -> bool:
+        """Another step needs a restart."""
+        return self.size == self._room
+
+    def step(self) -> None:
+        """One product."""
+        j, row = self.size, self._locked + self.size
+        current = self._space[row]
+        product = self._apply(current[None])[0]
+        diagonal = float(product @ current)
+        rest = product - diagonal * current
+        # What the recurrence knows is taken away first; then once more whatever rounding has left.
+        before = self._matrix[j, : self._kept] if j == self._kept else self._matrix[j, j - 1 : j]
+        if len(before):
+            rest -= before @ self._space[row - len(before) : row]
+        rest, length, known = self._orthogonal(rest, j + 1, float(np.linalg.norm(product)))
+        self._couplings[:, j] = known
+        self.scale = max(self.scale, abs(diagonal), length)
+        self.size, self.steps = j + 1, self.steps + 1
+        self._matrix[j, j], self._lengths[j] = diagonal, length
+        self.exhausted = length <= _EXHAUSTED * self.scale or self.whole
+        if not self.exhausted:
+            self._matrix[j, j + 1] = self._matrix[j + 1, j] = length
+            self._space[row + 1] = rest / length
+
+    def solve(self) -> None:
+        """Ritz values and residuals."""
+        j = self.size
+        if self._kept:
+            values, vectors = eigh(self._matrix[:j, :j])
+            self.ritz, self._inner = np.asarray(values), np.asarray(vectors)
+        else:
+            self.ritz, self._inner = eigh_tridiagonal(np.diagonal(self._matrix)[:j], self._lengths[: j - 1])
+        self.scale = max(self.scale, float(np.abs(self.ritz).max()))
+        length = 0.0 if self.exhausted else self._lengths[j - 1]
+        self.residuals = length * np.abs(self._inner[-1])
+
+    def restart(self, k: int, which: Which) -> None:
+        """Keep the Ritz vectors of ``k`` values, and the direction that leads out of the space."""
+        kept = chosen(self.ritz, k, which)
+        couplings = self._lengths[self.size - 1] * self._inner[-1, kept]
+        size, count = self.size, len(kept)
+        matrix, lengths = self._matrix[:size, :size].copy(), self._lengths[:size].copy()
+        self._past.append(_Cycle(matrix, lengths, self._kept, self.ritz[kept], couplings))
+        self._couplings[:, :count] = self.couplings(kept)
+        self._rotate(kept)
+        self._space[self._locked + count] = self._space[self._locked + size]
+        self._matrix[:] = 0.0
+        self._matrix[np.arange(count), np.arange(count)] = self.ritz[kept]
+        self._matrix[count, :count] = self._matrix[:count, count] = couplings
+        self.size = self._kept = count
+
+    def keep(self, places: Array) -> None:
+        """Put Ritz vectors where the basis begins; the process ends with this."""
+        self._rotate(places)
+
+    def couplings(self, places: Array) -> Array:
+        """What products of Ritz vectors have along the known vectors, (m, j): a residual that was projected out."""
+        found: Array = self._couplings[:, : self.size] @ self._inner[:, places]
+        return found
+
+    def vectors(self, places: Array) -> Array:
+        """Ritz vectors, (j, n)."""
+        found: Array = self._inner[:, places].T @ self._basis
+        return found
+
+    @property
+    def _basis(self) -> Array:
+        return self._space[self._locked : self._locked + self.size]
+
+    def _rotate(self, places: Array) -> None:
+        basis, turn = self._basis, self._inner[:, places].T
+        step = max(1, _HELD // max(1, self.size))
+        for start in range(0, basis.shape[1], step):
+            basis[: len(places), start : start + step] = turn @ basis[:, start : start + step]
+
+    def _orthogonal(self, vector: Array, size: int, length: float | None = None) -> tuple[Array, float, Array]:
+        """Without any part along the known vectors and the basis; the length left; the parts along the known."""
+        known = self._space[: self._locked + size]
+        length = float(np.linalg.norm(vector)) if length is None else length
+        tiny = _EXHAUSTED * max(self.scale, length)
+        parts = known @ vector
+        rest, shorter, along = vector, length, parts[: self._locked]
+        for i in range(4):
+            rest = rest - known.T @ (known @ rest if i else parts)
+            shorter, before = float(np.linalg.norm(rest)), shorter
+            # Once is enough unless much was taken away (Daniel, Gragg, Kaufman, Stewart 1976).
+            if shorter > 0.5 * before or (size and shorter <= tiny):
+                break
+        return rest, shorter, along
+
+    def weight(self, level: float) -> float:
+        """The most that the square of a start vector's part along an unseen eigenvector can have been.
+
+        Let x be a unit eigenvector, of the eigenvalue ``level``, of the matrix beside the known vectors. The recurrence
+        fixes xᵀq of every vector q of the basis as a multiple of xᵀv, v the start, and since the basis is orthonormal
+        their squares sum to one at most. Outside the Ritz values the multiples grow exponentially with the steps,
+        and the further out the faster, so the bound holds for every eigenvalue beyond ``level`` too. (Without
+        restarts it is the Christoffel function of the start vector's spectral measure.)
+
+        Args:
+            level: outside all Ritz values.
+        """
+        if self.whole:
+            return 0.0
+        begin = np.ones(1)
+        found = 1.0
+        for cycle in self._past:
+            parts = self._parts(cycle.matrix, cycle.lengths, cycle.kept, begin, level)
+            found = min(found, 1 / max(1.0, float(parts @ parts)))
+            if found * _ENOUGH <= 1:
+                return found
+            # Parts along Ritz vectors; from the recurrence, for their sums would cancel.
+            begin = np.append(cycle.couplings * parts[-1] / (level - cycle.ritz), parts[-1])
+        j = self.size
+        if j > self._kept:
+            parts = self._parts(self._matrix[:j, :j], self._lengths[:j], self._kept, begin, level)
+            found = min(found, 1 / max(1.0, float(parts @ parts)))
+        return found
+
+    def _parts(self, matrix: Array, lengths: Array, kept: int, begin: Array, level: float) -> Array:
+        """xᵀq / xᵀv along a basis, (size + 1,)."""
+        size = len(matrix)
+        parts = np.zeros(size + 1)
+        parts[: kept + 1] = begin
+        for j in range(kept, size):
+            first = 0 if j == kept else j - 1
+            rest = (level - matrix[j, j]) * parts[j] - matrix[j, first:j] @ parts[first:j]
+            # A shorter direction is rounding, and might hold any part.
+            parts[j + 1] = rest / max(lengths[j], _EXHAUSTED * self.scale)
+            if abs(parts[j + 1]) > np.sqrt(_ENOUGH):
+                break
+        return parts

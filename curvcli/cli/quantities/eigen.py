@@ -11,15 +11,17 @@ from scipy.linalg import eigh
 
 from curvcli.cli.console import size_text
 from curvcli.cli.quantities.base import BlockPiece, Piece, PlanRow, Setting, target_row, worst
+from curvcli.cli.quantities.checks import rounding_of, rounding_piece
 from curvcli.cli.quantities.spectrum import Chosen, Ways
 from curvcli.cli.targets import Target
 from curvcli.curvature.dense import DenseWork
-from curvcli.curvature.eigen import Eigenpairs, IterativeWork, with_residuals
+from curvcli.curvature.eigen import IterativeWork
 from curvcli.curvature.gram import GramWork
+from curvcli.curvature.gram_pairs import GramPairsWork
 from curvcli.curvature.krylov import chosen
-from curvcli.curvature.operator import CurvatureOperator, finite
-from curvcli.curvature.probes import normals
-from curvcli.curvature.work import BlockWork
+from curvcli.curvature.operator import finite
+from curvcli.curvature.pairs import Eigenpairs, judge
+from curvcli.curvature.search import LEAST
 from curvcli.errors import UsageError
 from curvcli.models.base import Array
 from curvcli.report.quantities import EigenRecord
@@ -30,6 +32,10 @@ EIGEN_METHODS = ("auto", "lanczos", "lobpcg", "dense", "gram")
 # Blocks of up to so many entries may as well be made whole where products alone do not get there.
 _DENSE_INSTEAD = 5000
 _TOLERANCE = {"float32": 1e-4, "float64": 1e-8}
+
+
+def _scale(pairs: Eigenpairs) -> float:
+    return float(np.abs(pairs.values).max(initial=0.0))
 
 
 class EigenQuantity:
@@ -64,12 +70,15 @@ class EigenQuantity:
             self._pieces[target.name] = (
                 self._iterative(target) if way.way == "iterative" else ways.piece(way.way, target)
             )
-        self.pieces: Sequence[Piece] = list(self._pieces.values())
+        self._checks = {t.name: self._check(t) for t in setting.targets if self._ways[t.name].way == "gram"}
+        self._rounding = rounding_piece(setting)
+        first = [] if self._rounding is None else [self._rounding]
+        self.pieces: Sequence[Piece] = [*first, *self._pieces.values(), *self._checks.values()]
 
     def _iterative(self, target: Target) -> BlockPiece:
         options, setting = self.options, self._setting
         room = setting.memory // (16 * max(target.block.size, 1))
-        least = options["k"] + 3
+        least = options["k"] * (2 if options["which"] == "both" else 1) + LEAST
         if room < least:
             needed = size_text(least * 16 * target.block.size)
             raise UsageError(
@@ -96,6 +105,30 @@ class EigenQuantity:
             ),
         )
 
+    def _check(self, target: Target) -> BlockPiece:
+        options, setting, columns = self.options, self._setting, self._pieces[target.name]
+
+        def gram() -> GramWork:
+            if not isinstance(columns.work, GramWork):
+                raise TypeError(f"{columns.key} is other work")
+            return columns.work
+
+        return setting.block(
+            f"gram pairs:{self._matrix}:{options['which']}:{options['k']}:{target.name}",
+            f"{target.name}: residuals of eigenvalues",
+            (target.name,),
+            lambda: GramPairsWork(
+                target.block,
+                gram,
+                k=options["k"],
+                which=options["which"],
+                tolerance=self._tolerance,
+                seed=setting.seed,
+                matrix=self._matrix,
+                weight_decay=setting.decay,
+            ),
+        )
+
     def _method(self, name: str) -> str:
         way = self._ways[name].way
         return way if way != "iterative" else "lobpcg" if self.options["method"] == "lobpcg" else "lanczos"
@@ -108,27 +141,26 @@ class EigenQuantity:
                 target,
                 self._method(target.name),
                 self._ways[target.name].reason,
-                piece,
+                self._pieces[target.name],
                 self._setting.batches,
             )
-            for target, piece in zip(self._setting.targets, self.pieces, strict=True)
+            for target in self._setting.targets
         ]
 
     def record(self, target: Target, record: LayerRecord) -> LayerRecord:
         """Add a target's eigenpairs."""
-        pairs, spent = self._pairs(target, self._pieces[target.name].work)
+        pairs, passes, obstacle = self._pairs(target)
+        pairs, off = self._rounded(target, pairs)
+        if (off > self._tolerance * _scale(pairs)).any():
+            obstacle = "rounding"
         wanted = min(self.options["k"] * (2 if self.options["which"] == "both" else 1), target.block.size)
-        way, reason = self._ways[target.name], self._ways[target.name].reason
+        reason = self._ways[target.name].reason
         status: Status = "done"
         if len(pairs.values) < wanted or not pairs.converged.all():
             status = "not_converged"
-            good = int(pairs.converged.sum())
-            reason += f"; {good} of {wanted} converged within {spent} products"
-            if way.way == "iterative" and target.block.size <= _DENSE_INSTEAD:
-                reason += f"; --method dense takes {target.block.size} and finds all"
+            reason += "; " + self._shortfall(target, pairs, wanted, obstacle)
         if not np.isfinite(pairs.values).all():
             status = "nonfinite"
-        scale = 1 if way.way == "gram" else self._setting.batches
         eigen = EigenRecord(
             values=pairs.values,
             residuals=pairs.residuals,
@@ -139,44 +171,62 @@ class EigenQuantity:
             reason=reason,
             matrix=self._matrix,
             tolerance=self._tolerance,
-            products=spent * scale,
+            products=passes,
+            rounding=off,
         )
         return replace(record, eigen=eigen, status=worst(record.status, status))
 
-    def _pairs(self, target: Target, work: BlockWork) -> tuple[Eigenpairs, int]:
-        if isinstance(work, IterativeWork):
-            if work.pairs is None:
-                raise ValueError(f"{target.name} has not been computed")
-            return work.pairs, work.spent
-        k, which = self.options["k"], self.options["which"]
+    def _rounded(self, target: Target, pairs: Eigenpairs) -> tuple[Eigenpairs, Array]:
+        """The pairs with the rounding of their products in their residuals, and that rounding, (k,)."""
+        rounding = rounding_of(self._rounding)
+        if rounding is None or not np.isfinite(pairs.values).all():
+            return pairs, np.zeros(len(pairs.values))
+        off = rounding.of_products(target.block, pairs.vectors, pairs.values)
+        residuals = pairs.residuals + off
+        within = residuals <= self._tolerance * _scale(pairs)
+        return replace(pairs, residuals=residuals, converged=pairs.converged & within), off
+
+    def _shortfall(self, target: Target, pairs: Eigenpairs, wanted: int, obstacle: str) -> str:
+        """What is not known, and what would help."""
+        size, double = target.block.size, self._setting.session.dtype == "float64"
+        text = f"{int(pairs.converged.sum())} of {wanted} converged"
+        if obstacle == "rounding":
+            least = float(pairs.residuals.max()) if len(pairs.residuals) else 0.0
+            precision = "" if double else "--dtype float64 or "
+            return (
+                f"{text}: the rounding of products keeps residuals at {least:.2g}, and more products don't help; "
+                f"{precision}a larger --tolerance does"
+            )
+        unseen = len(pairs.residuals) == wanted and bool((pairs.residuals <= self._tolerance * _scale(pairs)).all())
+        text += f" within {self.options['max_products']} products"
+        if unseen:
+            text += ": residuals are small, but others may have been missed"
+        work = self._pieces[target.name].work
+        helps = "a larger --max-products helps"
+        if isinstance(work, IterativeWork) and work.cramped:
+            helps += ", and a larger --memory-limit more so"
+        if size <= _DENSE_INSTEAD:
+            helps += f"; --method dense takes {size} products and finds all"
+        return f"{text}; {helps}"
+
+    def _pairs(self, target: Target) -> tuple[Eigenpairs, int, str]:
+        """The pairs, the passes over single batches that they took, and what kept some from converging."""
+        work, batches = self._pieces[target.name].work, self._setting.batches
+        if isinstance(work, IterativeWork) and work.pairs is not None:
+            return work.pairs, work.spent * batches, work.obstacle
         if isinstance(work, DenseWork):
             values, columns = eigh(finite(work.result(), target.name))
-            vectors = columns.T
-            spent = work.products
-        elif isinstance(work, GramWork):
-            values, vectors = self._from_gram(target, work)
-            spent = work.products * self._setting.batches
-        else:
-            raise TypeError(f"{target.name}: {type(work).__name__} gives no eigenpairs")
-        order = chosen(values, k, which)
-        values, vectors = values[order], np.ascontiguousarray(vectors[order])
-        scale = float(np.abs(values).max()) if len(values) else 0.0
-        operator = CurvatureOperator(self._setting.objective, matrix=self._matrix, weight_decay=self._setting.decay)
-        products = operator.times(target.block, vectors) if vectors.size else vectors
-        return with_residuals(values, vectors, products, self._tolerance, scale), spent
-
-    def _from_gram(self, target: Target, work: GramWork) -> tuple[Array, Array]:
-        """The nonzero pairs, and as many zero ones as could be wanted."""
-        values, vectors = work.eigenpairs()
-        size = target.block.size
-        count = min(self.options["k"] * 2, size - len(values))
-        rows = [normals(self._setting.seed, f"{target.name}:zero", i, size) for i in range(count)]
-        null = np.array(rows).reshape(count, size)
-        for _ in range(2):
-            null -= (null @ vectors.T) @ vectors
-        basis, _ = np.linalg.qr(null.T)
-        decay = self._setting.decay
-        return np.concatenate([values, np.zeros(count)]) + decay, np.concatenate([vectors, basis.T])
+            order = chosen(values, self.options["k"], self.options["which"])
+            values, vectors = values[order], np.ascontiguousarray(columns.T[order])
+            scale = float(np.abs(values).max()) if len(values) else 0.0
+            # The rows are products: what they have of a vector is its product.
+            pairs = judge(values, vectors, work.times(vectors), self._tolerance, scale)
+            return pairs, work.products * batches, "rounding"
+        if isinstance(work, GramWork):
+            check = self._checks[target.name].work
+            if isinstance(check, GramPairsWork) and check.pairs is not None:
+                return check.pairs, (work.products + check.products) * batches, "rounding"
+        raise ValueError(f"{target.name} has not been computed")
 
     def _by_parameter(self, target: Target, vectors: Array) -> Mapping[str, Array]:
         """Each parameter's part of every vector, in the parameter's shape."""

@@ -1,0 +1,316 @@
+"""Searches for the outermost eigenpairs that say what they may have missed.
+
+A Krylov space holds one vector of every eigenspace, so small residuals say nothing of further copies, and little of an
+eigenvector that the start vector hardly had a part in. So once the wanted pairs have converged they are locked, and a
+fresh random start in their orthogonal complement must find nothing that belongs among them. Let B be the matrix on
+that complement and x a unit eigenvector of it, of an eigenvalue that belongs there. As long as no Ritz value does, the
+start v has |xᵀv| ≤ w, known from the recurrence (``Krylov.weight``), and a random direction of n dimensions has so
+small a part with probability √(2n/π) w at most. The search ends when that is below ``FAILURE``; independent starts
+multiply theirs.
+
+B and the locked pairs together have the eigenvalues of the whole matrix up to the norm of the residuals (Weyl), so that
+bounds what was missed for repeated and clustered eigenvalues alike. Pairs beyond the wanted ones may be locked as well,
+long before they have converged: next to eigenvalues at a distance d a residual r counts as r²/d only, and the further
+away the rest of the spectrum, the sooner the search ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from curvcli.curvature.krylov import Krylov, Which, chosen
+from curvcli.curvature.pairs import SUPPORTED
+from curvcli.models.base import Array
+
+# With what probability a search may take something that was missed for something that is not there.
+FAILURE = 1e-6
+# Vectors beside the wanted ones without which there is no search: one from each end, the next one, and where it leads.
+LEAST = 4
+# A basis longer than this costs more to keep orthogonal than a restart costs products.
+_LONGEST = 300
+# An eigenvalue is missed that lies beyond a wanted one by more than so many tolerances: this much is looked for, and
+# this much pairs may hide that are locked before they have converged.
+_BEYOND, _HIDDEN = 1.5, 0.5
+# A search goes on for this share of its steps, or of those that the next one will take, if that may become shorter.
+_PATIENCE = 0.125
+# Numbers held while vectors are turned, beside them.
+_HELD = 1 << 22
+# Residuals, and couplings between locked pairs, that leave a pair within the tolerance when both add up.
+_CLOSER, _COUPLED = 0.8, 0.05
+# A matrix that is no larger is zero.
+_NOTHING = 1e-200
+
+
+@dataclass(frozen=True)
+class Ends:
+    """What the best search found.
+
+    Attributes:
+        values: the wanted ones, descending, (j,); fewer than wanted where products ran out.
+        vectors: orthonormal, (j, n).
+        sure: (j,), nothing was missed that lies further out than this one.
+        scale: the largest magnitude seen.
+    """
+
+    values: Array
+    vectors: Array
+    sure: Array
+    scale: float
+
+
+class Search:
+    """Locks pairs until nothing is missed.
+
+    Attributes:
+        scale: the largest magnitude seen.
+        cramped: fewer vectors are held than would be of use.
+    """
+
+    def __init__(
+        self,
+        apply: Callable[[Array], Array],
+        start: Callable[[int], Array],
+        size: int,
+        *,
+        k: int,
+        which: Which,
+        tolerance: float,
+        basis: int,
+    ) -> None:
+        """Nothing locked yet.
+
+        Args:
+            apply: the symmetric matrix times rows, (1, n) → (1, n).
+            start: independent random vectors by number, (n,), their direction uniform on the sphere.
+            size: n.
+            k: pairs wanted, of each end for ``both``.
+            which: end of the spectrum.
+            tolerance: of residuals, and of what may lie beyond a found pair, relative to the largest magnitude.
+            basis: vectors held at most, ``LEAST`` more than are wanted.
+        """
+        self._apply, self._start, self._k, self._which, self._tolerance = apply, start, k, which, tolerance
+        self._wanted = k * (2 if which == "both" else 1)
+        self._size = size
+        useful = min(max(_LONGEST, 6 * self._wanted) + self._wanted, size + 1)
+        capacity = max(self._wanted + LEAST, min(basis, useful))
+        self.cramped = capacity < useful
+        self._space = np.empty((min(capacity, size + 1), size))  # pages are taken when first written
+        self._values = np.zeros(0)
+        self._residuals = np.zeros(0)  # of locked pairs, without what they have along each other
+        self._starts = 0
+        self._all_seen = False
+        self._looks: list[Krylov] = []  # since the last lock; the last one holds the array
+        self.scale = _NOTHING
+
+    def lock(self, values: Array, vectors: Array) -> None:
+        """Take up pairs found elsewhere, orthonormal and within the tolerance."""
+        self._space[: len(values)] = vectors
+        self._values, self._residuals = values, np.zeros(len(values))
+
+    def run(self, products: int) -> Ends:
+        """Search until the wanted pairs are sure, or so many products were made."""
+        while len(self._values) < self._size and products > 0:
+            look, patience = self._fresh(), _Patience()
+            while products > 0:
+                look.step()
+                products -= 1
+                if not (self._due(look) or products == 0):
+                    continue
+                look.solve()
+                self.scale = max(self.scale, look.scale)
+                new = self._new(look)
+                if len(new):
+                    enough = len(self._values) + look.size >= self._wanted
+                    if look.exhausted or (enough and bool((look.residuals[new] <= _CLOSER * self._limit).all())):
+                        places, ahead = self._ready(look, new)
+                        if look.exhausted or (patience.ended(look.steps, ahead) and look.remaining > ahead):
+                            self._absorb(look, places)
+                            if look.whole:
+                                self._all_seen = True
+                                return self._ends()
+                            break
+                elif self._failure(*self._levels()) <= FAILURE:
+                    return self._ends()
+                if look.exhausted:
+                    break
+                if look.full and products > 0:
+                    self._restart(look)
+        return self._ends()
+
+    def _fresh(self) -> Krylov:
+        start, locked = self._start(self._starts), len(self._values)
+        self._starts += 1
+        look = Krylov(
+            self._apply, start, self._space, room=len(self._space) - locked - 1, locked=locked, scale=self.scale
+        )
+        self._looks.append(look)
+        return look
+
+    @property
+    def _limit(self) -> float:
+        return self._tolerance * self.scale
+
+    def _due(self, look: Krylov) -> bool:
+        """Whether to look at Ritz values: solving for them takes longer the more there are."""
+        if look.exhausted or look.full:
+            return True
+        return look.size >= self._wanted - len(self._values) and look.size % (1 + look.size // 50) == 0
+
+    def _new(self, look: Krylov) -> Array:
+        """Places of Ritz values that belong among the wanted ones."""
+        locked = len(self._values)
+        order = chosen(np.concatenate([self._values, look.ritz]), self._k, self._which)
+        places = order[order >= locked] - locked
+        if locked < self._wanted:
+            return places
+        high, low = self._levels()
+        beyond = (look.ritz > high) | (look.ritz < low)
+        return np.asarray(places[beyond[places]])
+
+    def _levels(self) -> tuple[float, float]:
+        """Above and below what an eigenvalue belongs among the wanted ones, as far as pairs are locked."""
+        high, low = edges(self._values, self._k, self._which)
+        return high + _BEYOND * self._limit, low - _BEYOND * self._limit
+
+    def _failure(self, high: float, low: float) -> float:
+        """With what probability no start since the last lock had a part in an eigenvector beyond these levels."""
+        sides = [1.0 if np.isfinite(level) else 0.0 for level in (high, low)]
+        for look in self._looks:
+            dimension = self._size - len(self._values)
+            for i, (level, sign) in enumerate(((high, 1), (low, -1))):
+                if np.isfinite(level):
+                    outside = len(look.ritz) > 0 and bool((sign * look.ritz < sign * level).all())
+                    part = np.sqrt(2 * dimension / np.pi * look.weight(level)) if outside else 1.0
+                    sides[i] *= min(1.0, float(part))
+        return max(sides)
+
+    def _ready(self, look: Krylov, new: Array) -> tuple[Array, float]:
+        """What may be locked: new pairs, and others that hide nothing; and the steps that the next start will take."""
+        values = np.concatenate([self._values, look.ritz[new]])
+        if len(values) < self._wanted:
+            return np.flatnonzero(look.residuals <= _CLOSER * self._limit), 0.0
+        high, low = edges(values, self._k, self._which)
+        slack = _BEYOND * self._limit
+
+        def hidden(values: Array, residuals: Array) -> Array:
+            distances = np.minimum(np.abs(high - values), np.abs(values - low))
+            found: Array = residuals**2 / np.maximum(distances, slack)
+            return found
+
+        # Those among the wanted are within the tolerance; what they may hide is that.
+        outside = (self._values < high) & (self._values > low)
+        budget = _HIDDEN * self._limit - hidden(self._values[outside], self._residuals[outside]).sum()
+        more = hidden(look.ritz, look.residuals)
+        more[new] = 0.0
+        order = np.argsort(more, kind="stable")
+        total = np.cumsum(more[order])
+        places = np.union1d(new, order[total <= budget])
+        rest = np.delete(look.ritz, places)
+        return places, self._ahead(rest, high + slack, low - slack)
+
+    def _ahead(self, rest: Array, high: float, low: float) -> float:
+        """Steps after which a start that finds nothing beyond two levels is sure of it, the rest being all there is."""
+        if len(rest) < 2:
+            return 0.0
+        first, last = float(rest.min()), float(rest.max())
+        growth = np.log(np.sqrt(self._size) / FAILURE)
+        steps = 0.0
+        for level, sign in ((high, 1), (low, -1)):
+            if np.isfinite(level):
+                place = sign * (2 * level - first - last) / max(last - first, 1e-300)
+                steps = max(steps, growth / np.arccosh(max(place, 1 + 1e-12)))
+        return steps
+
+    def _absorb(self, look: Krylov, places: Array) -> None:
+        """Lock pairs: the wanted, and as many others as leave room for a search."""
+        values = np.concatenate([self._values, look.ritz[places]])
+        residuals = np.concatenate([self._residuals, look.residuals[places]])
+        couplings = look.couplings(places)
+        look.keep(places)
+        values, residuals = self._uncoupled(values, residuals, couplings)
+        room = max(self._wanted, len(self._space) - 1 - max(8, len(self._space) // 3))
+        if len(values) > room:
+            kept = np.sort(chosen(values, room // 2 if self._which == "both" else room, self._which))
+            for row, place in enumerate(kept):
+                self._space[row] = self._space[place]
+            values, residuals = values[kept], residuals[kept]
+        self._values, self._residuals, self._looks = values, residuals, []
+
+    def _uncoupled(self, values: Array, residuals: Array, couplings: Array) -> tuple[Array, Array]:
+        """Turn locked vectors so that none has a part of another's product: one locked early may be a little off."""
+        locked = len(couplings)
+        couplings = np.where(np.abs(couplings) > _COUPLED * self._limit, couplings, 0.0)
+        if not couplings.any():
+            return values, residuals
+        inner = np.diag(values)
+        inner[:locked, locked:], inner[locked:, :locked] = couplings, couplings.T
+        # Only among those concerned: turning equal eigenvalues' vectors into each other helps nobody.
+        rows = np.flatnonzero((inner - np.diag(values)).any(1))
+        turned, turn = np.linalg.eigh(inner[np.ix_(rows, rows)])
+        step = max(1, _HELD // len(rows))
+        for start in range(0, self._size, step):
+            self._space[rows, start : start + step] = turn.T @ self._space[rows, start : start + step]
+        values, residuals = values.copy(), residuals.copy()
+        values[rows], residuals[rows] = turned, np.abs(turn.T) @ residuals[rows]
+        return values, residuals
+
+    def _restart(self, look: Krylov) -> None:
+        need = max(1, self._wanted - len(self._values))
+        kept = min(look.size - 1, need + max(1, 2 * (look.size - need) // 5))
+        look.restart(max(1, kept // 2) if self._which == "both" else kept, self._which)
+
+    def _ends(self) -> Ends:
+        """The wanted ones of what is locked and of what the last start has come to."""
+        values, locked = self._values, len(self._values)
+        last = self._looks[-1] if self._looks else None
+        supported = np.zeros(0, dtype=int)
+        if last is not None and len(last.ritz):
+            new = self._new(last)
+            supported = new[last.residuals[new] <= SUPPORTED * self.scale]
+            values = np.concatenate([values, last.ritz[supported]])
+        order = chosen(values, self._k, self._which)
+        vectors = np.empty((len(order), self._size))
+        own = order < locked
+        vectors[own] = self._space[order[own]]
+        if last is not None and not own.all():
+            vectors[~own] = last.vectors(supported[order[~own] - locked])
+        sure = np.array([bool(own[i]) and self._sure(values[order[i]], i) for i in range(len(order))], dtype=bool)
+        return Ends(values[order], vectors, sure, self.scale)
+
+    def _sure(self, value: float, place: int) -> bool:
+        """Whether nothing was missed further out than a pair."""
+        if self._all_seen or len(self._values) == self._size:
+            return True
+        slack = _BEYOND * self._limit
+        if self._which == "magnitude":
+            return self._failure(abs(value) + slack, -abs(value) - slack) <= FAILURE
+        if self._which == "largest" or (self._which == "both" and place < self._k):
+            return self._failure(value + slack, -np.inf) <= FAILURE
+        return self._failure(np.inf, value - slack) <= FAILURE
+
+
+def edges(values: Array, k: int, which: Which) -> tuple[float, float]:
+    """The innermost of the ``k`` wanted values at the high and the low end, infinite where none is wanted."""
+    ordered = np.sort(values)
+    if which == "magnitude":
+        level = float(np.sort(np.abs(ordered))[-k])
+        return level, -level
+    return float(ordered[-k]) if which != "smallest" else np.inf, float(
+        ordered[k - 1]
+    ) if which != "largest" else -np.inf
+
+
+class _Patience:
+    """Whether going on with one start saves the next one more than it costs."""
+
+    def __init__(self) -> None:
+        self._best, self._at = np.inf, 0
+
+    def ended(self, steps: int, ahead: float) -> bool:
+        """True once the sum of both has not become smaller for a while."""
+        if steps + ahead < self._best:
+            self._best, self._at = steps + ahead, steps
+        return steps - self._at >= max(1.0, _PATIENCE * min(ahead, steps))

@@ -1,0 +1,99 @@
+"""Every product that eigenvalues cost is made within the work, and is what the record says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import curvcli
+from curvcli.curvature.dense import DenseWork
+from curvcli.curvature.gram import GramWork
+from curvcli.curvature.gram_pairs import GramPairsWork
+from curvcli.models.base import Array
+from curvcli.models.torch_batch import TorchBatch
+
+from .conftest import Quadratic, StopError, one_block, stop, with_spectrum
+
+MODEL = Path(__file__).parents[2] / "sample_models" / "mlp_tanh.pt"
+SAMPLES, BATCH = 48, 16
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many vectors each call of ``hessian_products`` multiplied."""
+    calls: list[int] = []
+    original = TorchBatch.hessian_products
+
+    def counted(self: TorchBatch, block: Sequence[str], vectors: Array) -> Array:
+        calls.append(len(vectors))
+        return original(self, block, vectors)
+
+    monkeypatch.setattr(TorchBatch, "hessian_products", counted)
+    return calls
+
+
+@pytest.mark.parametrize("which", ["largest", "both"])
+@pytest.mark.parametrize(
+    ("layer", "method", "backward"),
+    # Where the block is Gauss–Newton, a backward pass per class and batch makes the columns.
+    [("fc2", "lanczos", 0), ("fc2", "lobpcg", 0), ("fc3", "dense", 0), ("fc3", "gram", 10)],
+)
+def test_a_record_reports_as_many_products_as_were_made(
+    layer: str, method: str, backward: int, which: str, made: list[int]
+) -> None:
+    """Those for residuals among them, by every method."""
+    found = curvcli.eigenvalues(
+        MODEL, layer=layer, method=method, which=which, k=3, limit=SAMPLES, batch_size=BATCH, dtype="float64"
+    )
+    record = found[layer]
+    assert record.converged.all()
+    assert sum(made) > 0
+    assert record.products == sum(made) + backward * SAMPLES // BATCH
+
+
+def test_a_dense_block_has_the_products_for_its_residuals() -> None:
+    """No further pass: its rows are products, and what is not symmetric in them shows."""
+    matrix = with_spectrum(np.linspace(-1, 2, 40))
+    matrix[3, 7] += 1e-3
+    block = one_block(40)
+    work = DenseWork(block, "hessian", 0.0)
+    work.run(Quadratic(matrix, block.parameters), lambda passes: None)  # type: ignore[arg-type]
+    vectors = np.random.default_rng(0).standard_normal((3, 40))
+    np.testing.assert_allclose(work.times(vectors), vectors @ matrix, atol=1e-12)
+
+
+def test_products_that_check_a_gram_matrix_are_not_made_twice() -> None:
+    """An interruption after them costs nothing, and a block that is not the Gram matrix's does not converge."""
+    rng = np.random.default_rng(0)
+    columns = rng.standard_normal((6, 50))
+    block = one_block(50)
+
+    class Columns(GramWork):
+        def eigenpairs(self) -> tuple[Array, Array]:
+            values, vectors = np.linalg.eigh(columns.T @ columns)
+            return values[:-7:-1], vectors[:, :-7:-1].T
+
+    def work() -> GramPairsWork:
+        gram = Columns(block, ("p",), 1, 2)
+        options: dict[str, Any] = {"k": 3, "which": "both", "tolerance": 1e-8, "seed": 0}
+        return GramPairsWork(block, lambda: gram, **options, matrix="hessian", weight_decay=0.0)
+
+    first, second = work(), work()
+    objective = Quadratic(columns.T @ columns, block.parameters)
+    with pytest.raises(StopError):
+        first.run(objective, stop)  # type: ignore[arg-type]
+    assert second.restore(first.state()) == second.products == 6
+    passes = objective.passes
+    second.run(objective, stop)  # type: ignore[arg-type]
+    assert objective.passes == passes
+    assert second.pairs is not None
+    assert second.pairs.converged.all()
+    np.testing.assert_allclose(second.pairs.values[3:], 0, atol=1e-10)
+    third = work()
+    third.run(Quadratic(columns.T @ columns + np.eye(50), block.parameters), lambda passes: None)  # type: ignore[arg-type]
+    assert third.pairs is not None
+    assert not third.pairs.converged.any()
