@@ -15,10 +15,14 @@ class DiagonalEstimate:
 
     Attributes:
         value: divided, without weight decay, float64, in the parameter's shape.
-        stderr: standard error of every entry, in the same shape.
+        stderr: standard error of every entry, in the same shape, widened for few estimates (see ``student``).
         probes: random vectors used.
         products: products made.
         converged: whether the tolerance asked for is met; true when none was.
+        estimates: from how many estimates ``stderr`` is.
+        degrees: of freedom of ``stderr``.
+        widening: factor that ``stderr`` holds because its estimates are few.
+        independent: whether these estimates are independent of each other.
     """
 
     value: Array
@@ -26,6 +30,10 @@ class DiagonalEstimate:
     probes: int
     products: int
     converged: bool
+    estimates: int
+    degrees: float
+    widening: float
+    independent: bool
 
 
 @dataclass

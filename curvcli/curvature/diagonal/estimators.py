@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, assert_never
 
 from curvcli.curvature.diagonal.activation_probes import ActivationProbes
 from curvcli.curvature.diagonal.estimate import DiagonalEstimate
@@ -89,20 +89,33 @@ def plan_estimates(
                 "Use --method xdiag or hutchinson, or exclude the layer."
             )
         else:
-            fits = _VECTORS_HELD * effort.probes * p.size * 8 <= effort.memory
-            kind = HutchinsonDiagonal if method == "hutchinson" or (method is None and not fits) else XDiag
-            work.append(kind(p, probes=effort.probes, rtol=effort.rtol, seed=effort.seed))
+            work.append(_in_weight_space(p, method, effort))
     return work
+
+
+def _in_weight_space(
+    p: Parameter, method: Literal["xdiag", "hutchinson"] | None, effort: Effort
+) -> HutchinsonDiagonal | XDiag:
+    fits = _VECTORS_HELD * effort.probes * p.size * 8 <= effort.memory
+    kind: type[HutchinsonDiagonal | XDiag]
+    match method:
+        case None:
+            kind = XDiag if fits else HutchinsonDiagonal
+        case "xdiag":
+            kind = XDiag
+        case "hutchinson":
+            kind = HutchinsonDiagonal
+        case _:
+            assert_never(method)
+    return kind(p, probes=effort.probes, rtol=effort.rtol, seed=effort.seed)
 
 
 def _probes(together: tuple[Parameter, ...], site: Site, effort: Effort) -> ActivationProbes:
     # The exact part costs its columns once, the probes are repeated: worth it while it is the smaller share. Where
     # nothing bends after z there is no remainder, and whoever asks for probes is to see probes.
-    affordable = effort.rank + 1 <= (effort.budget or effort.probes) and effort.rank <= max(effort.probes, 64)
+    affordable = effort.rank + 2 <= (effort.budget or effort.probes) and effort.rank <= max(effort.probes, 64)
     return ActivationProbes(
         together,
-        site.units,
-        site.positions,
         probes=effort.probes,
         rtol=effort.rtol,
         seed=effort.seed,

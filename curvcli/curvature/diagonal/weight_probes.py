@@ -13,6 +13,7 @@ from curvcli.curvature.diagonal.estimate import DiagonalEstimate, Moments, close
 from curvcli.curvature.operator import Block, CurvatureOperator
 from curvcli.curvature.probes import signs
 from curvcli.curvature.sketch import new_directions, only_reached_by, without_direction
+from curvcli.curvature.student import widening
 from curvcli.curvature.threads import blas_on_one_thread
 from curvcli.curvature.work import OnStep
 from curvcli.models.base import Array, Objective, Parameter
@@ -58,15 +59,27 @@ class HutchinsonDiagonal:
             on_step(len(numbers) * objective.batch_count())
 
     def _met(self) -> bool:
-        seen = self._moments
-        return seen.count >= _FEWEST and close_enough(seen.mean(), np.sqrt(seen.variance_of_mean()), self._rtol)
+        return self._moments.count >= _FEWEST and close_enough(self._moments.mean(), self._stderr(), self._rtol)
+
+    def _stderr(self) -> Array:
+        return np.sqrt(self._moments.variance_of_mean()) * widening(self._moments.count - 1.0)
 
     def results(self) -> dict[str, DiagonalEstimate]:
         """Mean and standard error."""
         seen, shape = self._moments, self._parameter.shape
-        value, stderr = seen.mean(), np.sqrt(seen.variance_of_mean())
+        value, stderr = seen.mean(), self._stderr()
         converged = self._rtol is None or close_enough(value, stderr, self._rtol)
-        estimate = DiagonalEstimate(value.reshape(shape), stderr.reshape(shape), seen.count, seen.count, converged)
+        estimate = DiagonalEstimate(
+            value.reshape(shape),
+            stderr.reshape(shape),
+            probes=seen.count,
+            products=seen.count,
+            converged=converged,
+            estimates=seen.count,
+            degrees=seen.count - 1.0,
+            widening=widening(seen.count - 1.0),
+            independent=True,
+        )
         return {self._parameter.name: estimate}
 
     def state(self) -> dict[str, Array]:
@@ -160,7 +173,7 @@ class XDiag:
         pairs = len(some) * (len(some) - 1)
         covariance = np.einsum("ije,jie->e", change, change) / pairs
         variance = each.var(axis=0, ddof=1) / count + np.maximum(covariance, 0.0)
-        return each.mean(0), np.sqrt(variance)
+        return each.mean(0), np.sqrt(variance) * widening(count - 1.0)
 
     def results(self) -> dict[str, DiagonalEstimate]:
         """Mean and standard error."""
@@ -168,11 +181,18 @@ class XDiag:
         converged = self._rtol is None or close_enough(value, stderr, self._rtol)
         shape = self._parameter.shape
         spent = self._tests + len(self._basis)
-        return {
-            self._parameter.name: DiagonalEstimate(
-                value.reshape(shape), stderr.reshape(shape), self._tests, spent, converged
-            )
-        }
+        estimate = DiagonalEstimate(
+            value.reshape(shape),
+            stderr.reshape(shape),
+            probes=self._tests,
+            products=spent,
+            converged=converged,
+            estimates=self._tests,
+            degrees=max(self._tests - 1.0, 0.0),
+            widening=widening(self._tests - 1.0),
+            independent=False,
+        )
+        return {self._parameter.name: estimate}
 
     def state(self) -> dict[str, Array]:
         """Basis, image and the small matrix."""

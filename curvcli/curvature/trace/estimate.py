@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from curvcli.curvature.operator import Block
+from curvcli.curvature.student import widening, widening_for_skewness
 from curvcli.models.base import Array
 
 # A spread over fewer probes than this says too little to stop on.
@@ -21,12 +22,15 @@ class TraceEstimate:
 
     Attributes:
         value: weight decay included.
-        stderr: over probes; 0 for an exact one.
+        stderr: over probes, widened for few or skewed ones (see ``student``); 0 for an exact one.
         data_stderr: over batches (see ``data_spread``).
         method: its name.
         exact: up to rounding.
         probes: random vectors used.
         converged: whether the tolerance asked for is met.
+        degrees: of freedom of ``stderr``; infinite for an exact one.
+        widening: factor that ``stderr`` holds for that.
+        independent: whether ``samples`` are independent of each other.
         samples: (probes,) one estimate per probe, weight decay included.
         batches: (batches,) what each batch adds, divided; without weight decay they sum to the value.
     """
@@ -38,6 +42,9 @@ class TraceEstimate:
     exact: bool
     probes: int
     converged: bool
+    degrees: float
+    widening: float
+    independent: bool
     samples: Array
     batches: Array
 
@@ -90,7 +97,7 @@ class Rule:
         seed: of the run.
         denominator: of the objective.
         weights: of the batches, (batches,).
-        weight_decay: λ; adds λ n to a trace.
+        weight_decay: λ; adds λ for each trained entry to a trace.
     """
 
     probes: int
@@ -105,7 +112,15 @@ class Rule:
         return self.rtol is not None and samples >= _FEWEST and stderr <= self.rtol * abs(value)
 
     def close(
-        self, block: Block, method: str, sums: Array, samples: Array, stderr: float, *, exact: bool = False
+        self,
+        block: Block,
+        method: str,
+        sums: Array,
+        samples: Array,
+        stderr: float,
+        *,
+        independent: bool,
+        exact: bool = False,
     ) -> TraceEstimate:
         """Divide and add weight decay.
 
@@ -114,12 +129,15 @@ class Rule:
             method: its name.
             sums: (batches,) what each adds to the trace, not divided.
             samples: (probes,) estimates, not divided.
-            stderr: not divided.
+            stderr: not divided, not widened.
+            independent: whether the estimates are independent of each other.
             exact: whether there is no random error.
         """
-        decay = self.weight_decay * block.size
+        decay = self.weight_decay * block.trained_size
         value = float(sums.sum()) / self.denominator + decay
-        stderr /= self.denominator
+        degrees = float("inf") if exact else max(len(samples) - 1.0, 0.0)
+        wider = widening(degrees) * widening_for_skewness(samples)
+        stderr *= wider / self.denominator
         return TraceEstimate(
             value,
             stderr,
@@ -128,6 +146,9 @@ class Rule:
             exact,
             0 if exact else len(samples),
             exact or self.rtol is None or self.met(value, stderr, len(samples)),
+            degrees,
+            wider,
+            independent,
             samples / self.denominator + decay,
             sums / self.denominator,
         )

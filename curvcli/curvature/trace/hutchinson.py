@@ -82,7 +82,8 @@ class Hutchinson:
         for part, values in zip(self._parts, self._values, strict=True):
             samples = values.sum(0)
             mean = values.mean(1) if len(samples) else np.zeros(len(values))
-            found[part.name] = self._rule.close(part, "hutchinson", mean, samples, mean_error(samples))
+            error = mean_error(samples)
+            found[part.name] = self._rule.close(part, "hutchinson", mean, samples, error, independent=True)
         return found
 
     def state(self) -> dict[str, Array]:

@@ -11,20 +11,23 @@ from curvcli.curvature.trace.estimate import Rule, TraceEstimate, mean_error, ro
 from curvcli.models.base import Array
 
 _STEP = 8
+# Where probes are few, so many are left for the remainder before the sketch has its third: an error bar from fewer says
+# little, and would have to be long.
+_FEWEST_FOR_ERROR = 8
 
 
 class HutchPlusPlus:
     """tr(Qᵀ A Q) + mean of gᵀ P A P g, with Q an orthonormal basis of A·S for random signs S and P = I − QQᵀ.
 
     A third of the products goes into the sketch, a third into its basis, the rest into probes of the remainder, whose
-    spread is the error: given Q they are independent.
+    spread is the error: given Q they are independent. Of less than 24 products, eight go into the remainder.
     """
 
     def __init__(self, block: Block, rule: Rule) -> None:
         """Nothing done yet."""
         self.block, self._rule = block, rule
         batches = len(rule.weights)
-        self._sketch = max(1, rule.probes // 3)
+        self._sketch = max(1, min(rule.probes // 3, (rule.probes - _FEWEST_FOR_ERROR) // 2))
         self._phase = 0
         self._basis = np.zeros((0, block.size))
         self._inside = np.zeros(batches)
@@ -84,7 +87,8 @@ class HutchPlusPlus:
     def _estimate(self) -> TraceEstimate:
         samples = self._inside.sum() + self._rest.sum(0)
         mean = self._rest.mean(1) if self._rest.size else np.zeros(len(self._inside))
-        return self._rule.close(self.block, "hutch++", self._inside + mean, samples, mean_error(samples))
+        error = mean_error(samples)
+        return self._rule.close(self.block, "hutch++", self._inside + mean, samples, error, independent=True)
 
     def results(self) -> dict[str, TraceEstimate]:
         """The exact part and the mean of the rest."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, assert_never
 
 import numpy as np
 
@@ -22,8 +22,6 @@ ESTIMATORS: tuple[Estimator, ...] = ("xtrace", "hutch++", "hutchinson")
 
 # Up to so many entries nothing is gained by stopping at a tolerance.
 _SMALL = 128
-# Vectors of a block that XTrace and Hutch++ hold at once, per product.
-_VECTORS_HELD = {"xtrace": 1.5, "hutch++": 1.0}
 
 
 def estimators(
@@ -41,21 +39,43 @@ def estimators(
     """
     found: list[TraceEstimator] = []
     probed: list[Block] = []
+    held = _held(method)
     for block in blocks:
         if block.size <= (rule.probes if rule.rtol is None else max(_SMALL, rule.probes // 4)):
             found.append(UnitVectors(block, rule))
             continue
-        needed = 0.0 if method == "hutchinson" else _VECTORS_HELD[method] * rule.probes * block.size * 8
-        if method == "hutchinson" or needed > memory:
+        needed = int(held * rule.probes * block.size * 8)
+        if needed > memory:
             probed.append(block)
-        else:
-            memory -= int(needed)
-            found.append(XTrace(block, rule) if method == "xtrace" else HutchPlusPlus(block, rule))
+            continue
+        memory -= needed
+        match method:
+            case "hutchinson":
+                probed.append(block)
+            case "xtrace":
+                found.append(XTrace(block, rule))
+            case "hutch++":
+                found.append(HutchPlusPlus(block, rule))
+            case _:
+                assert_never(method)
     if len(probed) == 1 or whole is None:
         found += [Hutchinson(block, [block], rule, together=_together(block, memory)) for block in probed]
     elif probed:
         found.append(Hutchinson(whole, probed, rule, together=_together(whole, memory)))
     return found
+
+
+def _held(method: Estimator) -> float:
+    """Vectors of a block that are held at once, per product; Hutchinson's estimator takes what memory there is."""
+    match method:
+        case "hutchinson":
+            return 0.0
+        case "xtrace":
+            return 1.5
+        case "hutch++":
+            return 1.0
+        case _:
+            assert_never(method)
 
 
 def _together(block: Block, memory: int) -> int:

@@ -105,7 +105,7 @@ class XTrace:
         if not self._tests:
             return False
         samples = self._small().leave_one_out(self.block.size).sum(0)
-        decay = self._rule.weight_decay * self.block.size
+        decay = self._rule.weight_decay * self.block.trained_size
         value = float(samples.mean()) / self._rule.denominator + decay
         spread = mean_error(samples) / self._rule.denominator
         return self._rule.met(value, spread, self._tests) and self._estimate().converged
@@ -146,7 +146,8 @@ class XTrace:
         values = known.leave_one_out(self.block.size)
         samples = values.sum(0)
         mean = values.mean(1) if self._tests else np.zeros(len(values))
-        return self._rule.close(self.block, "xtrace", mean, samples, self._error(known, samples))
+        error = self._error(known, samples)
+        return self._rule.close(self.block, "xtrace", mean, samples, error, independent=False)
 
     def _error(self, known: _Small, samples: Array) -> float:
         """The standard error of the mean of the tr_i, which share all but one of their test vectors.
