@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from curvcli.data.interface import Samples
 from curvcli.errors import ModelError, UsageError
 from curvcli.models.base import Array, Layer, Parameter, Port, as_float64
+from curvcli.models.digest import model_sha256
+from curvcli.models.memory import available_processors
 from curvcli.models.tf_flatten import flatten, float32_only, register_functions, widen
-from curvcli.models.tf_graph import GraphReader, readable
+from curvcli.models.tf_graph import GraphReader
 from curvcli.models.tf_objective import TensorFlowObjective
+from curvcli.models.tf_operations import readable
 from curvcli.models.tf_runtime import quiet_stderr, tensorflow
 from curvcli.spec.dataset import LossSpec
 
@@ -48,7 +53,7 @@ class SavedModel:
             UsageError: the device is not there.
         """
         tf = tensorflow()
-        self.path = path
+        self.path, self.sha256 = path, model_sha256(path)
         _refuse_dangerous(path)
         self._device = _device(device)
         self._dtype = tf.dtypes.as_dtype(dtype)
@@ -60,7 +65,11 @@ class SavedModel:
             raise ModelError(
                 f"{path}: the SavedModel can't be loaded: {reason[0][:200] if reason else type(error).__name__}"
             ) from error
+        if model_sha256(path) != self.sha256:
+            raise ModelError(f"{path}: the files were changed while they were being read; run the command again.")
         signature = _signature(loaded, path)
+        # The function as it was saved; what holds its variables has to live as long.
+        self._original: Any = (loaded, signature)
         captured = {id(h): v for h in signature.captured_inputs for v in signature.variables if v.handle is h}
         trainable = {key: v for key, v in captured.items() if v.trainable and v.dtype.is_floating}
         names = _names(loaded, trainable)
@@ -89,12 +98,39 @@ class SavedModel:
         self.outputs = tuple(Port(n, _dimensions(returned[n]), returned[n].dtype.name) for n in sorted(returned))
 
     @property
+    def threads(self) -> int:
+        tf = tensorflow()
+        own = tf.config.threading.get_intra_op_parallelism_threads()
+        return int(own or os.environ.get("TF_NUM_INTRAOP_THREADS") or available_processors())
+
+    @property
     def why_no_layers(self) -> str:
         """What to tell who asks for layers of a model without any."""
         return (
             f"{self.path}: the signature has no trainable variables: the model was saved without them, or frozen.\n"
             "Save it with model.export(PATH) or tf.saved_model.save(model, PATH)."
         )
+
+    def precise(self) -> SavedModel:
+        """The same model in float64, from what was read.
+
+        Raises:
+            ModelError: TensorFlow has one of its operations in float32 only.
+        """
+        tf, found = tensorflow(), object.__new__(SavedModel)
+        graph_def = type(self._flat.graph_def)()
+        graph_def.CopyFrom(self._flat.graph_def)
+        if float32_only(graph_def) is not None:
+            raise ModelError(f"{self.path}: an operation that TensorFlow has in float32 only.")
+        if self._dtype != tf.float64:
+            widen(graph_def)
+            register_functions(graph_def)
+        found.__dict__.update(self.__dict__)
+        found._original = None
+        found._flat, found._dtype = replace(self._flat, graph_def=graph_def), tf.float64
+        with tf.device(self._device):
+            found._weights = {name: tf.cast(value, tf.float64) for name, value in self._weights.items()}
+        return found
 
     def values(self, parameter: str) -> Array:
         return self._unused[parameter] if parameter in self._unused else as_float64(self._weights[parameter])
@@ -109,6 +145,8 @@ class SavedModel:
         target_column: str = "target",
     ) -> TensorFlowObjective:
         """The loss over ``samples`` as a function of the parameters."""
+        # Once per opened model: what was the same on one batch of data is the same function.
+        original, self._original = self._original, None
         return TensorFlowObjective(
             self._flat,
             self._weights,
@@ -120,6 +158,7 @@ class SavedModel:
             device=self._device,
             dtype=self._dtype,
             where=str(self.path),
+            original=None if original is None else original[1],
         )
 
 

@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from curvcli.data.interface import Batch
-from curvcli.models.base import Array, OutputState, Site, as_float64, halves
+from curvcli.models.base import Array, OutputState, Site, as_float64, halves, tags
 from curvcli.models.loss import loss_sum
-from curvcli.models.pointwise import selected_signs
-from curvcli.models.tf_graph import Entry
+from curvcli.models.pointwise import weighted_signs
+from curvcli.models.tf_confirm import NOT_CONFIRMED, Located, not_confirmed
+from curvcli.models.tf_graph import Entry, full
 from curvcli.models.tf_imported import Imported, along, gradients, joined, parts
-from curvcli.models.tf_linear import LinearUse
 from curvcli.models.tf_rules import Context, data_operand, linear_use
 from curvcli.models.tf_runtime import tensorflow
+from curvcli.models.tf_shapes import Measured, changing, measure
 
 if TYPE_CHECKING:
     from curvcli.models.tf_objective import TensorFlowObjective
 
 # Columns are squared and added in the model's dtype this many at a time, then in float64.
 _FLUSH = 32
-
-
-@dataclass(frozen=True)
-class Located:
-    """A parameter's one entry and its canonical form."""
-
-    entry: Entry
-    use: LinearUse
 
 
 class TensorFlowBatch:
@@ -118,12 +111,15 @@ class TensorFlowBatch:
         o = self._objective
         sites: dict[str, Site] = {}
         single: dict[str, Entry] = {}
+        live = o.reader.live(o.output)
         for name in self._names:
-            entries = o.reader.entries(name, o.needed)
-            if isinstance(entries, str):
+            entries = o.reader.entries(name, live)
+            if not o.reader.reached(name, live):
+                sites[name] = Site(name, reached=False)
+            elif isinstance(entries, str):
                 sites[name] = Site(name, reached=True, why_not=entries)
             elif not entries:
-                sites[name] = Site(name, reached=False)
+                sites[name] = Site(name, reached=True, why_not="it never meets the data")
             elif len(entries) > 1:
                 sites[name] = Site(name, reached=True, why_not=f"it is used {len(entries)} times")
             else:
@@ -131,13 +127,12 @@ class TensorFlowBatch:
         if not single:
             return sites
         nodes = list(dict.fromkeys(e.node for e in single.values()))
-        blocker = dict(zip(nodes, o.reader.blockers([[n] for n in nodes], o.needed), strict=True))
-        tensors = list(dict.fromkeys(t for e in single.values() for t in (f"{e.node}:0", data_operand(o.reader, e))))
-        full = [t if ":" in t else f"{t}:0" for t in tensors]
-        tf = tensorflow()
-        shapes = self._run("shapes", lambda g: [tf.shape(g.fetched[t]) for t in full], fetch=full)
-        shape = {t: tuple(int(n) for n in s) for t, s in zip(full, shapes, strict=True)}
-        why_not = self._locate(single, shape)
+        blocker = dict(zip(nodes, o.reader.blockers([[n] for n in nodes], live), strict=True))
+        z = [f"{e.node}:0" for e in single.values()]
+        data = [full(data_operand(o.reader, e)) for e in single.values()]
+        measured = measure(o, list(dict.fromkeys((*z, *data))), o.first_batch())
+        why_not = self._unsuited(single, measured, changing(o, measured, z))
+        why_not |= self._locate({name: e for name, e in single.items() if name not in why_not}, measured)
         for name, entry in single.items():
             operation = o.reader.nodes[entry.node].op
             if name in why_not:
@@ -155,23 +150,40 @@ class TensorFlowBatch:
             )
         return sites
 
-    def _locate(self, entries: Mapping[str, Entry], shape: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
+    def _unsuited(
+        self, entries: Mapping[str, Entry], measured: Mapping[str, Measured], changing: Set[str]
+    ) -> dict[str, str]:
+        """The parameters whose z no canonical form can describe, and why."""
+        o, why_not = self._objective, {}
+        for name, entry in entries.items():
+            z, data = f"{entry.node}:0", full(data_operand(o.reader, entry))
+            dtype = tensorflow().as_dtype(measured[z].dtype)
+            if changing & {z, data}:
+                why_not[name] = "its output's shape depends on the data"
+            elif dtype != o.dtype:
+                why_not[name] = f"its output is {dtype.name}"
+        return why_not
+
+    def _locate(self, entries: Mapping[str, Entry], measured: Mapping[str, Measured]) -> dict[str, str]:
         """Find the canonical forms and how the rows of each z belong to samples; returns what has none, and why."""
         o, why_not = self._objective, {}
-        contexts = {}
-        for name, entry in entries.items():
-            data = data_operand(o.reader, entry)
-            contexts[name] = Context(
+        operands = {name: full(data_operand(o.reader, entry)) for name, entry in entries.items()}
+        contexts = {
+            name: Context(
                 o.reader,
                 entry,
                 tuple(int(n) for n in o.weights[name].shape),
-                shape[f"{entry.node}:0"],
-                shape[data if ":" in data else f"{data}:0"],
+                measured[f"{entry.node}:0"].shape,
+                measured[operands[name]].shape,
                 self.samples,
                 interleaved=False,
             )
+            for name, entry in entries.items()
+        }
         open_names = list(entries)
         for interleaved in (False, True):
+            if not open_names:
+                break
             for name in open_names:
                 use = linear_use(replace(contexts[name], interleaved=interleaved))
                 if isinstance(use, str):
@@ -179,21 +191,15 @@ class TensorFlowBatch:
                 else:
                     o.located[name] = Located(entries[name], use)
             # All together: in a deep network it is tracing the graph that takes time.
-            open_names = self._mixed([name for name in open_names if name not in why_not])
-            if not open_names:
-                return why_not
+            open_names = self._mixed(tuple(name for name in open_names if name not in why_not))
         for name in open_names:
             del o.located[name]
             why_not[name] = "samples influence each other between it and the loss"
+        left = {name: o.located[name] for name in entries if name not in why_not}
+        for name in not_confirmed(o, left, {n: measured[operands[n]] for n in left}, self.samples):
+            del o.located[name]
+            why_not[name] = NOT_CONFIRMED
         return why_not
-
-    def _mixed(self, parameters: Sequence[str]) -> list[str]:
-        """Those whose rows, as they are located now, don't belong to single samples."""
-        mixed: set[str] = set()
-        for half in halves(self.samples):
-            left = tuple(name for name in parameters if name not in mixed)
-            mixed |= {name for name, found in zip(left, self._reached_by_others(left, half), strict=True) if found}
-        return [name for name in parameters if name in mixed]
 
     # -- second derivatives -------------------------------------------------------------------------------------------
 
@@ -202,30 +208,50 @@ class TensorFlowBatch:
         o = self._objective
         z = [f"{o.located[p].entry.node}:0" for p in parameters]
         data = [str(o.located[p].use.data) for p in parameters]
-        return [*z, *(d if ":" in d else f"{d}:0" for d in data)]
+        return [*z, *(full(d) for d in data)]
 
-    def samples_separate(self, parameters: Sequence[str], selected: Array) -> bool:
-        return not any(self._reached_by_others(tuple(parameters), selected))
+    def sites(self, parameters: Sequence[str]) -> dict[str, Site]:
+        # One graph is saved for all data; what branches in it is a loop's or a condition's, and has no site.
+        return self._objective.sites(parameters)
 
-    def _reached_by_others(self, names: tuple[str, ...], selected: Array) -> list[bool]:
-        """For each parameter, whether the outputs of the selected samples depend on rows of z of others."""
-        if self.samples == 1 or selected.all() or not names:
-            return [False] * len(names)
+    def samples_separate(self, parameters: Sequence[str]) -> bool:
+        return not self._mixed(tuple(parameters))
+
+    def _mixed(self, names: tuple[str, ...]) -> list[str]:
+        """Those parameters of whose z, as it is located now, some row is reached from another sample's output."""
+        if self.samples == 1 or not names:
+            return []
         tf, o = tensorflow(), self._objective
-        o.backward_passes += 1
-        noise = selected_signs(selected, self._raw_shape)
         fetch = self._tensors_of(names)
-        interleaved = tuple(o.located[p].use.layout.interleaved for p in names)
+        layouts = [o.located[p].use.layout for p in names]
 
-        def body(graph: Imported, cotangent: Any, others: Any) -> Any:
+        def rows(graph: Imported, cotangent: Any) -> list[Any]:
             deltas = graph.gradients([graph.fetched[t] for t in fetch[: len(names)]], cotangent)
-            return [
-                tf.reduce_any(tf.boolean_mask(o.located[name].use.layout.canonical(delta, self.samples), others) != 0)
-                for name, delta in zip(names, deltas, strict=True)
-            ]
+            return [layout.canonical(delta, self.samples) for layout, delta in zip(layouts, deltas, strict=True)]
 
-        arguments = (tf.constant(noise, dtype=o.dtype), tf.constant(~selected))
-        return [bool(one) for one in self._run(("separate", names, interleaved), body, *arguments, fetch=fetch)]
+        def by_tags(graph: Imported, cotangent: Any, weights: Any) -> list[Any]:
+            per_sample = tf.reshape(weights, [-1, *(1,) * (len(self._raw_shape) - 1)])
+            plain, tagged = rows(graph, cotangent), rows(graph, cotangent * per_sample)
+            return [tf.reduce_any(t != p * weights[:, None, None]) for t, p in zip(tagged, plain, strict=True)]
+
+        def by_zeros(graph: Imported, cotangent: Any, others: Any) -> list[Any]:
+            return [tf.reduce_any(tf.boolean_mask(found, others) != 0) for found in rows(graph, cotangent)]
+
+        orders = tuple(layout.interleaved for layout in layouts)
+        suspects: set[str] = set()
+        noise = tf.constant(weighted_signs(np.ones(self.samples), self._raw_shape), dtype=o.dtype)
+        for tag in tags(self.samples):
+            o.backward_passes += 2
+            found = self._run(("tags", names, orders), by_tags, noise, tf.constant(tag, dtype=o.dtype), fetch=fetch)
+            suspects |= {name for name, one in zip(names, found, strict=True) if bool(one)}
+        # Where the arithmetic of a kernel depends on its company, or numbers are too large, zeros still tell.
+        mixed: set[str] = set()
+        for half in halves(self.samples) if suspects else ():
+            o.backward_passes += 1
+            chosen = tf.constant(weighted_signs(half.astype(float), self._raw_shape), dtype=o.dtype)
+            found = self._run(("zeros", names, orders), by_zeros, chosen, tf.constant(~half), fetch=fetch)
+            mixed |= {name for name, one in zip(names, found, strict=True) if bool(one)}
+        return [name for name in names if name in mixed & suspects]
 
     def squared_columns(self, parameters: Sequence[str], columns: Array) -> dict[str, Array]:
         tf, o, names = tensorflow(), self._objective, tuple(parameters)
@@ -424,3 +450,15 @@ class TensorFlowBatch:
 
         o.backward_passes += len(indices)
         return as_float64(self._run(("entries", parameter), body, tf.constant(np.asarray(indices, dtype=np.int64))))
+
+    def diagonal_entries(self, places: Mapping[str, int]) -> dict[str, float]:
+        o, names = self._objective, tuple(places)
+        sizes = [int(np.prod(o.weights[name].shape)) for name in names]
+        starts = np.cumsum([0, *sizes])
+        found = {}
+        # Through one product of all of them together: tracing a graph for each would take longer than the products.
+        for name, start in zip(names, starts, strict=False):
+            unit = np.zeros((1, int(starts[-1])))
+            unit[0, start + places[name]] = 1.0
+            found[name] = float(self.hessian_products(names, unit)[0, start + places[name]])
+        return found

@@ -11,12 +11,14 @@ import numpy as np
 from curvcli.data.interface import Batch
 from curvcli.errors import ModelError
 from curvcli.models.base import Array, as_float64
-from curvcli.models.pointwise import RowOrder, selected_signs
-from curvcli.models.tf_graph import Entry
+from curvcli.models.pointwise import RowOrder, weighted_signs
+from curvcli.models.tf_confirm import Located, not_confirmed
+from curvcli.models.tf_graph import Entry, full
 from curvcli.models.tf_imported import Imported, gradients
 from curvcli.models.tf_linear import LinearUse
 from curvcli.models.tf_rules import Context, data_operand, linear_use
 from curvcli.models.tf_runtime import tensorflow
+from curvcli.models.tf_shapes import Measured, measure
 
 if TYPE_CHECKING:
     from curvcli.models.tf_objective import TensorFlowObjective
@@ -57,37 +59,36 @@ class TensorFlowChainBatch:
         self._key = ("chain", self._z, self._parameters, self._inputs)
         self._truth = self._weight = tf.zeros([0], o.dtype)
         self._operands = {
-            n: t if ":" in t else f"{t}:0"
-            for n, e in entries.items()
-            if e.node == entry.node and n in parameters
-            for t in [data_operand(o.reader, e)]
+            n: full(data_operand(o.reader, e)) for n, e in entries.items() if e.node == entry.node and n in parameters
         }
-        fetch = tuple(self._operands.values())
-        raw, z, *operands = self._run("output", lambda g: [g.graph.output, g.z, *g.graph.fetched.values()], fetch=fetch)
+        raw, z = self._run("output", lambda g: [g.graph.output, g.z])
         self.samples = 1 if o.scalar else int(raw.shape[0])
         self._raw_shape = tuple(int(n) for n in raw.shape)
         loss = o.batch_loss(data, self._raw_shape)
         self._truth = tf.constant(loss.truth, dtype=o.dtype)
         self._weight = tf.constant(loss.weight * loss.scale, dtype=o.dtype)
         self._shape = tuple(int(n) for n in z.shape)
-        self._rows = RowOrder.find(self._shape, self.samples, self._masked, layer[0])
+        self._rows = RowOrder.find(self._shape, self.samples, self._weighted, layer[0])
         self.z_shape = self._rows.shape
-        shapes = dict(zip(fetch, (tuple(int(n) for n in t.shape) for t in operands), strict=True))
-        self._uses = self._linear(entries, shapes)
+        measured = measure(o, list(dict.fromkeys(self._operands.values())), data)
+        self._uses = self._linear(entries, {name: measured[t] for name, t in self._operands.items()})
 
-    def _linear(self, entries: dict[str, Entry], shapes: dict[str, tuple[int, ...]]) -> dict[str, LinearUse]:
+    def _linear(self, entries: dict[str, Entry], data: dict[str, Measured]) -> dict[str, LinearUse]:
         """The canonical forms of the parameters that z is known to be linear in: their Jacobians need no pass."""
         o = self._objective
-        uses = {}
-        for name, tensor in self._operands.items():
+        if o.scalar or self._rows.time_first:
+            return {}
+        located = {}
+        for name, measured in data.items():
             shape = tuple(int(n) for n in o.weights[name].shape)
             context = Context(
-                o.reader, entries[name], shape, self._shape, shapes[tensor], self.samples, self._rows.interleaved
+                o.reader, entries[name], shape, self._shape, measured.shape, self.samples, self._rows.interleaved
             )
-            use = "no rows of samples" if o.scalar or self._rows.time_first else linear_use(context)
+            use = linear_use(context)
             if not isinstance(use, str):
-                uses[name] = use
-        return uses
+                located[name] = Located(entries[name], use)
+        wrong = not_confirmed(o, located, data, self.samples)
+        return {name: found.use for name, found in located.items() if name not in wrong}
 
     # -- inside a traced function -------------------------------------------------------------------------------------
 
@@ -107,10 +108,10 @@ class TensorFlowChainBatch:
         own = [*o.all_weights(), *self._fed, self._truth, self._weight]
         return o.call((*self._key, key, tuple(fetch)), traced, *own, *arguments)
 
-    def _masked(self, selected: Array) -> Array:
+    def _weighted(self, weights: Array) -> Array:
         tf, o = tensorflow(), self._objective
         # Not the loss's own derivative: where targets are ignored, that is zero and tells nothing.
-        signs = tf.constant(selected_signs(selected, self._raw_shape), dtype=o.dtype)
+        signs = tf.constant(weighted_signs(weights, self._raw_shape), dtype=o.dtype)
         o.backward_passes += 1
         return as_float64(self._run("masked", lambda inside, u: inside.graph.gradients([inside.z], u)[0], signs))
 
@@ -162,8 +163,9 @@ class TensorFlowChainBatch:
 def _find(o: TensorFlowObjective, layer: Sequence[str]) -> tuple[Entry, dict[str, Entry]]:
     """The last operation that a parameter of the layer enters, and every parameter's."""
     reached: dict[str, Entry] = {}
+    live = o.reader.live(o.output)
     for name in layer:
-        found = o.reader.entries(name, o.needed)
+        found = o.reader.entries(name, live)
         if isinstance(found, str):
             raise ModelError(f"{o.where}: {name}: {found}, so its layer has no single output to split at.")
         if len(found) > 1:
@@ -171,6 +173,8 @@ def _find(o: TensorFlowObjective, layer: Sequence[str]) -> tuple[Entry, dict[str
             raise ModelError(f"{o.where}: {name} is used {times} times, so its layer has no single output to split at.")
         if found:
             reached[name] = found[0]
+        elif o.reader.reached(name, live):
+            raise ModelError(f"{o.where}: {name} never meets the data, so its layer has no single output to split at.")
     if not reached:
         raise ModelError(f"{o.where}: the loss does not depend on {layer[0]}.")
     place = {node: i for i, node in enumerate(o.reader.order)}

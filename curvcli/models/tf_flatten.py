@@ -9,16 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from curvcli.models.tf_derivatives import own_derivatives
 from curvcli.models.tf_inline import inline_calls
 from curvcli.models.tf_nodes import all_nodes
 from curvcli.models.tf_runtime import tensorflow
-from curvcli.models.tf_spelled import spell_out
+from curvcli.models.tf_spelled import averages_over_samples, spell_out, uses_batch
 
-# With these dtype numbers TensorFlow writes float32 and float64 in a graph.
-_FLOAT, _DOUBLE = 1, 2
+# The numbers with which TensorFlow writes float32 and complex64 in a graph, and those of their wider kinds.
+_WIDER = {1: 2, 8: 18}
 _FLOAT32_ONLY = frozenset({"CropAndResize", "ResizeArea", "ResizeBicubic", "ScaleAndTranslate"})
 
 
@@ -31,12 +29,16 @@ class FlatGraph:
         weights: parameter name → node name.
         inputs: input name → tensor name.
         outputs: output name → tensor name.
+        random: the operations that draw random numbers, as a person reads them.
+        batch_statistics: whether a batch norm uses the statistics of the batch.
     """
 
     graph_def: Any
     weights: dict[str, str]
     inputs: dict[str, str]
     outputs: dict[str, str]
+    random: tuple[str, ...]
+    batch_statistics: bool
 
 
 def flatten(signature: Any, names: dict[int, str]) -> FlatGraph:
@@ -74,9 +76,16 @@ def flatten(signature: Any, names: dict[int, str]) -> FlatGraph:
     present = {node.name for node in graph_def.node}
     weights = {name: node for name, node in node_of.items() if node in present}
     inline_calls(graph_def)
-    own_derivatives(graph_def)
+    random = tuple(sorted({node.op for node in all_nodes(graph_def) if _draws(node.op)}))
+    batch_statistics = any(map(uses_batch, all_nodes(graph_def))) or averages_over_samples(graph_def)
     spell_out(graph_def)
-    return FlatGraph(graph_def, weights, inputs, outputs)
+    own_derivatives(graph_def)
+    return FlatGraph(graph_def, weights, inputs, outputs, random, batch_statistics)
+
+
+def _draws(operation: str) -> bool:
+    """Whether an operation draws random numbers, or the state that they are drawn from."""
+    return "Random" in operation or operation.startswith(("Rng", "Stateful", "TruncatedNormal", "Multinomial"))
 
 
 def register_functions(graph_def: Any) -> None:
@@ -94,24 +103,23 @@ def float32_only(graph_def: Any) -> str | None:
 
 
 def widen(graph_def: Any) -> None:
-    """Make every float32 of a graph, its functions included, float64."""
+    """Make every float32 of a graph, its functions included, float64, and complex64 complex128."""
     tf = tensorflow()
     for node in all_nodes(graph_def):
         for value in node.attr.values():
             held = value.WhichOneof("value")
-            if held == "type" and value.type == _FLOAT:
-                value.type = _DOUBLE
+            if held == "type":
+                value.type = _WIDER.get(value.type, value.type)
             elif held == "list":
                 for i, entry in enumerate(value.list.type):
-                    if entry == _FLOAT:
-                        value.list.type[i] = _DOUBLE
-            elif held == "tensor" and value.tensor.dtype == _FLOAT:
-                array = tf.make_ndarray(value.tensor).astype(np.float64)
-                value.tensor.CopyFrom(tf.make_tensor_proto(array, dtype=tf.float64))
+                    value.list.type[i] = _WIDER.get(entry, entry)
+            elif held == "tensor" and value.tensor.dtype in _WIDER:
+                wider = tf.as_dtype(_WIDER[value.tensor.dtype])
+                array = tf.make_ndarray(value.tensor).astype(wider.as_numpy_dtype)
+                value.tensor.CopyFrom(tf.make_tensor_proto(array, dtype=wider))
     for function in graph_def.library.function:
         for argument in (*function.signature.input_arg, *function.signature.output_arg):
-            if argument.type == _FLOAT:
-                argument.type = _DOUBLE
+            argument.type = _WIDER.get(argument.type, argument.type)
     _rename_functions(graph_def, "_float64")
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,35 +10,8 @@ import numpy as np
 
 from curvcli.models.tf_flatten import FlatGraph
 from curvcli.models.tf_nodes import source
+from curvcli.models.tf_operations import CARRIERS, LOOPS, blocked_by, readable, stops
 from curvcli.models.tf_runtime import tensorflow
-
-# Operations without a derivative: what passes through them can't be bent.
-_NOT_DIFFERENTIABLE = frozenset(
-    """ArgMax ArgMin Ceil Equal Floor Greater GreaterEqual Less LessEqual LogicalAnd LogicalNot LogicalOr NotEqual
-    OnesLike Rank Round Shape ShapeN Sign Size StopGradient ZerosLike BroadcastGradientArgs InvertPermutation
-    OneHot Range""".split()
-)
-_PIECEWISE_LINEAR = frozenset(
-    """Abs Add AddN AddV2 AvgPool AvgPool3D BatchToSpace BatchToSpaceND BiasAdd BroadcastTo Cast ConcatV2 Cumsum
-    DepthToSpace EnsureShape ExpandDims Gather GatherNd GatherV2 Identity IdentityN LeakyRelu MatrixBandPart Max
-    MaxPool MaxPool3D MaxPoolV2 Maximum Mean Min Minimum MirrorPad Neg Pack Pad PadV2 PlaceholderWithDefault
-    PreventGradient Relu Relu6 Reshape ResizeBilinear ResizeBicubic ResizeNearestNeighbor Reverse ReverseV2 Roll
-    Select SelectV2 Slice Snapshot SpaceToBatch SpaceToBatchND SpaceToDepth Split SplitV Squeeze StridedSlice
-    Sub Sum Tile Transpose Unpack Where""".split()
-)
-_MULTILINEAR = frozenset(
-    """BatchMatMul BatchMatMulV2 BatchMatMulV3 Conv2D Conv3D DepthwiseConv2dNative Einsum MatMul Mul""".split()
-)
-_CARRIERS = frozenset({"Identity", "Reshape", "Squeeze", "ExpandDims", "Transpose", "Cast", "Snapshot"})
-_LOOPS = frozenset(
-    {"While", "StatelessWhile", "If", "StatelessIf", "Case", "PartitionedCall", "StatefulPartitionedCall"}
-)
-
-
-def readable(operation: str) -> str:
-    """``BatchMatMulV2`` → ``batch_mat_mul``."""
-    bare = re.sub(r"(V\d+|Native)$", "", operation)
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", bare).lower()
 
 
 @dataclass(frozen=True)
@@ -107,7 +79,7 @@ class GraphReader:
             if name in kept:
                 continue
             kept.add(name)
-            tensors = [_full(t) for t in self.nodes[name].input if not t.startswith("^")]
+            tensors = [full(t) for t in self.nodes[name].input if not t.startswith("^")]
             used.update(given.intersection(tensors))
             stack.extend(source(t) for t in tensors if t not in given)
         part = type(graph_def)()
@@ -128,16 +100,32 @@ class GraphReader:
             return []
         return self._follow(self._weight_nodes[parameter], (), needed)
 
+    def live(self, tensor: str) -> set[str]:
+        """Every node from which a derivative can pass to ``tensor``, the one that makes it included."""
+        found: set[str] = set()
+        stack = [source(tensor)]
+        while stack:
+            name = stack.pop()
+            if name in found or name not in self.nodes or stops(self.nodes[name]):
+                continue
+            found.add(name)
+            stack.extend(source(t) for t in self.nodes[name].input if not t.startswith("^"))
+        return found
+
+    def reached(self, parameter: str, live: Set[str]) -> bool:
+        """Whether a weight is among the ``live`` nodes, met by data or not."""
+        return self._weight_nodes.get(parameter) in live
+
     def _follow(self, name: str, carriers: tuple[str, ...], needed: set[str]) -> list[Entry] | str:
         entries: list[Entry] = []
         for consumer, operand in self._consumers.get(name, []):
             operation = self.nodes[consumer].op
-            if consumer not in needed or operation in _NOT_DIFFERENTIABLE:
+            if consumer not in needed or stops(self.nodes[consumer]):
                 continue
-            if operation in _LOOPS:
+            if operation in LOOPS:
                 return f"it is used inside a {readable(operation)}"
             if consumer not in self._data:
-                if operation not in _CARRIERS or operand != 0:
+                if operation not in CARRIERS or operand != 0:
                     return f"it passes through {readable(operation)} before it meets the data"
                 found = self._follow(consumer, (*carriers, consumer), needed)
                 if isinstance(found, str):
@@ -149,7 +137,7 @@ class GraphReader:
 
     def has_loops(self, nodes: Iterable[str]) -> bool:
         """Whether one of these nodes is a loop."""
-        return any(self.nodes[name].op in _LOOPS for name in nodes)
+        return any(self.nodes[name].op in LOOPS for name in nodes)
 
     def leaves(self, parameters: Sequence[str]) -> list[str]:
         """The nodes at which these parameters enter the graph."""
@@ -169,13 +157,13 @@ class GraphReader:
         blocked = 0
         for name in self.order:
             node = self.nodes[name]
-            if name not in needed or node.op in _NOT_DIFFERENTIABLE:
+            if name not in needed or stops(node):
                 continue
             masks = [reach.get(source(t), 0) for t in node.input if not t.startswith("^")]
             total = 0
             for mask in masks:
                 total |= mask
-            fresh = _blocked_by(node.op, masks, total) & ~blocked
+            fresh = blocked_by(node.op, masks, total) & ~blocked
             blocked |= fresh
             for i in range(len(starts)):
                 if fresh >> i & 1:
@@ -192,17 +180,6 @@ class GraphReader:
             return None
         return np.asarray(tensorflow().make_ndarray(node.attr["value"].tensor))
 
-    def final(self, tensor: str) -> tuple[str, str | None]:
-        """Through identities: the tensor that a final softmax, log-softmax or sigmoid reads, and that operation."""
-        node = self.nodes[source(tensor)]
-        while node.op in ("Identity", "PreventGradient", "Snapshot"):
-            tensor = node.input[0]
-            node = self.nodes[source(tensor)]
-        kinds = {"Softmax": "softmax", "LogSoftmax": "log_softmax", "Sigmoid": "sigmoid"}
-        if node.op in kinds:
-            return _full(node.input[0]), kinds[node.op]
-        return _full(tensor), None
-
     def cut(self, parameters: Sequence[str], needed: set[str]) -> tuple[set[str], list[str]]:
         """Where to cut the graph for derivatives by these weights.
 
@@ -217,26 +194,13 @@ class GraphReader:
                 for tensor in self.nodes[name].input:
                     maker = source(tensor)
                     if not tensor.startswith("^") and maker in self._data and maker not in inside:
-                        frontier[_full(tensor)] = None
+                        frontier[full(tensor)] = None
         return inside, list(frontier)
 
 
-def _full(tensor: str) -> str:
+def full(tensor: str) -> str:
+    """``a`` → ``a:0``: output 0 goes without a number."""
     return tensor if ":" in tensor else f"{tensor}:0"
-
-
-def _blocked_by(operation: str, masks: Sequence[int], total: int) -> int:
-    if not total or operation in _PIECEWISE_LINEAR:
-        return 0
-    if operation in _MULTILINEAR or operation == "Conv2DBackpropInput":
-        both, seen = 0, 0
-        for mask in masks:
-            both |= seen & mask
-            seen |= mask
-        return both
-    if operation in ("RealDiv", "Div"):
-        return masks[1] if len(masks) > 1 else 0
-    return total
 
 
 def _forward_order(nodes: dict[str, Any]) -> list[str]:

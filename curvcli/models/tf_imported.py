@@ -30,15 +30,48 @@ class Imported:
         if link == "output":
             return tf.ones_like(o)
         if link == "probabilities":
-            return -self.weight * self.truth / o
+            return -_quotient(self.weight * self.truth, o)
         if link == "bernoulli":
-            return self.weight * ((1 - self.truth) / (1 - o) - self.truth / o)
-        linked = {"softmax": tf.nn.softmax, "sigmoid": tf.nn.sigmoid, "identity": tf.identity}[link](o)
-        return self.weight * (linked - self.truth)
+            return _quotient(self.weight * (1 - self.truth), 1 - o) - _quotient(self.weight * self.truth, o)
+        if link == "softmax":
+            return self.weight * _softmax_less(o, self.truth)
+        if link == "sigmoid":
+            # The smaller of σ(o) and 1 − σ(o): the larger one rounds to 1.
+            small = tf.nn.sigmoid(tf.where(o > 0, -o, o))
+            return self.weight * tf.where(o > 0, (1 - self.truth) - small, small - self.truth)
+        return self.weight * (o - self.truth)
 
     def gradients(self, inputs: Sequence[Any], cotangent: Any = None) -> list[Any]:
         """∂ℓ/∂inputs, or Jᵀ · ``cotangent``; zeros where there is no path."""
         return gradients([self.output], inputs, [self.cotangent() if cotangent is None else cotangent])
+
+
+def _quotient(above: Any, below: Any) -> Any:
+    """Above / below, and exactly zero, all derivatives included, where ``above`` is zero and ``below`` may be."""
+    tf = tensorflow()
+    counts = above != 0
+    return tf.where(counts, above / tf.where(counts, below, tf.ones_like(below)), tf.zeros_like(below))
+
+
+def _softmax_less(logits: Any, truth: Any) -> Any:
+    """Softmax − truth along the last axis, for truths that sum to 1, without cancellation in it or its derivatives.
+
+    Beside the largest logit all others are small where a network is sure: with e_j = exp(o_j − o_max), and s their sum
+    without the largest's own, p_j = e_j / (1 + s), and p_max − 1 = −s / (1 + s).
+    """
+    tf = tensorflow()
+    place = tf.argmax(logits, -1)
+    largest = tf.one_hot(place, tf.shape(logits)[-1], on_value=True, off_value=False, dtype=tf.bool)
+    highest = tf.gather(logits, place[..., None], batch_dims=len(logits.shape) - 1)
+    # The largest's own is 1 whatever the logits are: it takes no part.
+    others = tf.where(largest, tf.zeros_like(logits), tf.exp(logits - highest))
+    total = tf.reduce_sum(others, -1, keepdims=True)
+    return tf.where(largest, (1 - truth) - total / (1 + total), others / (1 + total) - truth)
+
+
+def normaliser(kind: str | None) -> Any:
+    """TensorFlow's function for ``softmax``, ``log_softmax`` or ``sigmoid``."""
+    return getattr(tensorflow().nn, str(kind))
 
 
 def gradients(outputs: Sequence[Any], inputs: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:

@@ -11,7 +11,7 @@ import numpy as np
 from curvcli.data.interface import Batch
 from curvcli.models.base import Array, as_float64
 from curvcli.models.loss import sample_losses
-from curvcli.models.pointwise import SampleFunction
+from curvcli.models.pointwise import SampleFunction, rows_separate
 from curvcli.models.tf_imported import Imported, gradients
 from curvcli.models.tf_runtime import tensorflow
 
@@ -160,17 +160,18 @@ class TensorFlowInputBatch:
         found[:, 1:] = as_float64(self._run(("derivatives", which, place, order), body))
         return found
 
-    def samples_separate(self, selected: Array) -> bool:
-        if self.samples == 1 or selected.all():
+    def samples_separate(self) -> bool:
+        if self.samples == 1:
             return True
-        tf = tensorflow()
-        self._objective.backward_passes += 1
-        mask = selected.reshape(-1, *(1,) * (len(self._mask.shape) - 1))
+        tf, o = tensorflow(), self._objective
 
-        def body(graph: Imported, variables: Sequence[Any], chosen: Any) -> Any:
-            return self._joined(
-                graph.gradients(variables, tf.stop_gradient(graph.cotangent()) * graph.fetched["mask"] * chosen)
-            )
+        def body(graph: Imported, variables: Sequence[Any], weights: Any) -> Any:
+            cotangent = tf.stop_gradient(graph.cotangent()) * graph.fetched["mask"]
+            return self._joined(graph.gradients(variables, cotangent * weights))
 
-        found = self._run("separate", body, tf.constant(mask, dtype=self._objective.dtype))
-        return not as_float64(found)[~selected].any()
+        def rows_of(weights: Array) -> Array:
+            o.backward_passes += 1
+            per_sample = weights.reshape(-1, *(1,) * (len(self._mask.shape) - 1))
+            return as_float64(self._run("separate", body, tf.constant(per_sample, dtype=o.dtype)))
+
+        return rows_separate(rows_of, self.samples)

@@ -223,8 +223,11 @@ class EmbeddingUse(LinearUse):
     """Rows of a table, taken by index: A is one-hot and never written down."""
 
     def prepare(self, data: Any, samples: int) -> Any:
-        tf = tensorflow()
-        return tf.reshape(tf.cast(data, tf.int64), [samples, self.layout.positions])
+        tf, whole = tensorflow(), tensorflow().int64
+        if not self.layout.interleaved:
+            return tf.reshape(tf.cast(data, whole), [samples, self.layout.positions])
+        steps = tf.reshape(tf.cast(data, whole), [self.layout.rows_per_sample, samples, -1])
+        return tf.reshape(tf.transpose(steps, [1, 0, 2]), [samples, self.layout.positions])
 
     def products(self, left: Any, right: Any, prepared: Any, samples: int) -> Any:
         tf, vocabulary = tensorflow(), self.shape[0]

@@ -12,21 +12,29 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
 from curvcli.data.interface import Batch, Samples
 from curvcli.errors import ModelError, UsageError
 from curvcli.models.base import Array, Site, as_float64
 from curvcli.models.memory import available_memory, peak_memory, process_memory, release_memory
 from curvcli.models.objective import DataObjective
 from curvcli.models.pointwise import SampleFunction
-from curvcli.models.tf_batch import Located, TensorFlowBatch
+from curvcli.models.tf_batch import TensorFlowBatch
 from curvcli.models.tf_chain import TensorFlowChainBatch
+from curvcli.models.tf_confirm import Located
+from curvcli.models.tf_end import End, find_end, with_moved_logits
 from curvcli.models.tf_flatten import FlatGraph
-from curvcli.models.tf_graph import GraphReader, readable
+from curvcli.models.tf_graph import GraphReader
+from curvcli.models.tf_imported import normaliser
 from curvcli.models.tf_inputs import TensorFlowInputBatch
-from curvcli.models.tf_runtime import tensorflow
+from curvcli.models.tf_operations import readable
+from curvcli.models.tf_runtime import quiet_stderr, tensorflow
 from curvcli.models.tf_split import SplitFunction
 from curvcli.spec.dataset import LossSpec
 
+# How far the flat graph's outputs may be from the saved function's, which is in the file's own dtype.
+_SAME = 1e-2
 # TensorFlow's convention: the classes are the last axis.
 _CLASS_AXIS = -1
 
@@ -47,6 +55,7 @@ class TensorFlowObjective(DataObjective):
         device: str,
         dtype: Any,
         where: str,
+        original: Any = None,
     ) -> None:
         """Prepare, with one forward pass that settles the link, the output's shape and the denominator.
 
@@ -62,10 +71,62 @@ class TensorFlowObjective(DataObjective):
         self._splits: dict[tuple[Any, ...], SplitFunction] = {}
         self.located: dict[str, Located] = {}
         returned = _choose(flat.outputs, output, where)
-        logits, final = self.reader.final(returned)
-        self._settle(self._run_output(returned, self.first_batch()), final, _CLASS_AXIS)
+        logits, final = self._logits(returned)
+        values = self._run_output(returned, self.first_batch())
+        if original is not None and not flat.random:
+            self._hold_against(original, values, output)
+        self._settle(values, final, _CLASS_AXIS)
         self.output = logits if self.cut else returned
         self.needed = self.reader.upstream(self.output)
+
+    def _hold_against(self, original: Any, values: Array, output: str | None) -> None:
+        """Compare what the flat graph returns for the first batch with what the saved function does.
+
+        Raises:
+            ModelError: they differ by more than rounding.
+        """
+        tf, batch = tensorflow(), self.first_batch()
+        wanted = original.structured_input_signature[1]
+        with self.explained(), quiet_stderr():
+            returned = original(**{n: tf.constant(batch.inputs[n], dtype=wanted[n].dtype) for n in wanted})
+        own = as_float64(_choose(returned, output, self.where))
+        error, scale = (float(np.abs(array).max(initial=0.0)) for array in (own - values, own))
+        if np.isfinite(own).all() and error > _SAME * scale:
+            raise ModelError(
+                f"{self.where}: written out in operations that can be differentiated, the model returns other numbers "
+                f"(by {error / scale:.2g} of the largest), so its derivatives would be of another function.\n"
+                "Please report this with the model."
+            )
+
+    def _logits(self, returned: str) -> tuple[str, str | None]:
+        """The tensor to take the loss of where it can be had, and the normaliser that what is returned comes from."""
+        end = find_end(self.reader, returned)
+        if end.kind is None or end.plain:
+            return end.logits, end.kind
+        original = self.flat
+        self.flat, moved = with_moved_logits(original, self.reader, end)
+        self.reader = GraphReader(self.flat)
+        if self._same(end, moved):
+            return moved, end.kind
+        self.flat, self.reader = original, GraphReader(original)
+        return returned, None
+
+    def _same(self, end: End, moved: str) -> bool:
+        """Whether the normaliser of the moved logits is what the model returns, for logits at random."""
+        tf = tensorflow()
+
+        def difference(weights: Any, data: Any) -> Any:
+            (logits,) = self.import_graph(weights, self.input_tensors, data, [end.logits])
+            noise = tf.random.stateless_normal(tf.shape(logits), [1, 2], dtype=logits.dtype)
+            normalised = normaliser(end.kind)(noise)
+            feeds = [*self.input_tensors, end.logits, end.probabilities]
+            old, new = self.import_graph(weights, feeds, [*data, noise, normalised], [end.returned, moved])
+            return tf.reduce_max(tf.abs(old - normaliser(end.kind)(new))), tf.shape(old), tf.shape(new)
+
+        arguments = self.all_weights(), self.feed(self.first_batch())
+        error, before, after = self.call(("same", end.returned), difference, *arguments)
+        tolerance = {tf.float64: 1e-12, tf.float32: 1e-5}.get(error.dtype, 1e-2)
+        return before.numpy().tolist() == after.numpy().tolist() and float(error) <= tolerance
 
     def _run_output(self, tensor: str, batch: Batch) -> Array:
         def forward(weights: Any, data: Any) -> Any:
@@ -140,6 +201,21 @@ class TensorFlowObjective(DataObjective):
         except (tf.errors.OpError, ValueError, TypeError) as error:
             raise ModelError(f"{self.where} can't be computed: {_reason(error)}") from error
 
+    @property
+    def random(self) -> tuple[str, ...]:
+        """See ``DataObjective``."""
+        return self.flat.random
+
+    @property
+    def branches(self) -> bool:
+        """See ``DataObjective``."""
+        return self.reader.has_loops(self.needed)
+
+    @property
+    def batch_statistics(self) -> bool:
+        """See ``DataObjective``."""
+        return self.flat.batch_statistics
+
     # -- the protocol -------------------------------------------------------------------------------------------------
 
     def joint_blocker(self, parameters: Sequence[str]) -> str | None:
@@ -155,7 +231,7 @@ class TensorFlowObjective(DataObjective):
 
     def returned(self, output: str) -> str:
         """The tensor of a named output."""
-        return _choose(self.flat.outputs, output, self.where)
+        return str(_choose(self.flat.outputs, output, self.where))
 
     def differentiable_inputs(self) -> tuple[str, ...]:
         """The names of the floating-point inputs."""
@@ -221,7 +297,7 @@ def _shapes(tensors: Sequence[Any]) -> tuple[Any, ...]:
     return tuple((tuple(t.shape), t.dtype.name) for t in tensors)
 
 
-def _choose(outputs: Mapping[str, str], name: str | None, where: str) -> str:
+def _choose(outputs: Mapping[str, Any], name: str | None, where: str) -> Any:
     if name in (None, "output") and len(outputs) == 1:
         return next(iter(outputs.values()))
     if name is None or name not in outputs:

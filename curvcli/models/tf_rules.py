@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from curvcli.models.base import Array
-from curvcli.models.tf_graph import Entry, GraphReader, readable
+from curvcli.models.tf_graph import Entry, GraphReader
 from curvcli.models.tf_linear import EmbeddingUse, LinearUse, PatchUse, ZLayout
+from curvcli.models.tf_operations import readable
 from curvcli.models.tf_runtime import tensorflow
 
 # Convolutions of this many multiplications per sample and more go through the framework's own filter-gradient kernel.
@@ -44,7 +45,7 @@ class Context:
         index: Array = np.arange(prod(self.shape)).reshape(self.shape)
         for name in self.entry.carriers:
             carrier = self.reader.nodes[name]
-            if carrier.op in ("Identity", "Cast", "Snapshot"):
+            if carrier.op in ("Identity", "Cast"):
                 continue
             if carrier.op == "Squeeze":
                 axes = tuple(carrier.attr["squeeze_dims"].list.i)
@@ -71,7 +72,7 @@ def data_operand(reader: GraphReader, entry: Entry) -> str:
 def linear_use(context: Context) -> LinearUse | str:
     """The canonical form of one entry, or why there is none (a few words a person reads)."""
     name = context.node.op
-    rule = _RULES.get(name)
+    rule = RULES.get(name)
     if rule is None:
         return f"{readable(name)} is not known to be linear in its weight"
     if not context.z_shape or context.z_shape[0] % context.samples:
@@ -160,6 +161,8 @@ def _einsum(context: Context, index: Array) -> LinearUse | str:
     inputs = [c for c in w if c in d and c not in z]
     outputs = [c for c in w if c not in d and c in z]
     positions = [c for c in d if c in z and c not in w]
+    if any(len(set(part)) != len(part) for part in (w, d, z)):
+        return f"einsum {equation}"
     plain = len(groups) + len(inputs) + len(outputs) == len(w) and len(groups + inputs + positions) == len(d)
     if not plain or not positions or d[0] != z[0] or d[0] in w or context.z_shape[0] != context.samples:
         return f"einsum {equation}"
@@ -236,14 +239,16 @@ def _convolution(context: Context, index: Array) -> LinearUse | str:
 
 
 def _embedding(context: Context, index: Array) -> LinearUse | str:
-    axis = context.reader.constant(context.node.input[2]) if len(context.node.input) > 2 else np.zeros(1)
-    if context.entry.operand != 0 or axis is None or int(axis) != 0 or index.shape != context.shape or index.ndim != 2:
+    axis = context.reader.constant(context.node.input[2])
+    if context.entry.operand != 0 or axis is None or int(axis) != 0 or context.node.attr["batch_dims"].i:
         return "a gather along another axis than the first"
+    if index.ndim != 2 or index.shape != context.shape or (index.reshape(-1) != np.arange(index.size)).any():
+        return "a gather from the parameter rearranged"
     layout = context.layout([len(context.z_shape) - 1])
     return EmbeddingUse(layout, context.shape, data_operand(context.reader, context.entry))
 
 
-_RULES: dict[str, Callable[[Context, Array], LinearUse | str]] = {
+RULES: dict[str, Callable[[Context, Array], LinearUse | str]] = {
     "Conv2D": _convolution,
     "DepthwiseConv2dNative": _convolution,
     "MatMul": _dense,
@@ -257,5 +262,4 @@ _RULES: dict[str, Callable[[Context, Array], LinearUse | str]] = {
     "Sub": _elementwise,
     "Mul": _elementwise,
     "GatherV2": _embedding,
-    "Gather": _embedding,
 }

@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from curvcli.models.tf_kernels import write_out_kernels
 from curvcli.models.tf_nodes import Writer, source
 from curvcli.models.tf_runtime import tensorflow
 
 
 def spell_out(graph_def: Any) -> None:
     """Rewrite what can't be used as it is; names of nodes that others read stay."""
+    write_out_kernels(graph_def)
     by_name = {node.name: node for node in graph_def.node}
     for node in list(graph_def.node):
         if node.op in _WRITTEN_OUT:
@@ -95,6 +97,47 @@ def _factor_out_gamma(graph_def: Any, node: Any, by_name: dict[str, Any]) -> Non
         return
     write = Writer(graph_def, node.name, node.attr["T"].type)
     node.input[0], node.input[1] = _normalised(write, x, mean, root, gamma), rest.input[0]
+
+
+def uses_batch(node: Any) -> bool:
+    """Whether a node is a fused batch norm in training mode."""
+    return node.op.startswith("FusedBatchNorm") and bool(node.attr["is_training"].b)
+
+
+def averages_over_samples(graph_def: Any) -> bool:
+    """Whether a variance is taken along the first axis: a batch norm in training mode without the fused operation."""
+    by_name = {node.name: node for node in graph_def.node}
+    squares = (node for node in graph_def.node if node.op == "SquaredDifference")
+    return any(_along_first_axis(by_name.get(source(tensor)), by_name) for node in squares for tensor in node.input)
+
+
+def _along_first_axis(mean: Any, by_name: dict[str, Any]) -> bool:
+    while mean is not None and mean.op in ("StopGradient", "Identity"):
+        mean = by_name.get(source(mean.input[0]))
+    axes = by_name.get(source(mean.input[1])) if mean is not None and mean.op == "Mean" else None
+    if axes is None or axes.op != "Const":
+        return False
+    return 0 in np.ravel(tensorflow().make_ndarray(axes.attr["value"].tensor))
+
+
+# -- identities whose derivative is forbidden, or missing ------------------------------------------------------------
+
+
+def _identity(_: Any, node: Any) -> None:
+    kind = node.attr["T"].type
+    node.op = "Identity"
+    node.ClearField("attr")
+    node.attr["T"].type = kind
+
+
+def _gather(graph_def: Any, node: Any) -> None:
+    """The first version of the operation, which has no axis; functions with its derivative can't be run."""
+    write = Writer(graph_def, node.name, node.attr["Tparams"].type)
+    node.op = "GatherV2"
+    node.input.insert(2, write.constant("axis", 0, np.int32))
+    if "validate_indices" in node.attr:
+        del node.attr["validate_indices"]
+    node.attr["Taxis"].type = _whole()
 
 
 # -- others -----------------------------------------------------------------------------------------------------------
@@ -197,6 +240,9 @@ _WRITTEN_OUT: dict[str, Callable[[Any, Any], None]] = {
     "FusedBatchNorm": _batch_norm,
     "FusedBatchNormV2": _batch_norm,
     "FusedBatchNormV3": _batch_norm,
+    "Gather": _gather,
+    "PreventGradient": _identity,
+    "Snapshot": _identity,
     "LRN": _local_response_normalisation,
     "ResizeBilinear": _resize_bilinear,
     "Softsign": _softsign,
