@@ -7,8 +7,8 @@ samples, loss weights applied, never divided: the caller adds batches in float64
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, Literal, Protocol
 
@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+# Exponents of a sample's tag: float32 has room for them above any gradient.
+_TAGS = 64
 Link = Literal["softmax", "sigmoid", "identity", "probabilities", "bernoulli", "output"]
 
 
@@ -28,12 +30,14 @@ class Parameter:
         label: the name inside its layer, e.g. ``kernel``.
         shape: in the framework's own layout.
         axes: one word per axis, e.g. ``("kernel_h", "kernel_w", "in", "out")``.
+        trained: whether it was a parameter in training; a frozen one has no weight decay.
     """
 
     name: str
     label: str
     shape: tuple[int, ...]
     axes: tuple[str, ...]
+    trained: bool = True
 
     @property
     def size(self) -> int:
@@ -134,8 +138,12 @@ class DifferentiatedBatch(Protocol):
         """Σ_n ∇ℓ_n per parameter, in its shape."""
         ...
 
-    def samples_separate(self, parameters: Sequence[str], selected: Array) -> bool:
-        """Whether what the ``selected`` samples (boolean, (samples,)) return leaves all other samples' z untouched."""
+    def sites(self, parameters: Sequence[str]) -> dict[str, Site]:
+        """How each parameter enters in this very batch; models that branch on their data differ from batch to batch."""
+        ...
+
+    def samples_separate(self, parameters: Sequence[str]) -> bool:
+        """Whether what each sample returns depends on its own rows of these parameters' z alone, in this batch."""
         ...
 
     def squared_columns(self, parameters: Sequence[str], columns: Array) -> dict[str, Array]:
@@ -182,6 +190,10 @@ class DifferentiatedBatch(Protocol):
         """H_ii for flat ``indices`` (k,) of one parameter, by one block Hessian–vector product each; (k,)."""
         ...
 
+    def diagonal_entries(self, places: Mapping[str, int]) -> dict[str, float]:
+        """H_ii at one flat place of each of some parameters, by one Hessian–vector product each."""
+        ...
+
 
 class Objective(Protocol):
     """L(θ) over the data: Σ over batches / denominator, plus weight decay."""
@@ -202,7 +214,11 @@ class Objective(Protocol):
         ...
 
     def sites(self, parameters: Sequence[str]) -> dict[str, Site]:
-        """How each parameter enters, read from the graph of the first batch."""
+        """How each parameter enters, in all batches: what is said of it holds for each of them.
+
+        Where batches take different ways, ``z`` is one that every batch has, ``positions`` the most of any batch, and
+        ``blocker`` the first of any; without a z in some batch there is none.
+        """
         ...
 
     def joint_blocker(self, parameters: Sequence[str]) -> str | None:
@@ -246,6 +262,16 @@ class Model(Protocol):
         ...
 
     @property
+    def sha256(self) -> str:
+        """Of the bytes that were loaded."""
+        ...
+
+    @property
+    def threads(self) -> int:
+        """How many threads an operation is divided among: sums are added up in an order that depends on it."""
+        ...
+
+    @property
     def layers(self) -> tuple[Layer, ...]:
         """All layers with trainable parameters, in model order."""
         ...
@@ -275,13 +301,29 @@ def flat_size(parameters: Sequence[Parameter]) -> int:
     return sum(p.size for p in parameters)
 
 
-def halves(samples: int) -> tuple[Array, Array]:
-    """Two interleaved halves of a batch's samples, boolean, (samples,) each.
+def halves(samples: int) -> tuple[Array, ...]:
+    """Parts of a batch's samples, boolean, (samples,) each, such that of any two samples some part has only the first.
 
-    Interleaved, because rows of a time-major z of which only the first step counts look like the first samples' own.
+    The samples whose number has a given binary digit, and those that do not have it, digit by digit: two numbers differ
+    in some digit, so no influence of one sample on another can hide, whatever the distance between them.
     """
-    first = np.arange(samples) % 2 == 0
-    return first, ~first
+    numbers = np.arange(samples)
+    digits = [(numbers >> digit & 1).astype(bool) for digit in range(max(samples - 1, 0).bit_length())]
+    return tuple(part for digit in digits for part in (~digit, digit))
+
+
+def tags(samples: int) -> tuple[Array, ...]:
+    """Powers of two for a batch's samples, float64, (samples,) each, such that in some of them any two samples differ.
+
+    A derivative is linear in what it is a derivative of: where every sample's part of it is multiplied by that sample's
+    tag, what depends on that sample alone is multiplied by it too, to the last bit, and what depends on any other
+    sample as well is not. So a pass or two show what the ``halves`` need many for.
+    """
+    numbers, found = np.arange(samples), []
+    while numbers.any():
+        found.append(2.0 ** (numbers % _TAGS))
+        numbers //= _TAGS
+    return tuple(found)
 
 
 def as_float64(array: Any) -> Array:
@@ -289,3 +331,21 @@ def as_float64(array: Any) -> Array:
     # Tensors' own method first: what NumPy would call, `__array__`, is deprecated as frameworks have it (no `copy`).
     numpy = getattr(array, "numpy", None)
     return np.array(array if numpy is None else numpy(), dtype=np.float64)
+
+
+def merged_sites(batches: Sequence[Site]) -> Site:
+    """What holds of one parameter's sites in all batches; see ``Objective.sites``."""
+    reached = [site for site in batches if site.reached]
+    if len(set(batches)) == 1 or not reached:
+        return batches[0]
+    without = next((site for site in reached if site.z is None), None)
+    if without is not None:
+        return without
+    # Parameters share a z only where they share one in every batch.
+    return replace(
+        reached[0],
+        z="|".join(str(site.z) for site in batches),
+        units=max(site.units for site in reached),
+        positions=max(site.positions for site in reached),
+        blocker=next((site.blocker for site in reached if site.blocker is not None), None),
+    )

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import assert_never
 
 import numpy as np
 
 from curvcli.errors import DataError, SpecError
 from curvcli.models.base import Array, Link, OutputState
+from curvcli.models.one_hot import labels_of
 from curvcli.spec.dataset import LossSpec
 
 # How far a row may be from summing to one and still pass for probabilities: float32 softmax over 10⁵ classes.
@@ -48,15 +50,22 @@ def resolve_link(loss: LossSpec, final_operation: str | None, where: str) -> tup
     Raises:
         SpecError: the declaration contradicts the graph.
     """
-    if loss.name == "output":
-        return "output", False
-    if loss.name == "mse":
-        return "identity", False
-    softmax = loss.name == "cross_entropy"
-    normaliser = ("softmax", "log_softmax") if softmax else ("sigmoid",)
-    link: Link = "softmax" if softmax else "sigmoid"
+    normalisers: tuple[str, ...]
+    link: Link
+    uncut: Link
+    match loss.name:
+        case "output":
+            return "output", False
+        case "mse":
+            return "identity", False
+        case "cross_entropy":
+            normalisers, link, uncut = ("softmax", "log_softmax"), "softmax", "probabilities"
+        case "bce":
+            normalisers, link, uncut = ("sigmoid",), "sigmoid", "bernoulli"
+        case _:
+            assert_never(loss.name)
     ends_in_probabilities = final_operation in ("softmax", "sigmoid")
-    if final_operation == "log_softmax" and softmax:
+    if final_operation == "log_softmax" and final_operation in normalisers:
         # Softmax ignores the shift that log-softmax made, so logits and log-probabilities give the same loss.
         return link, True
     if loss.from_logits is True and ends_in_probabilities:
@@ -66,14 +75,14 @@ def resolve_link(loss: LossSpec, final_operation: str | None, where: str) -> tup
         )
     if loss.from_logits is True or (loss.from_logits == "auto" and not ends_in_probabilities):
         return link, False
-    if final_operation in normaliser:
+    if final_operation in normalisers:
         return link, True
     if ends_in_probabilities:
         raise SpecError(
             f"loss.name = {loss.name!r} does not go with {where}, which ends in {final_operation}.\n"
             f"Use {'bce' if final_operation == 'sigmoid' else 'cross_entropy'}."
         )
-    return ("probabilities" if softmax else "bernoulli"), False
+    return uncut, False
 
 
 def check_declaration(loss: LossSpec, link: Link, values: Array, class_axis: int, where: str) -> None:
@@ -82,30 +91,45 @@ def check_declaration(loss: LossSpec, link: Link, values: Array, class_axis: int
     Raises:
         SpecError: declared logits are probabilities, or declared probabilities are none.
     """
-    if link == "softmax":
-        axis_sum = np.asarray(values.sum(axis=class_axis))
-        looks = (
-            loss.from_logits is True
-            and values.size > 0
-            and values.shape[class_axis] > 1
-            and bool((values >= 0).all())
-            and bool(np.abs(axis_sum - 1).max() < _PROBABILITY_TOLERANCE)
-        )
-        if looks:
-            raise SpecError(
-                f"loss.from_logits = true, but {where} returns rows that are positive and sum to 1: probabilities.\n"
-                "Set from_logits = false."
+    match link:
+        case "softmax":
+            axis_sum = np.asarray(values.sum(axis=class_axis))
+            looks = (
+                values.size > 0
+                and values.shape[class_axis] > 1
+                and bool((values >= 0).all())
+                and bool(np.abs(axis_sum - 1).max() < _PROBABILITY_TOLERANCE)
             )
-    elif link in ("probabilities", "bernoulli"):
-        inside = bool((values >= 0).all() and (values <= 1).all())
-        sums = link == "bernoulli" or bool(
-            np.abs(np.asarray(values.sum(axis=class_axis)) - 1).max() < _PROBABILITY_TOLERANCE
-        )
-        if not (inside and sums):
-            raise SpecError(
-                f"loss.from_logits is not true, but {where} returns values that are no probabilities "
-                f"(from {values.min():.4g} to {values.max():.4g}).\nSet from_logits = true."
+            if looks:
+                raise SpecError(
+                    f"loss.from_logits = {_written(loss)}, but {where} returns rows that are positive and sum to 1: "
+                    "probabilities.\nSet from_logits = false."
+                )
+        case "probabilities" | "bernoulli":
+            inside = bool((values >= 0).all() and (values <= 1).all())
+            sums = link == "bernoulli" or bool(
+                np.abs(np.asarray(values.sum(axis=class_axis)) - 1).max() < _PROBABILITY_TOLERANCE
             )
+            if not (inside and sums):
+                raise SpecError(
+                    f"loss.from_logits is not true, but {where} returns values that are no probabilities "
+                    f"(from {values.min():.4g} to {values.max():.4g}).\nSet from_logits = true."
+                )
+        case "sigmoid":
+            if loss.from_logits == "auto" and values.size and bool((values >= 0).all() and (values <= 1).all()):
+                raise SpecError(
+                    f'loss.from_logits = "auto", and {where} returns values from 0 to 1 without a sigmoid that can be '
+                    "recognised.\nSet from_logits = false if they are probabilities, else true."
+                )
+        case "identity" | "output":
+            pass
+        case _:
+            assert_never(link)
+
+
+def _written(loss: LossSpec) -> str:
+    """``from_logits`` as the spec has it."""
+    return "true" if loss.from_logits is True else f'"{loss.from_logits}"'
 
 
 class TargetReader:
@@ -127,23 +151,34 @@ class TargetReader:
             rows: the samples' rows in the data, for messages.
 
         Raises:
-            DataError: labels out of range or of the wrong shape.
+            DataError: there are no targets, or labels out of range or of the wrong shape.
         """
-        if self._link == "output" or target is None:
-            empty = np.zeros(0)
-            return BatchLoss("output", empty, np.ones(1), 1.0, -1)
-        if self._loss.name == "cross_entropy":
+        name = self._loss.name
+        if name == "output":
+            return BatchLoss("output", np.zeros(0), np.ones(1), 1.0, -1)
+        if target is None:
+            raise DataError(f"the loss {name} compares the model's output with a target, and there is none.")
+        if name == "cross_entropy":
             return self._classes(target, output_shape, rows)
         truth = self._same_shape(target, output_shape)
         per_sample = max(1, int(np.prod(output_shape[1:])))
-        if self._loss.name == "bce" and not ((truth >= 0).all() and (truth <= 1).all()):
+        match name:
+            case "bce":
+                self._check_shares(truth, rows)
+                scale = 1.0 / per_sample
+            case "mse":
+                scale = 2.0 / per_sample
+            case _:
+                assert_never(name)
+        return BatchLoss(self._link, truth, np.ones((1,) * len(output_shape)), scale, -1)
+
+    def _check_shares(self, truth: Array, rows: Sequence[int]) -> None:
+        if not ((truth >= 0).all() and (truth <= 1).all()):
             bad = int(np.argwhere((truth < 0) | (truth > 1))[0][0])
             raise DataError(
                 f"column {self._column!r}, row {rows[bad]}: binary cross-entropy needs targets from 0 to 1, "
                 f"found {float(truth[bad].ravel()[0]):.4g}."
             )
-        scale = (2.0 if self._loss.name == "mse" else 1.0) / per_sample
-        return BatchLoss(self._link, truth, np.ones((1,) * len(output_shape)), scale, -1)
 
     def _same_shape(self, target: Array, output_shape: tuple[int, ...]) -> Array:
         squeezed = [n for n in output_shape[1:] if n != 1]
@@ -173,6 +208,8 @@ class TargetReader:
             class_weights = np.asarray(self._loss.class_weights, dtype=np.float64)
         if np.issubdtype(target.dtype, np.floating) and target.shape == output_shape:
             return self._soft(target, axis, class_weights, rows)
+        if target.shape == output_shape and classes > 1:
+            target = labels_of(target, axis, self._column, rows)
         labels = target.reshape(places) if target.size == int(np.prod(places)) else None
         if labels is None:
             raise DataError(
@@ -215,9 +252,13 @@ class TargetReader:
 
 def total_weight(batch: BatchLoss, samples: int) -> float:
     """A batch's part of the mean's denominator: used class weights for cross-entropy, samples otherwise."""
-    if batch.link in ("softmax", "probabilities"):
-        return float(batch.weight.sum())
-    return float(samples)
+    match batch.link:
+        case "softmax" | "probabilities":
+            return float(batch.weight.sum())
+        case "sigmoid" | "identity" | "bernoulli" | "output":
+            return float(samples)
+        case _:
+            assert_never(batch.link)
 
 
 def loss_sum(state: OutputState) -> float:
@@ -233,10 +274,15 @@ def sample_losses(state: OutputState, samples: int) -> Array:
 
 
 def _element_scale(state: OutputState) -> float:
-    if state.link == "output":
-        return 1.0
-    # scale is the derivative's 2/m of squared error; the loss itself carries 1/m.
-    return state.scale / 2 if state.link == "identity" else state.scale
+    match state.link:
+        case "output":
+            return 1.0
+        case "identity":  # scale is the derivative's 2/m of squared error; the loss itself carries 1/m.
+            return state.scale / 2
+        case "softmax" | "sigmoid" | "probabilities" | "bernoulli":
+            return state.scale
+        case _:
+            assert_never(state.link)
 
 
 def _elements(state: OutputState) -> Array:
@@ -246,20 +292,24 @@ def _elements(state: OutputState) -> Array:
     """
     o, y = state.values, state.truth
     element: Array
-    if state.link == "output":
-        return o
     with np.errstate(divide="ignore", invalid="ignore"):
-        if state.link == "softmax":
-            shifted = o - o.max(axis=state.class_axis, keepdims=True)
-            log_p = shifted - np.log(np.exp(shifted).sum(axis=state.class_axis, keepdims=True))
-            element = -np.where(y > 0, y * log_p, 0.0)
-        elif state.link == "probabilities":
-            element = -np.where(y > 0, y * np.log(o), 0.0)
-        elif state.link == "bernoulli":
-            element = -np.where(y > 0, y * np.log(o), 0.0) - np.where(y < 1, (1 - y) * np.log1p(-o), 0.0)
-        elif state.link == "sigmoid":
-            # softplus(o) − y·o, as y·softplus(−o) + (1 − y)·softplus(o): infinite logits on the right side give 0.
-            element = np.where(y > 0, y * np.logaddexp(0, -o), 0.0) + np.where(y < 1, (1 - y) * np.logaddexp(0, o), 0.0)
-        else:
-            element = (o - y) ** 2
+        match state.link:
+            case "output":
+                return o
+            case "softmax":
+                shifted = o - o.max(axis=state.class_axis, keepdims=True)
+                log_p = shifted - np.log(np.exp(shifted).sum(axis=state.class_axis, keepdims=True))
+                element = -np.where(y > 0, y * log_p, 0.0)
+            case "probabilities":
+                element = -np.where(y > 0, y * np.log(o), 0.0)
+            case "bernoulli":
+                element = -np.where(y > 0, y * np.log(o), 0.0) - np.where(y < 1, (1 - y) * np.log1p(-o), 0.0)
+            case "sigmoid":
+                # softplus(o) − y·o, as y·softplus(−o) + (1 − y)·softplus(o): infinite logits on the right side give 0.
+                element = np.where(y > 0, y * np.logaddexp(0, -o), 0.0)
+                element = element + np.where(y < 1, (1 - y) * np.logaddexp(0, o), 0.0)
+            case "identity":
+                element = (o - y) ** 2
+            case _:
+                assert_never(state.link)
     return state.weight * element

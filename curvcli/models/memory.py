@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import re
 import sys
 from contextlib import suppress
@@ -22,6 +23,11 @@ _CONTAINER = (
 )
 
 _THIS = psutil.Process()  # asked after every batch; making it is dearer than asking
+
+
+def available_processors() -> int:
+    """Processors that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def process_memory() -> int:

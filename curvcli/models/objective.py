@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from curvcli.errors import UsageError
 from curvcli.models.base import Array, DifferentiatedBatch, Link, Site
 from curvcli.models.loss import BatchLoss, TargetReader, check_declaration, resolve_link, total_weight
 from curvcli.spec.dataset import LossSpec
+
+# Outputs this far apart, relative to the largest, differ by more than the order in which a kernel adds numbers up.
+_COMPANY = 1e-5
 
 
 class DataObjective(ABC):
@@ -133,6 +137,46 @@ class DataObjective(ABC):
     def batch_count(self) -> int:
         """How many batches there are."""
         return -(-len(self.samples) // self.batch_size)
+
+    @property
+    @abstractmethod
+    def random(self) -> tuple[str, ...]:
+        """The operations of the graph that draw random numbers, as a person reads them."""
+
+    @property
+    @abstractmethod
+    def branches(self) -> bool:
+        """Whether the graph takes one way or another by what it computes."""
+
+    @property
+    @abstractmethod
+    def batch_statistics(self) -> bool:
+        """Whether a batch norm in the graph uses the statistics of the batch."""
+
+    def company_matters(self) -> bool:
+        """Whether a sample's output changes with the other samples of its batch.
+
+        Looked at in the first batch, in all of them where the graph branches.
+        """
+        if self.scalar:
+            return False
+        batches = self.samples.batches(self.batch_size) if self.branches else [self.first_batch()]
+        return any(map(self._company_matters_in, batches))
+
+    def _company_matters_in(self, batch: Batch) -> bool:
+        """Some samples are replaced by copies of one that stays, so that the batch keeps its size."""
+        numbers = np.arange(len(batch))
+        mine = self._output_values(batch)
+        scale = float(np.abs(mine).max(initial=0.0))
+        for replaced in (numbers >= (len(batch) + 1) // 2, numbers % 2 == 1, numbers % 3 == 0):
+            if not replaced.any() or replaced.all():
+                continue
+            rows = np.where(replaced, numbers[~replaced][0], numbers)
+            others = replace(batch, inputs={name: values[rows] for name, values in batch.inputs.items()})
+            change = np.abs(mine - self._output_values(others))[~replaced]
+            if float(change.max(initial=0.0)) > _COMPANY * scale:
+                return True
+        return False
 
     def sites(self, parameters: Sequence[str]) -> dict[str, Site]:
         """How each parameter enters; see ``base.Objective``."""

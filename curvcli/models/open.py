@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from importlib.util import find_spec
 from pathlib import Path
@@ -66,18 +65,3 @@ def open_model(path: Path, *, device: str = "cpu", dtype: str = "float32") -> To
         return SavedModel(path, device=device, dtype=dtype)
     except ImportError as error:
         raise ModelError(f"{backend} is installed but can't be imported: {str(error).splitlines()[0]}") from error
-
-
-def model_sha256(path: Path) -> str:
-    """SHA-256 over a model's files and their names; a dataset spec lying in the model is not part of it."""
-    if path.is_file():
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    total = hashlib.sha256()
-    for file in sorted(p for p in path.rglob("*") if p.is_file()):
-        name = file.relative_to(path).as_posix()
-        if name == "assets.extra/curvcli.toml":
-            continue
-        with file.open("rb") as stream:
-            total.update(f"{name}\0{hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
-    return total.hexdigest()

@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from curvcli.errors import ModelError
-from curvcli.models.base import Array, halves
+from curvcli.models.base import Array, halves, tags
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ class InputBatch(Protocol):
         """∂^k f_n/∂x_i^k for k = 0 … ``order``, (samples, order + 1)."""
         ...
 
-    def samples_separate(self, selected: Array) -> bool:
-        """Whether the f_n of the ``selected`` samples (boolean, (samples,)) depend on their own inputs alone."""
+    def samples_separate(self) -> bool:
+        """Whether every f_n depends on its own sample's inputs alone, in this batch."""
         ...
 
 
@@ -93,13 +93,13 @@ class RowOrder:
 
     @staticmethod
     def find(z_shape: tuple[int, ...], samples: int, gradient_of: Callable[[Array], Array], layer: str) -> RowOrder:
-        """Look which entries of z half of the samples' outputs depend on.
+        """Look which entries of z each sample's output depends on.
 
         Args:
             z_shape: of z.
             samples: of the batch.
-            gradient_of: from the selected samples (boolean, (samples,)) to ∂⟨u, o⟩/∂z, like z, for a u that is zero for
-                all others and not for them.
+            gradient_of: from a weight for every sample, (samples,), to Σ_n weight_n ∂⟨u_n, o_n⟩/∂z, like z, for some u
+                without zeros.
             layer: for messages.
 
         Raises:
@@ -115,9 +115,16 @@ class RowOrder:
             raise ModelError(
                 f"{layer}: its output has {rows} rows for {samples} samples, so none belongs to one sample."
             )
-        parts = [(half, gradient_of(half)) for half in halves(samples)]
+        known: dict[bytes, Array] = {}
+
+        def pulled(weights: Array) -> Array:
+            key = weights.tobytes()
+            if key not in known:
+                known[key] = gradient_of(weights)
+            return known[key]
+
         for order in candidates:
-            if not any(order.by_sample(gradient)[~half].any() for half, gradient in parts):
+            if rows_separate(lambda weights, order=order: order.by_sample(pulled(weights)), samples):  # type: ignore[misc]
                 return order
         raise ModelError(
             f"{layer}: samples influence each other between it and the loss, so it can't be split by sample."
@@ -221,10 +228,30 @@ class PointwiseObjective(Protocol):
         ...
 
 
-def selected_signs(selected: Array, shape: tuple[int, ...]) -> Array:
-    """±1 at random, always the same, for the ``selected`` samples of an output of this shape, and 0 for all others."""
+def rows_separate(rows_of: Callable[[Array], Array], samples: int) -> bool:
+    """Whether every sample's rows of a derivative depend on that sample's output alone.
+
+    Args:
+        rows_of: from a weight for every sample's output, (samples,), to the derivative of their sum, (samples, …).
+        samples: how many.
+    """
+    plain = rows_of(np.ones(samples))
+    tagged = ((tag, rows_of(tag)) for tag in tags(samples))
+    if all(np.array_equal(rows, _weighted(plain, tag), equal_nan=True) for tag, rows in tagged):
+        return True
+    # Where the arithmetic of a kernel depends on its company, or numbers are too large, zeros still tell.
+    return not any(rows_of(half.astype(float))[~half].any() for half in halves(samples))
+
+
+def _weighted(rows: Array, weights: Array) -> Array:
+    found: Array = rows * weights.reshape(-1, *(1,) * (rows.ndim - 1))
+    return found
+
+
+def weighted_signs(weights: Array, shape: tuple[int, ...]) -> Array:
+    """±1 at random, always the same, for an output of this shape, times each sample's weight."""
     noise: Array = np.random.default_rng(0).choice([-1.0, 1.0], size=shape)
-    return noise * selected.reshape(-1, *(1,) * (len(shape) - 1)) if shape else noise
+    return _weighted(noise, weights) if shape else noise
 
 
 def unit_cotangents(samples: int, shape: tuple[int, ...], start: int, stop: int) -> Array:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,8 +14,7 @@ from curvcli.data.interface import Batch
 from curvcli.errors import ModelError
 from curvcli.models.base import Array, OutputState, Site, as_float64
 from curvcli.models.loss import loss_sum
-from curvcli.models.pointwise import selected_signs
-from curvcli.models.torch_end import LossEnd
+from curvcli.models.torch_end import LossEnd, solid
 from curvcli.models.torch_sites import Sites
 
 if TYPE_CHECKING:
@@ -26,6 +26,19 @@ _FLUSH = 32
 _HELD = 1 << 23
 
 
+@dataclass(frozen=True)
+class Structure:
+    """What batches with equal graphs share.
+
+    Attributes:
+        sites: per parameter.
+        interleaved: per parameter that has a z, whether it is time-major.
+    """
+
+    sites: Mapping[str, Site]
+    interleaved: Mapping[str, bool]
+
+
 class TorchBatch:
     """One batch and its autograd graph (see ``base.DifferentiatedBatch``)."""
 
@@ -34,13 +47,21 @@ class TorchBatch:
         self._objective = objective
         self._names = tuple(parameters)
         self._tensors = {name: objective.parameters[name] for name in parameters}
+        # Where the model branches, batches with one graph may still read their data in another order.
+        self._place = place = (self._names, data.start if objective.branches else None)
         objective.require(self._names)
         self._end = LossEnd(objective, objective.forward(objective.tensors(data)), data)
         self.samples = self._end.samples
         self._first: dict[Hashable, tuple[Tensor | None, ...]] = {}
         self._pulled: tuple[Tensor, tuple[Tensor | None, ...]] | None = None
         root = None if self._end.edge is None else self._end.edge.node
-        self.sites = Sites(root, self._tensors, self.samples, objective.interleaved)
+
+        def time_major(signature: Hashable, parameter: str) -> bool:
+            # Of the objective, not of this batch: a circle would keep its graph until the garbage is collected.
+            found = objective.structures.get((*place, signature))
+            return found is not None and found.interleaved.get(parameter, False)
+
+        self._uses = Sites(root, self._tensors, self.samples, time_major)
 
     # -- the loss -----------------------------------------------------------------------------------------------------
 
@@ -58,14 +79,20 @@ class TorchBatch:
         self._objective.backward_passes += 1
         if self._end.edge is None:
             return tuple(None for _ in inputs)
-        return torch.autograd.grad(
-            [self._end.edge],
-            list(inputs),
-            grad_outputs=[cotangent],
-            retain_graph=True,
-            create_graph=create_graph,
-            allow_unused=True,
-        )
+        try:
+            found = torch.autograd.grad(
+                [self._end.edge],
+                list(inputs),
+                grad_outputs=[cotangent],
+                retain_graph=True,
+                create_graph=create_graph,
+                allow_unused=True,
+            )
+        except RuntimeError as error:
+            raise ModelError(
+                f"{self._objective.where}: can't be differentiated ({str(error).splitlines()[0][:200]})."
+            ) from error
+        return tuple(map(solid, found))
 
     def gradient(self, parameters: Sequence[str]) -> dict[str, Array]:
         found = self._backward([self._tensors[p] for p in parameters], self._end.cotangent.detach())
@@ -87,7 +114,7 @@ class TorchBatch:
 
         For the ``remainder`` ∂ℓ/∂o is held fixed: what is left of ∇²_z ℓ is the part without ∇²_o ℓ.
         """
-        edges, _ = self.sites.edges(parameters)
+        edges, _ = self._uses.edges(parameters)
         if len(edges) != 1:
             raise ValueError("parameters of one call must share their z")
         key = (edges[0].node, remainder)
@@ -98,27 +125,35 @@ class TorchBatch:
 
     # -- the graph ----------------------------------------------------------------------------------------------------
 
-    def read_sites(self) -> dict[str, Site]:
-        """Where each parameter enters; one backward pass per guess of the rows' order."""
-        return self.sites.read(self.samples_separate)
+    def sites(self, parameters: Sequence[str]) -> dict[str, Site]:
+        found = self._structure.sites
+        return {name: found[name] for name in parameters}
+
+    @property
+    def _structure(self) -> Structure:
+        """What is known of batches like this one; read from it if it is the first."""
+        key, known = (*self._place, self._uses.signature), self._objective.structures
+        if key not in known:
+            found = self._uses.read(self._end.raw, self._pull)
+            known[key] = Structure(found, dict(self._uses.interleaved))
+        return known[key]
+
+    def joint_blocker(self, parameters: Sequence[str]) -> str | None:
+        """The first operation that is not piecewise linear in all these parameters together; None if all are."""
+        return self._uses.joint_blocker(parameters)
+
+    def _pull(self, edges: Sequence[Any], cotangent: Tensor) -> Sequence[Tensor | None]:
+        found: Sequence[Tensor | None] = self._backward(edges, cotangent)
+        return found
 
     # -- second derivatives -------------------------------------------------------------------------------------------
 
-    def samples_separate(self, parameters: Sequence[str], selected: Array) -> bool:
-        if self.samples == 1 or selected.all():
-            return True
-        edges, which = self.sites.edges(parameters)
-        noise = selected_signs(selected, tuple(self._end.raw.shape))
-        deltas = self._backward(edges, self._end.tensor(noise))
-        others = torch.from_numpy(~selected)
-        for name, i in zip(parameters, which, strict=True):
-            if deltas[i] is not None and bool((self.sites.use(name).layout.canonical(deltas[i])[others] != 0).any()):
-                return False
-        return True
+    def samples_separate(self, parameters: Sequence[str]) -> bool:
+        return not self._uses.mixed(parameters, self._end.raw, self._pull)
 
     def squared_columns(self, parameters: Sequence[str], columns: Array) -> dict[str, Array]:
-        edges, which = self.sites.edges(parameters)
-        uses = [self.sites.use(p) for p in parameters]
+        edges, which = self._uses.edges(parameters)
+        uses = [self._uses.use(p) for p in parameters]
         total = {p: np.zeros(self._tensors[p].shape) for p in parameters}
         for start in range(0, len(columns), _FLUSH):
             part: dict[str, Tensor] = {}
@@ -141,7 +176,7 @@ class TorchBatch:
 
     def output_hessian_diagonal(self, parameters: Sequence[str], start: int, stop: int) -> dict[str, Array]:
         edge, first = self._first_by_output(parameters)
-        uses = {p: self.sites.use(p) for p in parameters}
+        uses = {p: self._uses.use(p) for p in parameters}
         layout = next(iter(uses.values())).layout
         total = {p: np.zeros(self._tensors[p].numel()) for p in parameters}
         if first is not None and first.requires_grad:
@@ -162,7 +197,7 @@ class TorchBatch:
 
     def activation_probes(self, parameters: Sequence[str], signs: Array, *, remainder: bool) -> dict[str, Array]:
         edge, first = self._first_by_output(parameters, remainder=remainder)
-        uses = {p: self.sites.use(p) for p in parameters}
+        uses = {p: self._uses.use(p) for p in parameters}
         found = {p: np.zeros((len(signs), *self._tensors[p].shape)) for p in parameters}
         if first is not None and first.requires_grad:
             layout = next(iter(uses.values())).layout
@@ -175,8 +210,8 @@ class TorchBatch:
         return found
 
     def sample_gradients(self, parameters: Sequence[str], columns: Array) -> Array:
-        edges, which = self.sites.edges(parameters)
-        uses = [self.sites.use(p) for p in parameters]
+        edges, which = self._uses.edges(parameters)
+        uses = [self._uses.use(p) for p in parameters]
         starts = np.cumsum([0, *(self._tensors[p].numel() for p in parameters)])
         found = np.zeros((len(columns), self.samples, int(starts[-1])))
         for k, column in enumerate(columns):
@@ -197,7 +232,7 @@ class TorchBatch:
             raise ModelError(
                 f"{self._objective.where}: an operation has no second derivative ({str(error).splitlines()[0]})."
             ) from error
-        return result
+        return tuple(map(solid, result))
 
     def hessian_products(self, block: Sequence[str], vectors: Array) -> Array:
         tensors = [self._tensors[p] for p in block]
@@ -217,6 +252,9 @@ class TorchBatch:
         starts = np.cumsum([0, *(t.numel() for t in like)])
         for k, row in enumerate(self._end.tensor(vectors)):
             parts = [row[starts[i] : starts[i + 1]].reshape(like[i].shape) for i in live]
+            if self._objective.program.complex:
+                # Seen as pairs, real numbers must begin at an even place of their memory.
+                parts = [part.clone() for part in parts]
             yield k, self._second([outputs[i] for i in live], inputs, parts)
 
     def pushforward(self, block: Sequence[str], vectors: Array) -> Array:
@@ -252,6 +290,11 @@ class TorchBatch:
             if row is not None:
                 entries[k] = float(row.reshape(-1)[int(index)])
         return entries
+
+    def diagonal_entries(self, places: Mapping[str, int]) -> dict[str, float]:
+        return {
+            name: float(self.hessian_diagonal_entries(name, np.array([place]))[0]) for name, place in places.items()
+        }
 
 
 def _joined(values: Sequence[Tensor | None], like: Sequence[Tensor]) -> Array:

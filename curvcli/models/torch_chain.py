@@ -13,7 +13,7 @@ from torch.autograd.graph import GradientEdge
 from curvcli.data.interface import Batch
 from curvcli.errors import ModelError
 from curvcli.models.base import Array, as_float64
-from curvcli.models.pointwise import RowOrder, selected_signs
+from curvcli.models.pointwise import RowOrder, weighted_signs
 from curvcli.models.torch_end import LossEnd
 from curvcli.models.torch_graph import AutogradGraph, Entry, operation
 from curvcli.models.torch_linear import LinearUse
@@ -56,7 +56,7 @@ class TorchChainBatch:
         entry, entries = self._find(layer, weights, list(floating.values()))
         self._z = GradientEdge(entry.node, 0)
         self.operation = operation(entry.node)
-        self._rows = RowOrder.find(z_shape(entry.node), self.samples, self._masked, layer[0])
+        self._rows = RowOrder.find(z_shape(entry.node), self.samples, self._weighted, layer[0])
         self.z_shape = self._rows.shape
         self._uses = self._linear(entry, {n: e for n, e in entries.items() if n in parameters})
 
@@ -69,17 +69,16 @@ class TorchChainBatch:
             raise ModelError(f"{where}: the loss does not depend on {layer[0]}.")
         graph = AutogradGraph(self._end.edge.node)
         found = graph.entries({name: weights[name] for name in layer})
-        reached = {name: entries for name, entries in found.items() if entries}
-        if not reached:
+        if not found:
             raise ModelError(f"{where}: the loss does not depend on {layer[0]}.")
-        several = next((name for name, entries in reached.items() if len(entries) > 1), None)
+        several = next((name for name, entries in found.items() if len(entries) > 1), None)
         if several is not None:
-            times = len(reached[several])
+            times = len(found[several])
             raise ModelError(
                 f"{where}: {several} is used {times} times, so its layer has no single output to split at."
             )
         place = {id(node): i for i, node in enumerate(graph.nodes)}
-        last = max((entries[0] for entries in reached.values()), key=lambda e: place[id(e.node)])
+        last = max((entries[0] for entries in found.values()), key=lambda e: place[id(e.node)])
         # Whole numbers are no leaves of the graph: what looks rows up by them meets the data all the same.
         meets = operation(last.node) in _LOOK_UPS or graph.downstream(graph.leaves(data)) & {last.node}
         if data and not meets:
@@ -87,7 +86,7 @@ class TorchChainBatch:
                 f"{where}: {layer[0]} passes through {operation(last.node)} before it meets the data, so its layer "
                 "has no output to split at."
             )
-        return last, {name: entries[0] for name, entries in reached.items()}
+        return last, {name: entries[0] for name, entries in found.items()}
 
     def _linear(self, z: Entry, entries: dict[str, Entry]) -> dict[str, LinearUse]:
         """The canonical forms of the parameters that z is known to be linear in: their Jacobians need no pass."""
@@ -107,9 +106,9 @@ class TorchChainBatch:
         )
         return found
 
-    def _masked(self, selected: Array) -> Array:
+    def _weighted(self, weights: Array) -> Array:
         # Not the loss's own derivative: where targets are ignored, that is zero and tells nothing.
-        return self._rows_gradient(self._end.tensor(selected_signs(selected, tuple(self._end.raw.shape))))
+        return self._rows_gradient(self._end.tensor(weighted_signs(weights, tuple(self._end.raw.shape))))
 
     def _rows_gradient(self, cotangent: Tensor) -> Array:
         (found,) = self._backward(self._end.edge, [self._z], cotangent)

@@ -12,7 +12,7 @@ import torch
 # Nodes whose output is linear, or piecewise linear, in all their differentiable inputs together.
 _PIECEWISE_LINEAR = frozenset(
     """Abs AdaptiveAvgPool2D AdaptiveAvgPool3D AdaptiveMaxPool2D AdaptiveMaxPool3D Add Alias Amax Amin AsStrided
-    AvgPool2D AvgPool3D Cat Clamp ClampMax ClampMin Clone Col2Im ConstantPadNd Copy CopySlices Cumsum Diagonal
+    AvgPool2D AvgPool3D Cat Clamp ClampMax ClampMin Clone Col2Im ConstantPadNd Copy Cumsum Diagonal
     Expand Flip Gather Hardshrink Hardtanh Im2Col Index IndexSelect LeakyRelu MaskedFill Max
     MaxPool2DWithIndices MaxPool3DWithIndices Maximum Mean Min Minimum Movedim Narrow Neg Permute PixelShuffle
     PixelUnshuffle ReflectionPad1D ReflectionPad2D ReflectionPad3D Relu Repeat ReplicationPad1D ReplicationPad2D
@@ -81,20 +81,26 @@ class AutogradGraph:
                     self._consumers.setdefault(source, []).append((node, operand))
 
     def entries(self, parameters: Mapping[str, torch.Tensor]) -> dict[str, list[Entry]]:
-        """Every place at which each parameter joins the data; an empty list if the output does not depend on it."""
-        by_address = {tensor.data_ptr(): name for name, tensor in parameters.items()}
-        found: dict[str, list[Entry]] = {name: [] for name in parameters}
+        """Every place at which each parameter that the output depends on joins the data.
+
+        A parameter that is not named in the result has no path to the output. One that is may join the data nowhere:
+        its list then ends with the root itself, the last of its carriers.
+        """
+        # Tensors, not addresses: two parameters may lie in one storage.
+        by_tensor = {id(tensor): name for name, tensor in parameters.items()}
+        found: dict[str, list[Entry]] = {}
         for node in self.nodes:
-            variable = getattr(node, "variable", None)
-            if variable is None or variable.data_ptr() not in by_address:
-                continue
-            found[by_address[variable.data_ptr()]] = self._follow(node, ())
+            name = by_tensor.get(id(getattr(node, "variable", None)))
+            if name is not None:
+                found[name] = self._follow(node, ())
         return found
 
     def _follow(self, node: Any, carriers: tuple[Any, ...]) -> list[Entry]:
         entries: list[Entry] = []
+        if node is self.nodes[-1]:
+            entries.append(Entry(node, 0, carriers))
         for consumer, operand in self._consumers.get(node, []):
-            if operation(consumer) in _CARRIERS:
+            if operation(consumer) in _CARRIERS and consumer is not self.nodes[-1]:
                 entries += self._follow(consumer, (*carriers, consumer))
             else:
                 entries.append(Entry(consumer, operand, carriers))
@@ -102,9 +108,25 @@ class AutogradGraph:
 
     def leaves(self, parameters: Sequence[torch.Tensor]) -> list[Any]:
         """The nodes at which these parameters enter the graph."""
-        addresses = {tensor.data_ptr() for tensor in parameters}
-        found = [(node, getattr(node, "variable", None)) for node in self.nodes]
-        return [node for node, variable in found if variable is not None and variable.data_ptr() in addresses]
+        wanted = {id(tensor) for tensor in parameters}
+        return [node for node in self.nodes if id(getattr(node, "variable", None)) in wanted]
+
+    def signature(self, parameters: Mapping[str, torch.Tensor]) -> tuple[Any, ...]:
+        """What the graph computes, as far as methods are chosen by it: equal for batches that take the same way.
+
+        Operations in forward order, what each reads, and which parameter each leaf is. Sizes are left out: they differ
+        between batches of other lengths.
+        """
+        by_tensor = {id(tensor): name for name, tensor in parameters.items()}
+        place = {node: i for i, node in enumerate(self.nodes)}
+        return tuple(
+            (
+                operation(node),
+                by_tensor.get(id(getattr(node, "variable", None))),
+                tuple((place.get(source, -1), number) for source, number in node.next_functions),
+            )
+            for node in self.nodes
+        )
 
     def downstream(self, starts: Sequence[Any]) -> set[Any]:
         """The starts and every node that depends on them."""
@@ -165,7 +187,12 @@ def _blocked_by(node: Any, masks: Sequence[int]) -> int:
     total = 0
     for mask in masks:
         total |= mask
-    if not total or name in _PIECEWISE_LINEAR:
+    if not total:
+        return 0
+    if _complex(node):
+        # The size of a complex number, say, is no piecewise linear function of its parts.
+        return total
+    if name in _PIECEWISE_LINEAR:
         return 0
     if name in _MULTILINEAR:
         first, second = _MULTILINEAR[name]
@@ -181,3 +208,10 @@ def _blocked_by(node: Any, masks: Sequence[int]) -> int:
     if name == "Embedding":
         return 0
     return total
+
+
+def _complex(node: Any) -> bool:
+    """Whether a node reads or makes complex numbers."""
+    around = [(node, 0), *node.next_functions]
+    made = [source._input_metadata[number].dtype for source, number in around if source is not None]
+    return any(dtype.is_complex for dtype in made if dtype is not None)

@@ -14,8 +14,8 @@ from curvcli.data.interface import Batch
 from curvcli.errors import ModelError
 from curvcli.models.base import Array, as_float64
 from curvcli.models.loss import sample_losses
-from curvcli.models.pointwise import SampleFunction
-from curvcli.models.torch_end import LossEnd
+from curvcli.models.pointwise import SampleFunction, rows_separate
+from curvcli.models.torch_end import LossEnd, solid
 
 if TYPE_CHECKING:
     from curvcli.models.torch_objective import TorchObjective
@@ -151,17 +151,20 @@ class TorchInputBatch:
             ) from error
         return _dense(found, inputs)
 
-    def samples_separate(self, selected: Array) -> bool:
-        if self.samples == 1 or selected.all():
+    def samples_separate(self) -> bool:
+        if self.samples == 1:
             return True
-        mask = torch.from_numpy(selected).to(self._cotangent.device)
-        mask = mask.reshape(-1, *(1,) * (self._cotangent.ndim - 1))
-        others = self._joined(self._along(self._cotangent.detach() * mask, create_graph=False))[~selected]
-        return not others.any()
+        cotangent = self._cotangent.detach()
+
+        def rows_of(weights: Array) -> Array:
+            per_sample = self._tensor(weights).reshape(-1, *(1,) * (cotangent.ndim - 1))
+            return self._joined(self._along(cotangent * per_sample, create_graph=False))
+
+        return rows_separate(rows_of, self.samples)
 
     def _tensor(self, array: Array) -> Tensor:
         return torch.from_numpy(np.array(array, order="C")).to(self._objective.device, self._objective.dtype)
 
 
 def _dense(found: Sequence[Tensor | None], like: Sequence[Tensor]) -> list[Tensor]:
-    return [torch.zeros_like(t) if g is None else g for g, t in zip(found, like, strict=True)]
+    return [torch.zeros_like(t) if g is None else g for g, t in zip(map(solid, found), like, strict=True)]

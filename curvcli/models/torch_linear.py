@@ -61,9 +61,7 @@ class ZLayout:
 
 
 class LinearUse(ABC):
-    """One parameter in one operation that is linear in it; ``sign`` is −1 where it is subtracted."""
-
-    sign = 1
+    """One parameter in one operation that is linear in it."""
 
     def __init__(self, layout: ZLayout, shape: tuple[int, ...]) -> None:
         """``shape`` is the parameter's."""
@@ -73,6 +71,10 @@ class LinearUse(ABC):
     @abstractmethod
     def products(self, left: Sequence[Tensor], right: Sequence[Tensor] | None = None) -> Tensor:
         """Σ_i Σ_n (J_nᵀ l_in) ⊙ (J_nᵀ r_in) for z-shaped l, r; in the parameter's shape. Squares without ``right``."""
+
+    @abstractmethod
+    def gradient(self, delta: Tensor) -> Tensor:
+        """Σ_n J_nᵀ δ_n for a z-shaped δ; in the parameter's shape."""
 
     @abstractmethod
     def sample_gradients(self, delta: Tensor) -> Tensor:
@@ -142,6 +144,12 @@ class PatchUse(LinearUse):
         z = z.reshape(samples, columns, groups, channels // groups, positions).transpose(1, 2)
         return z.reshape(samples, groups, columns * channels // groups, positions).transpose(-1, -2)
 
+    def gradient(self, delta: Tensor) -> Tensor:
+        patches = self.patches
+        samples, groups, _, positions = patches.shape
+        z = self.layout.canonical(delta).reshape(samples, groups, -1, positions)
+        return self._fold(torch.einsum("ngkp,ngqp->gkq", patches, z))
+
     def sample_gradients(self, delta: Tensor) -> Tensor:
         patches = self.patches
         samples, groups, inputs, positions = patches.shape
@@ -150,7 +158,7 @@ class PatchUse(LinearUse):
         found = torch.empty(samples, prod(self.shape), dtype=z.dtype, device=z.device)
         index = self._index(groups, inputs, outputs).reshape(-1).to(z.device)
         found[:, index] = torch.matmul(patches, z).reshape(samples, -1)
-        return found.mul_(self.sign)
+        return found
 
     def basis_product(self, channel: int, position: int, row: Tensor) -> tuple[Any, Tensor]:
         _, groups, inputs, _ = self.patches.shape
@@ -181,7 +189,7 @@ class ConvolutionUse(PatchUse):
         self._stride, self._padding = list(node._saved_stride), list(node._saved_padding)
         self._dilation = list(node._saved_dilation)
         shape = tuple(weight.shape)
-        super().__init__(layout, shape, self._unfold, self._fold_weight)
+        super().__init__(layout, shape, lambda: self._unfold(self._input), self._fold_weight)
         self._input = node._saved_input.detach()
         work = layout.positions * prod(shape)
         self._direct = layout.positions > 1 and work >= _DIRECT_FROM
@@ -193,6 +201,19 @@ class ConvolutionUse(PatchUse):
         for i, n in product(range(len(left)), range(self.layout.samples)):
             gradient = self._gradient(left[i], n)
             total.addcmul_(gradient, gradient if right is None else self._gradient(right[i], n))
+        return total
+
+    def gradient(self, delta: Tensor) -> Tensor:
+        total = torch.zeros_like(self._weight)
+        z = self.layout.canonical(delta)
+        for n in range(self.layout.samples):
+            if self._direct:
+                total += self._gradient(delta, n)
+                continue
+            # Sample by sample: all patches together would take many times the memory of the input.
+            patches = self._unfold(self._input[n : n + 1])[0]
+            outputs = z[n].reshape(self._groups, -1, self.layout.positions)
+            total += self._fold(torch.matmul(patches, outputs.transpose(-1, -2)))
         return total
 
     def sample_gradients(self, delta: Tensor) -> Tensor:
@@ -217,10 +238,10 @@ class ConvolutionUse(PatchUse):
         )[1]
         return gradient
 
-    def _unfold(self) -> Tensor:
+    def _unfold(self, data: Tensor) -> Tensor:
         spatial = len(self._stride)
         pads = [p for padding in reversed(self._padding) for p in (padding, padding)]
-        windows = torch.nn.functional.pad(self._input, pads)
+        windows = torch.nn.functional.pad(data, pads)
         for axis in range(spatial):
             extent = (self.shape[2 + axis] - 1) * self._dilation[axis] + 1
             windows = windows.unfold(2 + axis, extent, self._stride[axis])[..., :: self._dilation[axis]]
@@ -237,10 +258,23 @@ class ConvolutionUse(PatchUse):
 class EmbeddingUse(LinearUse):
     """Rows of a table, taken by index: A is one-hot and never written down."""
 
-    def __init__(self, layout: ZLayout, shape: tuple[int, ...], tokens: Tensor) -> None:
-        """``tokens`` are the indices, (samples, positions)."""
+    def __init__(self, layout: ZLayout, shape: tuple[int, ...], tokens: Tensor, padding: int | None = None) -> None:
+        """Describe the use.
+
+        Args:
+            layout: of z.
+            shape: of the table.
+            tokens: the indices, (samples, positions).
+            padding: the row whose derivative is zero by definition, whatever reads it.
+        """
         super().__init__(layout, shape)
-        self._tokens = tokens
+        self._tokens, self._padding = tokens, padding
+
+    def _trainable(self, rows: Tensor) -> Tensor:
+        """Rows of z, (samples, positions, …), with zeros for those that read the padding row."""
+        if self._padding is None:
+            return rows
+        return rows * (self._tokens != self._padding).reshape(*self._tokens.shape, *(1,) * (rows.ndim - 2))
 
     def products(self, left: Sequence[Tensor], right: Sequence[Tensor] | None = None) -> Tensor:
         total = torch.zeros(self.shape, dtype=left[0].dtype, device=left[0].device)
@@ -250,9 +284,14 @@ class EmbeddingUse(LinearUse):
             total.index_add_(0, row, _times(sums, other))
         return total
 
+    def gradient(self, delta: Tensor) -> Tensor:
+        total = torch.zeros(self.shape, dtype=delta.dtype, device=delta.device)
+        row, sums = self._row_sums(delta)
+        return total.index_add_(0, row, sums)
+
     def _row_sums(self, delta: Tensor) -> tuple[Tensor, Tensor]:
         """δ summed over the positions of one sample that took the same row: the rows, and a sum for each."""
-        z = self.layout.canonical(delta).transpose(1, 2)
+        z = self._trainable(self.layout.canonical(delta).transpose(1, 2))
         samples, positions, width = z.shape
         row = self._tokens + self.shape[0] * torch.arange(samples, device=z.device)[:, None]
         used, place = torch.unique(row, return_inverse=True)
@@ -261,7 +300,7 @@ class EmbeddingUse(LinearUse):
         return used % self.shape[0], sums
 
     def sample_gradients(self, delta: Tensor) -> Tensor:
-        z = self.layout.canonical(delta).transpose(1, 2)
+        z = self._trainable(self.layout.canonical(delta).transpose(1, 2))
         found = torch.zeros(len(z), *self.shape, dtype=z.dtype, device=z.device)
         for n, (tokens, rows) in enumerate(zip(self._tokens, z, strict=True)):
             found[n].index_add_(0, tokens, rows)
@@ -269,7 +308,7 @@ class EmbeddingUse(LinearUse):
 
     def basis_product(self, channel: int, position: int, row: Tensor) -> tuple[Any, Tensor]:
         here = self._tokens[:, position]
-        value = (row * (self._tokens == here[:, None])).sum(1)
+        value = (self._trainable(row) * (self._tokens == here[:, None])).sum(1)
         total = torch.zeros(self.shape[0], dtype=row.dtype, device=row.device).index_add_(0, here, value)
         return torch.arange(self.shape[0]) * self.shape[1] + channel, total
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,33 +13,37 @@ from torch import Tensor
 
 from curvcli.data.interface import Batch, Samples
 from curvcli.errors import ModelError, UsageError
-from curvcli.models.base import Array, Site, as_float64
+from curvcli.models.base import Array, Site, as_float64, merged_sites
 from curvcli.models.memory import available_memory, peak_memory, process_memory, release_memory
 from curvcli.models.objective import DataObjective
 from curvcli.models.pointwise import SampleFunction
-from curvcli.models.torch_batch import TorchBatch
+from curvcli.models.torch_batch import Structure, TorchBatch
 from curvcli.models.torch_chain import TorchChainBatch
 from curvcli.models.torch_graph import operation
 from curvcli.models.torch_inputs import TorchInputBatch
+from curvcli.models.torch_program import FinalOperation, Program, differentiable
 from curvcli.spec.dataset import LossSpec
 
 # Torch's convention: the classes are axis 1.
 _CLASS_AXIS = 1
 
 
-@contextmanager
-def differentiable() -> Iterator[None]:
-    """Kernels that have a second derivative, and a graph whose operations can be seen."""
-    from torch.nn.attention import SDPBackend, sdpa_kernel
+# How far the outputs of two ways to compute the same may be apart, relative to the largest.
+_SAME = {torch.float32: 1e-3, torch.float64: 1e-9}
+_SAME_ROUGHLY = 5e-2  # in half precision
 
-    # The fused attention kernels and cuDNN's recurrent ones have no double backward; the profiling executor hides
-    # operations behind its own nodes after the first calls.
-    with (
-        sdpa_kernel(SDPBackend.MATH),
-        torch.backends.cudnn.flags(enabled=False),
-        torch.jit.optimized_execution(False),  # type: ignore[attr-defined]
-    ):
-        yield
+
+@dataclass(frozen=True)
+class Original:
+    """The module as it was saved.
+
+    Attributes:
+        module: untouched, in inference mode.
+        dtype: of its numbers.
+    """
+
+    module: Any
+    dtype: torch.dtype
 
 
 class TorchObjective(DataObjective):
@@ -46,9 +51,9 @@ class TorchObjective(DataObjective):
 
     def __init__(
         self,
-        module: Any,
+        program: Program,
+        original: Original | None,
         parameters: Mapping[str, Tensor],
-        input_names: Sequence[str],
         samples: Samples,
         loss: LossSpec,
         *,
@@ -67,61 +72,147 @@ class TorchObjective(DataObjective):
             ModelError: the forward pass fails.
         """
         super().__init__(samples, loss, batch_size, target_column, where)
-        self.module, self.parameters, self.input_names = module, parameters, tuple(input_names)
+        self.program, self.parameters, self.input_names = program, parameters, program.inputs
+        self._loss_program, self.edge_cut = program, False
         self.output_name, self.device, self.dtype = output, device, dtype
-        self._required: set[str] | None = None
-        self._interleaved: dict[str, bool] = {}
+        self.structures: dict[Hashable, Structure] = {}
         self.require(list(parameters))
         arguments = self.tensors(self.first_batch())
         if not parameters:
             # Without weights to differentiate by, the graph whose end tells the final operation starts at the inputs.
             arguments = {n: t.requires_grad_(t.is_floating_point()) for n, t in arguments.items()}
         probe = self.forward(arguments)
-        final = _final_operation(probe)
+        if original is not None:
+            self._hold_against(original, arguments)
+        ending = self._final(probe, arguments)
+        final = _final_operation(probe) if ending is None else ending.name
         values = as_float64(probe.detach().cpu())
         del probe
         self._settle(values, final, _CLASS_AXIS)
+        if self.cut and ending is not None:
+            self._loss_program = ending.before
+        self.edge_cut = self.cut and ending is None
+
+    @property
+    def random(self) -> tuple[str, ...]:
+        """See ``DataObjective``."""
+        return self.program.random
+
+    @property
+    def branches(self) -> bool:
+        """See ``DataObjective``."""
+        return self.program.branches
+
+    @property
+    def batch_statistics(self) -> bool:
+        """See ``DataObjective``."""
+        return self.program.batch_statistics
 
     def require(self, names: Sequence[str]) -> None:
         """Let only these parameters be differentiated: the graph then starts at the first of them."""
         wanted = set(names)
-        if wanted == self._required:
-            return
         for name, tensor in self.parameters.items():
-            tensor.requires_grad_(name in wanted)
-        self._required = wanted
+            # Asked of the tensor: objectives of other samples share it.
+            if tensor.requires_grad != (name in wanted):
+                tensor.requires_grad_(name in wanted)
 
     def tensors(self, batch: Batch) -> dict[str, Tensor]:
         """A batch's inputs on the device, floats in the objective's dtype."""
         arguments = {}
         for name in self.input_names:
             tensor = torch.from_numpy(np.asarray(batch.inputs[name], order="C"))
-            arguments[name] = tensor.to(self.device, self.dtype if tensor.is_floating_point() else None)
+            # A copy: a module may work in place on what it is given, and the batch is not the module's.
+            dtype = self.dtype if tensor.is_floating_point() else tensor.dtype
+            arguments[name] = tensor.to(self.device, dtype, copy=True)
         return arguments
 
     def forward(self, arguments: Mapping[str, Tensor], output: str | None = None) -> Tensor:
-        """The output that the loss is taken of, or the one named, for one batch."""
+        """What the loss is taken of, or the output named, for one batch."""
+        program = self._loss_program if output is None else self.program
+        return _choose(self._run(program, arguments), self.output_name if output is None else output, self.where)
+
+    def _run(self, program: Callable[[Mapping[str, Tensor]], Any], arguments: Mapping[str, Tensor]) -> Any:
         try:
-            with differentiable():
-                # A module may work in place on what it is given; autograd forbids that for what it differentiates by.
-                result = self.module(**{n: t.clone() if t.requires_grad else t for n, t in arguments.items()})
+            with differentiable(self.dtype):
+                # In place on what is differentiated by, autograd forbids it; and what is given serves more than once.
+                return program({n: t.clone() for n, t in arguments.items()})
         except (RuntimeError, torch.jit.Error) as error:
             raise ModelError(_forward_failed(self.where, arguments, error)) from error
-        return _choose(result, self.output_name if output is None else output, self.where)
+
+    def _alike(self, program: Callable[[Mapping[str, Tensor]], Any], arguments: Mapping[str, Tensor]) -> Tensor:
+        """The output that the loss is taken of, with the same random numbers in every call."""
+        with torch.random.fork_rng(), torch.no_grad():
+            torch.manual_seed(0)
+            return _choose(self._run(program, arguments), self.output_name, self.where).detach()
+
+    def _final(self, probe: Tensor, arguments: Mapping[str, Tensor]) -> FinalOperation | None:
+        """The normaliser along the classes that the output comes from, if the program can be cut before it.
+
+        The cut is taken only where the same normaliser of what it returns is the output itself.
+        """
+        ending = self.program.final(self.output_name)
+        if ending is None:
+            return None
+        before = self._alike(ending.before, arguments)
+        if ending.name == "sigmoid":
+            expected = torch.sigmoid(before)
+        elif before.ndim > _CLASS_AXIS:
+            expected = getattr(torch, ending.name)(before, _CLASS_AXIS)
+        else:
+            return None
+        given = self._alike(self.program, arguments)
+        same = expected.shape == given.shape and torch.allclose(expected, given, rtol=1e-4, atol=1e-6, equal_nan=True)
+        return ending if same else None
+
+    def _hold_against(self, original: Original, arguments: Mapping[str, Tensor]) -> None:
+        """Compare what the program returns with what the file's own ``forward`` does.
+
+        Raises:
+            ModelError: they differ by more than rounding.
+        """
+        kinds = {n: original.dtype if t.is_floating_point() else t.dtype for n, t in arguments.items()}
+        narrow = {n: t.detach().to(kinds[n], copy=True) for n, t in arguments.items()}
+        with torch.random.fork_rng(), torch.no_grad():
+            torch.manual_seed(0)
+            try:
+                with differentiable(original.dtype):
+                    own = _choose(original.module(**narrow), self.output_name, self.where).to(self.dtype)
+            except (RuntimeError, torch.jit.Error) as failure:
+                raise ModelError(_forward_failed(self.where, narrow, failure)) from failure
+        mine = self._alike(self.program, arguments)
+        error, scale = (float(t.abs().max()) if t.numel() else 0.0 for t in (own - mine, own))
+        if torch.isfinite(own).all() and error > _SAME.get(original.dtype, _SAME_ROUGHLY) * scale:
+            raise ModelError(
+                f"{self.where}: after replacing operations without second derivatives the model returns other numbers "
+                f"(by {error / scale:.2g} of the largest), so its derivatives would be of another function.\n"
+                "Please report this with the model; torch.export may give a file that works."
+            )
 
     def _output_values(self, batch: Batch) -> Array:
         self.require([])
         return as_float64(self.forward(self.tensors(batch)).detach().cpu())
 
+    def _examined(self, parameters: Sequence[str]) -> Iterator[TorchBatch]:
+        """Batches whose graphs tell those of all others: the first and the last, which may be shorter.
+
+        All of them where the model branches: then each may take a way of its own.
+        """
+        last = self.batch_count() - 1
+        if self.program.branches:
+            yield from self.batches(parameters)
+            return
+        yield next(self.batches(parameters))
+        if last and len(self.samples) % self.batch_size:
+            yield next(self.batches(parameters, start=last))
+
     def _read_sites(self, parameters: Sequence[str]) -> Mapping[str, Site]:
-        batch = next(self.batches(parameters))
-        found = batch.read_sites()
-        self._interleaved.update(batch.sites.interleaved)
-        return found
+        found = list(map(lambda batch: batch.sites(parameters), self._examined(parameters)))  # noqa: C417 - one at a time
+        return {name: merged_sites([sites[name] for sites in found]) for name in parameters}
 
     def joint_blocker(self, parameters: Sequence[str]) -> str | None:
         """See ``base.Objective``."""
-        return next(self.batches(parameters)).sites.joint_blocker(parameters)
+        found = (batch.joint_blocker(parameters) for batch in self._examined(parameters))
+        return next((blocker for blocker in found if blocker is not None), None)
 
     def batches(self, parameters: Sequence[str], *, start: int = 0) -> Iterator[TorchBatch]:
         """The data from batch ``start`` on; see ``base.Objective``."""
@@ -192,10 +283,6 @@ class TorchObjective(DataObjective):
             # What the caching allocator holds and nobody uses can be had too.
             return int(free + torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device))
         return available_memory()
-
-    def interleaved(self, parameter: str) -> bool:
-        """Whether a parameter's z was found to be time-major."""
-        return self._interleaved.get(parameter, False)
 
 
 _NORMALISERS = {"Softmax": "softmax", "LogSoftmax": "log_softmax", "Sigmoid": "sigmoid"}

@@ -1,82 +1,175 @@
-"""Changes to a TorchScript graph before it is first executed: operations without a right second derivative, dtypes."""
+"""Changes to a copy of a TorchScript graph: operations without a right second derivative, and dtypes.
+
+Each change replaces one node where it stands. PyTorch's own pass for patterns moves what it writes out of the block, so
+that both branches of an ``if`` would run, the in-place one included.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import torch
 
-# How TorchScript writes torch.float32 and torch.float64 in its code.
-_SCRIPT_FLOAT32, _SCRIPT_FLOAT64 = 6, 7
+# How TorchScript writes torch.float32, float64, complex64 and complex128 in its code.
+_WIDER: Final = {6: 7, 9: 10}
+_WIDER_TENSORS: Final = {torch.float32: torch.float64, torch.complex64: torch.complex128}
 
 
-def _graph(inputs: str, body: str, result: str) -> str:
-    """A graph as TorchScript's own rewriting pass reads it."""
-    return f"graph({inputs}):{body}\n  return ({result})"
-
-
-_HARDSIGMOID: Final = """
-  %zero : int = prim::Constant[value=0]()
-  %one : int = prim::Constant[value=1]()
-  %three : int = prim::Constant[value=3]()
-  %six : int = prim::Constant[value=6]()
-  %moved : Tensor = aten::add(%x, %three, %one)
-  %cut : Tensor = aten::hardtanh(%moved, %zero, %six)
-  %y : Tensor = aten::div(%cut, %six)"""
-_STORED: Final = """
-  %no : bool = prim::Constant[value=0]()
-  %stored : Tensor = aten::copy_(%x, %y, %no)"""
-_WEIGHT_NORM: Final = """
-  %two : int = prim::Constant[value=2]()
-  %norm : Tensor = aten::norm_except_dim(%v, %two, %dim)
-  %factor : Tensor = aten::div(%g, %norm)
-  %w : Tensor = aten::mul(%v, %factor)"""
-
-# Pairs of an operation and what is equal to it, with derivatives of every order.
-_WRITTEN_OUT: Final = (
-    # Its double backward (PyTorch 2.13) takes the norm for a constant: Hessians come out wrong, and not symmetric.
-    (
-        _graph("%v, %g, %dim", "\n  %w : Tensor = aten::_weight_norm(%v, %g, %dim)", "%w"),
-        _graph("%v, %g, %dim", _WEIGHT_NORM, "%w"),
-    ),
-    # It has no second derivative at all.
-    (_graph("%x", "\n  %y : Tensor = aten::hardsigmoid(%x)", "%y"), _graph("%x", _HARDSIGMOID, "%y")),
-    (_graph("%x", "\n  %y : Tensor = aten::hardsigmoid_(%x)", "%y"), _graph("%x", _HARDSIGMOID + _STORED, "%stored")),
-)
-
-
-def rewrite(graph: Any, *, widen: bool) -> None:
-    """Change a module's ``forward``, with all that it calls, in place.
-
-    Args:
-        graph: not executed so far.
-        widen: make float32 written down in it float64, as ``Module.double`` does with parameters and buffers. A trace
-            writes dtypes down as numbers; left alone, they would round in the middle of a float64 computation.
-    """
-    torch._C._jit_pass_inline(graph)
-    for operation, equal in _WRITTEN_OUT:
-        torch._C._jit_pass_custom_pattern_based_rewrite_graph(operation, equal, graph)
-    if widen:
-        _widen_block(graph, graph)
-
-
-def _widen_block(block: Any, graph: Any) -> None:
+def all_nodes(block: Any) -> Iterator[Any]:
+    """The nodes of a graph or block, those of the blocks within them included; safe against changes on the way."""
     for node in list(block.nodes()):
-        for inner in node.blocks():
-            _widen_block(inner, graph)
+        within = list(node.blocks())
+        yield node
+        for inner in within:
+            yield from all_nodes(inner)
+
+
+def constant(value: Any) -> Any:
+    """What a value of a graph always is, if it is a plain constant; else None."""
+    node = value.node()
+    return node.output().toIValue() if node.kind() == "prim::Constant" else None
+
+
+class Writer:
+    """Writes nodes before another one, in its block."""
+
+    def __init__(self, graph: Any, before: Any) -> None:
+        """Everything is written before this node."""
+        self._graph, self._before = graph, before
+
+    def number(self, value: bool | int | float) -> Any:
+        """A constant."""
+        self._graph.setInsertPoint(self._before)
+        made = self._graph.insertConstant(value)
+        self._graph.setInsertPoint(self._graph.return_node())
+        return made
+
+    def none(self) -> Any:
+        """The constant None."""
+        node = self._graph.create("prim::Constant", [], 1)
+        node.insertBefore(self._before)
+        node.output().setType(torch._C.NoneType.get())
+        return node.output()
+
+    def add(self, kind: str, *inputs: Any, outputs: int = 1) -> Any:
+        """An operation; its first output."""
+        node = self._graph.create(kind, list(inputs), outputs)
+        node.insertBefore(self._before)
+        return node.outputsAt(0)
+
+
+def rewrite(graph: Any) -> bool:
+    """Write out the operations whose second derivatives PyTorch lacks or gets wrong; returns whether there were any."""
+    found = False
+    for node in all_nodes(graph):
+        equal = _WRITTEN_OUT.get(node.kind())
+        value = None if equal is None else equal(Writer(graph, node), node)
+        if value is not None:
+            node.outputsAt(0).replaceAllUsesWith(value)
+            found = True
+            if not any(output.uses() for output in node.outputs()):
+                node.destroy()
+    return found
+
+
+def _hard_sigmoid(write: Writer, node: Any) -> Any:
+    """It has no second derivative at all."""
+    moved = write.add("aten::add", node.inputsAt(0), write.number(3), write.number(1))
+    cut = write.add("aten::hardtanh", moved, write.number(0), write.number(6))
+    return write.add("aten::div", cut, write.number(6))
+
+
+def _hard_sigmoid_in_place(write: Writer, node: Any) -> Any:
+    return write.add("aten::copy_", node.inputsAt(0), _hard_sigmoid(write, node), write.number(False))
+
+
+def _weight_norm(write: Writer, node: Any) -> Any:
+    """Its double backward (PyTorch 2.13) takes the norm for a constant: Hessians come out wrong, and not symmetric."""
+    direction, size, axis = (node.inputsAt(i) for i in range(3))
+    norm = write.add("aten::norm_except_dim", direction, write.number(2), axis)
+    return write.add("aten::mul", direction, write.add("aten::div", size, norm))
+
+
+# How TorchScript numbers the ways to put a bag's rows together.
+_SUM, _MEAN, _MAX = range(3)
+
+
+def _embedding_bag(write: Writer, node: Any) -> Any | None:
+    """Its derivative has none. Which bag has which token, as a matrix of zeros and ones, puts the rows together."""
+    weight, indices, offsets = (node.inputsAt(i) for i in range(3))
+    mode, ends = constant(node.inputsAt(4)), constant(node.inputsAt(7))
+    if mode not in (_SUM, _MEAN, _MAX) or ends is None:
+        return None
+    none, zero, one = write.none(), write.number(0), write.number(1)
+    skipped = node.inputsAt(8) if node.inputsSize() > 8 else none
+    padding = write.number(-1) if skipped.node().mustBeNone() else skipped
+
+    def counted(like: Any) -> Any:
+        ones = write.add("aten::ones_like", like, none, none, none, none, none)
+        return write.add("aten::sub", write.add("aten::cumsum", ones, zero, none), one, one)
+
+    starts = write.add("aten::slice", offsets, zero, none, write.number(-1), one) if ends else offsets
+    after = write.add(
+        "aten::searchsorted", starts, counted(indices), write.number(False), write.number(True), none, none
+    )
+    bag = write.add("aten::unsqueeze", write.add("aten::sub", after, one, one), zero)
+    here = write.add("aten::eq", write.add("aten::unsqueeze", counted(starts), one), bag)
+    used = write.add("aten::unsqueeze", write.add("aten::ne", indices, padding), zero)
+    within = write.add("aten::__and__", here, used)
+    member = write.add("aten::type_as", within, weight)
+    rows = write.add("aten::embedding", weight, indices, write.number(-1), write.number(False), write.number(False))
+    every = write.add("aten::ones_like", indices, none, none, none, none, none)
+    count = write.add("aten::unsqueeze", write.add("aten::mv", member, write.add("aten::type_as", every, weight)), one)
+    if mode == _MAX:
+        wide = write.add("aten::unsqueeze", within, write.number(2))
+        values = write.add("aten::where", wide, write.add("aten::unsqueeze", rows, zero), write.number(-float("inf")))
+        largest = write.add("aten::max", values, one, write.number(False), outputs=2)
+        return write.add("aten::where", write.add("aten::gt", count, zero), largest, zero)
+    shares = member
+    weights = node.inputsAt(6)
+    if not weights.node().mustBeNone():
+        if weights.type().kind() == "OptionalType":
+            weights = write.add("aten::_unwrap_optional", weights)
+        shares = write.add("aten::mul", member, write.add("aten::unsqueeze", weights, zero))
+    total = write.add("aten::mm", shares, rows)
+    return write.add("aten::div", total, write.add("aten::clamp_min", count, one)) if mode == _MEAN else total
+
+
+_WRITTEN_OUT: Final[dict[str, Callable[[Writer, Any], Any | None]]] = {
+    "aten::hardsigmoid": _hard_sigmoid,
+    "aten::hardsigmoid_": _hard_sigmoid_in_place,
+    "aten::_weight_norm": _weight_norm,
+    "aten::embedding_bag": _embedding_bag,
+}
+
+
+def widen(graph: Any) -> bool:
+    """Make float32 written down in a graph float64, as a module's parameters and buffers are made.
+
+    A trace writes dtypes down as numbers; left alone, they would round in the middle of a float64 computation. Returns
+    whether there were any.
+    """
+    found = False
+    for node in all_nodes(graph):
         if node.kind() == "prim::Constant":
-            if node.hasAttribute("value") and node.kindOf("value") == "t" and node.t("value").dtype is torch.float32:
-                node.t_("value", node.t("value").double())
-                node.output().inferTypeFrom(node.t("value"))
+            found |= _widen_constant(node)
             continue
         signature = node.schema()
         if signature == "(no schema)":
             continue
         for place, argument in enumerate(torch._C.parse_schema(signature).arguments):
-            if argument.name != "dtype" or place >= node.inputsSize():
-                continue
-            source = node.inputsAt(place).node()
-            constant = source.kind() == "prim::Constant" and source.hasAttribute("value")
-            if constant and source.kindOf("value") == "i" and source.i("value") == _SCRIPT_FLOAT32:
-                graph.setInsertPoint(node)
-                node.replaceInput(place, graph.insertConstant(_SCRIPT_FLOAT64))
+            if argument.name == "dtype" and place < node.inputsSize():
+                dtype = constant(node.inputsAt(place))
+                if dtype in _WIDER:
+                    node.replaceInput(place, Writer(graph, node).number(_WIDER[dtype]))
+                    found = True
+    return found
+
+
+def _widen_constant(node: Any) -> bool:
+    if not node.hasAttribute("value") or node.kindOf("value") != "t" or node.t("value").dtype not in _WIDER_TENSORS:
+        return False
+    node.t_("value", node.t("value").to(_WIDER_TENSORS[node.t("value").dtype]))
+    node.output().inferTypeFrom(node.t("value"))
+    return True

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import pickletools
+import copy
 import warnings
-import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,9 @@ from torch import Tensor
 from curvcli.data.interface import Samples
 from curvcli.errors import ModelError, UsageError
 from curvcli.models.base import Array, Layer, Parameter, Port, as_float64
-from curvcli.models.torch_objective import TorchObjective
-from curvcli.models.torch_rewrite import rewrite
+from curvcli.models.torch_archive import read_archive
+from curvcli.models.torch_objective import Original, TorchObjective
+from curvcli.models.torch_program import Program
 from curvcli.spec.dataset import LossSpec
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -35,31 +35,48 @@ class TorchScriptModel:
             ModelError: the file is no TorchScript archive, or is damaged.
             UsageError: the device is not there.
         """
-        refuse_other_files(path)
-        self.path = path
+        archive = read_archive(path)
+        self.path, self.sha256 = path, archive.sha256
         self._device = _device(device)
         self._dtype = _DTYPES[dtype]
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # torch.jit is deprecated in favour of torch.export; its files are not.
-                self._module: Any = torch.jit.load(str(path), map_location="cpu").eval()  # type: ignore[no-untyped-call]
+                self._module: Any = torch.jit.load(archive, map_location="cpu").eval()  # type: ignore[no-untyped-call]
         except RuntimeError as error:
             raise ModelError(
                 f"{path}: TorchScript can't be loaded: {str(error).strip().splitlines()[0][:200]}"
             ) from error
-        self._parameters: dict[str, Tensor] = {
-            name: p for name, p in self._module.named_parameters() if p.is_floating_point()
-        }
-        self._module.to(self._device, self._dtype)
-        rewrite(self._module.forward.graph, widen=self._dtype is torch.float64)
-        self._parameters = {n: p for n, p in self._module.named_parameters() if n in self._parameters}
+        del archive
+        own_storage(self._module)
+        trainable = {name: p.requires_grad for name, p in self._module.named_parameters() if p.is_floating_point()}
+        wide = self._dtype is torch.float64
+        self._program = Program(self._module, wide=wide)
+        if wide and self._program.changed:
+            # What is written down in the file's own dtype computes with numbers of that dtype only.
+            own = next((p.dtype for p in self._module.parameters() if p.is_floating_point()), torch.float32)
+            self._original: Original | None = Original(copy.deepcopy(self._module), own)
+        else:
+            self._original = Original(self._module, self._dtype)
+        self._module._apply(self._converted)
+        self._parameters: dict[str, Tensor] = {n: p for n, p in self._module.named_parameters() if n in trainable}
         for tensor in self._module.parameters():
             tensor.requires_grad_(False)
-        self.layers = tuple(_layers(self._module, self._parameters))
-        arguments = self._module.forward.schema.arguments[1:]
-        self.inputs = tuple(Port(a.name, None, "float") for a in arguments if not a.has_default_value())
+        # A file saved for inference may say of no parameter that it is trained; then it says nothing.
+        self.layers = tuple(_layers(self._module, self._parameters, trainable if any(trainable.values()) else {}))
+        self.inputs = tuple(Port(name, None, "float") for name in self._program.inputs)
         returns = self._module.forward.schema.returns
         self.outputs = tuple(Port(r.name or str(i), None, str(r.type)) for i, r in enumerate(returns))
+
+    def _converted(self, tensor: Tensor) -> Tensor:
+        """On the device; floating-point and complex numbers as precise as asked for."""
+        if tensor.is_complex():
+            return tensor.to(self._device, torch.complex128 if self._dtype is torch.float64 else torch.complex64)
+        return tensor.to(self._device, self._dtype if tensor.is_floating_point() else None)
+
+    @property
+    def threads(self) -> int:
+        return torch.get_num_threads()
 
     @property
     def why_no_layers(self) -> str:
@@ -68,6 +85,17 @@ class TorchScriptModel:
             f"{self.path}: no parameters: a frozen TorchScript keeps its weights as constants.\n"
             "Save the module before torch.jit.freeze or optimize_for_inference."
         )
+
+    def precise(self) -> TorchScriptModel:
+        """The same file, opened in float64.
+
+        Raises:
+            ModelError: it is another file by now.
+        """
+        found = TorchScriptModel(self.path, device=str(self._device), dtype="float64")
+        if found.sha256 != self.sha256:
+            raise ModelError(f"{self.path}: the file was replaced during the run.")
+        return found
 
     def values(self, parameter: str) -> Array:
         return as_float64(self._parameters[parameter].detach().cpu())
@@ -82,10 +110,12 @@ class TorchScriptModel:
         target_column: str = "target",
     ) -> TorchObjective:
         """The loss over ``samples`` as a function of the parameters."""
+        # Once per opened model: what was the same on one batch of data is the same function.
+        original, self._original = self._original, None
         return TorchObjective(
-            self._module,
+            self._program,
+            original,
             self._parameters,
-            [p.name for p in self.inputs],
             samples,
             loss,
             output=output,
@@ -95,50 +125,6 @@ class TorchScriptModel:
             dtype=self._dtype,
             where=str(self.path),
         )
-
-
-def refuse_other_files(path: Path) -> None:
-    """Say what a file is when it is not a TorchScript archive; nothing in it is executed.
-
-    Raises:
-        ModelError: with one line per kind of file, and what to do.
-    """
-    if not zipfile.is_zipfile(path):
-        raise ModelError(
-            f"{path}: not a TorchScript file, or a truncated one (a TorchScript file is a zip archive).\n"
-            "Save it with torch.jit.save(torch.jit.script(model), PATH)."
-        )
-    with zipfile.ZipFile(path) as archive:
-        members = archive.namelist()
-        if any(m.endswith("constants.pkl") for m in members):
-            return
-        if any("/models/" in m or m.endswith("archive_format") for m in members):
-            raise ModelError(f"{path}: a torch.export archive; curvcli reads TorchScript files (torch.jit.save).")
-        pickled = next((m for m in members if m.endswith("data.pkl")), None)
-        if pickled is None:
-            raise ModelError(f"{path}: a zip archive, but not a TorchScript one.")
-        classes = list(_pickled_classes(archive.read(pickled)))
-    if any(c.startswith(("torch.nn", "__main__")) or not c.startswith(("torch", "collections")) for c in classes):
-        raise ModelError(
-            f"{path}: a pickled nn.Module (torch.save(model)); opening it would run its code, so curvcli never does.\n"
-            "Save it with torch.jit.save(torch.jit.script(model), PATH)."
-        )
-    raise ModelError(
-        f"{path}: a state_dict: weights without the model.\n"
-        "Load it into the model and save that with torch.jit.save(torch.jit.script(model), PATH)."
-    )
-
-
-def _pickled_classes(data: bytes) -> Iterator[str]:
-    """Names of the classes a pickle would build, read without building any."""
-    strings: list[str] = []
-    for opcode, argument, _ in pickletools.genops(data):
-        if opcode.name == "GLOBAL":
-            yield str(argument).replace(" ", ".")
-        elif "UNICODE" in opcode.name:
-            strings.append(str(argument))
-        elif opcode.name == "STACK_GLOBAL" and len(strings) >= 2:
-            yield ".".join(strings[-2:])
 
 
 def _device(name: str) -> torch.device:
@@ -151,20 +137,45 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _layers(module: Any, parameters: dict[str, Tensor]) -> Iterator[Layer]:
+def own_storage(module: Any) -> None:
+    """Give every parameter memory of its own.
+
+    Two parameters that were saved as views of one storage are two variables to autograd all the same; in shared memory
+    a change of one would change the other.
+    """
+    seen: set[int] = set()
+    for tensor in [*module.parameters(), *module.buffers()]:
+        address = tensor.untyped_storage().data_ptr()
+        if address in seen or not tensor.is_contiguous():
+            tensor.data = tensor.data.clone(memory_format=torch.contiguous_format)
+        seen.add(address)
+
+
+def _owner(name: str) -> tuple[str, str]:
+    """The module that a parameter belongs to for whoever built it, and its name there.
+
+    What torch.nn.utils.parametrize makes of ``fc.weight`` lies in a module of its own,
+    ``fc.parametrizations.weight.original0`` …; it is ``weight.original0`` of ``fc``.
+    """
+    owner, _, label = name.rpartition(".")
+    parent, found, child = f".{owner}".rpartition(".parametrizations.")
+    return (parent.lstrip("."), f"{child}.{label}") if found else (owner, label)
+
+
+def _layers(module: Any, parameters: dict[str, Tensor], trainable: Mapping[str, bool]) -> Iterator[Layer]:
     """Parameters grouped by the module that owns them; those of the root are layers of their own."""
     kinds = {name: str(getattr(child, "original_name", "Module")) for name, child in module.named_modules()}
     groups: dict[str, list[str]] = {}
     for name in parameters:
-        owner, _, _ = name.rpartition(".")
-        groups.setdefault(owner or name, []).append(name)
+        groups.setdefault(_owner(name)[0] or name, []).append(name)
     for owner, names in groups.items():
-        kind = kinds.get(owner, "Parameter")
+        kind = kinds.get(owner, "Parameter").removeprefix("Parametrized")
         found = []
         for name in names:
-            label = name.rpartition(".")[2]
+            label = _owner(name)[1]
             shape = tuple(parameters[name].shape)
-            found.append(Parameter(name, label, shape, _axes(kind, label, len(shape))))
+            axes = _axes(kind, label, len(shape))
+            found.append(Parameter(name, label, shape, axes, trainable.get(name, True)))
         yield Layer(owner, kind, tuple(found))
 
 

@@ -1,0 +1,101 @@
+"""Reads a TorchScript file once: what is hashed and checked is what is loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import pickletools
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+from curvcli.errors import ModelError
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A file's bytes, as a stream that torch reads from.
+
+    Attributes:
+        data: all of them.
+        sha256: of the data.
+    """
+
+    data: bytes
+    sha256: str
+
+    def read(self) -> bytes:
+        """All bytes; torch asks for them in one piece."""
+        return self.data
+
+
+def read_archive(path: Path) -> Archive:
+    """Read a TorchScript archive, and hold every member against its checksum, which torch does not.
+
+    Raises:
+        ModelError: the file is something else, or damaged; with what to do.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: can't be read: {error.strerror}.") from error
+    _refuse_other_files(path, BytesIO(data))
+    return Archive(data, hashlib.sha256(data).hexdigest())
+
+
+def _check_members(path: Path, archive: zipfile.ZipFile) -> None:
+    names = archive.namelist()
+    if len(set(names)) < len(names):
+        raise ModelError(f"{path}: two members of the archive have one name; save the model again.")
+    try:
+        damaged = archive.testzip()
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+        raise ModelError(f"{path}: the archive is damaged ({str(error)[:120]}); save the model again.") from error
+    if damaged is not None:
+        raise ModelError(
+            f"{path}: {damaged} is damaged: its checksum is another.\nSave or copy the model again; its numbers can't "
+            "be trusted."
+        )
+
+
+def _refuse_other_files(path: Path, stream: BytesIO) -> None:
+    """Say what a file is when it is not a TorchScript archive; nothing in it is executed."""
+    if not zipfile.is_zipfile(stream):
+        raise ModelError(
+            f"{path}: not a TorchScript file, or a truncated one (a TorchScript file is a zip archive).\n"
+            "Save it with torch.jit.save(torch.jit.script(model), PATH)."
+        )
+    with zipfile.ZipFile(stream) as archive:
+        members = archive.namelist()
+        if any(m.endswith("constants.pkl") for m in members):
+            _check_members(path, archive)
+            return
+        if any("/models/" in m or m.endswith("archive_format") for m in members):
+            raise ModelError(f"{path}: a torch.export archive; curvcli reads TorchScript files (torch.jit.save).")
+        pickled = next((m for m in members if m.endswith("data.pkl")), None)
+        if pickled is None:
+            raise ModelError(f"{path}: a zip archive, but not a TorchScript one.")
+        classes = list(_pickled_classes(archive.read(pickled)))
+    if any(c.startswith(("torch.nn", "__main__")) or not c.startswith(("torch", "collections")) for c in classes):
+        raise ModelError(
+            f"{path}: a pickled nn.Module (torch.save(model)); opening it would run its code, so curvcli never does.\n"
+            "Save it with torch.jit.save(torch.jit.script(model), PATH)."
+        )
+    raise ModelError(
+        f"{path}: a state_dict: weights without the model.\n"
+        "Load it into the model and save that with torch.jit.save(torch.jit.script(model), PATH)."
+    )
+
+
+def _pickled_classes(data: bytes) -> Iterator[str]:
+    """Names of the classes a pickle would build, read without building any."""
+    strings: list[str] = []
+    for opcode, argument, _ in pickletools.genops(data):
+        if opcode.name == "GLOBAL":
+            yield str(argument).replace(" ", ".")
+        elif "UNICODE" in opcode.name:
+            strings.append(str(argument))
+        elif opcode.name == "STACK_GLOBAL" and len(strings) >= 2:
+            yield ".".join(strings[-2:])
