@@ -20,6 +20,7 @@ def check(
     batch_size: int | None = None,
     seed: int | None = None,
     device: str | None = None,
+    dtype: str | None = None,
     budget: int = 2000,
     against: StrPath | None = None,
     against_data: StrPath | None = None,
@@ -30,6 +31,7 @@ def check(
 
     Errors and the arguments that all take are `diagonal`'s. An opened model is opened once more, in float64. Its own:
 
+    - ``dtype``: ``float32``, to hold the diagonals of such a run against float64's; nothing but float64 otherwise.
     - ``limit``: samples for the numerical checks. Default: 32.
     - ``budget``: passes that a layer's exact diagonal may cost; entries of a dearer one are not checked.
     - ``against``: compare loss, gradients and diagonals with this model's; ``against_data`` is its spec.
@@ -42,11 +44,11 @@ def check(
         >>> import curvcli
         >>> report = curvcli.check("sample_models/mlp_tanh.pt", layer="fc3", limit=8)
         >>> [(one.name, one.outcome) for one in report.checks if one.subject == "fc3"]
-        [('gradient', 'passed'), ('Hessian', 'passed'), ('symmetry', 'passed')]
+        [('gradient', 'passed'), ('Hessian', 'passed'), ('symmetry', 'passed'), ('float32', 'passed')]
     """
     options = options_of(locals())
     if isinstance(model, Model):
-        options["device"] = device or model.device
+        options["device"], options["dtype"] = device or model.device, dtype or model.dtype
     asked = asked_of(check_command.command, model, options, output)
     voice = voice_for(verbose=verbose)
     with TURN:

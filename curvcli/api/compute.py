@@ -37,6 +37,8 @@ def diagonal(
     seed: int | None = None,
     device: str | None = None,
     dtype: str | None = None,
+    allow_random: bool = False,
+    verify: bool = True,
     memory_limit: int | str | None = None,
     method: str = "auto",
     budget: int | None = None,
@@ -59,6 +61,8 @@ def diagonal(
         seed: of all that is random.
         device: for a path; ``cpu`` unless said.
         dtype: for a path; ``float32`` unless said, or ``float64``.
+        verify: check results in the run itself, by products of their own and by float64 on a few samples.
+        allow_random: compute a model that answers differently each time all the same; nothing is called exact then.
         memory_limit: bytes in use at most, or text such as ``4GiB``. Default: half of what is free.
         method: forces one; an exact one is refused where it would not be exact.
         budget: estimate what would need more backward passes per batch than this. Default: always exact.
@@ -109,6 +113,8 @@ def trace(
     seed: int | None = None,
     device: str | None = None,
     dtype: str | None = None,
+    allow_random: bool = False,
+    verify: bool = True,
     memory_limit: int | str | None = None,
     method: str = "auto",
     budget: int | None = None,
@@ -159,6 +165,8 @@ def eigenvalues(
     seed: int | None = None,
     device: str | None = None,
     dtype: str | None = None,
+    allow_random: bool = False,
+    verify: bool = True,
     memory_limit: int | str | None = None,
     tolerance: float | None = None,
     method: str = "auto",
@@ -211,6 +219,8 @@ def density(
     seed: int | None = None,
     device: str | None = None,
     dtype: str | None = None,
+    allow_random: bool = False,
+    verify: bool = True,
     memory_limit: int | str | None = None,
     method: str = "auto",
     probes: int = 8,
@@ -256,6 +266,8 @@ def hessian(
     seed: int | None = None,
     device: str | None = None,
     dtype: str | None = None,
+    allow_random: bool = False,
+    verify: bool = True,
     memory_limit: int | str | None = None,
     budget: int | None = None,
     output: StrPath | None = None,

@@ -31,6 +31,7 @@ def inputs(
     seed: int | None = None,
     device: str | None = None,
     dtype: str | None = None,
+    allow_random: bool = False,
     output: StrPath | None = None,
     resume: bool = True,
     verbose: bool = False,

@@ -68,8 +68,8 @@ def computed(
             raise ModelError(session.model.why_no_layers)
         given = shared(asked.given)
         chosen = chosen_targets(session, given)
-        _, quantities, allowed = planned(session, chosen, given, [(build, dict(asked.given))], voice)
-        job = Job(str(command.name), session, voice, chosen, quantities, allowed, {}, asked.line)
+        setting, quantities, allowed = planned(session, chosen, given, [(build, dict(asked.given))], voice)
+        job = Job(str(command.name), session, voice, chosen, quantities, allowed, {}, asked.line, setting.deterministic)
         return finished(job, voice, output, resume=asked.given["resume"])
 
 

@@ -27,6 +27,7 @@ def split(
     seed: int | None = None,
     device: str | None = None,
     dtype: str | None = None,
+    allow_random: bool = False,
     output: StrPath | None = None,
     resume: bool = True,
     verbose: bool = False,

@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 
 from curvcli.cli.against import Side, compare_with, other_side
 from curvcli.cli.checklist import Checklist
 from curvcli.cli.compute import default_output, say_report, voice_of
 from curvcli.cli.console import Voice
+from curvcli.cli.numerical_checks import NumericalChecks
 from curvcli.cli.options import (
+    compute_options,
     config_option,
     data_options,
-    device_option,
     format_option,
     layer_options,
     model_argument,
@@ -25,33 +25,16 @@ from curvcli.cli.options import (
     voice_options,
 )
 from curvcli.cli.provenance import provenance, run_key
-from curvcli.cli.quantities.diagonal import loss_rank
 from curvcli.cli.session import Opened, chosen_layers, fitting_batch_size, objective_of, open_files
-from curvcli.curvature.checks import (
-    DIFFERENCE_LIMIT,
-    LEAST_SLOPE,
-    ROUNDING_LIMIT,
-    DerivativeChecks,
-    alone_error,
-    chosen_entries,
-    entry_error,
-    loss_slope,
-)
-from curvcli.curvature.diagonal.planner import OVER_BUDGET, UNREACHED, plan_diagonal
-from curvcli.curvature.diagonal.work import Accumulation
 from curvcli.data.checks import first_difference
 from curvcli.data.interface import Samples
 from curvcli.data.samples import open_samples
-from curvcli.engine import serial
 from curvcli.errors import ModelError, UsageError
 from curvcli.models.base import Layer
+from curvcli.models.open import open_model
 from curvcli.report.parts import Parts
 from curvcli.spec.dataset import with_overrides
 
-# Entries of every parameter's diagonal that are made once more by a product each.
-_ENTRIES = 5
-# A parameter's diagonal this far below its layer's largest entries may be zero up to rounding.
-_NEGLIGIBLE = 1e-6
 # Samples for the numerical checks, unless --limit says otherwise: enough to see samples meet, few enough to be quick.
 _SAMPLES = 32
 
@@ -60,7 +43,7 @@ _SAMPLES = 32
 @model_argument
 @layer_options
 @data_options
-@device_option
+@compute_options
 @click.option(
     "--budget",
     type=click.IntRange(1),
@@ -96,8 +79,10 @@ def command(**given: Any) -> int:
       gradient        against differences of the loss, per layer
       Hessian         products against differences of the gradient, and their symmetry, per layer
       diagonal        entries against one product each, per parameter
+      float32         diagonals as they come out without --dtype float64, against these, per layer
 
-    All data are read. The numbers are checked in float64 on at most --limit samples, 32 by default.
+    All data are read. The numbers are checked in float64 on at most --limit samples, 32 by default; --dtype float64
+    leaves out the last check.
 
     \b
       curvcli check model/
@@ -172,7 +157,7 @@ def _layers(opened: Opened, given: Mapping[str, Any]) -> list[Layer]:
 
 def _steps(layers: Sequence[Layer]) -> int:
     """How many checks there will be, those against another model left out."""
-    return 6 + 3 * len(layers) + sum(len(one.parameters) for one in layers)
+    return 6 + 4 * len(layers) + sum(len(one.parameters) for one in layers)
 
 
 def _checked(
@@ -202,7 +187,13 @@ def _checked(
     fixed = any(port.shape and port.shape[0] for port in opened.model.inputs)
     few = max(size, few // size * size) if fixed else few
     samples = open_samples(with_overrides(opened.loaded, limit=few))
-    numerics = _Numerics(checks, opened, samples, min(size, len(samples)), layers, given["budget"])
+
+    def narrow() -> Opened:
+        model = open_model(opened.path, device=opened.device, dtype="float32")
+        return Opened(opened.path, model, opened.loaded, opened.samples, opened.device, "float32")
+
+    in_run = narrow if given["dtype"] == "float32" else None
+    numerics = NumericalChecks(checks, opened, samples, min(size, len(samples)), layers, given["budget"], in_run)
     found = numerics.run(fixed=fixed)
     if given["against"] is not None:
         _against(checks, opened, layers, samples, given)
@@ -227,135 +218,3 @@ def _declared(objective: Any, opened: Opened) -> str:
     ends = f"the graph ends in {objective.final}" if objective.final else "the graph ends in no softmax or sigmoid"
     kind = "probabilities" if objective.cut or objective.link in ("probabilities", "bernoulli") else "logits"
     return f"{loss.name} of {kind}: {ends}{', which is cut off' if objective.cut else ''}"
-
-
-class _Numerics:
-    """The checks that compute something, on few samples."""
-
-    def __init__(
-        self, checks: Checklist, opened: Opened, samples: Samples, size: int, layers: Sequence[Layer], budget: int
-    ) -> None:
-        self._checks, self._opened, self._samples, self._layers = checks, opened, samples, layers
-        self._budget = budget
-        self._objective = objective_of(opened, samples, size)
-        self._seed = opened.loaded.spec.sampling.seed
-        self._about = f"{len(samples)} sample{'s' if len(samples) != 1 else ''}"
-
-    def run(self, *, fixed: bool) -> tuple[float, float]:
-        """Make them; returns the loss and its denominator."""
-        checks, denominator = self._checks, self._objective.denominator
-        parameters = [p for layer in self._layers for p in layer.parameters]
-        checks.begin("repeatability")
-        derivatives = checks.attempt(
-            "repeatability", self._about, lambda: DerivativeChecks(self._objective, parameters, self._seed)
-        )
-        if derivatives is None:
-            return float("nan"), denominator
-        if not np.isfinite(derivatives.value) or not np.isfinite(derivatives.gradient).all():
-            checks.failed(
-                "repeatability", self._about, f"the loss is {derivatives.value:.6g}, or its gradient not finite"
-            )
-            return derivatives.value, denominator
-        same = checks.judge(
-            "repeatability",
-            self._about,
-            derivatives.repeatability,
-            ROUNDING_LIMIT,
-            good="loss and gradient twice, largest relative difference",
-            bad="two passes over the same data differ: is dropout left on? Export in inference mode.",
-        )
-        self._independence(same=same, fixed=fixed)
-        why_not = "" if same else "the model gives no two equal results"
-        slope = loss_slope(self._objective, [p.name for p in parameters]) if same else 1.0
-        if slope < LEAST_SLOPE:
-            why_not = (
-                f"the loss is saturated, its slope {slope:.2g} at most: derivatives are too near rounding to compare"
-            )
-        for layer in self._layers:
-            if why_not:
-                checks.skipped("gradient, Hessian, diagonal", layer.name, why_not)
-            else:
-                self._layer(layer, derivatives)
-        return derivatives.value, denominator
-
-    def _independence(self, *, same: bool, fixed: bool) -> None:
-        name, checks = "independence", self._checks
-        checks.begin(name)
-        if fixed or self._objective.scalar or len(self._samples) == 1 or not same:
-            why = "the model takes a fixed number of samples" if fixed else "there is only one sample"
-            why = "the model returns one number per batch" if self._objective.scalar else why
-            checks.skipped(name, self._about, why if same else "the model gives no two equal results")
-            return
-        error = checks.attempt(name, self._about, lambda: alone_error(self._objective.outputs, len(self._samples)))
-        if error is not None:
-            checks.judge(
-                name,
-                self._about,
-                error,
-                ROUNDING_LIMIT,
-                good="outputs in batches of several sizes, largest relative difference",
-                bad="a sample's output depends on its batch: is batch norm in training mode? Export in inference mode.",
-            )
-
-    def _layer(self, layer: Layer, derivatives: DerivativeChecks) -> None:
-        checks = self._checks
-        checks.begin("derivatives", layer.name)
-        values = {p.name: self._opened.model.values(p.name) for p in layer.parameters}
-        figures = checks.attempt("derivatives", layer.name, lambda: derivatives.layer(layer.parameters, values))
-        if figures is None:
-            return
-        if figures.kink:
-            why = "a kink lies at the saved parameters (a ReLU of exact zeros?), with no differences to compare with"
-            checks.skipped("gradient, Hessian", layer.name, why)
-            return
-        checks.judge(
-            "gradient",
-            layer.name,
-            figures.gradient,
-            DIFFERENCE_LIMIT,
-            good="against differences of the loss",
-            bad="differs from differences of the loss: a derivative on the way is missing or wrong (a stopped one?)",
-        )
-        checks.judge(
-            "Hessian",
-            layer.name,
-            figures.product,
-            DIFFERENCE_LIMIT,
-            good="products against differences of the gradient",
-            bad="products differ from differences of the gradient: a second derivative on the way is missing or wrong",
-        )
-        checks.judge(
-            "symmetry", layer.name, figures.symmetry, ROUNDING_LIMIT, good="uᵀHv = vᵀHu", bad="uᵀHv differs from vᵀHu"
-        )
-        checks.attempt("diagonal", layer.name, lambda: self._diagonal(layer))
-
-    def _diagonal(self, layer: Layer) -> None:
-        """Entries of the diagonal by its planned method, against one product each."""
-        objective, checks = self._objective, self._checks
-        names = [p.name for p in layer.parameters]
-        sites = objective.sites(names)
-        rank = loss_rank(objective, layer.parameters)
-        plan = plan_diagonal(layer.parameters, sites, rank, method="auto", budget=self._budget)
-        found: dict[str, Any] = {}
-        for work in plan.work:
-            if work.method != "coordinate":
-                found |= serial.run(work, objective, Accumulation())
-        largest = max((float(np.abs(values).max(initial=0.0)) for values in found.values()), default=0.0)
-        for p in layer.parameters:
-            choice, subject = plan.choices[p.name], p.name
-            if choice.method == OVER_BUDGET:
-                checks.skipped("diagonal", subject, choice.reason)
-            elif choice.method in (UNREACHED, "coordinate"):
-                why = "the loss does not depend on it" if choice.method == UNREACHED else "by those products themselves"
-                checks.skipped("diagonal", subject, why)
-            else:
-                diagonal = found.get(p.name, np.zeros(p.shape))
-                entries = chosen_entries(diagonal, _ENTRIES, self._seed, p.name)
-                checks.judge(
-                    "diagonal",
-                    subject,
-                    entry_error(objective, p, diagonal, entries, _NEGLIGIBLE * largest),
-                    ROUNDING_LIMIT,
-                    good=f"{choice.method}: {len(entries)} of its entries against one product each",
-                    bad=f"{choice.method}: its entries differ from one product each",
-                )

@@ -18,7 +18,7 @@ from curvcli.cli.options import config_option, layer_options, voice_options
 from curvcli.cli.repeatable import Repeatable
 from curvcli.errors import ExitCode, UsageError
 from curvcli.report.compare.comparison import SHARES, Tolerances, compare
-from curvcli.report.compare.figures import COMPARED, ONLY_BOUNDED, known
+from curvcli.report.compare.figure import COMPARED, ONLY_BOUNDED, known
 from curvcli.report.compare.render import Format, render_comparison, summary
 from curvcli.report.read import Report, read_report
 from curvcli.report.verdicts.output import write_verdicts

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from curvcli.cli.answers import is_deterministic
 from curvcli.cli.console import Voice, size_text
 from curvcli.cli.job import Job
 from curvcli.cli.plan_table import render_plan, timed
@@ -46,7 +47,7 @@ def compute(command: str, given: dict[str, Any], builds: Sequence[tuple[Build, d
         click.echo(render_plan(rows, pieces, setting.batches, seconds, given["output_format"]))
         return int(ExitCode.DONE)
     path = given["output"] or default_output(model, command)
-    job = Job(command, session, voice, chosen, quantities, limit, {})
+    job = Job(command, session, voice, chosen, quantities, limit, {}, deterministic=setting.deterministic)
     status = job.run(path, resume=given["resume"])
     return say_report(voice, status, _count(chosen), job.value, path, given)
 
@@ -80,14 +81,19 @@ def planned(
     builds: Sequence[tuple[Build, dict[str, Any]]],
     voice: Voice,
 ) -> tuple[Setting, list[Quantity], int]:
-    """The quantities with their work, what they are computed from, and the bytes that may be in use."""
+    """The quantities with their work, what they are computed from, and the bytes that may be in use.
+
+    Raises:
+        CurvcliError: a quantity's options do not go with the model; or the model gives no two equal answers.
+    """
+    deterministic = is_deterministic(session, voice, allow_random=given["allow_random"])
     limit = memory_limit(session.objective, given["memory_limit"])
     if limit <= session.objective.memory_in_use():
         in_use = size_text(session.objective.memory_in_use())
         voice.warn(f"--memory-limit is below what is already in use ({in_use}): no graph is kept")
     # Half of what is left is for vectors and bases, half for graphs. A few small vectors are always had.
     room = max((limit - session.objective.memory_in_use()) // 2, _LEAST_ROOM)
-    setting = Setting(session, chosen, room)
+    setting = Setting(session, chosen, room, deterministic, verify=given["verify"] and deterministic)
     return setting, [build(setting, options) for build, options in builds], limit
 
 

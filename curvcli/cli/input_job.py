@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -166,6 +166,7 @@ class InputsJob:
         pieces: one per function.
         right_side: a column's name and its values per sample, to be compared with every Laplacian.
         options: all that the numbers depend on besides what ``run_key`` knows.
+        deterministic: whether the model gives the same answer twice; else nothing is called exact.
         line: the command that does the same; None for the one that was typed.
         value: the loss, once it has run.
     """
@@ -175,6 +176,7 @@ class InputsJob:
     pieces: Sequence[InputPiece]
     right_side: tuple[str, Array] | None
     options: Mapping[str, Any]
+    deterministic: bool = True
     line: str | None = None
     value: float = float("nan")
 
@@ -187,13 +189,13 @@ class InputsJob:
             try:
                 self._compute(parts)
             except (KeyboardInterrupt, Interrupted):
-                begun = [piece.record(self.right_side) for piece in self.pieces if piece.work.batch]
+                begun = [self._record(piece) for piece in self.pieces if piece.work.batch]
                 if begun:
                     parts.merge(self._provenance(), status="partial", inputs=begun)
                     self.voice.warn(f"the samples done are in {path}, marked partial")
                 self.voice.warn("run the same command again to go on from here")
                 raise
-            records = [piece.record(self.right_side) for piece in self.pieces]
+            records = [self._record(piece) for piece in self.pieces]
             parts.merge(self._provenance(), status="complete", inputs=records)
         bad = [record.name for record in records if record.status != "done"]
         if bad:
@@ -214,6 +216,12 @@ class InputsJob:
                 # Kept until the report is written: a kill during the next function costs nothing of this one.
                 parts.save_progress(piece.key, piece.state())
 
+    def _record(self, piece: InputPiece) -> InputsRecord:
+        record = piece.record(self.right_side)
+        return record if self.deterministic else replace(record, exact=False)
+
     def _provenance(self) -> Provenance:
         denominator = self.session.objective.denominator
-        return provenance(self.session, self.options, self.value, denominator, line=self.line)
+        return provenance(
+            self.session, self.options, self.value, denominator, line=self.line, deterministic=self.deterministic
+        )

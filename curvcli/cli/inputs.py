@@ -12,6 +12,7 @@ from typing import Any
 import click
 import numpy as np
 
+from curvcli.cli.answers import is_deterministic
 from curvcli.cli.compute import default_output, say_report, session_of, voice_of
 from curvcli.cli.console import Voice, size_text
 from curvcli.cli.input_job import InputPiece, InputsJob, InputSpace
@@ -105,6 +106,7 @@ def prepared(session: Session, given: Mapping[str, Any], voice: Voice) -> Inputs
     Raises:
         UsageError: an output, input, coordinate or column that is not there, or options that don't go together.
     """
+    deterministic = is_deterministic(session, voice, allow_random=given["allow_random"])
     space = _space(session, given["input"])
     functions = _functions(session, given["of"] or ("loss",))
     plan, reason = _plan(session, space, given)
@@ -124,7 +126,7 @@ def prepared(session: Session, given: Mapping[str, Any], voice: Voice) -> Inputs
         "residual": given["residual"],
     }
     pieces = [InputPiece(InputWork(function, names, plan), session, space, reason) for function in functions]
-    return InputsJob(session, voice, pieces, right_side, options)
+    return InputsJob(session, voice, pieces, right_side, options, deterministic)
 
 
 def _space(session: Session, wanted: tuple[str, ...]) -> InputSpace:

@@ -11,7 +11,7 @@ import numpy as np
 
 from curvcli.cli.console import Meter, Voice
 from curvcli.cli.provenance import decay_term, provenance, run_key
-from curvcli.cli.quantities.base import Piece, Quantity
+from curvcli.cli.quantities.base import CheckPiece, Piece, Quantity
 from curvcli.cli.resumable import run_resumable
 from curvcli.cli.session import Session
 from curvcli.cli.targets import Target, parameters_of
@@ -20,7 +20,11 @@ from curvcli.engine import serial
 from curvcli.errors import ExitCode, Interrupted
 from curvcli.models.base import Array
 from curvcli.report.parts import Parts
+from curvcli.report.promises import without_promises
 from curvcli.report.records import LayerRecord, ParameterRecord, Provenance
+
+# A finished piece of work that took so many seconds is kept until the layers it belongs to are written.
+_WORTH_KEEPING = 5.0
 
 
 @dataclass
@@ -35,6 +39,7 @@ class Job:
         memory_limit: bytes that may be in use where graphs live.
         options: further things that the numbers depend on.
         line: the command that does the same; None for the one that was typed.
+        deterministic: whether the model gives the same answer twice; else nothing is called exact.
         value: the loss, weight decay included; once it has run.
     """
 
@@ -46,6 +51,7 @@ class Job:
     memory_limit: int
     options: Mapping[str, Any]
     line: str | None = None
+    deterministic: bool = True
     value: float = float("nan")
     _seconds: dict[str, float] = field(default_factory=dict)
 
@@ -73,10 +79,18 @@ class Job:
             statuses = {record.status for record in parts.finished().values()}
             parts.merge(self._provenance(), status="complete")
         if statuses - {"done"}:
-            self.voice.warn(
-                f"not everything went well ({', '.join(sorted(statuses - {'done'}))}): see the status column"
-            )
+            told = ", ".join(sorted(status.replace("_", " ") for status in statuses - {"done"}))
+            self.voice.warn(f"some results are incomplete ({told}): see the status column")
+            if "imprecise" in statuses:
+                self.voice.warn(f"rounding in {self.session.dtype} has spoilt them: use --dtype float64")
+        if self._checking:
+            self.voice.note(f"{self._checking} passes were for checks of the results; --no-verify leaves them out")
         return int(ExitCode.INCOMPLETE if statuses - {"done"} else ExitCode.DONE)
+
+    @property
+    def _checking(self) -> int:
+        """Passes for checks of what the others found."""
+        return sum(piece.passes for piece in self._pieces if isinstance(piece, CheckPiece))
 
     # -- computing ----------------------------------------------------------------------------------------------------
 
@@ -103,23 +117,31 @@ class Job:
                 on_batch=lambda: meter.advance(1),
             )
             gradients = self._with_decay(first)
-            waiting = list(pieces)
+            waiting, made = list(pieces), list[Piece]()
             self._save_complete(parts, pending, waiting, gradients)
             for piece in pieces:
-                self._run_piece(parts, piece, objective, meter)
+                seconds = self._run_piece(parts, piece, objective, meter)
                 waiting.remove(piece)
+                made.append(piece)
                 self._save_complete(parts, pending, waiting, gradients)
-                parts.drop_progress(piece.key)
+                if seconds > _WORTH_KEEPING and pending.keys() & set(piece.targets):
+                    parts.save_progress(piece.key, piece.state())  # what checks it, or goes with it, is still to come
+                for saved in [one for one in made if not pending.keys() & set(one.targets)]:
+                    parts.drop_progress(saved.key)
+                    made.remove(saved)
 
-    def _run_piece(self, parts: Parts, piece: Piece, objective: KeptObjective, meter: Meter) -> None:
+    def _run_piece(self, parts: Parts, piece: Piece, objective: KeptObjective, meter: Meter) -> float:
+        """Do a piece of work; returns the seconds it took."""
         meter.phase(piece.title, piece.passes)
         before = meter.done
         start = time.monotonic()
         run_resumable(parts, piece, objective, meter, self.voice)
         # It may have stopped early, or needed more than could be told.
         meter.settle(before + piece.passes)
+        seconds = time.monotonic() - start
         for name in piece.targets:
-            self._seconds[name] = self._seconds.get(name, 0.0) + time.monotonic() - start
+            self._seconds[name] = self._seconds.get(name, 0.0) + seconds
+        return seconds
 
     def _with_decay(self, first: serial.FirstOrder) -> dict[str, Array]:
         """Add (λ/2)‖θ‖² over all trainable parameters to the loss, and λθ to the gradient."""
@@ -127,7 +149,8 @@ class Job:
         decay, model = self.session.loaded.spec.loss.weight_decay, self.session.model
         if not decay:
             return first.gradients
-        return {name: g + decay * model.values(name) for name, g in first.gradients.items()}
+        trained = {p.name for one in model.layers for p in one.parameters if p.trained}
+        return {n: g + decay * model.values(n) if n in trained else g for n, g in first.gradients.items()}
 
     # -- recording ----------------------------------------------------------------------------------------------------
 
@@ -142,6 +165,8 @@ class Job:
             record = self._bare(target, gradients)
             for quantity in self.quantities:
                 record = quantity.record(target, record)
+            if not self.deterministic:
+                record = without_promises(record)
             row = parts.save(record)
             self.voice.detail(f"{name}: {row.method}, {row.status}")
             del pending[name]
@@ -176,6 +201,7 @@ class Job:
             **run_key(self.session, self.command),
             "work": [[piece.key, list(piece.targets)] for piece in self._pieces],
             "layers": [t.name for t in self.targets],
+            "deterministic": self.deterministic,
             **{quantity.name: quantity.options for quantity in self.quantities},
             **self.options,
         }
@@ -185,4 +211,12 @@ class Job:
         for quantity in self.quantities:
             options |= {f"{quantity.name}.{key}": value for key, value in quantity.options.items()}
         denominator = self.session.objective.denominator
-        return provenance(self.session, options, self.value, denominator, line=self.line)
+        return provenance(
+            self.session,
+            options,
+            self.value,
+            denominator,
+            line=self.line,
+            deterministic=self.deterministic,
+            verification_passes=self._checking,
+        )

@@ -159,16 +159,44 @@ def output_option(function: F) -> F:
     )(function)
 
 
+def random_option(function: F) -> F:
+    """Whether any answer will do."""
+    return click.option(
+        "--allow-random",
+        is_flag=True,
+        help="Compute a model that answers differently each time (dropout left on); nothing is called exact then.",
+    )(function)
+
+
+def verify_option(function: F) -> F:
+    """Whether results are checked in the run itself."""
+    return click.option(
+        "--verify/--no-verify",
+        default=True,
+        show_default=True,
+        help="Check results in the run itself: one product for each reported diagonal, and how far rounding goes, by a "
+        "few samples in float64.",
+    )(function)
+
+
 def job_options(function: F) -> F:
     """What every command takes that opens a model with its data and writes a report, in the order of its help."""
-    for decorate in (voice_options, config_option, format_option, report_options, compute_options, data_options):
+    for decorate in (
+        voice_options,
+        config_option,
+        format_option,
+        report_options,
+        random_option,
+        compute_options,
+        data_options,
+    ):
         function = decorate(function)
     return function
 
 
 def computing(function: F) -> F:
     """All that every command takes whose work is about layers."""
-    for decorate in (job_options, memory_option, layer_options, model_argument):
+    for decorate in (job_options, verify_option, memory_option, layer_options, model_argument):
         function = decorate(function)
     return function
 

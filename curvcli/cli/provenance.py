@@ -10,7 +10,6 @@ from typing import Any
 
 from curvcli import __version__
 from curvcli.cli.session import Opened, Session
-from curvcli.models.open import model_sha256
 from curvcli.report.records import Provenance
 
 
@@ -20,13 +19,14 @@ def run_key(session: Opened, command: str) -> dict[str, Any]:
     return {
         "command": command,
         "curvcli": __version__,
-        "model": model_sha256(session.path),
+        "model": session.model.sha256,
         "data": session.samples.digest,
         "loss": spec.loss.model_dump(mode="json"),
         "seed": spec.sampling.seed,
         "batch_size": spec.sampling.batch_size,
         "dtype": session.dtype,
         "device": session.device,
+        "threads": session.model.threads,
         "versions": versions(session.model.backend),
     }
 
@@ -39,6 +39,8 @@ def provenance(
     *,
     samples: int | None = None,
     line: str | None = None,
+    deterministic: bool = True,
+    verification_passes: int = 0,
 ) -> Provenance:
     """Where a report comes from.
 
@@ -49,11 +51,13 @@ def provenance(
         denominator: what the sum over samples was divided by.
         samples: how many were used; all if None.
         line: the command as one would type it; as it was typed if None.
+        deterministic: whether the model gave the same answer twice.
+        verification_passes: backward passes planned for checks of the results, over all batches.
     """
     spec = session.loaded.spec
     return Provenance(
         model_path=str(session.path),
-        model_sha256=model_sha256(session.path),
+        model_sha256=session.model.sha256,
         dataset_digest=session.samples.digest,
         spec_text=session.loaded.text,
         config_json=json.dumps({**options, **spec.sampling.model_dump(mode="json")}, sort_keys=True),
@@ -68,6 +72,9 @@ def provenance(
         denominator=denominator,
         loss_value=loss_value,
         versions=versions(session.model.backend),
+        threads=session.model.threads,
+        deterministic=deterministic,
+        verification_passes=verification_passes,
     )
 
 
@@ -76,7 +83,8 @@ def decay_term(session: Session) -> float:
     decay, model = session.loaded.spec.loss.weight_decay, session.model
     if not decay:
         return 0.0
-    return decay / 2 * sum(float((model.values(p.name) ** 2).sum()) for one in model.layers for p in one.parameters)
+    trained = [p for one in model.layers for p in one.parameters if p.trained]
+    return decay / 2 * sum(float((model.values(p.name) ** 2).sum()) for p in trained)
 
 
 def versions(backend: str) -> dict[str, str]:

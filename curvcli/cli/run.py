@@ -30,7 +30,7 @@ _QUANTITIES: dict[str, tuple[click.Command, Build]] = {
 # What is said once for all quantities, and not in their tables.
 _SHARED = frozenset(
     """model layer exclude data limit batch_size seed device dtype output output_format memory_limit whole_model
-    dry_run resume quiet verbose""".split()
+    dry_run resume quiet verbose allow_random verify""".split()
 )
 
 

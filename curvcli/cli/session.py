@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from curvcli.cli.console import Voice
+from curvcli.curvature.rounding import Twins
 from curvcli.data.interface import Samples
 from curvcli.data.samples import open_samples
-from curvcli.errors import ModelError, SpecError
+from curvcli.errors import CurvcliError, ModelError, SpecError
+from curvcli.models.base import Objective
 from curvcli.models.open import backend_of, open_model
 from curvcli.spec.dataset import LoadedSpec, with_overrides
 from curvcli.spec.lookup import find_dataset_spec
@@ -20,6 +23,12 @@ if TYPE_CHECKING:
     from curvcli.models.tf_objective import TensorFlowObjective
     from curvcli.models.torch_objective import TorchObjective
     from curvcli.models.torchscript import TorchScriptModel
+
+
+# Samples whose products are repeated in float64, of no more numbers together than this if several.
+_FEW, _NUMBERS = 8, 1 << 14
+# A parameter in float64, its first derivative, vectors and products.
+_TWIN_BYTES = 40
 
 
 @dataclass(frozen=True)
@@ -108,6 +117,36 @@ def objective_of(opened: Opened, samples: Samples, batch_size: int) -> TorchObje
         batch_size=batch_size,
         target_column=samples.target_column or "target",
     )
+
+
+def twins(opened: Opened, memory: int) -> Twins:
+    """Makes the objective of a few samples in the run's dtype, and in float64; None where that can't be had.
+
+    Args:
+        opened: the model and data.
+        memory: bytes that may be taken: a second model's parameters have to fit.
+    """
+
+    def made() -> tuple[Objective, Objective] | None:
+        size = sum(one.size for one in opened.model.layers)
+        if _TWIN_BYTES * size > memory:
+            return None
+        numbers = sum(prod(shape) for shape in opened.samples.input_shapes.values())
+        fixed = next((port.shape[0] for port in opened.model.inputs if port.shape and port.shape[0]), None)
+        few = min(fixed or max(1, min(_FEW, _NUMBERS // max(numbers, 1))), len(opened.samples))
+        samples = open_samples(with_overrides(opened.loaded, limit=few))
+        try:
+            precise = replace_model(opened, opened.model.precise())
+            return objective_of(opened, samples, few), objective_of(precise, samples, few)
+        except CurvcliError:
+            return None  # an operation that float64 has not, or a file that has gone
+
+    return made
+
+
+def replace_model(opened: Opened, model: TorchScriptModel | SavedModel) -> Opened:
+    """The same data for another form of the model."""
+    return Opened(opened.path, model, opened.loaded, opened.samples, opened.device, "float64")
 
 
 def chosen_layers(

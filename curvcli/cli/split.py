@@ -59,4 +59,4 @@ def command(**given: Any) -> int:
 
 def shared(given: Mapping[str, Any]) -> dict[str, Any]:
     """The options of this command with those it has not, as all commands about layers share them."""
-    return {**given, "layer": given["at"], "exclude": (), "memory_limit": None}
+    return {**given, "layer": given["at"], "exclude": (), "memory_limit": None, "verify": False}

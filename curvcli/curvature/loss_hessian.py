@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from math import prod
+from typing import Literal, assert_never
 
 import numpy as np
 
 from curvcli.models.base import Array, OutputState
 
+# Links whose ∇² has no entries off its diagonal.
+_Diagonal = Literal["sigmoid", "identity", "bernoulli"]
+
 
 def rank(state: OutputState) -> int:
     """How many columns S has per sample: classes × positions, outputs, or none for a loss linear in o."""
-    if state.link == "output":
-        return 0
-    if state.link == "probabilities":
-        return prod(n for i, n in enumerate(state.values.shape) if i not in (0, _axis(state)))
-    return prod(state.values.shape[1:])
+    match state.link:
+        case "output":
+            return 0
+        case "probabilities":
+            return prod(n for i, n in enumerate(state.values.shape) if i not in (0, _axis(state)))
+        case "softmax" | "sigmoid" | "identity" | "bernoulli":
+            return prod(state.values.shape[1:])
+        case _:
+            assert_never(state.link)
 
 
 def columns(state: OutputState, start: int, stop: int) -> Array:
@@ -28,11 +36,21 @@ def columns(state: OutputState, start: int, stop: int) -> Array:
     factorisation is needed, and sums of their squares hold no cancellation. For squared error and binary cross-entropy
     ∇² is diagonal. For probabilities taken as they are, −log p_y has the rank-one ∇² = e_y e_yᵀ / p_y².
     """
-    if state.link == "softmax":
-        return _softmax_columns(state, start, stop)
-    if state.link == "probabilities":
-        return _probability_columns(state, start, stop)
-    root = np.sqrt(np.broadcast_to(state.weight, state.values.shape) * state.scale * _curvature(state))
+    match state.link:
+        case "softmax":
+            return _softmax_columns(state, start, stop)
+        case "probabilities":
+            return _probability_columns(state, start, stop)
+        case "output":
+            return np.zeros((stop - start, *state.values.shape))
+        case "sigmoid" | "identity" | "bernoulli":
+            return _diagonal_columns(state, state.link, start, stop)
+        case _:
+            assert_never(state.link)
+
+
+def _diagonal_columns(state: OutputState, link: _Diagonal, start: int, stop: int) -> Array:
+    root = np.sqrt(np.broadcast_to(state.weight, state.values.shape) * state.scale * _curvature(state, link))
     samples = len(root)
     flat = root.reshape(samples, -1)
     found = np.zeros((stop - start, *flat.shape))
@@ -43,37 +61,45 @@ def columns(state: OutputState, start: int, stop: int) -> Array:
 
 def apply(state: OutputState, vectors: Array) -> Array:
     """∇²_o ℓ_n u_n for every sample: (k, samples, …) → the same, float64; the closed form of S Sᵀ u."""
-    if state.link == "output":
-        return np.zeros_like(vectors)
-    if state.link == "softmax":
-        p = softmax(state.values, _axis(state))
-        mean = (p * vectors).sum(axis=_axis(state) + 1, keepdims=True)
-        found: Array = state.weight * state.scale * p * (vectors - mean)
-        return found
-    if state.link == "probabilities":
-        with np.errstate(divide="ignore", invalid="ignore"):
-            curvature = np.where(state.truth > 0, state.truth / state.values**2, 0.0)
-        return state.weight * curvature * vectors
-    return state.weight * state.scale * _curvature(state) * vectors
+    match state.link:
+        case "output":
+            return np.zeros_like(vectors)
+        case "softmax":
+            p = softmax(state.values, _axis(state))
+            mean = (p * vectors).sum(axis=_axis(state) + 1, keepdims=True)
+            found: Array = state.weight * state.scale * p * (vectors - mean)
+            return found
+        case "probabilities":
+            with np.errstate(divide="ignore", invalid="ignore"):
+                curvature = np.where(state.truth > 0, state.truth / state.values**2, 0.0)
+            return state.weight * curvature * vectors
+        case "sigmoid" | "identity" | "bernoulli":
+            return state.weight * state.scale * _curvature(state, state.link) * vectors
+        case _:
+            assert_never(state.link)
 
 
 def _axis(state: OutputState) -> int:
     return state.class_axis % state.values.ndim
 
 
-def _curvature(state: OutputState) -> Array:
+def _curvature(state: OutputState, link: _Diagonal) -> Array:
     """ℓ'' per output for the links whose ∇² is diagonal."""
     o = state.values
-    if state.link == "sigmoid":
-        positive = np.exp(-np.abs(o))
-        curvature: Array = positive / (1 + positive) ** 2
-        return curvature
-    if state.link == "bernoulli":
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ones = np.where(state.truth > 0, state.truth / o**2, 0.0)
-            zeros = np.where(state.truth < 1, (1 - state.truth) / (1 - o) ** 2, 0.0)
-        return ones + zeros
-    return np.ones_like(o)
+    match link:
+        case "sigmoid":
+            positive = np.exp(-np.abs(o))
+            curvature: Array = positive / (1 + positive) ** 2
+            return curvature
+        case "bernoulli":
+            with np.errstate(divide="ignore", invalid="ignore"):
+                ones = np.where(state.truth > 0, state.truth / o**2, 0.0)
+                zeros = np.where(state.truth < 1, (1 - state.truth) / (1 - o) ** 2, 0.0)
+            return ones + zeros
+        case "identity":
+            return np.ones_like(o)
+        case _:
+            assert_never(link)
 
 
 def _by_position(state: OutputState, array: Array) -> Array:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, assert_never
 
 import numpy as np
 
@@ -43,6 +43,18 @@ class Block:
     def names(self) -> tuple[str, ...]:
         """The parameters' full names."""
         return tuple(p.name for p in self.parameters)
+
+    @property
+    def trained_size(self) -> int:
+        """The entries that weight decay is applied to."""
+        return sum(p.size for p in self.parameters if p.trained)
+
+    def decayed(self, vectors: Array) -> Array:
+        """Vectors, (k, n), with zeros for the entries that weight decay is not applied to."""
+        if self.trained_size == self.size:
+            return vectors
+        found: Array = vectors * np.concatenate([np.full(p.size, float(p.trained)) for p in self.parameters])
+        return found
 
 
 class CurvatureOperator:
@@ -102,10 +114,14 @@ class CurvatureOperator:
             yield place, np.concatenate(parts)
 
     def _batch_products(self, batch: DifferentiatedBatch, block: Block, rows: Array) -> Array:
-        if self.matrix == "hessian":
-            return batch.hessian_products(block.names, rows)
-        pushed = batch.pushforward(block.names, rows)
-        return batch.pullback(block.names, loss_hessian.apply(batch.output, pushed))
+        match self.matrix:
+            case "hessian":
+                return batch.hessian_products(block.names, rows)
+            case "gauss_newton":
+                pushed = batch.pushforward(block.names, rows)
+                return batch.pullback(block.names, loss_hessian.apply(batch.output, pushed))
+            case _:
+                assert_never(self.matrix)
 
     def times(self, block: Block, vectors: Array) -> Array:
         """The matrix times every row: (k, n) → (k, n), float64, divided, weight decay included."""
@@ -115,7 +131,7 @@ class CurvatureOperator:
                 total += value
         total /= self.denominator
         if self._decay:
-            total += self._decay * vectors
+            total += self._decay * block.decayed(vectors)
         return total
 
 

@@ -40,3 +40,8 @@ def sphere(seed: int, name: str, number: int, size: int) -> Array:
     vector = normals(seed, name, number, size)
     scaled: Array = vector * (np.sqrt(size) / np.linalg.norm(vector))
     return scaled
+
+
+def uniform(seed: int, name: str, number: int) -> float:
+    """A number drawn uniformly from [0, 1)."""
+    return float(np.random.Generator(_generator(seed, name, number)).random())

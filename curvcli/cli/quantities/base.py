@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from curvcli.cli.session import Session
 from curvcli.cli.targets import Target
 from curvcli.curvature.diagonal.work import Accumulation, Work
+from curvcli.curvature.operator import Block
 from curvcli.curvature.work import BlockWork, OnStep
 from curvcli.engine import serial
 from curvcli.models.base import Array, Objective
@@ -16,7 +17,15 @@ from curvcli.report.records import LayerRecord
 from curvcli.report.schema import Status
 
 # From best to worst.
-_WORST: tuple[Status, ...] = ("done", "not_converged", "over_budget", "nonfinite", "failed")
+_WORST: tuple[Status, ...] = (
+    "done",
+    "not_converged",
+    "imprecise",
+    "over_budget",
+    "unverified",
+    "nonfinite",
+    "failed",
+)
 
 
 @dataclass(frozen=True)
@@ -27,12 +36,16 @@ class Setting:
         session: the opened model and data.
         targets: what the run is about.
         memory: bytes that vectors and bases may take.
+        deterministic: whether the model gives the same answer twice.
+        verify: whether results are checked in the run itself.
         pieces: all work planned so far, by key: what two quantities need is done once.
     """
 
     session: Session
     targets: tuple[Target, ...]
     memory: int
+    deterministic: bool = True
+    verify: bool = True
     pieces: dict[str, Piece] = field(default_factory=dict)
 
     def exact(self, work: Work, targets: tuple[str, ...]) -> ExactPiece:
@@ -53,6 +66,16 @@ class Setting:
             raise TypeError(f"{key} is other work")
         return known
 
+    def check(self, key: str, title: str, targets: tuple[str, ...], make: Callable[[], BlockWork]) -> CheckPiece:
+        """The piece of checks with this key."""
+        known = self.pieces.get(key)
+        if known is None:
+            known = self.pieces[key] = CheckPiece(make(), key, title, targets, self.batches)
+        if not isinstance(known, CheckPiece):
+            raise TypeError(f"{key} is other work")
+        known.targets = tuple(dict.fromkeys((*known.targets, *targets)))
+        return known
+
     @property
     def objective(self) -> Objective:
         """Of the data."""
@@ -67,6 +90,10 @@ class Setting:
     def decay(self) -> float:
         """λ of the spec."""
         return self.session.loaded.spec.loss.weight_decay
+
+    def decay_of(self, block: Block) -> float:
+        """What weight decay adds to each eigenvalue of a block of which all parameters have it, or none."""
+        return self.decay if block.trained_size else 0.0
 
     @property
     def seed(self) -> int:
@@ -168,19 +195,24 @@ class Quantity(Protocol):
 
 
 class BlockPiece:
-    """A ``BlockWork`` as a piece."""
+    """A ``BlockWork`` as a piece.
+
+    Attributes:
+        done: whether it has run to its end.
+    """
 
     repeats = True
 
     def __init__(self, work: BlockWork, key: str, title: str, targets: tuple[str, ...], batches: int) -> None:
         """See ``Piece``."""
         self.work, self.key, self.title, self.targets = work, key, title, targets
-        self._batches = batches
+        self._batches, self.done = batches, False
         self.passes = work.products * batches
 
     def run(self, objective: Objective, on_step: OnStep) -> None:
         """Do the rest."""
         self.work.run(objective, on_step)
+        self.done = True
 
     def state(self) -> dict[str, Array]:
         """The work's."""
@@ -193,6 +225,15 @@ class BlockPiece:
     def release(self) -> None:
         """Let go of the work, which may hold a matrix."""
         del self.work
+
+
+class CheckPiece(BlockPiece):
+    """Work that checks what other pieces found: a few numbers, which stay."""
+
+    repeats = False
+
+    def release(self) -> None:
+        """Nothing to let go of."""
 
 
 class ExactPiece:

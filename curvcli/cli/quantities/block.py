@@ -11,6 +11,7 @@ from scipy.linalg import eigvalsh
 
 from curvcli.cli.console import size_text
 from curvcli.cli.quantities.base import BlockPiece, Piece, PlanRow, Setting, target_row, worst
+from curvcli.cli.quantities.checks import precision, rounding_of, rounding_piece
 from curvcli.cli.quantities.density import quadrature
 from curvcli.cli.quantities.spectrum import dense_piece
 from curvcli.cli.targets import Target
@@ -43,7 +44,9 @@ class BlockQuantity:
         self._setting, self._matrix = setting, options["matrix"]
         self._reason: dict[str, str] = {}
         self._pieces = {target.name: self._choose(target) for target in setting.targets}
-        self.pieces: Sequence[Piece] = list(self._pieces.values())
+        self._rounding = rounding_piece(setting)
+        first = [] if self._rounding is None else [self._rounding]
+        self.pieces: Sequence[Piece] = [*first, *self._pieces.values()]
 
     def _choose(self, target: Target) -> BlockPiece:
         size, budget = target.block.size, self.options["budget"]
@@ -69,10 +72,10 @@ class BlockQuantity:
                 target,
                 "dense" if isinstance(self._work(target), DenseWork) else "probes",
                 self._reason[target.name],
-                piece,
+                self._pieces[target.name],
                 self._setting.batches,
             )
-            for target, piece in zip(self._setting.targets, self.pieces, strict=True)
+            for target in self._setting.targets
         ]
 
     def record(self, target: Target, record: LayerRecord) -> LayerRecord:
@@ -84,8 +87,18 @@ class BlockQuantity:
             block = self._probed(target, work)
         else:
             raise TypeError(f"{target.name}: {type(work).__name__} gives no block")
-        finite = bool(np.isfinite(block.frobenius))
-        return replace(record, block=block, status=worst(record.status, "done" if finite else "nonfinite"))
+        if not np.isfinite(block.frobenius):
+            return replace(record, block=block, status=worst(record.status, "nonfinite"))
+        rounding = rounding_of(self._rounding)
+        if rounding is None:
+            return replace(record, block=block)
+        largest = block.frobenius if block.eigenvalues is None else float(np.abs(block.eigenvalues).max(initial=0.0))
+        off = rounding.largest(target.block, largest)
+        status, reason = precision(off, largest), block.reason
+        if status == "imprecise":
+            reason += f"; rounding moves eigenvalues by up to {off:.2g}: use --dtype float64"
+        block = replace(block, rounding=off, reason=reason, exact=block.exact and status == "done")
+        return replace(record, block=block, status=worst(record.status, status))
 
     def _dense(self, target: Target, work: DenseWork) -> BlockRecord:
         entries = work.result()
@@ -108,6 +121,7 @@ class BlockQuantity:
             matrix=self._matrix,
             products=work.products * self._setting.batches,
             parameters=target.block.names if target.layer is None else None,
+            degrees=float("inf"),
         )
 
     def _probed(self, target: Target, work: QuadratureWork) -> BlockRecord:
@@ -130,4 +144,7 @@ class BlockQuantity:
             exact=False,
             matrix=self._matrix,
             products=work.spent * self._setting.batches,
+            estimates=len(squares),
+            degrees=len(squares) - 1.0,
+            independent=True,
         )

@@ -11,6 +11,7 @@ from scipy.linalg import eigvalsh
 
 from curvcli.cli.console import size_text
 from curvcli.cli.quantities.base import BlockPiece, Piece, PlanRow, Setting, target_row, worst
+from curvcli.cli.quantities.checks import precision, rounding_of, rounding_piece
 from curvcli.cli.quantities.spectrum import Chosen, Ways, with_zeros
 from curvcli.cli.targets import Target
 from curvcli.curvature.dense import DenseWork, zero_tolerance
@@ -54,7 +55,9 @@ class DensityQuantity:
                 if way.way == "iterative"
                 else ways.piece(way.way, target)
             )
-        self.pieces: Sequence[Piece] = list(self._pieces.values())
+        self._rounding = rounding_piece(setting)
+        first = [] if self._rounding is None else [self._rounding]
+        self.pieces: Sequence[Piece] = [*first, *self._pieces.values()]
 
     def plan(self) -> list[PlanRow]:
         """One row per target."""
@@ -64,10 +67,10 @@ class DensityQuantity:
                 target,
                 self._ways[target.name].way.replace("iterative", "lanczos_quadrature"),
                 self._ways[target.name].reason,
-                piece,
+                self._pieces[target.name],
                 self._setting.batches,
             )
-            for target, piece in zip(self._setting.targets, self.pieces, strict=True)
+            for target in self._setting.targets
         ]
 
     def record(self, target: Target, record: LayerRecord) -> LayerRecord:
@@ -77,6 +80,12 @@ class DensityQuantity:
         reason = way.reason
         if isinstance(work, QuadratureWork) and work.steps < min(self.options["steps"], target.block.size):
             reason += f"; {work.steps} steps, as many as memory allows"
+        largest = max(abs(edge) for edge in found.support)
+        rounding = rounding_of(self._rounding)
+        off = float("nan") if rounding is None else rounding.largest(target.block, largest)
+        status = precision(off, largest)
+        if status == "imprecise":
+            reason += f"; rounding moves eigenvalues by up to {off:.2g}: use --dtype float64"
         density = DensityRecord(
             nodes=found.nodes,
             weights=found.weights,
@@ -89,12 +98,16 @@ class DensityQuantity:
             support=found.support,
             method=method,
             reason=reason,
-            exact=method != "lanczos_quadrature",
+            exact=method != "lanczos_quadrature" and status == "done",
+            rounding=off,
             matrix=self._matrix,
             products=spent * self._setting.batches,
+            estimates=len(found.nodes) if method == "lanczos_quadrature" else 0,
+            degrees=len(found.nodes) - 1.0 if method == "lanczos_quadrature" else float("inf"),
+            independent=method == "lanczos_quadrature",
         )
         finite = bool(np.isfinite(found.density).all())
-        return replace(record, density=density, status=worst(record.status, "done" if finite else "nonfinite"))
+        return replace(record, density=density, status=worst(record.status, status if finite else "nonfinite"))
 
     def _density(self, target: Target) -> tuple[Density, str, int]:
         work, dtype, size = self._pieces[target.name].work, self._setting.session.dtype, target.block.size
@@ -103,7 +116,7 @@ class DensityQuantity:
         if isinstance(work, DenseWork):
             values, method = eigvalsh(finite(work.result(), target.name))[::-1] if size else np.zeros(0), "dense"
         elif isinstance(work, GramWork):
-            values, method = with_zeros(work.eigenpairs()[0], size, self._setting.decay), "gram"
+            values, method = with_zeros(work.eigenpairs()[0], size, self._setting.decay_of(target.block)), "gram"
         else:
             raise TypeError(f"{target.name}: {type(work).__name__} gives no density")
         tolerance = zero_tolerance(values, size, dtype)

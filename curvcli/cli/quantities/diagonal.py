@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from curvcli.cli.quantities.base import Piece, PlanRow, Setting, owners, worst
+from curvcli.cli.quantities.base import BlockPiece, Piece, PlanRow, Setting, owners, worst
+from curvcli.cli.quantities.checks import DiagonalChecks, finite_largest, precision, rounding_of, rounding_piece
 from curvcli.cli.targets import Target, parameters_of
 from curvcli.curvature import loss_hessian
 from curvcli.curvature.diagonal.estimate import DiagonalEstimate
 from curvcli.curvature.diagonal.estimators import ESTIMATORS, Effort, EstimateWork, plan_estimates
 from curvcli.curvature.diagonal.planner import METHODS, OVER_BUDGET, UNREACHED, Choice, Plan, plan_diagonal
-from curvcli.models.base import Objective, Parameter
+from curvcli.curvature.diagonal.verification import agrees
+from curvcli.models.base import Array, Objective, Parameter
 from curvcli.report.records import LayerRecord, ParameterRecord
 from curvcli.report.schema import Status
 
@@ -62,8 +64,25 @@ class DiagonalQuantity:
             )
             for w in self.estimates
         ]
-        self.pieces: Sequence[Piece] = [*self._exact, *self._estimates]
         self._by_name = {p.name: p for p in parameters}
+        self._rounding = rounding_piece(setting)
+        self._checks = DiagonalChecks(setting)
+        self.pieces: Sequence[Piece] = self._in_order()
+
+    def _in_order(self) -> list[Piece]:
+        """Each piece of work with its check behind it, so that finished layers are written as early as can be."""
+        pieces: list[Piece] = [] if self._rounding is None else [self._rounding]
+        for exact in self._exact:
+            pieces += [exact, *self._checks.after(exact)]
+        for work, piece in zip(self.estimates, self._estimates, strict=True):
+            reached = [self._by_name[name] for name in work.parameters]
+
+            def estimated(name: str, work: EstimateWork = work, piece: BlockPiece = piece) -> Any:
+                return work.results()[name].value if piece.done else None
+
+            pieces += [piece, *self._checks.of(piece.key, reached, (), estimated)]
+        unreached = [p for p in self._by_name.values() if self.plan_exact.choices[p.name].method == UNREACHED]
+        return [*pieces, *self._checks.of("unreached", (), unreached, lambda name: None)]
 
     @property
     def choices(self) -> dict[str, Choice]:
@@ -108,11 +127,68 @@ class DiagonalQuantity:
         """Add the diagonals of a layer."""
         if target.layer is None:
             return record
-        parameters = tuple(self._parameter(p) for p in record.parameters)
+        parameters = self._judged(tuple(self._parameter(p) for p in record.parameters))
         return replace(record, parameters=parameters, status=worst(record.status, *(p.status for p in parameters)))
 
+    def _judged(self, records: tuple[ParameterRecord, ...]) -> tuple[ParameterRecord, ...]:
+        """The same with what the checks say; they are judged on the scale of the layer's largest entry."""
+        if not self._setting.verify:
+            return records
+        diagonals = {r.name: self._data_part(r) for r in records}
+        largest = {name: finite_largest(values) for name, values in diagonals.items()}
+        whole = max(largest.values(), default=0.0)
+        return tuple(self._checked(r, diagonals[r.name], largest, whole) for r in records)
+
+    def _data_part(self, record: ParameterRecord) -> Array:
+        """A parameter's diagonal without weight decay, float64."""
+        estimate = self._estimate(record.name)
+        return self._diagonal(self._by_name[record.name]) if estimate is None else estimate.value
+
+    def _checked(
+        self, record: ParameterRecord, diagonal: Array, every: Mapping[str, float], whole: float
+    ) -> ParameterRecord:
+        """One parameter's record with its checks: rounding, then the product, which an estimate may differ from.
+
+        Args:
+            record: without them.
+            diagonal: the data's part, float64.
+            every: the largest entry of each parameter of the layer.
+            whole: the largest of these.
+        """
+        largest, together = every[record.name], tuple(every)
+        dtype, rounding, found = self._setting.session.dtype, rounding_of(self._rounding), None
+        found = self._checks.of_parameter(record.name)
+        off = rounding.relative([record.name]) * largest if rounding is not None else float("nan")
+        status = precision(off, whole)
+        difference = float("nan") if found is None else found.difference(diagonal)
+        unreached = record.method == UNREACHED
+        if found is not None and unreached:
+            difference = found.product
+        if record.exact and found is not None and record.status != "nonfinite":
+            scale = off if unreached else largest
+            noise = rounding.noise(together) if rounding is not None else 0.0
+            if not agrees(difference, scale, whole, dtype, noise) and status == "done":
+                status = "unverified"
+        verification = "" if found is None else "no products but zero" if unreached else "1 entry, by 1 product"
+        reason = record.reason
+        if status == "imprecise":
+            reason += "; rounding has spoilt it: use --dtype float64"
+        elif status == "unverified":
+            advice = " --dtype float64 or" if dtype == "float32" else ""
+            reason += f"; a product gives {difference:.3g} more or less than reported: try{advice} --method coordinate"
+        return replace(
+            record,
+            rounding=off,
+            verified=difference,
+            verification=verification,
+            exact=record.exact and status == "done",
+            status=worst(record.status, status),
+            reason=reason,
+        )
+
     def _parameter(self, record: ParameterRecord) -> ParameterRecord:
-        choice, decay = self.choices[record.name], self._setting.decay
+        choice = self.choices[record.name]
+        decay = self._setting.decay if self._by_name[record.name].trained else 0.0
         kind = np.float64 if self._setting.session.dtype == "float64" else np.float32
         estimate = self._estimate(record.name)
         if estimate is not None:
@@ -134,6 +210,10 @@ class DiagonalQuantity:
             reason=choice.reason,
             products=spent * self._setting.batches,
             status=status,
+            estimates=0 if estimate is None else estimate.estimates,
+            degrees=float("inf") if estimate is None else estimate.degrees,
+            widening=1.0 if estimate is None else estimate.widening,
+            independent=estimate is not None and estimate.independent,
         )
 
     def _estimate(self, name: str) -> DiagonalEstimate | None:

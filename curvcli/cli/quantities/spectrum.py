@@ -54,6 +54,8 @@ class Ways:
         obstacle = (
             gram.obstacle(self._setting.objective, target.block, self.matrix) if method in ("auto", "gram") else ""
         )
+        if not obstacle and self._setting.decay and 0 < target.block.trained_size < size:
+            obstacle = "weight decay applies to some of its parameters and not to others"
         if method == "gram" and obstacle:
             raise UsageError(f"--method gram needs a block that is exactly Gauss-Newton; {target.name}: {obstacle}.")
         if method == "dense":

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from curvcli.cli.quantities.base import Piece, PlanRow, Setting, owners, target_row, worst
+from curvcli.cli.quantities.base import CheckPiece, Piece, PlanRow, Setting, owners, target_row, worst
+from curvcli.cli.quantities.checks import DiagonalChecks, precision, rounding_of, rounding_piece
 from curvcli.cli.quantities.diagonal import loss_rank
 from curvcli.cli.targets import Target, parameters_of
 from curvcli.curvature.diagonal.gauss_newton import GaussNewton
@@ -20,6 +21,7 @@ from curvcli.curvature.trace.work import ESTIMATORS, Estimator, TraceWork, estim
 from curvcli.models.base import Array, Parameter, Site
 from curvcli.report.quantities import TraceRecord
 from curvcli.report.records import LayerRecord
+from curvcli.report.schema import Status
 
 TRACE_METHODS = ("auto", "exact", *ESTIMATORS)
 # Probes where neither a number nor a tolerance is given, and at most where only a tolerance is.
@@ -55,7 +57,11 @@ class TraceQuantity:
         )
         exact = {t.name for t in self._exact_targets}
         left = [t.block for t in setting.targets if t.name not in exact]
-        pieces: list[Piece] = list(self._exact)
+        self._rounding = rounding_piece(setting)
+        self._checks = DiagonalChecks(setting, self._matrix)
+        pieces: list[Piece] = [] if self._rounding is None else [self._rounding]
+        for exact_piece in self._exact:
+            pieces += [exact_piece, *self._checks.one_after(exact_piece)]
         self._estimates: TraceWork | None = None
         if left:
             method: Estimator = "xtrace" if options["method"] in ("auto", "exact") else options["method"]
@@ -87,7 +93,7 @@ class TraceQuantity:
         self, parameters: Sequence[Parameter], sites: dict[str, Site], rank: int, limit: int | None
     ) -> tuple[tuple[Target, ...], list[Work], dict[str, Choice]]:
         """The columns give the Gauss–Newton diagonal of every parameter that has a z, whatever comes after it."""
-        affordable = limit is None or rank + 1 <= limit
+        affordable = limit is None or rank + 2 <= limit
         choices = {}
         for p in parameters:
             site = sites[p.name]
@@ -95,20 +101,20 @@ class TraceQuantity:
                 choices[p.name] = Choice(p.name, UNREACHED, "the loss does not depend on it", 0)
             elif site.z is not None and affordable:
                 reason = f"one pass per column of the loss's Hessian ({rank})"
-                choices[p.name] = Choice(p.name, "gauss_newton", reason, rank + 1)
+                choices[p.name] = Choice(p.name, "gauss_newton", reason, rank + 2)
             else:
-                reason = site.why_not or f"exact needs {rank + 1} passes per batch, the budget is {limit}"
-                choices[p.name] = Choice(p.name, OVER_BUDGET, reason, rank + 1)
+                reason = site.why_not or f"exact needs {rank + 2} passes per batch, the budget is {limit}"
+                choices[p.name] = Choice(p.name, OVER_BUDGET, reason, rank + 2)
         exact = tuple(t for t in self._setting.targets if all(choices[n].method != OVER_BUDGET for n in t.block.names))
         names = tuple(p.name for p in parameters_of(exact) if choices[p.name].method == "gauss_newton")
-        work: list[Work] = [GaussNewton(names, rank)] if names else []
+        work: list[Work] = [GaussNewton(names, rank, whole=False)] if names else []
         return exact, work, choices
 
     def plan(self) -> list[PlanRow]:
         """One row per target."""
         rows = []
         for target in self._setting.targets:
-            piece = next((p for p in self.pieces if target.name in p.targets), None)
+            piece = next((p for p in self.pieces if target.name in p.targets and not isinstance(p, CheckPiece)), None)
             exact = target in self._exact_targets
             method, reason = self._told(target) if exact else (self._estimator(target), self._why_not(target))
             rows.append(target_row(self.name, target, method, reason, piece, self._setting.batches))
@@ -134,8 +140,33 @@ class TraceQuantity:
         """Add a target's trace."""
         exact = target.name in {t.name for t in self._exact_targets}
         trace = self._exact_record(target) if exact else self._estimated_record(target)
-        status = "nonfinite" if not np.isfinite(trace.value) else "done" if trace.converged else "not_converged"
-        return replace(record, trace=trace, status=worst(record.status, status))  # type: ignore[arg-type]
+        status: Status = "done" if trace.converged else "not_converged"
+        if not np.isfinite(trace.value):
+            status = "nonfinite"
+        trace, checked = self._checked(target, trace)
+        return replace(record, trace=trace, status=worst(record.status, status, checked))
+
+    def _checked(self, target: Target, trace: TraceRecord) -> tuple[TraceRecord, Status]:
+        """The trace with what the checks say."""
+        rounding, names = rounding_of(self._rounding), target.block.names
+        if rounding is None:
+            return trace, "done"
+        off = max(rounding.relative(names) * abs(trace.value), rounding.of_trace(names))
+        status, reason = precision(off, max(abs(trace.value), rounding.frobenius(names))), trace.reason
+        if status == "imprecise":
+            reason += "; rounding has spoilt it: use --dtype float64"
+        if trace.exact and not self._checks.agree(self._diagonals(target), rounding):
+            status = "unverified"
+            reason += "; a product gives another entry of the diagonal: use --method xtrace"
+        sure = status == "done"
+        converged, exact = trace.converged and sure, trace.exact and sure
+        return replace(trace, rounding=off, exact=exact, converged=converged, reason=reason), status
+
+    def _diagonals(self, target: Target) -> dict[str, Array]:
+        """All that was made together with what a trace is the sum of: if one is wrong, so may be the others."""
+        wanted = set(target.block.names)
+        pieces = [piece for piece in self._exact if wanted & set(piece.work.parameters)]
+        return {name: values for piece in pieces for name, values in (piece.found or {}).items()}
 
     def _exact_record(self, target: Target) -> TraceRecord:
         setting, names = self._setting, set(target.block.names)
@@ -147,7 +178,7 @@ class TraceQuantity:
         sums /= setting.objective.denominator
         method, reason = self._told(target)
         return TraceRecord(
-            value=float(sums.sum()) + setting.decay * target.block.size,
+            value=float(sums.sum()) + setting.decay * target.block.trained_size,
             stderr=0.0,
             data_stderr=data_spread(sums, setting.objective.batch_weights),
             method=method,
@@ -159,6 +190,7 @@ class TraceQuantity:
             converged=True,
             samples=np.zeros(0),
             batches=sums,
+            degrees=float("inf"),
         )
 
     def _shares(self, names: set[str]) -> list[int]:
@@ -186,4 +218,8 @@ class TraceQuantity:
             converged=found.converged,
             samples=found.samples,
             batches=found.batches,
+            estimates=len(found.samples),
+            degrees=found.degrees,
+            widening=found.widening,
+            independent=found.independent,
         )

@@ -13,10 +13,10 @@ import numpy as np
 
 from curvcli.curvature.diagonal.estimate import DiagonalEstimate, Moments, close_enough
 from curvcli.curvature.diagonal.gauss_newton import GaussNewton
-from curvcli.curvature.diagonal.work import Accumulation
+from curvcli.curvature.diagonal.work import Accumulation, reached_in, refuse_mixed
 from curvcli.curvature.probes import signs
+from curvcli.curvature.student import widening
 from curvcli.curvature.work import OnStep
-from curvcli.errors import ModelError
 from curvcli.models.base import Array, DifferentiatedBatch, Objective, Parameter
 
 # Probes of a batch per pass over the data, among which its spread is taken.
@@ -37,8 +37,6 @@ class ActivationProbes:
     def __init__(
         self,
         parameters: tuple[Parameter, ...],
-        units: int,
-        positions: int,
         *,
         probes: int,
         rtol: float | None,
@@ -49,17 +47,16 @@ class ActivationProbes:
 
         Args:
             parameters: that share the z.
-            units: of z.
-            positions: of z.
             probes: at most; rounded up to whole rounds.
             rtol: ‖stderr‖ / ‖diagonal‖ at which to stop; None to use all.
             seed: of the run.
             control_rank: columns of ∇²_o ℓ whose part is computed exactly; 0 to probe all of ∇²_z ℓ.
         """
-        self._parameters, self._units, self._positions = parameters, units, positions
+        self._parameters = parameters
         self._rounds = -(-probes // _ROUND)
         self._rtol, self._seed = rtol, seed
-        self._control = GaussNewton(tuple(p.name for p in parameters), control_rank) if control_rank else None
+        names = tuple(p.name for p in parameters)
+        self._control = GaussNewton(names, control_rank, whole=False) if control_rank else None
         self._exact = Accumulation()
         self._controlled = self._control is None
         self._done = 0
@@ -97,21 +94,23 @@ class ActivationProbes:
     def _round(self, number: int, batch: DifferentiatedBatch) -> None:
         values = batch.output.values
         samples = len(values) if values.ndim else 1
-        selected = np.arange(samples) % 2 == number % 2
-        if not self._done and samples > 1 and not batch.samples_separate(self.parameters, selected):
-            raise ModelError(
-                f"batch {number}: samples influence each other (batch statistics?); use --method hutchinson."
-            )
-        moments = {p.name: Moments() for p in self._parameters}
-        shape = (samples, self._units, self._positions)
+        live = reached_in(batch, self.parameters)
+        if not live:
+            return
+        if not self._done:
+            refuse_mixed(batch, live, number, "hutchinson")
+        sites = batch.sites(live).values()
+        units, positions = (max(getattr(site, size) for site in sites) for size in ("units", "positions"))
+        moments = {name: Moments() for name in live}
+        shape = (samples, units, positions)
         name = f"{self._parameters[0].name}:z:{number}"
-        largest = max(samples * self._units * self._positions, *(p.size for p in self._parameters))
+        largest = max(samples * units * positions, *(p.size for p in self._parameters))
         step = max(1, min(_ROUND, _HELD // max(1, largest)))
         first = self._done * _ROUND
         for start in range(first, first + _ROUND, step):
             numbers = range(start, min(start + step, first + _ROUND))
             probes = np.stack([signs(self._seed, name, i, shape) for i in numbers])
-            found = batch.activation_probes(self.parameters, probes, remainder=self._control is not None)
+            found = batch.activation_probes(live, probes, remainder=self._control is not None)
             for key, vectors in found.items():
                 for vector in vectors:
                     moments[key].add(vector)
@@ -120,9 +119,25 @@ class ActivationProbes:
             self._variance[key] += seen.variance_of_mean()
 
     def results(self) -> dict[str, DiagonalEstimate]:
-        """The mean over rounds; batches' errors are independent."""
+        """The mean over rounds; batches' errors are independent.
+
+        A round gives a spread around its own mean, with one degree of freedom less than it has probes. That of several
+        batches has more, but by how many depends on how alike they are.
+        """
         probes, converged = self._done * _ROUND, self._rtol is None or self._met()
-        return {p.name: DiagonalEstimate(*self._value(p.name), probes, self.spent, converged) for p in self._parameters}
+        return {
+            p.name: DiagonalEstimate(
+                *self._value(p.name),
+                probes=probes,
+                products=self.spent,
+                converged=converged,
+                estimates=probes,
+                degrees=self._degrees,
+                widening=widening(self._degrees),
+                independent=True,
+            )
+            for p in self._parameters
+        }
 
     @property
     def spent(self) -> int:
@@ -130,10 +145,14 @@ class ActivationProbes:
         columns = self._control.passes_per_batch if self._control is not None and self._controlled else 0
         return self._done * _ROUND + columns
 
+    @property
+    def _degrees(self) -> float:
+        return self._done * (_ROUND - 1.0)
+
     def _value(self, name: str) -> tuple[Array, Array]:
         rounds = max(self._done, 1)
         value = self._sum[name] / rounds + self._exact.totals.get(name, 0.0)
-        stderr = np.sqrt(self._variance[name]) / rounds
+        stderr = np.sqrt(self._variance[name]) / rounds * widening(self._degrees)
         return value / self._denominator, stderr / self._denominator
 
     def _met(self) -> bool:

@@ -10,10 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from curvcli.curvature import loss_hessian
-from curvcli.curvature.diagonal.work import Accumulation
+from curvcli.curvature.diagonal.work import Accumulation, reached_in, refuse_mixed
 from curvcli.errors import ModelError
 from curvcli.models.base import Objective
 
@@ -23,40 +21,50 @@ _STEP = 32
 
 @dataclass(frozen=True)
 class GaussNewton:
-    """Σ_n Σ_c (J_zWᵀ J_oᵀ s_c)² for all its parameters together."""
+    """Σ_n Σ_c (J_zWᵀ J_oᵀ s_c)² for all its parameters together.
+
+    Attributes:
+        parameters: whose diagonals it computes.
+        rank: columns of S per sample.
+        whole: whether it stands for the Hessian's diagonal, and not for the Gauss–Newton matrix's alone.
+    """
 
     parameters: tuple[str, ...]
     rank: int
+    whole: bool = True
     method = "gauss_newton"
 
     @property
     def passes_per_batch(self) -> int:
-        """The columns, and one pass that makes sure the samples are independent."""
-        return self.rank + 1 if self.rank else 0
+        """The columns, and two passes that make sure the samples are independent."""
+        return self.rank + 2 if self.rank else 0
 
     def steps(self, objective: Objective, progress: Accumulation) -> Iterator[int]:
         """See ``Work.steps``.
 
         Raises:
-            ModelError: in some batch, samples influence each other.
+            ModelError: in some batch samples influence each other, or the tail bends.
         """
         if not self.rank:
             return
         for batch in objective.batches(self.parameters, start=progress.batch):
             state = batch.output
-            samples = len(state.values)
+            live = reached_in(batch, self.parameters)
+            if not live:
+                progress.next_batch()
+                continue
             passes = 0
-            if progress.position == 0 and samples > 1:
-                selected = np.arange(samples) % 2 == progress.batch % 2
-                if not batch.samples_separate(self.parameters, selected):
+            if progress.position == 0:
+                passes = refuse_mixed(batch, live, progress.batch, "coordinate")
+                bent = next((s for s in batch.sites(live).values() if s.blocker is not None), None)
+                if self.whole and bent is not None:
                     raise ModelError(
-                        f"batch {progress.batch}: samples influence each other (batch statistics?); "
-                        "the exact diagonal needs --method coordinate."
+                        f"batch {progress.batch}: {bent.blocker} after {bent.parameter} is not piecewise linear; "
+                        "use --method coordinate."
                     )
-                passes = 1
             for start in range(progress.position, self.rank, _STEP):
                 stop = min(start + _STEP, self.rank)
-                progress.add(batch.squared_columns(self.parameters, loss_hessian.columns(state, start, stop)))
+                progress.add(batch.squared_columns(live, loss_hessian.columns(state, start, stop)))
                 progress.position = stop
                 if stop == self.rank:
                     progress.next_batch()

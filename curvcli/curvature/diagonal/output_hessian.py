@@ -10,10 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
-from curvcli.curvature.diagonal.work import Accumulation
-from curvcli.errors import ModelError
+from curvcli.curvature.diagonal.work import Accumulation, reached_in, refuse_mixed
 from curvcli.models.base import Objective
 
 _STEP = 64
@@ -34,8 +31,8 @@ class OutputHessian:
 
     @property
     def passes_per_batch(self) -> int:
-        """One product per basis vector, the first derivative, and one pass that makes sure samples are independent."""
-        return self.units * self.positions + 2
+        """One product per basis vector, the first derivative, and two that make sure the samples are independent."""
+        return self.units * self.positions + 3
 
     def steps(self, objective: Objective, progress: Accumulation) -> Iterator[int]:
         """See ``Work.steps``.
@@ -43,21 +40,20 @@ class OutputHessian:
         Raises:
             ModelError: in some batch, samples influence each other.
         """
-        basis = self.units * self.positions
         for batch in objective.batches(self.parameters, start=progress.batch):
+            live = reached_in(batch, self.parameters)
+            sites = batch.sites(live)
+            # A batch of another way through the model may have a z of another size.
+            basis = max((site.units * site.positions for site in sites.values()), default=0)
             passes = 0
             if progress.position == 0:
-                samples = len(batch.output.values) if batch.output.values.ndim else 1
-                selected = np.arange(samples) % 2 == progress.batch % 2
-                if samples > 1 and not batch.samples_separate(self.parameters, selected):
-                    raise ModelError(
-                        f"batch {progress.batch}: samples influence each other (batch statistics?); "
-                        "the exact diagonal needs --method coordinate."
-                    )
-                passes = 2
+                passes = 1 + refuse_mixed(batch, live, progress.batch, "coordinate") if live else 0
+            if not basis:
+                progress.next_batch()
+                yield passes
             for start in range(progress.position, basis, _STEP):
                 stop = min(start + _STEP, basis)
-                progress.add(batch.output_hessian_diagonal(self.parameters, start, stop))
+                progress.add(batch.output_hessian_diagonal(live, start, stop))
                 progress.position = stop
                 if stop == basis:
                     progress.next_batch()

@@ -8,7 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
-from curvcli.models.base import Array, Objective
+from curvcli.errors import ModelError
+from curvcli.models.base import Array, DifferentiatedBatch, Objective
 
 
 @dataclass
@@ -84,3 +85,24 @@ class Work(Protocol):
         Steps are cut the same way however often the work is interrupted, so the sums come out the same to the bit.
         """
         ...
+
+
+def reached_in(batch: DifferentiatedBatch, parameters: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of some parameters that this batch's loss depends on: models that branch leave some out."""
+    sites = batch.sites(parameters)
+    return tuple(name for name in parameters if sites[name].reached)
+
+
+def refuse_mixed(batch: DifferentiatedBatch, parameters: tuple[str, ...], number: int, instead: str) -> int:
+    """Make sure of what the methods by a layer's output rest on, in this very batch; returns the passes spent.
+
+    Raises:
+        ModelError: samples influence each other, or the parameters have no outputs in this batch.
+    """
+    sites = batch.sites(parameters)
+    lost = next((name for name in parameters if sites[name].z is None), None)
+    if lost is not None:
+        raise ModelError(f"batch {number}: {lost}: {sites[lost].why_not}; use --method {instead}.")
+    if not batch.samples_separate(parameters):
+        raise ModelError(f"batch {number}: samples influence each other (batch statistics?); use --method {instead}.")
+    return 2

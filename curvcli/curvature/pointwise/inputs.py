@@ -16,7 +16,7 @@ import numpy as np
 
 from curvcli.curvature.probes import signs
 from curvcli.errors import ModelError
-from curvcli.models.base import Array, halves
+from curvcli.models.base import Array
 from curvcli.models.pointwise import InputBatch, PointwiseObjective, SampleFunction
 
 SecondOrder = Literal["none", "products", "probes"]
@@ -80,19 +80,19 @@ class InputWork:
         Raises:
             ModelError: samples influence each other, or an operation has no second derivative.
         """
+        start = self.batch
         for number, batch in enumerate(objective.input_batches(self.function, self.inputs, start=self.batch)):
-            if number == self.batch == 0:
-                self._check_samples(batch)
+            self._check_samples(number + start, batch)
             part = self._of(batch)
             for name, values in part.items():
                 self._found.setdefault(name, []).append(values)
             self.batch += 1
             on_step(self.plan.passes(batch.coordinates))
 
-    def _check_samples(self, batch: InputBatch) -> None:
-        if not all(batch.samples_separate(half) for half in halves(batch.samples)):
+    def _check_samples(self, number: int, batch: InputBatch) -> None:
+        if not batch.samples_separate():
             raise ModelError(
-                f"{self.function.name}: a sample's value depends on other samples of its batch (batch statistics?).\n"
+                f"{self.function.name}: in batch {number} a value depends on other samples (batch statistics?).\n"
                 "Export the model in inference mode; curvcli check tells more."
             )
 
