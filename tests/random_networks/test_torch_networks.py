@@ -1,0 +1,26 @@
+"""Random torch networks: what the commands say equals a dense float64 Hessian of the eager network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from .harness import judge_seed
+
+_BESIDES_THE_DIAGONAL = ("hessian", "eigs", "trace")
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_equals_the_dense_hessian(seed: int, tmp_path: Path) -> None:
+    """Gradient and diagonal, and by turns blocks, the spectrum's ends or traces, equal the reference."""
+    case, outcome = judge_seed(seed, tmp_path, ("diag", _BESIDES_THE_DIAGONAL[seed % 3]))
+    assert outcome.kind == "equal", f"{' '.join(case.why)}\n{outcome.message}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(300))
+def test_all_commands_equal_the_dense_hessian(seed: int, tmp_path: Path) -> None:
+    """The same of every command, for ten times as many."""
+    case, outcome = judge_seed(seed, tmp_path)
+    assert outcome.kind == "equal", f"{' '.join(case.why)}\n{outcome.message}"
