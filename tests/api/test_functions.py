@@ -209,7 +209,7 @@ def test_an_error_says_what_the_command_says(
 
 def test_what_the_command_would_exit_4_for_is_a_warning_here(model: curvcli.Model) -> None:
     """The results are there, their status tells, and the warning points at the call."""
-    with pytest.warns(curvcli.CurvcliWarning, match="not_converged") as caught:
+    with pytest.warns(curvcli.CurvcliWarning, match="not converged") as caught:
         found = curvcli.trace(model, layer="fc1", method="hutchinson", probes=2, rtol=1e-9, limit=16)
     (warning,) = [one for one in caught if one.category is curvcli.CurvcliWarning]
     assert warning.filename == __file__

@@ -55,6 +55,9 @@ def layer(index: int, name: str, top: float) -> LayerRecord:
             converged=True,
             samples=np.linspace(2 * top - 1, 2 * top + 1, 50),
             batches=np.zeros(0),
+            estimates=50,
+            degrees=49.0,
+            independent=True,
             **origin,  # type: ignore[arg-type]
         ),
         eigen=EigenRecord(

@@ -184,6 +184,79 @@ def test_a_hessian_that_is_not_finite_has_no_eigenvalues(
     assert "one: its Hessian is not finite" in done.stderr
 
 
+REGRESSION = """version = 1
+[source]
+format = "npz"
+path = "regression.npz"
+[inputs.input]
+column = "x"
+[target]
+column = "y"
+[loss]
+name = "mse"
+[sampling]
+batch_size = 500
+"""
+
+
+@pytest.fixture(scope="module")
+def regression(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray]:
+    """Squared error over a dense layer, whose weight has each eigenvalue of its inputs once per output."""
+    folder = tmp_path_factory.mktemp("regression")
+    torch.manual_seed(0)
+    torch.jit.save(torch.jit.script(nn.Linear(150, 4, bias=False)), folder / "regression.pt")
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((500, 150)).astype(np.float32)
+    np.savez(folder / "regression.npz", x=x, y=rng.standard_normal((500, 4), np.float32))
+    (folder / "regression.pt.toml").write_text(REGRESSION)
+    return folder / "regression.pt", np.repeat(np.linalg.eigvalsh(x.T.astype(float) @ x) * 2 / 2000, 4)
+
+
+@pytest.mark.parametrize(("which", "method"), [("largest", "auto"), ("smallest", "auto"), ("largest", "lobpcg")])
+def test_repeated_eigenvalues_are_found_as_often_as_they_occur(
+    which: str, method: str, regression: tuple[Path, np.ndarray], tmp_path: Path, curvcli: Curvcli
+) -> None:
+    """Three of four copies at either end of squared error with four outputs."""
+    model, values = regression
+    done = curvcli("eigs", model, "-k", "3", "--which", which, "--method", method, "-q", "-o", "r.h5")
+    assert done.returncode == 0, done.stderr
+    with h5py.File(tmp_path / "r.h5") as report:
+        (layer,) = report["layers"].values()
+        assert layer["eigen/converged"][()].all()
+        true = values[:-4:-1] if which == "largest" else values[2::-1]
+        np.testing.assert_allclose(layer["eigen/values"][()], true, atol=4e-4 * values.max())
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "not_said"),
+    [
+        (
+            ("--max-products", "40"),
+            ("0 of 3", "larger --max-products", "--method dense takes 600 products"),
+            "float64",
+        ),
+        (("--tolerance", "1e-9"), ("rounding", "--dtype float64"), "max-products"),
+    ],
+)
+def test_what_would_help_is_named(
+    *,
+    words: tuple[str, ...],
+    said: tuple[str, ...],
+    not_said: str,
+    regression: tuple[Path, np.ndarray],
+    tmp_path: Path,
+    curvcli: Curvcli,
+) -> None:
+    """More products where they ran out; another dtype, and not more products, where rounding is in the way."""
+    done = curvcli("eigs", regression[0], "-k", "3", *words, "-q", "-o", "r.h5")
+    assert done.returncode == 4, done.stderr
+    with h5py.File(tmp_path / "r.h5") as report:
+        (layer,) = report["layers"].values()
+        reason = str(layer["eigen"].attrs["reason"])
+    assert all(part in reason for part in said), reason
+    assert not_said not in reason
+
+
 def test_quantities_of_a_config_share_their_work(work: Path, curvcli: Curvcli) -> None:
     """Eigenvalues, density and full block of a layer take one set of products; so do diagonal and exact trace."""
     (work / "c.toml").write_text(f'format = "json"\n{CONFIG}')

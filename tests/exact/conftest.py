@@ -34,10 +34,8 @@ class Outcome:
                         self.gradient[name] = group[f"gradient/{label}"][()]
                         if f"diagonal/{label}" in group:
                             self.diagonal[name] = group[f"diagonal/{label}"][()]
-                rows = file["parameters"]
-                owners = [n.decode() for n in rows["name"][()]] if "name" in rows else []
-                for name, method in zip(owners, rows["method"][()] if owners else (), strict=True):
-                    self.method[name] = method.decode()
+                rows = [file[f"parameters/{column}"].asstr()[()] for column in ("layer", "label", "method")]
+                self.method = {f"{layer}/{label}": method for layer, label, method in zip(*rows, strict=True)}
 
 
 def write_spec(folder: Path, stem: str, inputs: Arrays, target: np.ndarray | None, loss: str) -> Path:
@@ -66,7 +64,12 @@ def compute(tmp_path: Path) -> Callable[..., tuple[int, Path]]:
         count += 1
         spec, report = write_spec(tmp_path, str(count), inputs, target, loss), tmp_path / f"{count}.h5"
         dtype = () if "--dtype" in options else ("--dtype", "float64")
-        return run([command, str(model), "--data", str(spec), "-o", str(report), "-q", *dtype, *options]), report
+        # Checks trace a SavedModel's graph once more; those of the random networks are made.
+        checked = not model.is_dir() or command in ("inputs", "split", "check") or "--verify" in options
+        quick = () if checked else ("--no-verify",)
+        return run(
+            [command, str(model), "--data", str(spec), "-o", str(report), "-q", *dtype, *quick, *options]
+        ), report
 
     return call
 
