@@ -349,9 +349,14 @@ class TensorFlowBatch:
         function, arguments = self._traceable(body)
         with o.explained():
             split = o.split((*self._key, *key), function, arguments, rows[0])
-            if key not in self._kept:
-                self._kept[key] = split.before(arguments)
-            return np.stack([as_float64(split.after(self._kept[key], row)) for row in rows])
+            try:
+                if key not in self._kept:
+                    self._kept[key] = split.before(arguments)
+                return np.stack([as_float64(split.after(self._kept[key], row)) for row in rows])
+            except tf.errors.InvalidArgumentError:
+                # An operation of the second part reads, by its gradient's own function, what only the first was fed.
+                self._kept.pop(key, None)
+        return np.stack([as_float64(self._run(key, body, row)) for row in rows])
 
     def pushforward(self, block: Sequence[str], vectors: Array) -> Array:
         """See the protocol; J_o v is the derivative of u ↦ J_oᵀ u, which is linear, times v."""

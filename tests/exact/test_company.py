@@ -161,7 +161,7 @@ def test_inputs_and_split_refuse(
     options = ("--at", "one") if command == "split" else ()
     code, report = compute(command, path, {"x": x}, LABELS, LOGITS, *options)
     assert code == 3
-    told = "influence each other" if command == "split" else "a sample's value depends on others"
+    told = "influence each other" if command == "split" else "depends on other samples"
     assert told in capfd.readouterr().err
     assert not report.exists()
 
