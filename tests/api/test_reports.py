@@ -42,7 +42,7 @@ def test_a_report_is_one_line_in_a_cell(model: curvcli.Model) -> None:
 
 def test_a_warning_names_the_layers(model: curvcli.Model) -> None:
     """There is no table here to look at."""
-    with pytest.warns(curvcli.CurvcliWarning, match=r"^not everything went well \(not_converged\): fc1, fc3$"):
+    with pytest.warns(curvcli.CurvcliWarning, match=r"^some results are incomplete \(not converged\): fc1, fc3$"):
         curvcli.trace(model, layer=["fc1", "fc3"], method="hutchinson", probes=2, rtol=1e-9, limit=16)
 
 
