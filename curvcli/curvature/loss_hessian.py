@@ -65,9 +65,15 @@ def apply(state: OutputState, vectors: Array) -> Array:
         case "output":
             return np.zeros_like(vectors)
         case "softmax":
-            p = softmax(state.values, _axis(state))
-            mean = (p * vectors).sum(axis=_axis(state) + 1, keepdims=True)
-            found: Array = state.weight * state.scale * p * (vectors - mean)
+            axis = _axis(state)
+            p = softmax(state.values, axis)
+            # A shift of u changes nothing; with zero for the likeliest class no large numbers cancel.
+            likeliest = state.values.argmax(axis=axis, keepdims=True)[None]
+            apart = vectors - np.take_along_axis(
+                vectors, np.broadcast_to(likeliest, _one_class(vectors, axis + 1)), axis + 1
+            )
+            mean = (p * apart).sum(axis=axis + 1, keepdims=True)
+            found: Array = state.weight * state.scale * p * (apart - mean)
             return found
         case "probabilities":
             with np.errstate(divide="ignore", invalid="ignore"):
@@ -116,6 +122,11 @@ def _restore(state: OutputState, moved: Array) -> Array:
     return np.moveaxis(moved.reshape(len(moved), *shape, classes), -1, axis + 1)
 
 
+def _one_class(array: Array, axis: int) -> tuple[int, ...]:
+    """The array's shape with one class."""
+    return tuple(1 if i == axis else n for i, n in enumerate(array.shape))
+
+
 def softmax(values: Array, axis: int) -> Array:
     """Probabilities; −∞ logits give zeros."""
     shifted = np.exp(values - values.max(axis=axis, keepdims=True))
@@ -132,7 +143,8 @@ def _softmax_columns(state: OutputState, start: int, stop: int) -> Array:
         position, label = divmod(number, classes)
         here = p[:, position]
         column = -here
-        column[:, label] += 1
+        # 1 − p without a difference of nearly equal numbers where this class is all but sure.
+        column[:, label] = np.delete(here, label, axis=1).sum(axis=1)
         found[i, :, position] = np.sqrt(weight[:, position] * here[:, label])[:, None] * column
     return _restore(state, found)
 

@@ -297,8 +297,12 @@ def _elements(state: OutputState) -> Array:
             case "output":
                 return o
             case "softmax":
-                shifted = o - o.max(axis=state.class_axis, keepdims=True)
-                log_p = shifted - np.log(np.exp(shifted).sum(axis=state.class_axis, keepdims=True))
+                axis = state.class_axis
+                place = o.argmax(axis=axis, keepdims=True)
+                shifted = o - np.take_along_axis(o, place, axis)
+                others = np.exp(shifted)
+                np.put_along_axis(others, place, 0.0, axis)  # the largest's own is 1: log1p keeps what is beside it
+                log_p = shifted - np.log1p(others.sum(axis=axis, keepdims=True))
                 element = -np.where(y > 0, y * log_p, 0.0)
             case "probabilities":
                 element = -np.where(y > 0, y * np.log(o), 0.0)

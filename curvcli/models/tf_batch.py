@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,12 +11,10 @@ from curvcli.data.interface import Batch
 from curvcli.models.base import Array, OutputState, Site, as_float64, halves, tags
 from curvcli.models.loss import loss_sum
 from curvcli.models.pointwise import weighted_signs
-from curvcli.models.tf_confirm import NOT_CONFIRMED, Located, not_confirmed
-from curvcli.models.tf_graph import Entry, full
+from curvcli.models.tf_graph import full
 from curvcli.models.tf_imported import Imported, along, gradients, joined, parts
-from curvcli.models.tf_rules import Context, data_operand, linear_use
 from curvcli.models.tf_runtime import tensorflow
-from curvcli.models.tf_shapes import Measured, changing, measure
+from curvcli.models.tf_sites import read_sites
 
 if TYPE_CHECKING:
     from curvcli.models.tf_objective import TensorFlowObjective
@@ -107,99 +104,8 @@ class TensorFlowBatch:
     # -- the graph ----------------------------------------------------------------------------------------------------
 
     def read_sites(self) -> dict[str, Site]:
-        """Where each parameter enters; one pass over the first batch tells the shapes, one or two the rows' order."""
-        o = self._objective
-        sites: dict[str, Site] = {}
-        single: dict[str, Entry] = {}
-        live = o.reader.live(o.output)
-        for name in self._names:
-            entries = o.reader.entries(name, live)
-            if not o.reader.reached(name, live):
-                sites[name] = Site(name, reached=False)
-            elif isinstance(entries, str):
-                sites[name] = Site(name, reached=True, why_not=entries)
-            elif not entries:
-                sites[name] = Site(name, reached=True, why_not="it never meets the data")
-            elif len(entries) > 1:
-                sites[name] = Site(name, reached=True, why_not=f"it is used {len(entries)} times")
-            else:
-                single[name] = entries[0]
-        if not single:
-            return sites
-        nodes = list(dict.fromkeys(e.node for e in single.values()))
-        blocker = dict(zip(nodes, o.reader.blockers([[n] for n in nodes], live), strict=True))
-        z = [f"{e.node}:0" for e in single.values()]
-        data = [full(data_operand(o.reader, e)) for e in single.values()]
-        measured = measure(o, list(dict.fromkeys((*z, *data))), o.first_batch())
-        why_not = self._unsuited(single, measured, changing(o, measured, z))
-        why_not |= self._locate({name: e for name, e in single.items() if name not in why_not}, measured)
-        for name, entry in single.items():
-            operation = o.reader.nodes[entry.node].op
-            if name in why_not:
-                sites[name] = Site(name, reached=True, why_not=why_not[name], operation=operation)
-                continue
-            layout = o.located[name].use.layout
-            sites[name] = Site(
-                name,
-                reached=True,
-                z=f"{entry.node}:{layout.channels}x{layout.positions}",
-                operation=operation,
-                units=layout.channels,
-                positions=layout.positions,
-                blocker=blocker[entry.node],
-            )
-        return sites
-
-    def _unsuited(
-        self, entries: Mapping[str, Entry], measured: Mapping[str, Measured], changing: Set[str]
-    ) -> dict[str, str]:
-        """The parameters whose z no canonical form can describe, and why."""
-        o, why_not = self._objective, {}
-        for name, entry in entries.items():
-            z, data = f"{entry.node}:0", full(data_operand(o.reader, entry))
-            dtype = tensorflow().as_dtype(measured[z].dtype)
-            if changing & {z, data}:
-                why_not[name] = "its output's shape depends on the data"
-            elif dtype != o.dtype:
-                why_not[name] = f"its output is {dtype.name}"
-        return why_not
-
-    def _locate(self, entries: Mapping[str, Entry], measured: Mapping[str, Measured]) -> dict[str, str]:
-        """Find the canonical forms and how the rows of each z belong to samples; returns what has none, and why."""
-        o, why_not = self._objective, {}
-        operands = {name: full(data_operand(o.reader, entry)) for name, entry in entries.items()}
-        contexts = {
-            name: Context(
-                o.reader,
-                entry,
-                tuple(int(n) for n in o.weights[name].shape),
-                measured[f"{entry.node}:0"].shape,
-                measured[operands[name]].shape,
-                self.samples,
-                interleaved=False,
-            )
-            for name, entry in entries.items()
-        }
-        open_names = list(entries)
-        for interleaved in (False, True):
-            if not open_names:
-                break
-            for name in open_names:
-                use = linear_use(replace(contexts[name], interleaved=interleaved))
-                if isinstance(use, str):
-                    why_not[name] = use
-                else:
-                    o.located[name] = Located(entries[name], use)
-            # All together: in a deep network it is tracing the graph that takes time.
-            open_names = self._mixed(tuple(name for name in open_names if name not in why_not))
-        for name in open_names:
-            del o.located[name]
-            why_not[name] = "samples influence each other between it and the loss"
-        left = {name: o.located[name] for name in entries if name not in why_not}
-        for name in not_confirmed(o, left, {n: measured[operands[n]] for n in left}, self.samples):
-            del o.located[name]
-            why_not[name] = NOT_CONFIRMED
-        return why_not
+        """Where each parameter enters; see ``tf_sites``."""
+        return read_sites(self._objective, self._names, self.samples, self._mixed)
 
     # -- second derivatives -------------------------------------------------------------------------------------------
 

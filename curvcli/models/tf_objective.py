@@ -28,6 +28,7 @@ from curvcli.models.tf_flatten import FlatGraph
 from curvcli.models.tf_graph import GraphReader
 from curvcli.models.tf_imported import normaliser
 from curvcli.models.tf_inputs import TensorFlowInputBatch
+from curvcli.models.tf_nodes import all_nodes
 from curvcli.models.tf_operations import readable
 from curvcli.models.tf_runtime import quiet_stderr, tensorflow
 from curvcli.models.tf_split import SplitFunction
@@ -35,6 +36,7 @@ from curvcli.spec.dataset import LossSpec
 
 # How far the flat graph's outputs may be from the saved function's, which is in the file's own dtype.
 _SAME = 1e-2
+_CHOICES = frozenset({"If", "StatelessIf", "Case", "StatelessCase"})
 # TensorFlow's convention: the classes are the last axis.
 _CLASS_AXIS = -1
 
@@ -209,7 +211,7 @@ class TensorFlowObjective(DataObjective):
     @property
     def branches(self) -> bool:
         """See ``DataObjective``."""
-        return self.reader.has_loops(self.needed)
+        return any(node.op in _CHOICES for node in all_nodes(self.flat.graph_def))
 
     @property
     def batch_statistics(self) -> bool:
