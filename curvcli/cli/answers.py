@@ -15,6 +15,11 @@ def is_deterministic(session: Session, voice: Voice, *, allow_random: bool) -> b
         ModelError: they did not, and it is not; or a batch norm makes each answer depend on the batch.
     """
     objective, where = session.objective, session.path
+    if objective.uncompared is not None:
+        voice.warn(
+            f"{where} does not run here as it was saved ({objective.uncompared}): what is computed is its graph "
+            "written out in other operations, which could not be compared with it"
+        )
     names = [p.name for one in session.model.layers for p in one.parameters]
     apart = largest_difference(objective, names, session.dtype)
     suspects = ", ".join(objective.random)

@@ -34,6 +34,7 @@ class DataObjective(ABC):
         batch_weights: see ``base.Objective``.
         denominator: see ``base.Objective``.
         backward_passes: see ``base.Objective``.
+        uncompared: why the file's own function can't be run here, and was not compared; None if it was.
     """
 
     link: Link
@@ -50,6 +51,7 @@ class DataObjective(ABC):
         self.backward_passes = 0
         self._target_column = target_column
         self._sites: dict[str, Site] = {}
+        self.uncompared: str | None = None
 
     def first_batch(self) -> Batch:
         """The data's first batch."""

@@ -55,8 +55,6 @@ class Subject:
     def estimate(self, seed: int, probes: int, *, control: int = 0, rtol: float | None = None) -> ActivationProbes:
         work = ActivationProbes(
             self.parameters,
-            self.site.units,
-            self.site.positions,
             probes=probes,
             rtol=rtol,
             seed=seed,
@@ -94,12 +92,9 @@ def test_the_exact_part_leaves_only_the_remainders_noise() -> None:
     session = opened(ROOT / "sample_models" / "mlp_tanh.pt", None)
     parameters = session.model.layers[0].parameters
     names = [p.name for p in parameters]
-    site = session.objective.sites(names)[names[0]]
     norms = []
     for control in (0, 10):
-        work = ActivationProbes(
-            parameters, site.units, site.positions, probes=64, rtol=None, seed=0, control_rank=control
-        )
+        work = ActivationProbes(parameters, probes=64, rtol=None, seed=0, control_rank=control)
         work.run(KeptObjective(session.objective, names, 1 << 40), lambda passes: None)
         norms.append(np.linalg.norm(work.results()[names[0]].stderr))
     assert norms[1] < 0.6 * norms[0]
@@ -118,9 +113,7 @@ def test_put_down_and_taken_up_it_ends_in_the_same_bits(tmp_path: Path) -> None:
 
     state: dict[str, Array] | None = None
     for _ in range(100):
-        work = ActivationProbes(
-            subject.parameters, subject.site.units, subject.site.positions, probes=24, rtol=None, seed=3, control_rank=3
-        )
+        work = ActivationProbes(subject.parameters, probes=24, rtol=None, seed=3, control_rank=3)
         if state is not None:
             work.restore(state)
         try:
@@ -144,9 +137,7 @@ def errors(
             if kind == "hutchinson":
                 work = HutchinsonDiagonal(parameter, probes=probes, rtol=None, seed=seed)
             else:
-                work = ActivationProbes(
-                    (parameter,), site.units, 1, probes=probes, rtol=None, seed=seed, control_rank=0
-                )
+                work = ActivationProbes((parameter,), probes=probes, rtol=None, seed=seed, control_rank=0)
             work.run(objective, lambda passes: None)
             off = work.results()[parameter.name].value - truth
             squares.append((off**2).sum() / (truth**2).sum())

@@ -156,7 +156,7 @@ class DiagonalQuantity:
             whole: the largest of these.
         """
         largest, together = every[record.name], tuple(every)
-        dtype, rounding, found = self._setting.session.dtype, rounding_of(self._rounding), None
+        dtype, rounding = self._setting.session.dtype, rounding_of(self._rounding)
         found = self._checks.of_parameter(record.name)
         off = rounding.relative([record.name]) * largest if rounding is not None else float("nan")
         status = precision(off, whole)

@@ -1,8 +1,9 @@
 """Holds reported diagonals against products made for that alone: whatever the method, a product is the definition.
 
-For each parameter one product with a unit vector e_i gives H_ii. The entry is drawn at random with probability
-proportional to its reported size, so that it is one that matters; among zeros alone, uniformly. For parameters that the
-loss is said not to depend on, one product with random signs must be zero.
+For each parameter one product with a unit vector e_i gives H_ii. For one parameter in two the entry is drawn with
+probability proportional to its reported size, so that it is one that matters; for the others uniformly, so that entries
+that are zero and should not be are met too. For parameters that the loss is said not to depend on, one product with
+random signs must be zero.
 """
 
 from __future__ import annotations
@@ -114,9 +115,9 @@ class Verification:
             on_step(bool(self._unreached))
 
     def _place(self, parameter: Parameter) -> int:
-        drawn = uniform(self._seed, f"verify:{parameter.name}", 0)
+        drawn, by_size = (uniform(self._seed, f"verify:{parameter.name}", number) for number in (0, 1))
         reported = self._reported(parameter.name)
-        if reported is not None:
+        if reported is not None and by_size < 1 / 2:
             sizes = np.abs(np.nan_to_num(np.asarray(reported, dtype=np.float64).reshape(-1), posinf=0.0, neginf=0.0))
             shares = np.cumsum(sizes)
             if shares[-1] > 0:
