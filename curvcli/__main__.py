@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
+from contextlib import suppress
 
 
 def main() -> None:
     """Run, and exit with what the command says."""
+    from curvcli.cli.confinement import process_is_ours
     from curvcli.cli.main import run
 
+    process_is_ours()
+    with suppress(OSError, AttributeError):  # a stream was closed by whoever started us: nothing to keep apart
+        _keep_results_apart()
     sys.exit(run())
+
+
+def _keep_results_apart() -> None:
+    """Let what frameworks and models print by themselves go to stderr: on stdout are results, and nothing else."""
+    os.fstat(2)
+    own = os.dup(1)
+    os.dup2(2, 1)
+    results = io.TextIOWrapper(
+        os.fdopen(own, "wb"),
+        encoding=sys.stdout.encoding,
+        errors=sys.stdout.errors,
+        line_buffering=os.isatty(own),
+    )
+    # Whoever asks for the terminal's width asks the second.
+    sys.stdout = sys.__stdout__ = results  # type: ignore[misc]
 
 
 if __name__ == "__main__":

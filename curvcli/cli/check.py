@@ -12,6 +12,7 @@ import click
 from curvcli.cli.against import Side, compare_with, other_side
 from curvcli.cli.checklist import Checklist
 from curvcli.cli.compute import default_output, say_report, voice_of
+from curvcli.cli.confinement import confine_to_output
 from curvcli.cli.console import Voice
 from curvcli.cli.numerical_checks import NumericalChecks
 from curvcli.cli.options import (
@@ -123,6 +124,7 @@ class CheckJob:
         given = self.given
         if given["against"] is not None and given["against"].resolve() == Path(given["model"]).resolve():
             raise UsageError(f"--against {given['against']}: that is the model itself.")
+        confine_to_output(given)
         opened = open_files(
             Path(given["model"]),
             self.voice,

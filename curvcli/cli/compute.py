@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from curvcli.cli.answers import is_deterministic
+from curvcli.cli.confinement import confine_to_output
 from curvcli.cli.console import Voice, size_text
 from curvcli.cli.job import Job
 from curvcli.cli.plan_table import render_plan, timed
@@ -99,6 +100,7 @@ def planned(
 
 def session_of(given: dict[str, Any], voice: Voice, *, needs_layers: bool = True) -> Session:
     """The session that the shared options describe."""
+    confine_to_output(given)
     return open_session(
         Path(given["model"]),
         voice,

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from curvcli import __version__
+from curvcli.cli.confinement import landlock_version
 from curvcli.errors import ExitCode
 
 # Each backend is asked in a process of its own: two frameworks in one have a history of crashing each other.
@@ -43,6 +44,7 @@ def command(as_json: bool) -> int:
         "curvcli": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "confined": landlock_version(),
         "packages": {name: _version(name) for name in ("numpy", "h5py", "click", "rich", "pydantic")},
         "backends": {name: _backend(name) for name in _QUESTIONS},
     }
@@ -52,12 +54,19 @@ def command(as_json: bool) -> int:
     click.echo(f"curvcli {found['curvcli']}, Python {found['python']}, {found['platform']}")
     for name, number in found["packages"].items():
         click.echo(f"{name:<11} {number}")
+    click.echo(f"files       {_confinement(found['confined'])}")
     for name, answer in found["backends"].items():
         if "version" in answer:
             click.echo(f"{name:<11} {answer['version']}: {', '.join(answer['devices'])}")
         else:
             click.echo(f"{name:<11} missing: {answer['missing']}")
     return int(ExitCode.DONE)
+
+
+def _confinement(version: int) -> str:
+    if version:
+        return f"while a model is open, written only beside the report (Landlock {version})"
+    return "the system can't confine what a model's code writes (no Landlock); its operations are still held to a list"
 
 
 def _version(name: str) -> str:

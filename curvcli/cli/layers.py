@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from curvcli.cli.compute import opened, voice_of
+from curvcli.cli.confinement import confine_to_output
 from curvcli.cli.options import (
     compute_options,
     config_option,
@@ -49,6 +50,7 @@ def command(**given: Any) -> int:
       curvcli layers model/ --plan
     """
     if given["data"] is None and not given["with_plan"]:
+        confine_to_output(given)
         model = open_model(given["model"], device=given["device"], dtype=given["dtype"])
         chosen = [model.layers[i] for i in chosen_layers(model, given["layer"], given["exclude"])]
         click.echo(render_layers(chosen, model.inputs, model.outputs, given["output_format"]))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from curvcli.data.interface import Samples
-from curvcli.errors import ModelError, UsageError
+from curvcli.errors import CurvcliError, ModelError, UsageError
 from curvcli.models.base import Array, Layer, Parameter, Port, as_float64
 from curvcli.models.digest import model_sha256
 from curvcli.models.memory import available_processors
@@ -18,14 +18,9 @@ from curvcli.models.tf_graph import GraphReader
 from curvcli.models.tf_objective import TensorFlowObjective
 from curvcli.models.tf_operations import readable
 from curvcli.models.tf_runtime import quiet_stderr, tensorflow
+from curvcli.models.tf_sanitised import loadable
 from curvcli.spec.dataset import LossSpec
 
-# A SavedModel is a program. None of these has a place in a network's computation.
-_DANGEROUS = frozenset(
-    """PyFunc PyFuncStateless EagerPyFunc NumpyFunc ReadFile WriteFile MatchingFiles Save SaveSlices
-    WholeFileReader WholeFileReaderV2 TextLineDataset TFRecordDataset FixedLengthRecordDataset RpcServer
-    RpcClient DebugIdentityV3""".split()
-)
 _KINDS = {
     "Conv2D": "Conv2D",
     "Conv3D": "Conv3D",
@@ -54,12 +49,13 @@ class SavedModel:
         """
         tf = tensorflow()
         self.path, self.sha256 = path, model_sha256(path)
-        _refuse_dangerous(path)
         self._device = _device(device)
         self._dtype = tf.dtypes.as_dtype(dtype)
         try:
-            with quiet_stderr():
-                loaded = tf.saved_model.load(str(path))
+            with loadable(path) as folder, quiet_stderr():
+                loaded = tf.saved_model.load(str(folder))
+        except CurvcliError:
+            raise
         except Exception as error:  # the loader raises nearly every class there is
             reason = str(error).strip().splitlines()
             raise ModelError(
@@ -160,28 +156,6 @@ class SavedModel:
             where=str(self.path),
             original=None if original is None else original[1],
         )
-
-
-def _refuse_dangerous(path: Path) -> None:
-    """Look at every operation in the file before any of them can run."""
-    from google.protobuf.message import DecodeError
-    from tensorflow.core.protobuf import saved_model_pb2
-
-    proto = saved_model_pb2.SavedModel()
-    try:
-        proto.ParseFromString((path / "saved_model.pb").read_bytes())
-    except (DecodeError, OSError) as error:
-        raise ModelError(f"{path}: saved_model.pb is damaged or truncated: save the model again.") from error
-    if not proto.meta_graphs:
-        raise ModelError(f"{path}: saved_model.pb holds no graph: save the model again.")
-    for meta in proto.meta_graphs:
-        graph = meta.graph_def
-        found = {n.op for n in graph.node} | {n.op for f in graph.library.function for n in f.node_def}
-        if found & _DANGEROUS:
-            raise ModelError(
-                f"{path}: the graph contains {', '.join(sorted(found & _DANGEROUS))}, which run code or touch files;\n"
-                "curvcli does not run such models. Export the network without its input pipeline."
-            )
 
 
 def _device(name: str) -> str:

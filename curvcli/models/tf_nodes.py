@@ -17,6 +17,17 @@ def all_nodes(graph_def: Any) -> Iterator[Any]:
         yield from function.node_def
 
 
+def called(node: Any) -> Iterator[str]:
+    """Names of the functions that a node may call, itself one if it is a call; a plain operation's own name too."""
+    yield node.op
+    for value in node.attr.values():
+        held = value.WhichOneof("value")
+        if held == "func":
+            yield value.func.name
+        elif held == "list":
+            yield from (function.name for function in value.list.func)
+
+
 def source(tensor: str) -> str:
     """The node that makes a tensor: ``a/b:1`` → ``a/b``; control inputs lose their caret."""
     return tensor.lstrip("^").split(":")[0]

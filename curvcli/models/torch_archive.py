@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickletools
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -12,6 +13,13 @@ from io import BytesIO
 from pathlib import Path
 
 from curvcli.errors import ModelError
+from curvcli.files import check_room, read_bounded, size_text
+from curvcli.memory import available_memory
+from curvcli.models.torch_source import refused_operators
+
+# The members of an archive that hold tensors; all others are code or say how to read it.
+_TENSOR = re.compile(r"/(?:data|constants|tensors)/[^/]*$|^[^/]*/data\.pkl$")
+_TEXT_LIMIT = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -37,11 +45,11 @@ def read_archive(path: Path) -> Archive:
     Raises:
         ModelError: the file is something else, or damaged; with what to do.
     """
+    data = read_bounded(path, "a TorchScript file", available_memory(), error=ModelError)
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path}: can't be read: {error.strerror}.") from error
-    _refuse_other_files(path, BytesIO(data))
+        _refuse_other_files(path, BytesIO(data))
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError) as error:
+        raise ModelError(f"{path}: the archive is damaged ({str(error)[:120]}); save the model again.") from error
     return Archive(data, hashlib.sha256(data).hexdigest())
 
 
@@ -49,14 +57,28 @@ def _check_members(path: Path, archive: zipfile.ZipFile) -> None:
     names = archive.namelist()
     if len(set(names)) < len(names):
         raise ModelError(f"{path}: two members of the archive have one name; save the model again.")
-    try:
-        damaged = archive.testzip()
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
-        raise ModelError(f"{path}: the archive is damaged ({str(error)[:120]}); save the model again.") from error
+    sizes = {one.filename: one.file_size for one in archive.infolist()}
+    check_room(sum(sizes.values()), f"{path}: unpacked, it", error=ModelError)
+    large = next((name for name, size in sizes.items() if not _TENSOR.search(name) and size > _TEXT_LIMIT), None)
+    if large is not None:
+        raise ModelError(f"{path}: {large[:80]} unpacks to {size_text(sizes[large])}: too much for code.")
+    damaged = archive.testzip()
     if damaged is not None:
         raise ModelError(
             f"{path}: {damaged} is damaged: its checksum is another.\nSave or copy the model again; its numbers can't "
             "be trusted."
+        )
+
+
+def _refuse_operators(path: Path, archive: zipfile.ZipFile) -> None:
+    """Raise a ModelError if the code may call what is not on the list; nothing in it has run."""
+    code = [name for name in archive.namelist() if name.endswith(".py")]
+    # What is no UTF-8 is no code that torch writes, but it reads any bytes.
+    refused = refused_operators(archive.read(name).decode("utf-8", errors="replace") for name in code)
+    if refused:
+        raise ModelError(
+            f"{path}: its code uses {', '.join(refused[:5])}, which curvcli does not run: it may touch files, other "
+            "processes or memory that is not its own.\nExport the network without it."
         )
 
 
@@ -71,6 +93,7 @@ def _refuse_other_files(path: Path, stream: BytesIO) -> None:
         members = archive.namelist()
         if any(m.endswith("constants.pkl") for m in members):
             _check_members(path, archive)
+            _refuse_operators(path, archive)
             return
         if any("/models/" in m or m.endswith("archive_format") for m in members):
             raise ModelError(f"{path}: a torch.export archive; curvcli reads TorchScript files (torch.jit.save).")

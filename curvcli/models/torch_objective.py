@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -176,7 +177,8 @@ class TorchObjective(DataObjective):
         with torch.random.fork_rng(), torch.no_grad():
             torch.manual_seed(0)
             try:
-                with differentiable(original.dtype):
+                # What a module prints is not for standard output, where the results are.
+                with differentiable(original.dtype), redirect_stdout(sys.stderr):
                     own = _choose(original.module(**narrow), self.output_name, self.where).to(self.dtype)
             except (RuntimeError, torch.jit.Error) as failure:
                 raise ModelError(_forward_failed(self.where, narrow, failure)) from failure

@@ -76,6 +76,7 @@ class Program:
         """Take the graph of ``forward`` with all that it calls; ``wide`` makes float32 written in it float64."""
         graph = module.forward.graph.copy()
         torch._C._jit_pass_inline(graph)
+        _silence(graph)
         _settle_training(graph)
         kinds = {node.kind() for node in all_nodes(graph)}
         self.branches = bool(kinds & {"prim::If", "prim::Loop"})
@@ -117,6 +118,13 @@ class Program:
         found.__dict__.update(self.__dict__)
         found._graph, found._function = graph, torch._C._create_function_from_graph("forward", graph)
         return found
+
+
+def _silence(graph: Any) -> None:
+    """Take out what prints: it would print in every pass, among the results."""
+    for node in list(all_nodes(graph)):
+        if node.kind() == "prim::Print":
+            node.destroy()
 
 
 def _settle_training(graph: Any) -> None:

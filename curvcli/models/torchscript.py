@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from torch import Tensor
 
 from curvcli.data.interface import Samples
 from curvcli.errors import ModelError, UsageError
+from curvcli.files import check_room
 from curvcli.models.base import Array, Layer, Parameter, Port, as_float64
 from curvcli.models.torch_archive import read_archive
 from curvcli.models.torch_objective import Original, TorchObjective
@@ -40,14 +43,18 @@ class TorchScriptModel:
         self._device = _device(device)
         self._dtype = _DTYPES[dtype]
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), redirect_stdout(sys.stderr):  # loading may run code that prints
                 warnings.simplefilter("ignore")  # torch.jit is deprecated in favour of torch.export; its files are not.
                 self._module: Any = torch.jit.load(archive, map_location="cpu").eval()  # type: ignore[no-untyped-call]
-        except RuntimeError as error:
-            raise ModelError(
-                f"{path}: TorchScript can't be loaded: {str(error).strip().splitlines()[0][:200]}"
-            ) from error
+        except Exception as error:  # what is damaged in a way that its checksums allow fails as it likes
+            reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            raise ModelError(f"{path}: TorchScript can't be loaded: {reason.strip()[:200]}") from error
         del archive
+        if not hasattr(self._module, "forward"):
+            raise ModelError(f"{path}: its module has no forward(), so there is nothing to differentiate.")
+        # A few bytes can be a parameter of any size, all of whose entries are in one place.
+        sizes = [p.numel() * p.element_size() for p in (*self._module.parameters(), *self._module.buffers())]
+        check_room(sum(sizes), f"{path}: what its parameters declare", error=ModelError)
         own_storage(self._module)
         trainable = {name: p.requires_grad for name, p in self._module.named_parameters() if p.is_floating_point()}
         wide = self._dtype is torch.float64
