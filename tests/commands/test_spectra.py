@@ -377,6 +377,7 @@ def peak(folder: Path, limit: str | None) -> int:
     return int(done.stderr.split()[-1])
 
 
+@pytest.mark.slow
 def test_memory_stays_under_the_limit(tmp_path: Path) -> None:
     """On a net whose graphs would take far more, the peak is at most 10 % over; the figures are the same."""
     torch.manual_seed(0)

@@ -158,7 +158,7 @@ def test_the_diagonal_of_every_parameter_is_the_dense_hessians(tf: Any, name: st
     assert_close(result.diagonal, by_tape(tf, exact, x, y), 1e-9)
 
 
-@pytest.mark.parametrize("name", ["normed", "attention", "recurrent"])
+@pytest.mark.parametrize("name", ["normed", "attention", pytest.param("recurrent", marks=pytest.mark.slow)])
 def test_the_diagonal_is_the_change_of_the_gradient(tf: Any, name: str, diag: Diag, tmp_path: Path) -> None:
     """Layer norm (whose taped second derivative TensorFlow gets wrong), attention and loops: equal to differences."""
     exact, x, y = build(name, tmp_path / "m")

@@ -163,8 +163,11 @@ def test_bicubic_resizing_is_linear(diag: Diag, tmp_path: Path) -> None:
     assert_close(bare(found.diagonal), {"w": by_hand}, 1e-5)
 
 
+@pytest.mark.parametrize("each_method", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["auto", "each"])
 @pytest.mark.parametrize("name", sorted(RULE_CASES))
-def test_operations_on_weights_have_the_form_that_is_written_down(name: str, diag: Diag, tmp_path: Path) -> None:
+def test_operations_on_weights_have_the_form_that_is_written_down(
+    name: str, each_method: bool, diag: Diag, tmp_path: Path
+) -> None:
     """Whatever an operation's arguments: by each method that uses its form, the diagonal is the differences'."""
     rules = {f"w{i}": rule for i, rule in enumerate(RULE_CASES[name])}
     inputs = {"x": X, "image": IMAGES, "tokens": TOKENS}
@@ -188,6 +191,13 @@ def test_operations_on_weights_have_the_form_that_is_written_down(name: str, dia
     assert name in operations(tmp_path / "m")
     gradient = gradient_function(call, inputs, squared_error(y))
     expected = by_common_differences(gradient, weights, 1e-6)
+    if not each_method:
+        found = diag(tmp_path / "m", inputs, y, MSE)
+        assert found.code == 0
+        known = {key for key, site in sites.items() if site.z is not None}
+        assert {key for key, method in methods(found.report).items() if method == "gauss_newton"} == known
+        assert_close(bare(found.diagonal), expected, 1e-7)
+        return
     names = ("gauss_newton", "output_hessian", "output_hessian_shared", "coordinate")
     ways: dict[str, list[str]] = {method: [] for method in names}
     for key, site in sites.items():

@@ -91,7 +91,7 @@ def test_densities_by_gram_matrix_agree(both: Callable[..., tuple[Report, Report
         assert a.weight_at_zero == b.weight_at_zero > 0.5
 
 
-@pytest.mark.parametrize("suffix", ["", ".pt"])
+@pytest.mark.parametrize("suffix", [".pt", pytest.param("", marks=pytest.mark.slow)])
 def test_estimated_diagonals_err_as_they_say(suffix: str, tmp_path: Path) -> None:
     """Activation probes in both frameworks, on dense layers, convolutions and tokens: errors over stderr near 1."""
     cases = {"mlp_tanh": ["fc1"], "attention_digits": ["value", "mlp_in"], "vgg16_digits": ["conv4_3", "fc6"]}
