@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import sys
 from contextlib import suppress
@@ -14,6 +15,8 @@ def main() -> None:
     from curvcli.cli.main import run
 
     process_is_ours()
+    # A framework that sets up the root logger would have every error said twice.
+    logging.getLogger("curvcli").propagate = False
     with suppress(OSError, AttributeError):  # a stream was closed by whoever started us: nothing to keep apart
         _keep_results_apart()
     sys.exit(run())

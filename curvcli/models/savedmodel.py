@@ -57,10 +57,7 @@ class SavedModel:
         except CurvcliError:
             raise
         except Exception as error:  # the loader raises nearly every class there is
-            reason = str(error).strip().splitlines()
-            raise ModelError(
-                f"{path}: the SavedModel can't be loaded: {reason[0][:200] if reason else type(error).__name__}"
-            ) from error
+            raise ModelError(f"{path}: the SavedModel can't be loaded: {_first_line(error)}") from error
         if model_sha256(path) != self.sha256:
             raise ModelError(f"{path}: the files were changed while they were being read; run the command again.")
         signature = _signature(loaded, path)
@@ -69,8 +66,11 @@ class SavedModel:
         captured = {id(h): v for h in signature.captured_inputs for v in signature.variables if v.handle is h}
         trainable = {key: v for key, v in captured.items() if v.trainable and v.dtype.is_floating}
         names = _names(loaded, trainable)
-        with quiet_stderr():
-            self._flat = flatten(signature, names)
+        try:
+            with quiet_stderr():
+                self._flat = flatten(signature, names)
+        except (tf.errors.OpError, ValueError, TypeError, KeyError, NotImplementedError) as error:
+            raise ModelError(f"{path}: its signature can't be made one graph: {_first_line(error)}") from error
         if dtype == "float64":
             narrow = float32_only(self._flat.graph_def)
             if narrow is not None:
@@ -140,7 +140,16 @@ class SavedModel:
         batch_size: int = 64,
         target_column: str = "target",
     ) -> TensorFlowObjective:
-        """The loss over ``samples`` as a function of the parameters."""
+        """The loss over ``samples`` as a function of the parameters.
+
+        Raises:
+            ModelError: the signature reads something besides its inputs and variables.
+        """
+        if set(self._flat.inputs) - {port.name for port in self.inputs}:
+            raise ModelError(
+                f"{self.path}: its signature looks values up in a table, which can't be written out for derivatives.\n"
+                "Export the network from after the lookup (StringLookup, IntegerLookup)."
+            )
         # Once per opened model: what was the same on one batch of data is the same function.
         original, self._original = self._original, None
         return TensorFlowObjective(
@@ -156,6 +165,10 @@ class SavedModel:
             where=str(self.path),
             original=None if original is None else original[1],
         )
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip()[:200] for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def _device(name: str) -> str:

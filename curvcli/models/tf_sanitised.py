@@ -17,6 +17,8 @@ from curvcli.models.tf_allowed import ALLOWED, OF_THE_SAVER
 from curvcli.models.tf_nodes import called, source
 
 _WRITING = frozenset({"MergeV2Checkpoints", "Save", "SaveSlices", "SaveV2"})
+# What a graph of TensorFlow 1 says of itself and is needed: its variables and its control flow, no initialisers.
+_COLLECTIONS = frozenset("variables trainable_variables model_variables while_context cond_context".split())
 _LOGS = frozenset({b"stderr", b"log(info)", b"log(warning)", b"log(error)"})
 # Objects that bring functions which loading would run: tables and files with their initialisers.
 _RUN_ON_LOADING = frozenset({"resource", "asset"})
@@ -129,6 +131,8 @@ def _keep_signatures(meta: Any) -> None:
     }
     gradients = {g.registered_op_type: g.gradient_func for g in graph.library.registered_gradients}
     kept = _closure(signatures, library)
+    tables = _captured_resources(objects, kept)
+    kept |= _closure((name for table in tables for name in _own_functions(objects, table)), library)
     while more := {gradients[kind] for name in kept for kind in _gradient_kinds(library[name]) if kind in gradients}:
         if more <= kept:
             break
@@ -145,10 +149,25 @@ def _keep_signatures(meta: Any) -> None:
     meta.meta_info_def.function_aliases.clear()
     for name in [name for name in objects.concrete_functions if name not in kept]:
         del objects.concrete_functions[name]
-    for node in objects.nodes:
+    for number, node in enumerate(objects.nodes):
         node.saveable_objects.clear()
         node.registered_saver = ""
-        _without_functions(node, kept)
+        _without_functions(node, kept, needed=number in tables)
+
+
+def _captured_resources(objects: Any, kept: set[str]) -> set[int]:
+    """The tables that the signatures look things up in; what fills them computes in memory like all else."""
+    captured = {
+        i for name in kept & set(objects.concrete_functions) for i in objects.concrete_functions[name].bound_inputs
+    }
+    return {i for i in captured if i < len(objects.nodes) and objects.nodes[i].WhichOneof("kind") == "resource"}
+
+
+def _own_functions(objects: Any, number: int) -> Iterator[str]:
+    """Those of an object's functions that have been traced."""
+    for child in objects.nodes[number].children:
+        if child.node_id < len(objects.nodes):
+            yield from objects.nodes[child.node_id].function.concrete_functions
 
 
 def _gradient_kinds(function: Any) -> Iterator[str]:
@@ -158,7 +177,7 @@ def _gradient_kinds(function: Any) -> Iterator[str]:
             yield kind.decode(errors="replace")
 
 
-def _without_functions(node: Any, kept: set[str]) -> None:
+def _without_functions(node: Any, kept: set[str], *, needed: bool) -> None:
     """Make an object's functions those that are kept, and an object that loading would run a plain one."""
     kind = node.WhichOneof("kind")
     if kind == "function":
@@ -167,7 +186,7 @@ def _without_functions(node: Any, kept: set[str]) -> None:
         node.function.concrete_functions.extend(remaining)
     dropped = kind == "bare_concrete_function" and node.bare_concrete_function.concrete_function_name not in kept
     dropped = dropped or (kind == "captured_tensor" and node.captured_tensor.concrete_function not in kept)
-    if dropped or kind in _RUN_ON_LOADING:
+    if dropped or (kind in _RUN_ON_LOADING and not needed):
         node.user_object.identifier = "_generic_user_object"  # setting one kind clears the other
         node.user_object.version.producer = 1
         node.registered_name = ""
@@ -190,7 +209,7 @@ def _drop_saving(meta: Any, path: Path) -> None:
     remaining = [node for node in graph.node if node.name not in dropped]
     del graph.node[:]
     graph.node.extend(remaining)
-    for name in ("main_op", "legacy_init_op", "saved_model_main_op", "saved_model_assets"):
-        meta.collection_def.pop(name, None)
+    for name in [name for name in meta.collection_def if name not in _COLLECTIONS]:
+        del meta.collection_def[name]
     meta.signature_def.pop("__saved_model_init_op", None)
     del meta.asset_file_def[:]

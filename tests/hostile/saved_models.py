@@ -33,8 +33,9 @@ def saving(tf: Any, target: str) -> Any:
 
         @tf.function(input_signature=[tf.TensorSpec((None, 2), tf.float32, name="x")])
         def serve(self, x: Any) -> Any:
-            tf.raw_ops.SaveV2(prefix=target, tensor_names=["x"], shape_and_slices=[""], tensors=[x])
-            return x @ self.w
+            saved = tf.raw_ops.SaveV2(prefix=target, tensor_names=["x"], shape_and_slices=[""], tensors=[x])
+            with tf.control_dependencies([saved]):
+                return x @ self.w
 
     return Model()
 
