@@ -15,7 +15,8 @@ from pathlib import Path
 from curvcli.errors import ModelError
 from curvcli.files import check_room, read_bounded, size_text
 from curvcli.memory import available_memory
-from curvcli.models.torch_source import refused_operators
+from curvcli.models.torch_source import refused_operators, too_deep
+from curvcli.models.torch_storages import misfit
 
 # The members of an archive that hold tensors; all others are code or say how to read it.
 _TENSOR = re.compile(r"/(?:data|constants|tensors)/[^/]*$|^[^/]*/data\.pkl$")
@@ -70,11 +71,24 @@ def _check_members(path: Path, archive: zipfile.ZipFile) -> None:
         )
 
 
+def _check_tensors(path: Path, archive: zipfile.ZipFile) -> None:
+    """Raise a ModelError if a tensor is declared over more bytes than the archive has for it."""
+    sizes = {one.filename: one.file_size for one in archive.infolist()}
+    for description in [name for name in sizes if name.endswith(("/data.pkl", "/constants.pkl"))]:
+        folder = description.removesuffix(".pkl") + "/"
+        members = {name.removeprefix(folder): size for name, size in sizes.items() if name.startswith(folder)}
+        wrong = misfit(archive.read(description), members)
+        if wrong is not None:
+            raise ModelError(f"{path}: {wrong}; save or copy the model again.")
+
+
 def _refuse_operators(path: Path, archive: zipfile.ZipFile) -> None:
     """Raise a ModelError if the code may call what is not on the list; nothing in it has run."""
-    code = [name for name in archive.namelist() if name.endswith(".py")]
     # What is no UTF-8 is no code that torch writes, but it reads any bytes.
-    refused = refused_operators(archive.read(name).decode("utf-8", errors="replace") for name in code)
+    code = [archive.read(n).decode("utf-8", errors="replace") for n in archive.namelist() if n.endswith(".py")]
+    if any(map(too_deep, code)):
+        raise ModelError(f"{path}: its code is nested deeper than torch can read; export the network again.")
+    refused = refused_operators(code)
     if refused:
         raise ModelError(
             f"{path}: its code uses {', '.join(refused[:5])}, which curvcli does not run: it may touch files, other "
@@ -93,6 +107,7 @@ def _refuse_other_files(path: Path, stream: BytesIO) -> None:
         members = archive.namelist()
         if any(m.endswith("constants.pkl") for m in members):
             _check_members(path, archive)
+            _check_tensors(path, archive)
             _refuse_operators(path, archive)
             return
         if any("/models/" in m or m.endswith("archive_format") for m in members):

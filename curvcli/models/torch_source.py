@@ -29,8 +29,14 @@ _CUSTOM_CLASS = re.compile(
 _GETATTR = re.compile(r"(?<![\w.])getattr\(([^\"',#\\]*), \"([^\"\\]*)\"\)")
 _ANY_GETATTR = re.compile(r"(?<!\w)getattr(?!\w)")
 # Modules within modules, all with names that are no identifiers.
-_NESTED = 30
+_NESTED_MODULES = 30
 _LISTS = {"aten": ATEN, "prim": PRIM}
+
+# More than torch ever writes: brackets in brackets, operators in one line, spaces before it.
+_NESTED = 100
+_STRING = re.compile(r'"[^"\\\n]*"')
+_OPERATOR = re.compile(r"[-+*/%<>=!~&|^]|\b(?:not|and|or|if)\b")
+_MOST_OPERATORS, _MOST_INDENTED = 1000, 400
 
 
 def refused_operators(texts: Iterable[str]) -> list[str]:
@@ -45,6 +51,23 @@ def refused_operators(texts: Iterable[str]) -> list[str]:
     return sorted({name for text in texts for name in _refused(text, unlisted)})
 
 
+def too_deep(code: str) -> bool:
+    """Whether torch's reader, which calls itself for what stands in something else, could run out of stack."""
+    depth = deepest = 0
+    for line in _STRING.sub("", code).splitlines():
+        if len(line) - len(line.lstrip(" \t")) > _MOST_INDENTED or len(_OPERATOR.findall(line)) > _MOST_OPERATORS:
+            return True
+        for character in line:
+            if character in "([{":
+                depth += 1
+                deepest = max(deepest, depth)
+            elif character in ")]}":
+                depth = max(0, depth - 1)
+        if not line.startswith(" "):
+            depth = 0  # a bracket in a string that was not recognised must not add up over the file
+    return deepest > _NESTED
+
+
 def _refused(text: str, unlisted: set[str]) -> Iterator[str]:
     for name in _ATTRIBUTE.findall(text):
         if name in unlisted:
@@ -57,7 +80,7 @@ def _refused(text: str, unlisted: set[str]) -> Iterator[str]:
             yield "ops as a value"
     for name in _CUSTOM_CLASS.findall(text):
         yield f"torch.classes.{name}"[:80]
-    for _ in range(_NESTED):
+    for _ in range(_NESTED_MODULES):
         if _ANY_GETATTR.search(text) is None:
             return
         for of, name in _GETATTR.findall(text):

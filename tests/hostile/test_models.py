@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from curvcli.cli.main import run
 
@@ -46,3 +48,15 @@ def test_a_torchscript_that_touches_files_is_refused(
     target.write_bytes(bytes(16))  # building it may run it
     refused(model, tmp_path, capsys)
     assert target.read_bytes() == bytes(16)
+
+
+@pytest.mark.parametrize("name", torchscripts.MODULES)
+def test_the_hostile_modules_are_hostile(name: str, tmp_path: Path) -> None:
+    """Loaded and run by torch itself, each of them changes the file."""
+    target = tmp_path / "target"
+    target.write_bytes(bytes(16))
+    model = torchscripts.save(name, str(target), tmp_path)
+    target.write_bytes(bytes(16))
+    with suppress(RuntimeError):  # what is not all there after it was loaded
+        torch.jit.load(str(model))(torch.ones(1, 2))
+    assert target.read_bytes() != bytes(16)
