@@ -9,16 +9,21 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 from typing import Any
 
 from curvcli.errors import ModelError
+from curvcli.files import check_room
 from curvcli.models.tf_allowed import ALLOWED, OF_THE_SAVER
 from curvcli.models.tf_nodes import called, source
+from curvcli.models.tf_runtime import tensorflow
 
 _WRITING = frozenset({"MergeV2Checkpoints", "Save", "SaveSlices", "SaveV2"})
 # What a graph of TensorFlow 1 says of itself and is needed: its variables and its control flow, no initialisers.
 _COLLECTIONS = frozenset("variables trainable_variables model_variables while_context cond_context".split())
+# Ten times what the largest networks have.
+_MOST_OPERATIONS = 5_000_000
 _LOGS = frozenset({b"stderr", b"log(info)", b"log(warning)", b"log(error)"})
 # Objects that bring functions which loading would run: tables and files with their initialisers.
 _RUN_ON_LOADING = frozenset({"resource", "asset"})
@@ -34,6 +39,7 @@ def loadable(path: Path) -> Iterator[Path]:
     proto = _parsed(path)
     for meta in proto.meta_graphs:
         _refuse(meta, path)
+        _refuse_explosions(meta, path)
         if meta.HasField("object_graph_def"):
             _keep_signatures(meta)
         else:
@@ -81,6 +87,56 @@ def _refuse(meta: Any, path: Path) -> None:
             f"{path}: the graph contains {told[:200]}, which curvcli does not run: it may touch files, the network or "
             "Python.\nExport the network alone, without its input pipeline."
         )
+
+
+def _refuse_explosions(meta: Any, path: Path) -> None:
+    """Raise a ModelError if a small file would take a large memory: constants by their shape, functions that double."""
+    held = 0
+    for _, nodes in _bodies(meta):
+        for node in nodes:
+            tensor = node.attr["value"].tensor if node.op == "Const" else None
+            if tensor is not None and not tensor.tensor_shape.unknown_rank:
+                held += prod(max(0, d.size) for d in tensor.tensor_shape.dim) * _item_size(tensor.dtype)
+    check_room(held, f"{path}: the constants in its graph", error=ModelError)
+    library = {function.signature.name: function for function in meta.graph_def.library.function}
+    sizes: dict[str, int] = {}
+    for name in library:
+        _inlined_size(name, library, sizes, path)
+    if max(sizes.values(), default=0) > _MOST_OPERATIONS:
+        raise ModelError(
+            f"{path}: written out, its functions have more than {_MOST_OPERATIONS:,} operations; export it again."
+        )
+
+
+def _item_size(dtype: int) -> int:
+    try:
+        return int(tensorflow().as_dtype(dtype).size)
+    except TypeError:
+        return 1  # no type there is; loading will say so
+
+
+def _inlined_size(start: str, library: dict[str, Any], sizes: dict[str, int], path: Path) -> None:
+    """Fill in how many operations a function has with all that it calls written out; without recursion of our own.
+
+    Raises:
+        ModelError: it calls itself.
+    """
+    waiting, above = [start], set[str]()
+    while waiting:
+        name = waiting[-1]
+        if name in sizes:
+            waiting.pop()
+            continue
+        inner = [other for node in library[name].node_def for other in called(node) if other in library]
+        unknown = {other for other in inner if other not in sizes}
+        if not unknown:
+            sizes[name] = len(library[name].node_def) + sum(sizes[other] for other in inner)
+            above.discard(waiting.pop())
+        elif unknown & (above | {name}):
+            raise ModelError(f"{path}: a function of it calls itself ({name[:60]}); export the model again.")
+        else:
+            above.add(name)
+            waiting += unknown
 
 
 def _bodies(meta: Any) -> Iterator[tuple[str | None, Iterable[Any]]]:
