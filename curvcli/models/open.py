@@ -22,6 +22,14 @@ def backend_of(path: Path) -> Backend:
     Raises:
         UsageError: there is nothing at the path, or nothing that could be a saved model.
     """
+    try:
+        return _backend_of(path)
+    except (OSError, ValueError) as error:  # too long for a file's name, a NUL in it, a folder that can't be read
+        reason = (error.strerror if isinstance(error, OSError) else None) or "no path can hold such a character"
+        raise UsageError(f"{str(path)[:200]}: {reason}.\nGive a SavedModel directory or a TorchScript file.") from error
+
+
+def _backend_of(path: Path) -> Backend:
     if path.is_dir():
         if (path / "saved_model.pb").is_file():
             return "tensorflow"
