@@ -363,13 +363,20 @@ class TensorFlowBatch:
         return as_float64(self._run(("entries", parameter), body, tf.constant(np.asarray(indices, dtype=np.int64))))
 
     def diagonal_entries(self, places: Mapping[str, int]) -> dict[str, float]:
-        o, names = self._objective, tuple(places)
-        sizes = [int(np.prod(o.weights[name].shape)) for name in names]
-        starts = np.cumsum([0, *sizes])
-        found = {}
-        # Through one product of all of them together: tracing a graph for each would take longer than the products.
-        for name, start in zip(names, starts, strict=False):
-            unit = np.zeros((1, int(starts[-1])))
-            unit[0, start + places[name]] = 1.0
-            found[name] = float(self.hessian_products(names, unit)[0, start + places[name]])
-        return found
+        if not self._reached:
+            return dict.fromkeys(places, 0.0)
+        # Each is made once per batch: to cut the graph in two, for a second vector, would take longer than the product.
+        return {name: float(self._entry(name, place)) for name, place in places.items()}
+
+    def _entry(self, parameter: str, place: int) -> Any:
+        tf, o = tensorflow(), self._objective
+
+        def body(graph: Imported, number: Any) -> Any:
+            weight = graph.weights[parameter]
+            (first,) = graph.gradients([weight])
+            unit = tf.reshape(tf.one_hot(number, int(np.prod(weight.shape)), dtype=o.dtype), weight.shape)
+            (row,) = gradients([first], [weight], [unit])
+            return tf.reshape(row, [-1])[number]
+
+        o.backward_passes += 1
+        return self._run(("entry", parameter), body, tf.constant(place, dtype=tf.int64))
