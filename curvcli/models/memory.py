@@ -1,4 +1,4 @@
-"""How much memory this process holds, and how much more it may have."""
+"""How much memory this process holds and has held; how much more it may have says `curvcli.memory`."""
 
 from __future__ import annotations
 
@@ -15,12 +15,6 @@ try:
     import resource
 except ImportError:  # not on Windows
     resource = None  # type: ignore[assignment]
-
-# Where a container's limit and use stand, in control groups of version 2 and 1.
-_CONTAINER = (
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-)
 
 _THIS = psutil.Process()  # asked after every batch; making it is dearer than asking
 
@@ -51,12 +45,3 @@ def release_memory() -> None:
     """Give freed memory back to the system; the C library keeps it for later otherwise."""
     with suppress(OSError, AttributeError):  # only glibc has this
         ctypes.CDLL(None).malloc_trim(0)
-
-
-def available_memory() -> int:
-    """Bytes that can be had without swapping, within the container's limit if there is one."""
-    free = int(psutil.virtual_memory().available)
-    for limit, used in _CONTAINER:
-        with suppress(OSError, ValueError):  # no such control group, or its limit is the word "max"
-            free = min(free, int(Path(limit).read_text()) - int(Path(used).read_text()))
-    return max(free, 0)

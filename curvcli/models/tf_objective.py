@@ -16,8 +16,9 @@ import numpy as np
 
 from curvcli.data.interface import Batch, Samples
 from curvcli.errors import ModelError, UsageError
+from curvcli.memory import available_memory
 from curvcli.models.base import Array, Site, as_float64
-from curvcli.models.memory import available_memory, peak_memory, process_memory, release_memory
+from curvcli.models.memory import peak_memory, process_memory, release_memory
 from curvcli.models.objective import DataObjective
 from curvcli.models.pointwise import SampleFunction
 from curvcli.models.tf_batch import TensorFlowBatch

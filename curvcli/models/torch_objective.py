@@ -13,8 +13,9 @@ from torch import Tensor
 
 from curvcli.data.interface import Batch, Samples
 from curvcli.errors import ModelError, UsageError
+from curvcli.memory import available_memory
 from curvcli.models.base import Array, Site, as_float64, merged_sites
-from curvcli.models.memory import available_memory, peak_memory, process_memory, release_memory
+from curvcli.models.memory import peak_memory, process_memory, release_memory
 from curvcli.models.objective import DataObjective
 from curvcli.models.pointwise import SampleFunction
 from curvcli.models.torch_batch import Structure, TorchBatch

@@ -1,0 +1,158 @@
+"""Files that others may have made: opened only if regular, and never read beyond a limit or the free memory.
+
+A path that a person or a spec names may lead to a named pipe, on which opening waits for ever, to a device that never
+ends, or to a file larger than memory. All readers of models, data, specs, configs and reports come here first.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from curvcli.errors import CurvcliError, UsageError
+from curvcli.memory import available_memory
+
+# More than any text that a person writes: specs and configs.
+TEXT_LIMIT: Final = 1 << 20
+
+_KINDS: Final = (
+    (stat.S_ISDIR, "is a directory"),
+    (stat.S_ISFIFO, "is a named pipe"),
+    (stat.S_ISSOCK, "is a socket"),
+    (stat.S_ISCHR, "is a device"),
+    (stat.S_ISBLK, "is a device"),
+)
+_CAUSES: Final = {
+    errno.ENOENT: "no such file",
+    errno.ENOTDIR: "no such file",
+    errno.ELOOP: "its symbolic links lead back to itself",
+    errno.ENAMETOOLONG: "the name is too long for a file",
+    errno.EACCES: "no permission to read it",
+}
+
+
+def regular_file(
+    path: Path,
+    what: str,
+    limit: int | None = None,
+    *,
+    shown: str | None = None,
+    error: type[CurvcliError] = UsageError,
+) -> Path:
+    """Check, without opening it, that a regular file is at `path`, directly or by symbolic links.
+
+    Args:
+        path: to look at.
+        what: is meant, with its article, for the message: ``a dataset spec``.
+        limit: the most bytes that it may have; any number if None.
+        shown: what messages call the path; the path itself if None.
+        error: to raise.
+
+    Returns:
+        `path`.
+
+    Raises:
+        CurvcliError: of the class `error`; there is nothing, something else than a file, or too large a file.
+    """
+    name = str(path) if shown is None else shown
+    try:
+        status = path.stat()
+    except (OSError, ValueError) as cause:
+        raise error(f"{name}: {_cause(cause)}; give the path of {what}.") from None
+    _check(status, name, what, limit, error)
+    return path
+
+
+def open_regular(
+    path: Path,
+    what: str,
+    limit: int | None = None,
+    *,
+    shown: str | None = None,
+    error: type[CurvcliError] = UsageError,
+) -> BinaryIO:
+    """Open a regular file to read, and never wait for a writer of something else; see `regular_file`.
+
+    Raises:
+        CurvcliError: of the class `error`; there is nothing, something else than a file, too large a file, or it can't
+            be read.
+    """
+    name = str(path) if shown is None else shown
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+    regular_file(path, what, limit, shown=shown, error=error)  # first, for opening a device may already act on it
+    try:
+        descriptor = os.open(path, flags)
+    except (OSError, ValueError) as cause:
+        raise error(f"{name}: {_cause(cause)}; give the path of {what}.") from None
+    try:
+        _check(os.fstat(descriptor), name, what, limit, error)  # what was opened, should the path have changed since
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_bounded(
+    path: Path, what: str, limit: int, *, shown: str | None = None, error: type[CurvcliError] = UsageError
+) -> bytes:
+    """Read a whole regular file of at most `limit` bytes that fits into the free memory; see `regular_file`.
+
+    Raises:
+        CurvcliError: of the class `error`; there is nothing, something else than a file, too large a file, or it can't
+            be read.
+    """
+    name = str(path) if shown is None else shown
+    with open_regular(path, what, limit, shown=shown, error=error) as stream:
+        check_room(os.fstat(stream.fileno()).st_size, name, error=error)
+        try:
+            data = stream.read(limit + 1)
+        except OSError as cause:
+            raise error(f"{name}: can't be read: {cause.strerror}.") from None
+    if len(data) > limit:  # files of /proc say that they are empty
+        raise error(_too_large(name, f"more than {size_text(limit)}", what, limit))
+    return data
+
+
+def check_room(size: int, what: str, *, error: type[CurvcliError] = UsageError) -> None:
+    """Check that `size` bytes can be had, before they are.
+
+    Args:
+        size: in bytes.
+        what: takes them, for the message; also the place.
+        error: to raise.
+
+    Raises:
+        CurvcliError: of the class `error`; there is not so much memory free.
+    """
+    free = available_memory()
+    if size > free:
+        raise error(f"{what}: takes {size_text(size)} of memory, and {size_text(free)} are free.")
+
+
+def size_text(size: float) -> str:
+    """``3221225472`` → ``3.0 GiB``."""
+    for factor, unit in ((1 << 50, "PiB"), (1 << 40, "TiB"), (1 << 30, "GiB")):
+        if size >= factor:
+            return f"{size / factor:.1f} {unit}" if size < 1 << 60 else "more than 1,000 PiB"
+    return f"{size / 2**20:.0f} MiB" if size >= 1 << 20 else f"{size / 2**10:.0f} KiB"
+
+
+def _check(status: os.stat_result, name: str, what: str, limit: int | None, error: type[CurvcliError]) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        kind = next((words for test, words in _KINDS if test(status.st_mode)), "is no regular file")
+        raise error(f"{name}: {kind}; give the path of {what}, a regular file.")
+    if limit is not None and status.st_size > limit:
+        raise error(_too_large(name, size_text(status.st_size), what, limit))
+
+
+def _too_large(name: str, size: str, what: str, limit: int) -> str:
+    return f"{name}: {size}, too large for {what} (at most {size_text(limit)})."
+
+
+def _cause(error: OSError | ValueError) -> str:
+    if isinstance(error, OSError):
+        return _CAUSES.get(error.errno or 0) or error.strerror or "can't be read"
+    return "no path can hold such a character"  # a NUL, or half of a surrogate pair
