@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from curvcli.cli.answers import is_deterministic
-from curvcli.cli.console import Voice, size_text
+from curvcli.cli.console import Voice
 from curvcli.cli.job import Job
 from curvcli.cli.plan_table import render_plan, timed
 from curvcli.cli.quantities.base import Build, Quantity, Setting
@@ -18,6 +18,7 @@ from curvcli.cli.session import Session, chosen_layers, open_session
 from curvcli.cli.targets import Target, parameters_of, targets
 from curvcli.curvature.kept import KeptObjective, memory_limit
 from curvcli.errors import ExitCode
+from curvcli.files import size_text
 from curvcli.report.read import read_report
 from curvcli.report.render import render_report
 
@@ -119,7 +120,8 @@ def voice_of(given: dict[str, Any]) -> Voice:
 
 def default_output(model: Path, name: str) -> Path:
     """``a/b.pt`` → ``a/b.pt.diag.h5``."""
-    return model.with_name(f"{model.resolve().name}.{name}.h5")
+    named = model if model.name not in {"", ".."} else model.resolve()
+    return named.parent / f"{named.resolve().name}.{name}.h5"
 
 
 def _count(chosen: Sequence[Target]) -> str:
