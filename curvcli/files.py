@@ -7,14 +7,32 @@ ends, or to a file larger than memory. All readers of models, data, specs, confi
 from __future__ import annotations
 
 import errno
+import lzma
 import os
 import stat
+import struct
+import zipfile
+import zlib
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 from curvcli.errors import CurvcliError, UsageError
 from curvcli.memory import available_memory
 
+# What zipfile and its decompressors raise for archives that are cut off, damaged, or no archives.
+UNREADABLE: Final = (
+    OSError,
+    ValueError,
+    LookupError,
+    ArithmeticError,
+    EOFError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+)
 # More than any text that a person writes: specs and configs.
 TEXT_LIMIT: Final = 1 << 20
 
@@ -66,6 +84,22 @@ def regular_file(
     return path
 
 
+def is_regular(path: Path) -> bool:
+    """Whether a regular file is at `path`; False for whatever can't be looked at."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def same_file(first: Path, second: Path) -> bool:
+    """Whether two paths lead to one and the same; False where there is nothing, or no such path can be."""
+    try:
+        return first.samefile(second)
+    except (OSError, ValueError):
+        return False
+
+
 def open_regular(
     path: Path,
     what: str,
@@ -73,7 +107,7 @@ def open_regular(
     *,
     shown: str | None = None,
     error: type[CurvcliError] = UsageError,
-) -> BinaryIO:
+) -> BufferedReader:
     """Open a regular file to read, and never wait for a writer of something else; see `regular_file`.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,7 @@ import numpy as np
 
 from curvcli.cli.checklist import Checklist
 from curvcli.errors import ModelError, UsageError
+from curvcli.files import regular_file
 from curvcli.report.alignment import difference, paired_layers, partners
 from curvcli.report.read import Report, read_report
 from curvcli.report.records import LayerRecord
@@ -44,10 +46,10 @@ def other_side(path: Path, data: Path | None, own_data: Path | None) -> Side:
     """The model to compare with; without a spec of its own it gets the first one's.
 
     Raises:
-        UsageError: there is no such model.
+        UsageError: there is no such model, or what is there is neither a folder nor a file.
     """
-    if not path.exists():
-        raise UsageError(f"--against {path}: no such file or directory.")
+    if not os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for names that are too long
+        regular_file(path, "a saved model", shown=f"--against {path}")
     if data is None:
         try:
             find_dataset_spec(path, None, path.parent / "no such folder")

@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 
 from curvcli.cli.console import Voice
+from curvcli.cli.numbers import Real
 from curvcli.cli.options import config_option, layer_options, voice_options
 from curvcli.cli.repeatable import Repeatable
 from curvcli.errors import ExitCode, UsageError
@@ -43,7 +44,7 @@ _METAVAR = "[PATTERN:]QUANTITY=NUMBER"
 @layer_options
 @click.option(
     "--sigma",
-    type=click.FloatRange(0, 30),
+    type=Real(0, 30),
     default=0.0,
     show_default=True,
     help="Break a threshold only if the figure is beyond it by this many standard errors, more where they are from "

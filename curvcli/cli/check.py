@@ -14,6 +14,7 @@ from curvcli.cli.checklist import Checklist
 from curvcli.cli.compute import default_output, say_report, voice_of
 from curvcli.cli.confinement import confine_to_output
 from curvcli.cli.console import Voice
+from curvcli.cli.numbers import Whole
 from curvcli.cli.numerical_checks import NumericalChecks
 from curvcli.cli.options import (
     compute_options,
@@ -31,6 +32,7 @@ from curvcli.data.checks import first_difference
 from curvcli.data.interface import Samples
 from curvcli.data.samples import open_samples
 from curvcli.errors import ModelError, UsageError
+from curvcli.files import same_file
 from curvcli.models.base import Layer
 from curvcli.models.open import open_model
 from curvcli.report.parts import Parts
@@ -47,7 +49,7 @@ _SAMPLES = 32
 @compute_options
 @click.option(
     "--budget",
-    type=click.IntRange(1),
+    type=Whole(1),
     default=2000,
     show_default=True,
     metavar="PASSES",
@@ -122,7 +124,7 @@ class CheckJob:
             CurvcliError: spec, data or model can't be opened, so that there is nothing to check.
         """
         given = self.given
-        if given["against"] is not None and given["against"].resolve() == Path(given["model"]).resolve():
+        if given["against"] is not None and same_file(given["against"], Path(given["model"])):
             raise UsageError(f"--against {given['against']}: that is the model itself.")
         confine_to_output(given)
         opened = open_files(

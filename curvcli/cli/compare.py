@@ -14,9 +14,11 @@ import click
 from rich.console import Console
 
 from curvcli.cli.console import Voice
+from curvcli.cli.numbers import Real
 from curvcli.cli.options import config_option, layer_options, voice_options
 from curvcli.cli.repeatable import Repeatable
 from curvcli.errors import ExitCode, UsageError
+from curvcli.files import same_file
 from curvcli.report.compare.comparison import SHARES, Tolerances, compare
 from curvcli.report.compare.figure import COMPARED, ONLY_BOUNDED, known
 from curvcli.report.compare.render import Format, render_comparison, summary
@@ -77,7 +79,7 @@ class Tolerance(click.ParamType[tuple[str, float]]):
 )
 @click.option(
     "--sigma",
-    type=click.FloatRange(0, 30),
+    type=Real(0, 30),
     default=_SIGMA,
     show_default=True,
     help="A change also has to exceed the error bars: this many standard errors of the difference, more where they "
@@ -112,7 +114,7 @@ def command(**given: Any) -> int:
     """
     voice = Voice(-1 if given["quiet"] else given["verbose"])
     base, new = read_report(given["base"]), read_report(given["new"])
-    if given["base"].samefile(given["new"]):
+    if same_file(given["base"], given["new"]):
         raise UsageError(f"{given['base']} and {given['new']} are the same file; compare two reports.")
     layers = _layers(base, new, given["layer"], given["exclude"])
     quantities = _quantities(base, new, given["quantity"])

@@ -11,7 +11,7 @@ import click
 
 from curvcli.cli.answers import is_deterministic
 from curvcli.cli.confinement import confine_to_output
-from curvcli.cli.console import Voice, size_text
+from curvcli.cli.console import Voice
 from curvcli.cli.job import Job
 from curvcli.cli.plan_table import render_plan, timed
 from curvcli.cli.quantities.base import Build, Quantity, Setting
@@ -19,6 +19,7 @@ from curvcli.cli.session import Session, chosen_layers, open_session
 from curvcli.cli.targets import Target, parameters_of, targets
 from curvcli.curvature.kept import KeptObjective, memory_limit
 from curvcli.errors import ExitCode
+from curvcli.files import size_text
 from curvcli.report.read import read_report
 from curvcli.report.render import render_report
 
@@ -121,7 +122,8 @@ def voice_of(given: dict[str, Any]) -> Voice:
 
 def default_output(model: Path, name: str) -> Path:
     """``a/b.pt`` → ``a/b.pt.diag.h5``."""
-    return model.with_name(f"{model.resolve().name}.{name}.h5")
+    named = model if model.name not in {"", ".."} else model.resolve()
+    return named.parent / f"{named.resolve().name}.{name}.h5"
 
 
 def _count(chosen: Sequence[Target]) -> str:

@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
+from curvcli.text import clean
+
 # All that is said goes here too, whatever -q and -v let through: --log-file keeps it.
 LOG = logging.getLogger("curvcli")
 LOG.addHandler(logging.NullHandler())
@@ -33,18 +35,21 @@ class Voice:
 
     def note(self, text: str) -> None:
         """What a person would want to know."""
+        text = clean(text)
         LOG.info(text)
         if self.level >= 0:
             self.console.print(text, markup=False)
 
     def detail(self, text: str) -> None:
         """What a person asks for with -v."""
+        text = clean(text)
         LOG.debug(text)
         if self.level >= 1:
             self.console.print(text, markup=False)
 
     def warn(self, text: str) -> None:
         """What must be said even with -q."""
+        text = clean(text)
         LOG.warning(text)
         self.console.print(text, markup=False)
 
@@ -98,6 +103,7 @@ class BarMeter(Meter):
 
     def phase(self, text: str, passes: int | None = None) -> None:
         """Begin a bar of its own; one that is all there is needs no second one."""
+        text = clean(text)
         LOG.info(text)
         self._begun = self.done
         if passes is None:
@@ -129,7 +135,7 @@ class LineMeter(Meter):
 
     def phase(self, text: str, passes: int | None = None) -> None:
         """A line."""
-        self._text = text
+        self._text = text = clean(text)
         self._voice.note(f"[{self.done}/{self.total} {self._unit}] {text}")
         self._last = time.monotonic()
 
@@ -141,13 +147,6 @@ class LineMeter(Meter):
             left = (now - self._start) / self.done * max(0, self.total - self.done)
             self._voice.note(f"[{self.done}/{self.total} {self._unit}] {self._text}, about {duration(left)} left")
             self._last = now
-
-
-def size_text(size: float) -> str:
-    """``3221225472`` → ``3.0 GiB``."""
-    if size < 1 << 20:
-        return f"{size / 2**10:.0f} KiB"
-    return f"{size / 2**30:.1f} GiB" if size >= 1 << 30 else f"{size / 2**20:.0f} MiB"
 
 
 def duration(seconds: float) -> str:

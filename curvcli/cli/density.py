@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from curvcli.cli.compute import compute
+from curvcli.cli.numbers import Whole
 from curvcli.cli.options import computing, matrix_option, whole_model_option
 from curvcli.cli.quantities.density import DENSITY_METHODS, DensityQuantity
 
@@ -15,8 +16,8 @@ from curvcli.cli.quantities.density import DENSITY_METHODS, DensityQuantity
 @computing
 @whole_model_option
 @matrix_option
-@click.option("--probes", type=click.IntRange(1), default=8, show_default=True, help="Random start vectors.")
-@click.option("--steps", type=click.IntRange(2), default=50, show_default=True, help="Lanczos steps from each.")
+@click.option("--probes", type=Whole(1), default=8, show_default=True, help="Random start vectors.")
+@click.option("--steps", type=Whole(2), default=50, show_default=True, help="Lanczos steps from each.")
 @click.option(
     "--method",
     type=click.Choice(DENSITY_METHODS),

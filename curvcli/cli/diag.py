@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from curvcli.cli.compute import compute
+from curvcli.cli.numbers import Real, Whole
 from curvcli.cli.options import computing
 from curvcli.cli.quantities.diagonal import DIAGONAL_METHODS, DiagonalQuantity
 
@@ -22,14 +23,14 @@ from curvcli.cli.quantities.diagonal import DIAGONAL_METHODS, DiagonalQuantity
 )
 @click.option(
     "--budget",
-    type=click.IntRange(1),
+    type=Whole(1),
     metavar="PASSES",
     help="Estimate, and say so, what would need more backward passes per batch than this. Default: always exact.",
 )
-@click.option("--probes", type=click.IntRange(2), default=64, show_default=True, help="Products per estimate, at most.")
+@click.option("--probes", type=Whole(2), default=64, show_default=True, help="Products per estimate, at most.")
 @click.option(
     "--rtol",
-    type=click.FloatRange(0, min_open=True),
+    type=Real(0, min_open=True),
     help="Stop an estimate at this standard error, relative to the diagonal in the Euclidean norm; exit 4 if not met.",
 )
 def command(**given: Any) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from curvcli.cli.compute import compute
+from curvcli.cli.numbers import Real, Whole
 from curvcli.cli.options import computing, matrix_option, whole_model_option
 from curvcli.cli.quantities.eigen import EIGEN_METHODS, EigenQuantity
 from curvcli.curvature.krylov import ENDS
@@ -16,7 +17,7 @@ from curvcli.curvature.krylov import ENDS
 @computing
 @whole_model_option
 @matrix_option
-@click.option("-k", "k", type=click.IntRange(1), default=5, show_default=True, help="How many eigenvalues.")
+@click.option("-k", "k", type=Whole(1), default=5, show_default=True, help="How many eigenvalues.")
 @click.option(
     "--which",
     type=click.Choice(ENDS),
@@ -26,7 +27,7 @@ from curvcli.curvature.krylov import ENDS
 )
 @click.option(
     "--tolerance",
-    type=click.FloatRange(0, min_open=True),
+    type=Real(0, min_open=True),
     help="Residual at which a pair has converged, relative to the largest magnitude. "
     "Default: 1e-4 in float32, 1e-8 in float64.",
 )
@@ -37,9 +38,7 @@ from curvcli.curvature.krylov import ENDS
     show_default=True,
     help="auto: the whole block up to 512 entries, the Gram matrix where exact and smaller, else lanczos.",
 )
-@click.option(
-    "--max-products", type=click.IntRange(10), default=2000, show_default=True, help="Stop there and say so; exit 4."
-)
+@click.option("--max-products", type=Whole(10), default=2000, show_default=True, help="Stop there and say so; exit 4.")
 @click.option("--vectors", is_flag=True, help="Keep the eigenvectors, in the parameters' shapes.")
 def command(**given: Any) -> int:
     r"""Compute the top eigenvalues of the Hessian, per layer or for the whole model, each with its residual.

@@ -13,6 +13,7 @@ import click
 from curvcli.cli.console import Voice
 from curvcli.cli.options import config_option, layer_options, voice_options
 from curvcli.errors import ExitCode, ReportError, UsageError
+from curvcli.files import same_file
 from curvcli.report.export.rows import TABLES, rows_table
 from curvcli.report.export.write import FORMATS, SUFFIXES, Format, check_replaceable, require_parquet
 from curvcli.report.read import Report, read_report
@@ -79,6 +80,9 @@ def command(
 
     What was not computed is empty in CSV and null in JSON and Parquet. So is NaN, but in Parquet. The path of what was
     written goes to standard output.
+
+    In CSV, text that begins with =, +, -, @, a tab or a line break gets an apostrophe in front, so that no spreadsheet
+    takes it for a formula; numbers stay as they are.
     """
     voice = Voice(-1 if quiet else verbose)
     form = _format(output, form)
@@ -141,7 +145,7 @@ def _check_output(report: Report, output: Path, form: Format) -> None:
         UsageError: it would.
     """
     for path, what in ((report.path, "the report itself"), (Path(report.provenance.model_path), "its model")):
-        if output.exists() and path.exists() and output.samefile(path):
+        if same_file(output, path):
             raise UsageError(f"--output {output} is {what}: choose another")
     check_replaceable(output, form)
 

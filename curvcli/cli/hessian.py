@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from curvcli.cli.compute import compute
+from curvcli.cli.numbers import Whole
 from curvcli.cli.options import computing, matrix_option, whole_model_option
 from curvcli.cli.quantities.block import BlockQuantity
 
@@ -17,7 +18,7 @@ from curvcli.cli.quantities.block import BlockQuantity
 @matrix_option
 @click.option(
     "--budget",
-    type=click.IntRange(0),
+    type=Whole(0),
     metavar="PRODUCTS",
     help="Products that a full block may cost, one per entry of the layer. Default: as many as memory allows rows.",
 )

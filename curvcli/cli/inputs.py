@@ -14,8 +14,9 @@ import numpy as np
 
 from curvcli.cli.answers import is_deterministic
 from curvcli.cli.compute import default_output, say_report, session_of, voice_of
-from curvcli.cli.console import Voice, size_text
+from curvcli.cli.console import Voice
 from curvcli.cli.input_job import InputPiece, InputsJob, InputSpace
+from curvcli.cli.numbers import Whole
 from curvcli.cli.options import job_options, model_argument
 from curvcli.cli.plan_table import render_plan, timed
 from curvcli.cli.repeatable import Repeatable
@@ -23,6 +24,7 @@ from curvcli.cli.session import Session
 from curvcli.curvature.pointwise.inputs import InputPlan, InputWork, SecondOrder
 from curvcli.data.samples import read_column
 from curvcli.errors import ExitCode, UsageError
+from curvcli.files import size_text
 from curvcli.models.pointwise import SampleFunction
 from curvcli.report.inputs import InputAxes
 
@@ -46,7 +48,7 @@ _INDEXED = re.compile(r"(?P<name>[^\[\]]+)(?:\[(?P<index>\d+(?:\s*,\s*\d+)*)\])?
 @click.option("--full", is_flag=True, help="Also the full Hessian by the inputs, of every sample.")
 @click.option(
     "--order",
-    type=click.IntRange(1),
+    type=Whole(1),
     metavar="K",
     help="Also all derivatives up to order K: by inputs of one number per sample, or along --coordinate.",
 )
@@ -64,13 +66,13 @@ _INDEXED = re.compile(r"(?P<name>[^\[\]]+)(?:\[(?P<index>\d+(?:\s*,\s*\d+)*)\])?
 @click.option("--gradient-only", is_flag=True, help="No second derivatives: one pass.")
 @click.option(
     "--budget",
-    type=click.IntRange(0),
+    type=Whole(0),
     metavar="PRODUCTS",
     help="Products per batch that exact second derivatives may cost, one per coordinate; beyond it, --probes random "
     "vectors estimate them, with their errors. Default: any.",
 )
 @click.option(
-    "--probes", type=click.IntRange(2), default=16, show_default=True, help="Random vectors per sample, for estimates."
+    "--probes", type=Whole(2), default=16, show_default=True, help="Random vectors per sample, for estimates."
 )
 @job_options
 def command(**given: Any) -> int:

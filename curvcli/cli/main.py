@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import logging
 import os
 import signal
@@ -18,6 +19,7 @@ import click
 
 from curvcli import __version__
 from curvcli.errors import CurvcliError, ExitCode, Interrupted
+from curvcli.text import clean, visible
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -168,7 +170,9 @@ def _run(words: list[str]) -> int:
     try:
         result = cli.main(args=words, prog_name="curvcli", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        click.echo(clean(shown.getvalue()), err=True, nl=False)
         return int(ExitCode.USAGE)
     except (click.Abort, KeyboardInterrupt):
         _say("Interrupted.")
@@ -205,7 +209,7 @@ def _close_log() -> None:
 def _failed(error: Exception, *, tracebacks: bool) -> int:
     _LOG.debug("", exc_info=error)
     if tracebacks:
-        traceback.print_exc()
+        click.echo(visible(traceback.format_exc()), err=True, nl=False)
     if isinstance(error, CurvcliError):
         _say(f"Error: {error}")
         return int(error.exit_code)
@@ -225,6 +229,7 @@ def _very_verbose(words: Sequence[str]) -> bool:
 
 
 def _say(text: str) -> None:
+    text = clean(text)
     _LOG.error(text)
     click.echo(text, err=True)
 

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import shlex
 import sys
 import time
-import tomllib
-from collections.abc import Callable, Collection, Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from curvcli.cli.config import did_you_mean, option_values, read_toml
 from curvcli.cli.console import LOG
+from curvcli.cli.numbers import Whole
 from curvcli.cli.repeatable import Repeatable
 from curvcli.curvature.operator import MATRICES
 from curvcli.errors import CurvcliError, UsageError
+from curvcli.spec.mistakes import shown
+from curvcli.spec.table import LARGEST
+from curvcli.text import cut
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -64,12 +68,12 @@ def layer_options(function: F) -> F:
 def data_options(function: F) -> F:
     """Which samples."""
     function = click.option(
-        "--seed", type=click.IntRange(0), help="Seed of all that is random: the subset that --limit draws, and probes."
+        "--seed", type=Whole(0), help="Seed of all that is random: the subset that --limit draws, and probes."
     )(function)
-    function = click.option(
-        "--batch-size", type=click.IntRange(1), help="Samples at once: memory and speed, never the result."
-    )(function)
-    function = click.option("--limit", type=click.IntRange(1), help="Use a random subset of so many samples.")(function)
+    function = click.option("--batch-size", type=Whole(1), help="Samples at once: memory and speed, never the result.")(
+        function
+    )
+    function = click.option("--limit", type=Whole(1), help="Use a random subset of so many samples.")(function)
     return click.option(
         "--data",
         type=click.Path(path_type=Path),
@@ -104,11 +108,11 @@ class ByteSize(click.ParamType[int]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Text to bytes."""
-        if isinstance(value, int):
-            return value
-        found = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([kmgt]?)(i?b)?\s*", str(value), re.IGNORECASE)
+        if isinstance(value, int) and value > LARGEST:
+            self.fail(f"{shown(value)} is not a size; write 500M or 4GiB.", param, ctx)
+        found = re.fullmatch(r"\s*(\d{1,18}(?:\.\d{0,18})?)\s*([kmgt]?)(i?b)?\s*", str(value), re.IGNORECASE)
         if found is None or float(found[1]) == 0:
-            self.fail(f"{value!r} is not a size; write 500M or 4GiB.", param, ctx)
+            self.fail(f"{shown(value)} is not a size; write 500M or 4GiB.", param, ctx)
         return int(float(found[1]) * 1024 ** " kmgt".index(found[2].lower() or " "))
 
 
@@ -240,39 +244,16 @@ def config_option(function: F) -> F:
     )(function)
 
 
-def option_names(command: click.Command) -> dict[str, str]:
-    """Every spelling of a command's options, without dashes in front, and the name click knows it by."""
-    return {
-        spelling.lstrip("-"): option.name
-        for option in command.params
-        if isinstance(option, click.Option) and option.name not in (None, "config")
-        for spelling in (*option.opts, *option.secondary_opts)
-        if option.name is not None and not spelling.startswith("--no-")
-    }
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """A config file's tables.
-
-    Raises:
-        UsageError: it can't be read, or is not TOML.
-    """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not valid TOML: {error}.") from None
-
-
 def _log_to(context: click.Context, parameter: click.Parameter, path: Path | None) -> None:
     """Until the command line ends; ``main`` closes what is opened here."""
     if path is None:
         return
     try:
+        # Without waiting: a named pipe that nobody reads is refused.
+        os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0), 0o666))
         handler = logging.FileHandler(path, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"--log-file {path}: {error.strerror}.") from None
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--log-file {path}: {getattr(error, 'strerror', None) or 'no such path can be'}.") from None
     formatter = logging.Formatter("%(asctime)sZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
     formatter.converter = time.gmtime
     handler.setFormatter(formatter)
@@ -287,7 +268,7 @@ def _read_config(context: click.Context, parameter: click.Parameter, path: Path 
     name, tree, root = context.command.name or "", read_toml(path), context.find_root().command
     commands = root.list_commands(context) if isinstance(root, click.Group) else [name]
     strange = [key for key, value in tree.items() if isinstance(value, dict) and key not in commands]
-    mistakes = [f"{path}: [{key}]: no command of that name{did_you_mean(key, commands)}" for key in strange]
+    mistakes = [f"{path}: [{cut(key)}]: no command of that name{did_you_mean(key, commands)}" for key in strange]
     table = tree.get(name, {})
     if not isinstance(table, dict):
         mistakes.append(f"{path}: [{name}] must be a table")
@@ -296,35 +277,3 @@ def _read_config(context: click.Context, parameter: click.Parameter, path: Path 
     if mistakes + wrong:
         raise click.UsageError("\n".join(mistakes + wrong), context)
     context.default_map = {**(context.default_map or {}), **values}
-
-
-def option_values(
-    command: click.Command, table: Mapping[str, Any], place: str, *, without: Collection[str] = ()
-) -> tuple[dict[str, Any], list[str]]:
-    """A table of a config file as values by click's names, and what is wrong with it, a line each.
-
-    Args:
-        command: whose options they are.
-        table: by spellings of options.
-        place: of the table, as a person is told.
-        without: click's names of options that may not stand there.
-    """
-    known = {key: name for key, name in option_names(command).items() if name not in without}
-    whole = {o.name for o in command.params if isinstance(o.type, click.types.IntParamType)}
-    values: dict[str, Any] = {}
-    mistakes = []
-    for key, value in table.items():
-        name = known.get(key.replace("_", "-"))
-        if name is None:
-            mistakes.append(f"{place}{key}: unknown{did_you_mean(key, list(known))}")
-        elif name in whole and isinstance(value, float):  # which click would cut off
-            mistakes.append(f"{place}{key}: {value} is no whole number")
-        else:
-            values[name] = value
-    return values, mistakes
-
-
-def did_you_mean(word: str, known: Sequence[str]) -> str:
-    """The end of a sentence about a word that is not known."""
-    near = get_close_matches(word, known, n=1)
-    return f"; did you mean {near[0]}?" if near else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,7 +88,7 @@ def command(
     The page holds all its images and loads nothing. The paths of what was written go to standard output.
     """
     voice = Voice(-1 if quiet else verbose)
-    target = output if output is not None else report.with_name(report.name.removesuffix(".h5") + ".html")
+    target = output if output is not None else report.parent / f"{report.name.removesuffix('.h5')}.html"
     wanted = _formats(target, formats)
     new = read_report(report)
     base = read_report(against) if against is not None else None
@@ -126,7 +127,7 @@ def _formats(target: Path, formats: Sequence[str]) -> list[str]:
         UsageError: the suffix is none of the three, or says something else than ``--format``.
     """
     suffix = target.suffix.lower().removeprefix(".")
-    if target.is_dir() or not suffix:
+    if os.path.isdir(target) or not suffix:  # noqa: PTH112 - Path.is_dir raises for names that are too long
         return [name for name in FORMATS if name in formats] if formats else list(FORMATS)
     if suffix not in FORMATS:
         raise UsageError(
@@ -199,7 +200,7 @@ def _written(target: Path, wanted: Sequence[str], drawn: Sequence[Picture], view
     from curvcli.report.plot.page import page
 
     files: dict[Path, bytes] = {}
-    if target.suffix and not target.is_dir():
+    if target.suffix and not os.path.isdir(target):  # noqa: PTH112 - likewise
         if wanted == ["html"]:
             files[target] = page(view, drawn)
         elif len(drawn) > 1:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol, TypeVar
 
 from curvcli.cli.console import Meter, Voice
 from curvcli.cli.interrupt import StopRequest
+from curvcli.errors import ReportError
 from curvcli.models.base import Array
 from curvcli.report.parts import Parts
 
@@ -49,12 +50,13 @@ def run_resumable(
     """Do what is left of some work, keeping its state now and then, and when asked to stop.
 
     Raises:
+        ReportError: the kept state is not one of this work.
         KeyboardInterrupt: Ctrl-C, after the state was kept.
         Interrupted: SIGTERM, likewise.
     """
     saved = parts.progress(work.key)
     if saved is not None:
-        done = work.restore(dict(saved))
+        done = _restored(work, saved)
         meter.advance(done)
         voice.note(f"resuming {work.title} after {done} passes")
     last = time.monotonic()
@@ -72,3 +74,11 @@ def run_resumable(
 
     with StopRequest() as stop:
         work.run(objective, on_step)
+
+
+def _restored(work: Resumable[Source_contra], state: Mapping[str, Array]) -> int:
+    """Take up a state out of a file, which may be damaged in a way that only the work itself can tell."""
+    try:
+        return work.restore(dict(state))
+    except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
+        raise ReportError(f"what was kept of {work.title} is damaged: use --no-resume to compute it anew") from error

@@ -10,7 +10,8 @@ import click
 
 from curvcli.cli import density, diag, eigs, hessian, trace
 from curvcli.cli.compute import compute
-from curvcli.cli.options import computing, did_you_mean, option_values, read_toml
+from curvcli.cli.config import did_you_mean, option_values, read_toml
+from curvcli.cli.options import computing
 from curvcli.cli.quantities.base import Build
 from curvcli.cli.quantities.block import BlockQuantity
 from curvcli.cli.quantities.density import DensityQuantity
@@ -18,6 +19,7 @@ from curvcli.cli.quantities.diagonal import DiagonalQuantity
 from curvcli.cli.quantities.eigen import EigenQuantity
 from curvcli.cli.quantities.trace import TraceQuantity
 from curvcli.errors import UsageError
+from curvcli.text import cut
 
 # In the order in which they are computed: what is cheap and sure first.
 _QUANTITIES: dict[str, tuple[click.Command, Build]] = {
@@ -63,7 +65,7 @@ def command(config: Path, **said: Any) -> int:
     strange = [key for key, value in tree.items() if isinstance(value, dict) and key not in _QUANTITIES]
     if strange:
         tables_of = ", ".join(f"[{name}]" for name in _QUANTITIES)
-        told = [f"{config}: [{key}]: no such table{did_you_mean(key, list(_QUANTITIES))}" for key in strange]
+        told = [f"{config}: [{cut(key)}]: no such table{did_you_mean(key, list(_QUANTITIES))}" for key in strange]
         raise UsageError("\n".join([*told, f"A config for run has {tables_of}."]))
     tables = {name: tree.pop(name) for name in _QUANTITIES if name in tree}
     given = _options(_TOP, tree, config, "")

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from curvcli.cli.numbers import Whole
 from curvcli.cli.options import config_option, format_option, layer_options
 from curvcli.cli.repeatable import Repeatable
 from curvcli.errors import ExitCode, UsageError
@@ -20,6 +21,7 @@ from curvcli.report.render.checks import outcome_counts
 from curvcli.report.render.encoding import encodable
 from curvcli.report.render.view import arranged
 from curvcli.spec.patterns import select
+from curvcli.text import visible
 
 
 @click.command("show")
@@ -37,7 +39,7 @@ from curvcli.spec.patterns import select
     "first, text ascending, what was not computed last.",
 )
 @click.option("--reverse", is_flag=True, help="The other way round.")
-@click.option("--top", type=click.IntRange(1), metavar="N", help="Only the first N rows.")
+@click.option("--top", type=Whole(1), metavar="N", help="Only the first N rows.")
 @click.option(
     "--sparklines/--no-sparklines",
     default=None,
@@ -101,6 +103,8 @@ def command(
         ascii=_ascii(console.encoding),
     )
     text = render_report(shown, output_format, console=console, view=view)  # type: ignore[arg-type]
+    if output_format in {"csv", "json"} and console.is_terminal:
+        text = visible(text)
     _print(text, console.encoding)
     return int(ExitCode.DONE)
 
@@ -123,7 +127,9 @@ def _print_values(report: Report, paths: Sequence[str], output_format: str) -> i
     def choose(names: Sequence[str], pattern: str) -> list[int]:
         return select(names, [pattern])
 
-    _print("".join(f"{form(lookup(report, path, choose))}\n" for path in paths), sys.stdout.encoding)
+    text = "".join(f"{form(lookup(report, path, choose))}\n" for path in paths)
+    # A script gets text as it is; a terminal, nothing that steers it.
+    _print(visible(text) if sys.stdout.isatty() else text, sys.stdout.encoding)
     return int(ExitCode.DONE)
 
 

@@ -12,6 +12,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from curvcli.report.render.csv import neutral
+from curvcli.text import printable
+
 # Blanks and lines between two columns.
 _GAP = 3
 # An empty line, the names, a rule.
@@ -43,8 +46,9 @@ def render_rows(
         stream = io.StringIO()
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(names)
-        writer.writerows(rows)
+        writer.writerows([neutral(cell) for cell in row] for row in rows)
         return stream.getvalue().rstrip("\n")
+    rows = [[printable(cell) for cell in row] for row in rows]
     if output_format == "markdown":
         lines = ["| " + " | ".join(names) + " |", "|" + " --- |" * len(names)]
         return "\n".join([*lines, *("| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in rows)])

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from curvcli.cli.compute import compute
+from curvcli.cli.numbers import Real, Whole
 from curvcli.cli.options import computing, matrix_option, whole_model_option
 from curvcli.cli.quantities.trace import TRACE_METHODS, TraceQuantity
 
@@ -24,16 +25,14 @@ from curvcli.cli.quantities.trace import TRACE_METHODS, TraceQuantity
 )
 @click.option(
     "--budget",
-    type=click.IntRange(0),
+    type=Whole(0),
     metavar="PASSES",
     help="Backward passes per batch that an exact trace may cost. Default: four times the probes.",
 )
-@click.option(
-    "--probes", type=click.IntRange(2), help="Products per estimate, at most. Default: 64, or 1000 with --rtol."
-)
+@click.option("--probes", type=Whole(2), help="Products per estimate, at most. Default: 64, or 1000 with --rtol.")
 @click.option(
     "--rtol",
-    type=click.FloatRange(0, min_open=True),
+    type=Real(0, min_open=True),
     help="Stop at this standard error relative to the trace; exit 4 if not met.",
 )
 def command(**given: Any) -> int:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import lzma
-import zipfile
-import zlib
+import os
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,10 +12,15 @@ import numpy as np
 
 from curvcli.data.interface import Array, Column, Rows, Samples
 from curvcli.errors import DataError
+from curvcli.files import check_room, regular_file
+from curvcli.text import cut, quoted
 
-# What NumPy and zipfile raise for files that are cut off, damaged, or not what their name says.
-UNREADABLE = (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 _MOST_NAMES = 12
+_MOST_REASON = 120
+# Names are compared in quadratic time.
+_MOST_COMPARED = 200
+# What a row takes for its number, and for the choice of a random subset.
+_ROW_BYTES = 32
 
 
 def existing_file(written: str, resolve: Callable[[str], Path]) -> Path:
@@ -27,45 +30,48 @@ def existing_file(written: str, resolve: Callable[[str], Path]) -> Path:
         DataError: there is none.
     """
     path = resolve(written)
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for names that are too long
         raise DataError(f"{written}: is a folder, not a file ({path.absolute()}).")
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise DataError(
             f"{written}: no such file; looked for {path.absolute()}.\nRelative paths start from the spec's folder."
         )
-    return path
+    return regular_file(path, "a data file", shown=written, error=DataError)
 
 
 def unreadable(where: str, kind: str, error: Exception) -> DataError:
     """The error for a file that is no whole ``kind`` file, or one that would run code when read."""
     if "Object arrays" in str(error) or "Python objects" in str(error):  # np.load's words, mapped or not
         return DataError(f"{where}: holds pickled Python objects, which are never loaded; store plain numbers.")
-    reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    reason = cut(" ".join(str(error).split()).rstrip("."), _MOST_REASON) or type(error).__name__
     return DataError(f"{where}: is no complete {kind} file; make it again or check source.format.\nReason: {reason}.")
 
 
 def missing_column(name: str, where: str, available: Iterable[str]) -> DataError:
     """The error for a column that isn't there, with those that are."""
     names = list(available)
-    near = get_close_matches(name, names, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    shown = ", ".join(names[:_MOST_NAMES]) + (f" … ({len(names)} in all)" if len(names) > _MOST_NAMES else "")
-    return DataError(f"{where}: there is no column {name!r}.{hint}\nAvailable: {shown or 'none'}.")
+    near = get_close_matches(name, names, n=1) if len(name) < _MOST_COMPARED else []
+    hint = f" Did you mean {quoted(near[0])}?" if near else ""
+    shown = ", ".join(map(cut, names[:_MOST_NAMES]))
+    shown += f" … ({len(names)} in all)" if len(names) > _MOST_NAMES else ""
+    return DataError(f"{where}: there is no column {quoted(name)}.{hint}\nAvailable: {shown or 'none'}.")
 
 
-def describe(name: str, where: str, array: Array) -> Column:
-    """Look at a stored array.
+def describe(name: str, where: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Column:
+    """Look at a stored array's shape and dtype.
 
     Raises:
-        DataError: it has no rows axis, or holds something else than real numbers.
+        DataError: it has no rows axis, no entries in a row, or holds something else than real numbers.
     """
-    if array.dtype.kind not in "biuf":
+    if dtype.kind not in "biuf":
         kinds = {"S": "text", "U": "text", "c": "complex numbers", "M": "dates", "m": "time spans", "O": "objects"}
-        held = kinds.get(array.dtype.kind, f"records ({array.dtype})")
-        raise DataError(f"{where}: column {name!r} holds {held}; store it as numbers.")
-    if array.ndim == 0:
-        raise DataError(f"{where}: column {name!r} is a single value; samples lie along the first axis.")
-    return Column(name, where, array.shape[0], array.shape[1:], array.dtype)
+        held = kinds.get(dtype.kind, "records")
+        raise DataError(f"{where}: column {quoted(name)} holds {held}; store it as numbers.")
+    if not shape:
+        raise DataError(f"{where}: column {quoted(name)} is a single value; samples lie along the first axis.")
+    if 0 in shape[1:]:
+        raise DataError(f"{where}: column {quoted(name)} has rows of shape {shape[1:]}, which hold no values.")
+    return Column(name, where, shape[0], shape[1:], dtype)
 
 
 def same_rows(columns: Sequence[Column]) -> int:
@@ -78,11 +84,14 @@ def same_rows(columns: Sequence[Column]) -> int:
     for column in columns:
         if column.rows != first.rows:
             raise DataError(
-                f"{column.where}: column {column.name!r} has {column.rows} rows, {first.name!r} has {first.rows}.\n"
-                "All used columns need one row per sample."
+                f"{column.where}: column {quoted(column.name)} has {column.rows} rows, {quoted(first.name)} has "
+                f"{first.rows}.\nAll used columns need one row per sample."
             )
     if first.rows == 0:
-        raise DataError(f"{first.where}: column {first.name!r} is empty (0 rows); there is nothing to compute on.")
+        raise DataError(
+            f"{first.where}: column {quoted(first.name)} is empty (0 rows); there is nothing to compute on."
+        )
+    check_room(first.rows * _ROW_BYTES, f"{first.where}: {first.rows} rows", error=DataError)
     return first.rows
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
@@ -14,7 +15,12 @@ import numpy as np
 from curvcli.data.checks import describe, existing_file, missing_column
 from curvcli.data.interface import Array, Column, Rows
 from curvcli.errors import DataError
+from curvcli.files import check_room, open_regular
 from curvcli.spec.sources import CsvSource
+from curvcli.text import quoted
+
+_MOST_LINE = 1 << 24
+_CHECKED_ROWS = 1 << 20
 
 
 class CsvReader:
@@ -29,7 +35,10 @@ class CsvReader:
         self._where = source.path
         path = existing_file(source.path, resolve)
         try:
-            with path.open(encoding="utf-8-sig", newline="") as file:
+            with (
+                open_regular(path, "a CSV file", shown=source.path, error=DataError) as data,
+                io.TextIOWrapper(data, encoding="utf-8-sig", newline="") as file,
+            ):
                 self._arrays = self._columns(file, source, list(dict.fromkeys(wanted)))
         except UnicodeDecodeError:
             raise DataError(f"{self._where}: not UTF-8 text; save it as UTF-8 or check source.format.") from None
@@ -38,7 +47,7 @@ class CsvReader:
 
     def column(self, name: str) -> Column:
         """Describe a wanted column; see `Reader`."""
-        return describe(name, self._where, self._arrays[name])
+        return describe(name, self._where, self._arrays[name].shape, self._arrays[name].dtype)
 
     def read(self, name: str, rows: Rows) -> Array:
         """A wanted column's rows; see `Reader`."""
@@ -54,10 +63,14 @@ class CsvReader:
             if name not in header:
                 raise missing_column(name, self._where, header)
             if header.count(name) > 1:
-                raise DataError(f"{self._where}: {header.count(name)} columns are called {name!r}; rename all but one.")
+                raise DataError(
+                    f"{self._where}: {header.count(name)} columns are called {quoted(name)}; rename all but one."
+                )
         columns = [(header.index(name), _Numbers()) for name in wanted]
         body = lines if source.header else chain([first], lines)
         for row, (line, cells) in enumerate(body):
+            if row % _CHECKED_ROWS == 0:  # an array grows by being copied
+                check_room(2 * 8 * row * len(columns), f"{self._where}, {row} rows", error=DataError)
             if len(cells) != len(header):
                 raise DataError(
                     f"{self._where}, row {row} (line {line}): {len(cells)} cells, expected {len(header)}.\n"
@@ -65,20 +78,31 @@ class CsvReader:
                 )
             for name, (position, numbers) in zip(wanted, columns, strict=True):
                 if not numbers.append(cells[position]):
-                    found = f"{cells[position]!r} is no number" if cells[position].strip() else "the cell is empty"
-                    place = f"{self._where}: column {name!r}, row {row} (line {line})"
+                    found = (
+                        f"{quoted(cells[position])} is no number" if cells[position].strip() else "the cell is empty"
+                    )
+                    place = f"{self._where}: column {quoted(name)}, row {row} (line {line})"
                     raise DataError(f"{place}: {found}.\n{self._advice(source, row)}")
         return {name: numbers.array() for name, (_, numbers) in zip(wanted, columns, strict=True)}
 
     def _lines(self, file: TextIO, delimiter: str) -> Iterator[tuple[int, list[str]]]:
         """Line number, from 1, and cells of every row that isn't blank."""
-        reader = csv.reader(file, delimiter=delimiter, strict=True)
+        reader = csv.reader(self._bounded(file), delimiter=delimiter, strict=True)
         try:
             for cells in reader:
                 if cells:
                     yield reader.line_num, cells
         except csv.Error as error:
             raise DataError(f"{self._where}, line {reader.line_num}: is no CSV: {error}.") from None
+
+    def _bounded(self, file: TextIO) -> Iterator[str]:
+        """Lines, but not the gigabytes that a file without line breaks would be."""
+        number = 0
+        while line := file.readline(_MOST_LINE):
+            number += 1
+            if len(line) == _MOST_LINE:
+                raise DataError(f"{self._where}, line {number}: has more than {_MOST_LINE} characters; is it CSV?")
+            yield line
 
     @staticmethod
     def _advice(source: CsvSource, row: int) -> str:

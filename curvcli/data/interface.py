@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any, Protocol
 
 import numpy as np
@@ -30,6 +31,11 @@ class Column:
     rows: int
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+
+    @property
+    def nbytes(self) -> int:
+        """Of all rows."""
+        return self.rows * prod(self.shape) * self.dtype.itemsize
 
 
 class Reader(Protocol):

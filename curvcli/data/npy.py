@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
-from curvcli.data.checks import UNREADABLE, describe, existing_file, missing_column, unreadable
+from curvcli.arrays import MAGIC, BadArrayError, read_header
+from curvcli.data.checks import describe, existing_file, missing_column, unreadable
 from curvcli.data.interface import Array, Column, Rows
 from curvcli.errors import DataError
+from curvcli.files import UNREADABLE, open_regular
 from curvcli.spec.sources import NpySource
 
 
@@ -33,7 +37,7 @@ class NpyReader:
 
     def column(self, name: str) -> Column:
         """Describe a wanted column; see `Reader`."""
-        return describe(name, self._files[name], self._arrays[name])
+        return describe(name, self._files[name], self._arrays[name].shape, self._arrays[name].dtype)
 
     def read(self, name: str, rows: Rows) -> Array:
         """A wanted column's rows; see `Reader`."""
@@ -60,10 +64,16 @@ def _listing(written: str, folder: Path) -> Iterator[tuple[str, str]]:
 def _map(written: str, resolve: Callable[[str], Path]) -> Array:
     path = existing_file(written, resolve)
     try:
-        with path.open("rb") as file:
-            begin = file.read(6)
-        if begin != b"\x93NUMPY":  # np.load would take it for an archive or a pickle
-            raise DataError(f"{written}: is no .npy file; make it again or check source.format.")
-        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+        with open_regular(path, "an .npy file", shown=written, error=DataError) as file:
+            if file.read(len(MAGIC)) != MAGIC:
+                raise DataError(f"{written}: is no .npy file; make it again or check source.format.")
+            file.seek(0)
+            header = read_header(file)
+            if header.offset + header.nbytes > os.fstat(file.fileno()).st_size:
+                raise BadArrayError("the header declares more than there is")
+            if not header.nbytes:  # which no system maps
+                return np.empty(header.shape, header.dtype)
+            order: Literal["F", "C"] = "F" if header.fortran else "C"
+            return np.memmap(file, header.dtype, "r", header.offset, header.shape, order)
     except UNREADABLE as error:
         raise unreadable(written, ".npy", error) from None

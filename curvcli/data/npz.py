@@ -8,10 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from curvcli.data.checks import UNREADABLE, describe, existing_file, missing_column, unreadable
+from curvcli.arrays import Archive
+from curvcli.data.checks import describe, existing_file, missing_column, unreadable
 from curvcli.data.interface import Array, Column, Rows
 from curvcli.errors import DataError
+from curvcli.files import UNREADABLE, check_room, open_regular
 from curvcli.spec.sources import NpzSource
+from curvcli.text import quoted
 
 
 class NpzReader:
@@ -21,36 +24,41 @@ class NpzReader:
         """Read the wanted arrays.
 
         Raises:
-            DataError: the file is missing, damaged, or lacks one of them.
+            DataError: the file is missing, damaged, lacks one of them, or they don't fit into the free memory.
         """
         self._where = source.path
         path = existing_file(source.path, resolve)
-        self._arrays: dict[str, Array] = {}
-        # Asked first, because np.load takes whatever is no archive for a .npy file or a pickle.
-        if not zipfile.is_zipfile(path):
-            raise DataError(f"{self._where}: is no complete .npz file; make it again or check source.format.")
-        try:
-            with np.load(path, allow_pickle=False) as archive:
-                for name in dict.fromkeys(wanted):
-                    if name not in archive.files:
-                        raise missing_column(name, self._where, archive.files)
-                    self._arrays[name] = self._load(archive, name)
-        except UNREADABLE as error:
-            raise unreadable(self._where, ".npz", error) from None
+        names = list(dict.fromkeys(wanted))
+        with open_regular(path, "an .npz file", shown=source.path, error=DataError) as stream:
+            if not zipfile.is_zipfile(stream):
+                raise DataError(f"{self._where}: is no complete .npz file; make it again or check source.format.")
+            try:
+                archive = Archive(stream)
+            except UNREADABLE as error:
+                raise unreadable(self._where, ".npz", error) from None
+            self._columns = {name: self._described(archive, name) for name in names}
+            check_room(sum(c.nbytes for c in self._columns.values()), self._where, error=DataError)
+            self._arrays = {name: self._loaded(archive, name) for name in names}
 
     def column(self, name: str) -> Column:
         """Describe a wanted column; see `Reader`."""
-        return describe(name, self._where, self._arrays[name])
+        return self._columns[name]
 
     def read(self, name: str, rows: Rows) -> Array:
         """A wanted column's rows; see `Reader`."""
         return np.asarray(self._arrays[name][rows])
 
-    def _load(self, archive: np.lib.npyio.NpzFile, name: str) -> Array:
+    def _described(self, archive: Archive, name: str) -> Column:
+        if name not in archive.names:
+            raise missing_column(name, self._where, archive.names)
         try:
-            array = archive[name]
+            header = archive.header(name)
         except UNREADABLE as error:
-            raise unreadable(f"{self._where}: column {name!r}", ".npz", error) from None
-        if not isinstance(array, np.ndarray):  # bytes, if the member is some other file
-            raise DataError(f"{self._where}: {name!r} is no NumPy array.")
-        return array
+            raise unreadable(f"{self._where}: column {quoted(name)}", ".npz", error) from None
+        return describe(name, self._where, header.shape, header.dtype)
+
+    def _loaded(self, archive: Archive, name: str) -> Array:
+        try:
+            return archive.read(name, f"{self._where}: column {quoted(name)}")
+        except UNREADABLE as error:
+            raise unreadable(f"{self._where}: column {quoted(name)}", ".npz", error) from None

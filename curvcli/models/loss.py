@@ -218,7 +218,6 @@ class TargetReader:
             )
         if np.issubdtype(labels.dtype, np.floating) and (labels != np.round(labels)).any():
             raise DataError(f"column {self._column!r} holds fractions; cross_entropy needs whole-number labels.")
-        labels = labels.astype(np.int64)
         used = np.ones(labels.shape, dtype=bool)
         if self._loss.ignore_index is not None:
             used = labels != self._loss.ignore_index
@@ -226,10 +225,10 @@ class TargetReader:
         if wrong.any():
             first = tuple(np.argwhere(wrong)[0])
             raise DataError(
-                f"column {self._column!r}, row {rows[first[0]]}: label {labels[first]} is out of range, "
+                f"column {self._column!r}, row {rows[first[0]]}: label {labels[first]:.15g} is out of range, "
                 f"the model returns {classes} classes (0 to {classes - 1})."
             )
-        safe = np.where(used, labels, 0)
+        safe = np.where(used, labels, 0).astype(np.int64)
         truth = np.moveaxis(np.eye(classes)[safe], -1, axis)
         weight = np.expand_dims(np.where(used, class_weights[safe], 0.0), axis)
         return BatchLoss(self._link, truth, weight, 1.0, axis)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from curvcli.errors import ModelError, UsageError
+from curvcli.files import regular_file
 
 if TYPE_CHECKING:
     from curvcli.models.savedmodel import SavedModel
@@ -22,26 +23,19 @@ def backend_of(path: Path) -> Backend:
     Raises:
         UsageError: there is nothing at the path, or nothing that could be a saved model.
     """
-    try:
-        return _backend_of(path)
-    except (OSError, ValueError) as error:  # too long for a file's name, a NUL in it, a folder that can't be read
-        reason = (error.strerror if isinstance(error, OSError) else None) or "no path can hold such a character"
-        raise UsageError(f"{str(path)[:200]}: {reason}.\nGive a SavedModel directory or a TorchScript file.") from error
-
-
-def _backend_of(path: Path) -> Backend:
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for names that are too long
         if (path / "saved_model.pb").is_file():
             return "tensorflow"
         inside = next((p for p in sorted(path.iterdir()) if p.is_dir() and (p / "saved_model.pb").is_file()), None)
         hint = f"Did you mean {inside}?" if inside else "Give the folder that tf.saved_model.save or export wrote."
         raise UsageError(f"{path}: a directory without saved_model.pb, so no SavedModel.\n{hint}")
-    if not path.exists():
+    if not os.path.lexists(path):
         raise UsageError(f"{path}: no such file or directory.\nGive a SavedModel directory or a TorchScript file.")
     if path.name == "saved_model.pb":
         raise UsageError(f"{path}: give the directory it lies in: {path.parent}")
     if path.suffix in (".keras", ".h5", ".hdf5"):
         raise UsageError(f"{path}: a Keras file needs its source code; write a SavedModel with model.export(PATH).")
+    regular_file(path, "a TorchScript file")
     return "torch"
 
 

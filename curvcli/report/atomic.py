@@ -6,15 +6,19 @@ import errno
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from curvcli.errors import ReportError
+from curvcli.files import regular_file
 
 _ADVICE = {
     errno.ENOENT: "the directory does not exist: create it, or choose another --output",
     errno.ENOTDIR: "the directory does not exist: create it, or choose another --output",
+    errno.ELOOP: "its symbolic links lead back to itself: choose another --output",
+    errno.ENAMETOOLONG: "the name is too long for a file: choose another --output",
     errno.EISDIR: "is a directory: choose another --output",
     errno.EACCES: "no permission to write there: choose another --output",
     errno.EPERM: "no permission to write there: choose another --output",
@@ -25,12 +29,33 @@ _ADVICE = {
 }
 
 
+def is_free(path: Path) -> bool:
+    """Whether nothing is at `path` yet; a regular file may be there, anything else is refused.
+
+    Raises:
+        ReportError: a directory, a named pipe, a device or a link that leads nowhere is there, or can't be looked at.
+    """
+    with explained(path):
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            return True
+        except ValueError:
+            raise ReportError(f"{path}: no path can hold such a character: choose another --output") from None
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, "is a directory")
+    regular_file(path, "a file to write", error=ReportError)
+    return False
+
+
 def replaced(path: Path, data: bytes) -> None:
     """Put `data` at `path`, whole or not at all.
 
     Raises:
-        ReportError: the directory is missing or not writable, or the disk is full; `path` is as before.
+        ReportError: the directory is missing or not writable, the disk is full, or no regular file is at `path`, which
+            is as before.
     """
+    is_free(path)
     with temporary(path) as part:
         with explained(path):
             part.write_bytes(data)

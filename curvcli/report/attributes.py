@@ -31,6 +31,19 @@ COUNTS: Final = Form(lambda values: np.array(values, np.int64), lambda stored: t
 NAMES: Final = Form(lambda names: storable(json.dumps(names)), lambda stored: tuple(json.loads(stored)))
 
 
+def text_of(item: Any, name: str) -> str:
+    """Return an attribute that is one text.
+
+    Raises:
+        KeyError: there is none of that name.
+        TypeError: it is something else.
+    """
+    value = item.attrs[name]
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is no text")
+    return value
+
+
 def write_attributes(item: Any, record: object, forms: Mapping[str, Form]) -> None:
     """Write the fields of `record` that `forms` names, but those that are ``None``."""
     for name, form in forms.items():

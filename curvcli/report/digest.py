@@ -11,6 +11,9 @@ from typing import Any
 import h5py
 import numpy as np
 
+from curvcli.errors import ReportError
+from curvcli.files import check_room
+from curvcli.report.reading import read_text, read_texts
 from curvcli.report.schema import PROVENANCE, VOLATILE
 from curvcli.report.storage import opened
 
@@ -61,12 +64,13 @@ def _attributes(item: Any, skipped: frozenset[str]) -> Iterator[bytes]:
 def _values(dataset: Any) -> Iterator[bytes]:
     yield json.dumps([str(dataset.dtype), list(dataset.shape)]).encode()
     if h5py.check_string_dtype(dataset.dtype) is not None:
-        text = dataset.asstr()[()]
-        yield json.dumps(text if isinstance(text, str) else text.tolist()).encode()
+        text = read_text(dataset) if dataset.ndim == 0 else read_texts(dataset)
+        yield json.dumps(text).encode()
     elif dataset.ndim == 0:
         yield np.asarray(dataset[()]).tobytes()
     else:
         row_bytes = max(1, dataset.nbytes // max(1, dataset.shape[0]))
         step = max(1, _SLAB_BYTES // row_bytes)
+        check_room(step * row_bytes, f"{dataset.file.filename}: {dataset.name}", error=ReportError)
         for start in range(0, dataset.shape[0], step):
             yield dataset[start : start + step].tobytes()

@@ -12,6 +12,7 @@ from curvcli.report.attributes import COUNT, FLAG, NUMBER, TEXT, read_attributes
 from curvcli.report.input_statistics import InputsSummary, summarise_inputs
 from curvcli.report.input_table import encode_axes, write_inputs_table
 from curvcli.report.inputs import Array, InputsRecord, ResidualRecord
+from curvcli.report.reading import read_numbers
 from curvcli.report.schema import INPUTS, Status, escape, storable, unescape
 from curvcli.report.storage import Output, write_array
 
@@ -64,11 +65,11 @@ def write_inputs(output: Output, records: Iterable[InputsRecord]) -> None:
 def read_inputs(file: h5py.File, row: InputsSummary) -> InputsRecord:
     """Read the function of `row` back with all its arrays."""
     group = file[INPUTS][escape(row.name)]
-    arrays: dict[str, Any] = {name: group[name][...] if name in group else None for name in _PER_SAMPLE}
+    arrays: dict[str, Any] = {name: read_numbers(group[name]) if name in group else None for name in _PER_SAMPLE}
     arrays |= {name: _read_by_input(group, name, row) for name in _BY_INPUT}
     return InputsRecord(
         name=row.name,
-        rows=group["rows"][...],
+        rows=cast("Any", read_numbers(group["rows"])),
         inputs=row.inputs,
         **arrays,
         derivatives=_read_derivatives(group),
@@ -123,7 +124,7 @@ def _described(record: InputsRecord, long_name: str) -> dict[str, str]:
 def _read_by_input(group: h5py.Group, quantity: str, row: InputsSummary) -> dict[str, Array] | None:
     if quantity not in group:
         return None
-    return {axes.name: cast("Array", group[quantity][escape(axes.name)][...]) for axes in row.inputs}
+    return {axes.name: cast("Array", read_numbers(group[quantity][escape(axes.name)])) for axes in row.inputs}
 
 
 def _read_derivatives(group: h5py.Group) -> dict[str, Array] | None:
@@ -131,11 +132,13 @@ def _read_derivatives(group: h5py.Group) -> dict[str, Array] | None:
     if below is None:
         return None
     links = sorted(below, key=lambda link: int(below[link].attrs["position"]))
-    return {unescape(link): cast("Array", below[link][...]) for link in links}
+    return {unescape(link): cast("Array", read_numbers(below[link])) for link in links}
 
 
 def _read_residual(group: h5py.Group) -> ResidualRecord | None:
     below = group.get("residual")
     if below is None:
         return None
-    return ResidualRecord(values=below["values"][...], **read_attributes(below, _RESIDUAL_ATTRIBUTES))
+    return ResidualRecord(
+        values=cast("Any", read_numbers(below["values"])), **read_attributes(below, _RESIDUAL_ATTRIBUTES)
+    )

@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 
 from curvcli.report.quantities import AnyQuantity, BlockRecord, DensityRecord, EigenRecord, Float64, TraceRecord
+from curvcli.report.reading import read_numbers
 from curvcli.report.records import Array, LayerRecord, ParameterRecord
 from curvcli.report.schema import LAYERS, Status, escape, storable
 from curvcli.report.spectra import read_quantity, write_spectra
@@ -79,7 +80,7 @@ def read_record(file: h5py.File, layer: str, kind: type[AnyQuantity]) -> AnyQuan
 def read_hessian_eigenvalues(file: h5py.File, layer: str) -> Float64 | None:
     """Read the eigenvalues of a layer's full Hessian, and nothing else of it; ``None`` where there are none."""
     dataset = file[LAYERS][escape(layer)].get("hessian/eigenvalues")
-    return None if dataset is None else cast("Float64", dataset[...])
+    return None if dataset is None else cast("Float64", read_numbers(dataset))
 
 
 def read_layer_split(file: h5py.File, layer: str) -> SplitRecord | None:
@@ -158,5 +159,4 @@ def _read_parameter(group: h5py.Group, row: ParameterSummary) -> ParameterRecord
 
 def _read_array(group: h5py.Group, quantity: str, label: str) -> Array | None:
     dataset = group.get(f"{quantity}/{escape(label)}")
-    # np.asarray: h5py gives a NumPy scalar, not an array, for a parameter without axes.
-    return None if dataset is None else cast("Array", np.asarray(dataset[()]))
+    return None if dataset is None else cast("Array", read_numbers(dataset))

@@ -39,7 +39,7 @@ class WriterLock:
         while self._descriptor is None:
             self._path.parent.mkdir(exist_ok=True)
             try:
-                descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+                descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
             except FileNotFoundError:  # the last owner has just removed the directory
                 continue
             try:

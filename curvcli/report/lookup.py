@@ -16,12 +16,12 @@ from curvcli.report.export.computed import came_out
 from curvcli.report.input_statistics import InputsSummary
 from curvcli.report.quantities import BlockRecord, DensityRecord, EigenRecord, TraceRecord
 from curvcli.report.read import Quantity, Report
-from curvcli.report.render.columns import printable
 from curvcli.report.render.json import check_document, layer_document, nullified, parameter_document
 from curvcli.report.render.view import not_computed
 from curvcli.report.schema import OUTCOME_CODES
 from curvcli.report.split import SplitPartSummary
 from curvcli.report.summaries import LayerSummary, ParameterSummary
+from curvcli.text import printable
 
 _MOST: Final = 1_000_000  # entries of a vector; more are a table, not a value
 _ARRAYS: Final[tuple[Quantity, ...]] = ("gradient", "diagonal", "diagonal_stderr")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -13,7 +14,8 @@ from types import TracebackType
 from typing import Literal, Self
 
 from curvcli.errors import ReportError
-from curvcli.report.atomic import explained, leftovers, publish, replaced, sync_directory, temporary
+from curvcli.files import open_regular, read_bounded
+from curvcli.report.atomic import explained, is_free, leftovers, publish, replaced, sync_directory, temporary
 from curvcli.report.checks import CheckRecord
 from curvcli.report.clock import stamp
 from curvcli.report.inputs import InputsRecord
@@ -33,6 +35,9 @@ _LOCK = "lock"
 # <hash of the layer's name>-<hash of the file's bytes>.h5: a part proves itself, one damaged byte and it is no part.
 _PART = re.compile(r"([0-9a-f]{24})-([0-9a-f]{64})\.h5")
 _WORK = re.compile(PATTERN)
+_KEPT = re.compile(f"{re.escape(_RUN)}|{_LOCK}|{_PART.pattern}|{PATTERN}")
+# The key of a run holds its options and the names of its layers.
+_RUN_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -67,8 +72,8 @@ class Parts:
             TypeError: `key` holds something that JSON can't.
             ValueError: `key` holds NaN or infinity.
         """
-        self.report = report.resolve()
-        self.directory = self.report.with_name(f"{self.report.name}.parts")
+        self.report = Path(os.path.realpath(report))  # unlike Path.resolve, no error where links lead in a circle
+        self.directory = self.report.parent / f"{self.report.name}.parts"
         self.previous: Literal["none", "same", "other"] = "none"
         self.changed: tuple[str, ...] = ()
         self.discarded = 0
@@ -87,6 +92,7 @@ class Parts:
         """
         stamp()
         self._refuse_to_replace_foreign_files()
+        self._refuse_strange_entries()
         with explained(self.report):
             self._lock.acquire(self.report)
         try:
@@ -190,17 +196,27 @@ class Parts:
 
     def _refuse_to_replace_foreign_files(self) -> None:
         """Keep a mistyped --output from costing a person a model or data set."""
-        with explained(self.report):
-            if not self.report.exists() or (self.report.is_file() and self.report.stat().st_size == 0):
-                return
-            if self.report.is_dir():
-                raise ReportError(f"{self.report}: is a directory: choose another --output")
+        if is_free(self.report) or not self.report.stat().st_size:
+            return
         try:
             read_report(self.report)
         except ReportError as error:
             raise ReportError(
                 f"{self.report}: exists and is not a report I may replace: move it away, or choose another --output"
             ) from error
+
+    def _refuse_strange_entries(self) -> None:
+        """Keep what is no file of ours from being written through, or from stopping a run at its end."""
+        with explained(self.directory):
+            if not self.directory.exists():
+                return
+            entries = [entry for entry in os.scandir(self.directory) if _KEPT.fullmatch(entry.name)]
+        for entry in entries:
+            if not entry.is_file(follow_symlinks=False):
+                kind = (
+                    "a symbolic link" if entry.is_symlink() else "a directory" if entry.is_dir() else "no regular file"
+                )
+                raise ReportError(f"{entry.path}: is {kind}, where a run keeps a file of its own: remove it")
 
     def _adopt_or_discard(self) -> None:
         for file in [*leftovers(self.report), *self._inside(re.compile(r".*\.\d+-[0-9a-f]{8}\.tmp"))]:
@@ -231,9 +247,9 @@ class Parts:
 
     def _identified(self, path: Path) -> LayerSummary | None:
         """Return the row of the layer that a part holds; ``None`` for a damaged part, or one of another run."""
-        if _file_sha256(path) != path.stem.partition("-")[2]:
-            return None
         try:
+            if _file_sha256(path) != path.stem.partition("-")[2]:
+                return None
             with opened(path) as file:
                 (row,) = read_tables(file)
                 return row if file.attrs["run"] == self._sha256 else None
@@ -242,8 +258,8 @@ class Parts:
 
     def _read_run(self) -> dict[str, object] | None:
         try:
-            run = json.loads((self.directory / _RUN).read_bytes())
-        except (OSError, ValueError):
+            run = json.loads(read_bounded(self.directory / _RUN, "the key of a run", _RUN_BYTES, error=ReportError))
+        except (ReportError, ValueError, RecursionError):
             return None
         return run if isinstance(run, dict) else None
 
@@ -287,7 +303,7 @@ def _stem(layer: str) -> str:
 
 
 def _file_sha256(path: Path) -> str:
-    with path.open("rb") as stream:
+    with open_regular(path, "a finished layer", error=ReportError) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from curvcli.arrays import Archive
+from curvcli.errors import ReportError
+from curvcli.files import UNREADABLE, open_regular
 from curvcli.report.atomic import explained, publish, temporary
 
 PATTERN = r"work-[0-9a-f]{24}\.npz"
@@ -44,8 +45,16 @@ def save_progress(path: Path, run: str, state: State) -> None:
 
 def load_progress(path: Path, run: str) -> dict[str, npt.NDArray[np.float64]] | None:
     """A state kept earlier by the same run; ``None`` if there is none, or a damaged one."""
-    with suppress(OSError, ValueError, KeyError, zipfile.BadZipFile), np.load(path, allow_pickle=False) as archive:
-        head = json.loads(str(archive["head"]))
-        if head["run"] == run:
-            return {name: archive[f"array{i}"] for i, name in enumerate(head["names"])}
-    return None
+    try:
+        with open_regular(path, "the state of a run", error=ReportError) as stream:
+            archive = Archive(stream)
+            head = json.loads(str(archive.read("head", str(path), error=ReportError)))
+            if head["run"] != run:
+                return None
+            arrays = {
+                str(name): archive.read(f"array{i}", str(path), error=ReportError)
+                for i, name in enumerate(head["names"])
+            }
+    except (ReportError, TypeError, *UNREADABLE):
+        return None
+    return arrays if all(array.dtype.kind in "biuf" for array in arrays.values()) else None

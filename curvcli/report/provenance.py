@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import fields, replace
-from typing import Any, Final
+from typing import Any, Final, get_type_hints
 
 import h5py
 import numpy as np
 
 from curvcli.report.clock import stamp
+from curvcli.report.reading import dataset_at, group_at, read_numbers, read_text
 from curvcli.report.records import Provenance
 from curvcli.report.schema import PROVENANCE, storable
 from curvcli.report.summaries import LayerSummary
@@ -22,8 +23,8 @@ _TEXTS: Final = {
     "command_line": "command",
     "versions": "versions",
 }
-_FLAGS: Final = ("deterministic",)
 _SHORT: Final = tuple(field.name for field in fields(Provenance) if field.name not in _TEXTS)
+_TYPES: Final = {name: kind for name, kind in get_type_hints(Provenance).items() if name in _SHORT}
 
 
 def write_provenance(file: h5py.File, provenance: Provenance, layers: Sequence[LayerSummary]) -> None:
@@ -50,18 +51,37 @@ def write_provenance(file: h5py.File, provenance: Provenance, layers: Sequence[L
 
 
 def read_provenance(file: h5py.File) -> tuple[Provenance, list[float]]:
-    """Return the provenance and the seconds of each layer."""
-    group = file[PROVENANCE]
+    """Return the provenance and the seconds of each layer.
+
+    Raises:
+        TypeError: something is of another type than a provenance has.
+        ValueError: the versions are not JSON.
+    """
+    group = group_at(file, PROVENANCE)
     values: dict[str, Any] = {}
     for name in _SHORT:
         if name in group.attrs:  # earlier reports lack some
             value = group.attrs[name]
-            values[name] = value.item() if isinstance(value, np.generic) else value
-    values |= {name: bool(values[name]) for name in _FLAGS if name in values}
+            values[name] = _typed(name, value.item() if isinstance(value, np.generic) else value)
     for name, link in _TEXTS.items():
-        values[name] = group[link].asstr()[()]
-    values["versions"] = json.loads(values["versions"])
-    return Provenance(**values), group["seconds"][...].tolist()
+        values[name] = read_text(dataset_at(group, link))
+    versions = json.loads(values["versions"])
+    if not isinstance(versions, dict):
+        raise TypeError("versions are no table")
+    values["versions"] = {str(name): str(version) for name, version in versions.items()}
+    return Provenance(**values), [float(seconds) for seconds in read_numbers(dataset_at(group, "seconds")).tolist()]
+
+
+def _typed(name: str, value: Any) -> Any:
+    """Return a value as the type that the record has for it; a flag is stored as a number."""
+    wanted = _TYPES[name]
+    if wanted is bool and isinstance(value, int) and value in (0, 1):
+        return bool(value)
+    if wanted is float and isinstance(value, int | float):
+        return float(value)
+    if type(value) is not wanted:
+        raise TypeError(f"{name} is {type(value).__name__}, not {wanted.__name__}")
+    return value
 
 
 def _stored(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal, get_args, overload
@@ -11,6 +12,7 @@ import h5py
 
 from curvcli.errors import ReportError, UsageError
 from curvcli.report import quantities
+from curvcli.report.attributes import text_of
 from curvcli.report.checks import CheckRecord, read_checks
 from curvcli.report.input_statistics import InputsSummary
 from curvcli.report.input_storage import read_inputs
@@ -174,9 +176,9 @@ def read_report(path: Path) -> Report:
         rows = read_tables(file)
         return Report(
             path=path,
-            format_version=file.attrs["format_version"],
-            producer=file.attrs["producer"],
-            status=file.attrs["status"],
+            format_version=text_of(file, "format_version"),
+            producer=text_of(file, "producer"),
+            status=text_of(file, "status"),
             provenance=provenance,
             layers=tuple(replace(row, seconds=spent) for row, spent in zip(rows, seconds, strict=True)),
             inputs=read_inputs_table(file),
@@ -185,8 +187,10 @@ def read_report(path: Path) -> Report:
 
 
 def _check_format(file: h5py.File, path: Path) -> None:
-    if file.attrs.get("format") != FORMAT:
+    if "format" not in file.attrs or str(file.attrs["format"]) != FORMAT:
         raise ReportError(f"{path}: an HDF5 file, but not a curvcli report: give the .h5 report of a curvcli run")
-    version = str(file.attrs["format_version"])
+    version = text_of(file, "format_version")
+    if not re.fullmatch(r"[0-9]{1,4}\.[0-9]{1,4}(\..{1,20})?", version):
+        raise ValueError(f"format version {version!r}")
     if int(version.partition(".")[0]) > READABLE_MAJOR:
         raise ReportError(f"{path}: format {version} is newer than this curvcli reads ({READABLE_MAJOR}.x): upgrade it")

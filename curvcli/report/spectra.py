@@ -30,6 +30,7 @@ from curvcli.report.quantities import (
     Quantity,
     TraceRecord,
 )
+from curvcli.report.reading import read_numbers
 from curvcli.report.records import LayerRecord
 from curvcli.report.schema import escape, unescape
 from curvcli.report.storage import write_array
@@ -161,7 +162,7 @@ def read_quantity(group: h5py.Group, kind: type[AnyQuantity]) -> AnyQuantity | N
     if below is None:
         return None
     values = read_attributes(below, layout.attributes)
-    values |= {name: below[name][...] if name in below else None for name in layout.arrays}
+    values |= {name: read_numbers(below[name]) if name in below else None for name in layout.arrays}
     if kind is EigenRecord:
         values["converged"] = values["converged"].astype(np.bool_)
         values["vectors"] = dict(_read_vectors(below[_VECTORS])) if _VECTORS in below else None
@@ -193,4 +194,4 @@ def _write_vectors(group: h5py.Group, record: EigenRecord, layer: LayerRecord) -
 
 def _read_vectors(group: h5py.Group) -> Iterator[tuple[str, npt.NDArray[np.floating[Any]]]]:
     for link in sorted(group, key=lambda link: int(group[link].attrs["position"])):
-        yield unescape(link), cast("npt.NDArray[np.floating[Any]]", group[link][...])
+        yield unescape(link), cast("npt.NDArray[np.floating[Any]]", read_numbers(group[link]))

@@ -17,6 +17,7 @@ from curvcli.report.attributes import (
     read_attributes,
     write_attributes,
 )
+from curvcli.report.reading import read_numbers
 from curvcli.report.records import LayerRecord
 from curvcli.report.schema import escape, storable, unescape
 from curvcli.report.split import Array, PartKind, SplitPart, SplitRecord
@@ -77,8 +78,8 @@ def read_split(group: h5py.Group) -> SplitRecord | None:
         return None
     return SplitRecord(
         **read_attributes(below, _ATTRIBUTES),
-        output_gradient=below["output_gradient"][...],
-        rows=below["rows"][...],
+        output_gradient=cast("Array", read_numbers(below["output_gradient"])),
+        rows=cast("Any", read_numbers(below["rows"])),
         parts=tuple(part for _, part in sorted(_read_parts(below), key=lambda found: found[0])),
         deterministic=bool(group.attrs.get("exact", True)),
     )
@@ -111,6 +112,4 @@ def _read_parts(group: h5py.Group) -> Iterator[tuple[int, SplitPart]]:
 
 
 def _read(group: h5py.Group, name: str) -> Array:
-    # np.asarray: h5py gives a NumPy scalar, not an array, for a parameter without axes.
-    stored: Any = group[name][()]
-    return cast("Array", np.asarray(stored))
+    return cast("Array", read_numbers(group[name]))

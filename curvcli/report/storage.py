@@ -16,11 +16,18 @@ import numpy as np
 import numpy.typing as npt
 
 from curvcli.errors import ReportError
+from curvcli.files import open_regular
 from curvcli.report.interrupts import held_back
+from curvcli.report.structure import check_structure
 
 _CONTIGUOUS_BELOW = 64 * 1024
 _CHUNK_BYTES = 1024 * 1024
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
+# What our own reading raises where a file holds something else than it should.
+_DAMAGES = (OSError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError, RuntimeError)
+# Files whose structure was checked, as the system knows them: a report is opened once per layer, and never changes.
+_CHECKED: dict[tuple[int, ...], None] = {}
+_MOST_CHECKED = 256
 
 
 class _Disk(io.RawIOBase):
@@ -131,13 +138,14 @@ def created(path: Path) -> Iterator[Output]:
 def opened(path: Path) -> Iterator[h5py.File]:
     """Open an HDF5 file to read; the block must be our own reading only, for its errors are taken for the file's.
 
+    All readers of reports and of their parts come here: what leads out of the file, or is larger than it, is refused.
+
     Raises:
-        ReportError: there is no such file, it is not HDF5, it is truncated, or it is damaged.
+        ReportError: there is no such file, it is not HDF5, it is truncated or damaged, or holds what no report does.
     """
-    try:
-        signature = _read_start(path)
-    except OSError as error:
-        raise ReportError(f"{path}: can't read it ({error.strerror}): check the path") from error
+    with open_regular(path, "a report", error=ReportError) as stream:
+        status = os.fstat(stream.fileno())
+        signature = stream.read(len(_SIGNATURE))
     if signature != _SIGNATURE:
         raise ReportError(f"{path}: not an HDF5 file: give the .h5 report of a curvcli run")
     try:
@@ -147,8 +155,9 @@ def opened(path: Path) -> Iterator[h5py.File]:
         raise ReportError(f"{path}: {cause}: copy the report again, or run the command again") from error
     with file:
         try:
+            _check_once(file, path, status)
             yield file
-        except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        except _DAMAGES as error:
             raise ReportError(f"{path}: damaged: copy the report again, or run the command again") from error
 
 
@@ -200,9 +209,14 @@ def _layout(shape: tuple[int, ...], itemsize: int) -> dict[str, Any]:
     }
 
 
-def _read_start(path: Path) -> bytes:
-    with path.open("rb") as stream:
-        return stream.read(len(_SIGNATURE))
+def _check_once(file: h5py.File, path: Path, status: os.stat_result) -> None:
+    known = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    if known in _CHECKED:
+        return
+    check_structure(file, path, status.st_size)
+    if len(_CHECKED) >= _MOST_CHECKED:
+        _CHECKED.clear()
+    _CHECKED[known] = None
 
 
 # A report is never written in place, so a file system without locks is no reason not to read it; h5py knows the

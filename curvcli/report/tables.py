@@ -32,6 +32,7 @@ from curvcli.report.tabular import (
     write_columns,
     write_matrices,
 )
+from curvcli.report.validation import check_axes, check_distinct
 
 
 def _ranks(width: int) -> Any:
@@ -190,6 +191,10 @@ def read_tables(file: h5py.File) -> tuple[LayerSummary, ...]:
 
     Columns that this version does not know are left alone; those that earlier versions did not know may be missing. A
     status is given by the name the file has for it, so that one added by a later 1.x is shown as it is.
+
+    Raises:
+        ReportError: the rows do not fit into the free memory.
+        KeyError, TypeError, ValueError: the tables are not as `write_tables` makes them.
     """
     group = file[PARAMETERS]
     owners = read_column(group, Column("layer", NAME, ""))
@@ -203,6 +208,11 @@ def read_tables(file: h5py.File) -> tuple[LayerSummary, ...]:
     rows = list(read_rows(file[SUMMARY], "layer", _LAYER_COLUMNS))
     add_matrices(file[SUMMARY], _SPECTRAL_MATRICES, rows)
     add_searched_ends(file, rows)
+    check_distinct("layers", [row["name"] for row in rows])
+    for name, below in parameters.items():
+        check_distinct(f"parameters of {name!r}", [row.label for row in below])
+        for parameter in below:
+            check_axes(parameter.name, parameter.axes, parameter.shape)
     return tuple(
         LayerSummary(
             **row,

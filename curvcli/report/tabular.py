@@ -10,9 +10,15 @@ from typing import Any, Final
 import h5py
 import numpy as np
 
+from curvcli.errors import ReportError
+from curvcli.files import check_room
+from curvcli.report.reading import dataset_at, read_numbers, read_texts
 from curvcli.report.schema import OUTCOME_CODES, STATUS_CODES, storable
 
 _TEXT = h5py.string_dtype("utf-8")
+# What a row of the widest table takes as the record that it becomes.
+_ROW_BYTES: Final = 4096
+_ENTRY_BYTES: Final = 32
 
 
 @dataclass(frozen=True)
@@ -135,26 +141,46 @@ def read_rows(group: h5py.Group, dimension: str, columns: Sequence[Column]) -> I
     """Yield each row of a table as the values of its fields, its name among them.
 
     Columns that this version does not know are left alone; an optional one may be missing.
+
+    Raises:
+        ReportError: the rows do not fit into the free memory.
+        ValueError: a column has another length than the others, or other values than its own.
     """
-    values = {"name": read_column(group, Column(dimension, NAME, ""))}
+    scale = Column(dimension, NAME, "")
     present = [column for column in columns if column.name in group or not column.optional]
-    values |= {column.name: read_column(group, column) for column in present}
+    rows = len(dataset_at(group, dimension))
+    if any(dataset_at(group, column.name).shape != (rows,) for column in (scale, *present)):
+        raise ValueError("columns of different length")
+    check_room(rows * _ROW_BYTES, f"{group.file.filename}: {group.name}, {rows} rows", error=ReportError)
+    values = {"name": read_column(group, scale)} | {column.name: read_column(group, column) for column in present}
     for row in zip(*values.values(), strict=True):
         yield dict(zip(values, row, strict=True))
 
 
 def add_matrices(group: h5py.Group, matrices: Sequence[Matrix], rows: Sequence[dict[str, Any]]) -> None:
-    """Add the values of those matrices that the file has to the rows."""
+    """Add the values of those matrices that the file has to the rows.
+
+    Raises:
+        ReportError: one does not fit into the free memory.
+        ValueError: one has not as many rows, or other values than its own.
+    """
     for matrix in matrices:
-        if matrix.name in group:
-            for row, stored in zip(rows, group[matrix.name][...].tolist(), strict=True):
-                row[matrix.name] = matrix.decode(stored, row)
+        if matrix.name not in group:
+            continue
+        dataset = dataset_at(group, matrix.name)
+        if dataset.ndim != 2 or len(dataset) != len(rows):
+            raise ValueError(f"{matrix.name} has not one row per layer")
+        check_room(dataset.size * _ENTRY_BYTES, f"{group.file.filename}: {dataset.name}", error=ReportError)
+        for row, stored in zip(rows, read_numbers(dataset).tolist(), strict=True):
+            row[matrix.name] = matrix.decode(stored, row)
 
 
 def read_column(group: h5py.Group, column: Column) -> list[Any]:
     """Return the values of one column; a code by the name that the file has for it."""
-    dataset = group[column.name]
-    stored = dataset.asstr()[...] if column.format.dtype is _TEXT else dataset[...]
+    dataset = dataset_at(group, column.name)
+    if column.format.dtype is _TEXT:
+        return [column.format.decode(text) for text in read_texts(dataset)]
+    stored = read_numbers(dataset)
     if column.format.codes is not None:
         meanings = dict(zip(dataset.attrs["flag_values"].tolist(), dataset.attrs["flag_meanings"].split(), strict=True))
         return [meanings[code] for code in stored.tolist()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,9 +48,17 @@ def check_shape(owner: str, name: str, array: npt.NDArray[Any], shape: tuple[int
 
 
 def check_axes(owner: str, axes: tuple[str, ...], shape: tuple[int, ...]) -> None:
-    """Raise ValueError unless `axes` has one word per axis of `shape`."""
+    """Raise ValueError unless `axes` has one word per axis of `shape`, of which none has a negative length."""
+    if min(shape, default=0) < 0:
+        raise ValueError(f"{owner}: shape {shape} has a negative length")
     if len(axes) != len(shape) or any(len(axis.split()) != 1 for axis in axes):
         raise ValueError(f"{owner}: axes {axes} don't name the axes of shape {shape} in one word each")
+
+
+def check_distinct(what: str, names: Sequence[str]) -> None:
+    """Raise ValueError where a name stands twice."""
+    if len(set(names)) < len(names):
+        raise ValueError(f"{what}: two have one name")
 
 
 def check_rows(owner: str, rows: npt.NDArray[Any]) -> None:

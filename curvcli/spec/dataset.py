@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tomllib
+import os
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,9 +12,14 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 
 from curvcli.errors import SpecError
 from curvcli.spec.columns import InputSpec, TargetSpec
-from curvcli.spec.mistakes import sentences, syntax_mistake
+from curvcli.spec.mistakes import sentences
 from curvcli.spec.sources import SOURCES, Source
-from curvcli.spec.table import FromList, Table, Text, mistake
+from curvcli.spec.table import LARGEST, FromList, Table, Text, mistake
+from curvcli.text import cut
+from curvcli.toml import TomlError, parse_toml, read_toml_text
+
+# More inputs than any model has.
+_MOST_INPUTS = 1000
 
 LossName = Literal["cross_entropy", "mse", "bce", "output"]
 
@@ -37,7 +42,7 @@ class LossSpec(Table):
     reduction: Literal["mean", "sum"] = "mean"
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     class_weights: Annotated[tuple[Annotated[float, Field(ge=0)], ...], FromList, Field(min_length=1)] | None = None
-    ignore_index: int | None = None
+    ignore_index: Annotated[int, Field(ge=-LARGEST, le=LARGEST)] | None = None
     output: Text | None = None
 
     @field_validator("from_logits", mode="plain")
@@ -72,9 +77,9 @@ class SamplingSpec(Table):
         seed: of the subset.
     """
 
-    limit: Annotated[int, Field(ge=1)] | None = None
-    batch_size: Annotated[int, Field(ge=1)] = 64
-    seed: Annotated[int, Field(ge=0)] = 0
+    limit: Annotated[int, Field(ge=1, le=LARGEST)] | None = None
+    batch_size: Annotated[int, Field(ge=1, le=LARGEST)] = 64
+    seed: Annotated[int, Field(ge=0, le=LARGEST)] = 0
 
 
 class DatasetSpec(Table):
@@ -82,7 +87,7 @@ class DatasetSpec(Table):
 
     version: Literal[1]
     source: Source
-    inputs: Annotated[dict[str, InputSpec], Field(min_length=1)]
+    inputs: Annotated[dict[str, InputSpec], Field(min_length=1, max_length=_MOST_INPUTS)]
     loss: LossSpec
     target: TargetSpec | None
     sampling: SamplingSpec = SamplingSpec()
@@ -102,7 +107,7 @@ class DatasetSpec(Table):
     @classmethod
     def _known_version(cls, version: Any) -> Any:
         if version != 1:
-            raise mistake(f"must be 1, the version this curvcli reads; found {version!r}")
+            raise mistake(f"must be 1, the version this curvcli reads; found {cut(repr(version))}")
         return version
 
     @field_validator("target")
@@ -124,15 +129,31 @@ class LoadedSpec:
         spec: validated, command-line overrides applied.
         path: the file that holds the text (a TorchScript archive if the spec lies inside one).
         text: as written, for the report.
+        model: that the spec lies in; such a spec came with the model, and may name only files in and beside it. None
+            for a spec that lies elsewhere, which may name any file.
     """
 
     spec: DatasetSpec
     path: Path
     text: str
+    model: Path | None = None
 
     def resolve(self, path: str) -> Path:
-        """A path as written in the spec; a relative one starts from the spec's folder."""
-        return self.path.parent / Path(path).expanduser()
+        """A path as written in the spec; a relative one starts from the spec's folder.
+
+        Raises:
+            SpecError: the home folder in it is nobody's, or the spec may not name that file.
+        """
+        try:
+            resolved = self.path.parent / Path(path).expanduser()
+        except RuntimeError:
+            raise SpecError(f"{self.path.name}: source: {cut(path, 200)}: there is no such home folder.") from None
+        if self.model is not None and not _comes_with(Path(os.path.realpath(resolved)), self.model):
+            raise SpecError(
+                f"{self.path.name}: source: {cut(path, 200)}: a spec inside a model may name only files in and beside "
+                "the model.\nCopy it elsewhere and name it with --data if you trust it."
+            )
+        return resolved
 
 
 def load_dataset_spec(path: Path) -> LoadedSpec:
@@ -145,41 +166,34 @@ def load_dataset_spec(path: Path) -> LoadedSpec:
 
 
 def read_text(path: Path) -> str:
-    """The text of a UTF-8 file, with or without byte order mark.
+    """The text of a spec, with or without byte order mark.
 
     Raises:
-        SpecError: there is no such file, or it can't be read.
+        SpecError: there is no such file, it is none or too large, or it can't be read.
     """
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise SpecError(f"{path}: no such file.") from None
-    except UnicodeDecodeError as error:
-        raise SpecError(f"{path.name}: not UTF-8 text (byte {error.start}); save it as UTF-8.") from None
-    except OSError as error:
-        raise SpecError(f"{path}: can't be read: {error.strerror}.") from None
-    return text
+    return read_toml_text(path, "a dataset spec", shown=path.name, error=SpecError)
 
 
-def parse_dataset_spec(text: str, *, path: Path, label: str | None = None) -> LoadedSpec:
+def parse_dataset_spec(text: str, *, path: Path, label: str | None = None, model: Path | None = None) -> LoadedSpec:
     """Validate a spec's text.
 
     Args:
         text: TOML.
         path: the file it came from; relative paths start from its folder.
         label: what messages begin with; the file's name if None.
+        model: that the spec lies in, if it does.
 
     Raises:
         SpecError: all mistakes at once, one per line.
     """
     label = label or path.name
     try:
-        spec = DatasetSpec.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise SpecError(f"{label}: {syntax_mistake(error)}") from None
+        spec = DatasetSpec.model_validate(parse_toml(text))
+    except TomlError as error:
+        raise SpecError(f"{label}: {error}") from None
     except ValidationError as error:
         raise SpecError("\n".join(f"{label}: {line}" for line in sentences(error, _table_at))) from None
-    return LoadedSpec(spec, path, text)
+    return LoadedSpec(spec, path, text, model)
 
 
 def with_overrides(
@@ -198,6 +212,13 @@ def with_overrides(
         lines = sentences(error, lambda _: SamplingSpec)
         raise SpecError("\n".join(f"command line: {line}" for line in lines)) from None
     return replace(loaded, spec=loaded.spec.model_copy(update={"sampling": sampling}))
+
+
+def _comes_with(file: Path, model: Path) -> bool:
+    """Whether a file lies in a model or beside it, or is an array in a folder beside it; links are resolved."""
+    root = Path(os.path.realpath(model))
+    beside = file.parent == root.parent or (file.suffix == ".npy" and file.parent.parent == root.parent)
+    return beside or file.is_relative_to(root)
 
 
 def _table_at(place: Sequence[Hashable]) -> type[Table]:

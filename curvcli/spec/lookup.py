@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from curvcli.errors import SpecError, UsageError
+from curvcli.files import TEXT_LIMIT, UNREADABLE, is_regular, regular_file, size_text
 from curvcli.spec.dataset import LoadedSpec, parse_dataset_spec, read_text
 from curvcli.spec.mistakes import listed
 
 SPEC_NAME = "curvcli.toml"
+_INSIDE = "in the model"
 
 
 @dataclass(frozen=True)
@@ -24,12 +27,14 @@ class FoundSpec:
             start from this file's folder.
         source_description: how it was found, to be shown: ``digits.toml (beside the model)``.
         label: what messages about it begin with.
+        model: that it lies in, if it does: it then came with the model, and may not name any file.
     """
 
     text: str
     path: Path
     source_description: str
     label: str
+    model: Path | None = None
 
     def load(self) -> LoadedSpec:
         """Validate it.
@@ -37,7 +42,7 @@ class FoundSpec:
         Raises:
             SpecError: all mistakes at once, one per line.
         """
-        return parse_dataset_spec(self.text, path=self.path, label=self.label)
+        return parse_dataset_spec(self.text, path=self.path, label=self.label, model=self.model)
 
 
 def find_dataset_spec(model_path: Path, explicit: Path | None, cwd: Path) -> FoundSpec:
@@ -53,21 +58,19 @@ def find_dataset_spec(model_path: Path, explicit: Path | None, cwd: Path) -> Fou
         SpecError: there is one that is no UTF-8 text or can't be read.
     """
     if explicit is not None:
-        if not explicit.is_file():
-            what = "is a folder" if explicit.is_dir() else "no such file"
-            raise UsageError(f"--data {explicit}: {what}.\nGive the dataset spec, a TOML file.")
+        regular_file(explicit, "a dataset spec", shown=f"--data {explicit}")
         return _read(explicit, "given with --data")
     tried: list[str] = []
     for path, how in _beside(model_path):
-        if path.is_file():
-            return _read(path, how)
+        if is_regular(path):
+            return _read(path, how, model_path if how == _INSIDE else None)
         tried.append(str(path))
-    if model_path.is_file() and zipfile.is_zipfile(model_path):
+    if is_regular(model_path) and zipfile.is_zipfile(model_path):
         inside = _in_archive(model_path)
         if inside is not None:
             return inside
         tried.append(f"{SPEC_NAME} inside {model_path.name}")
-    if (cwd / SPEC_NAME).is_file():
+    if os.path.lexists(cwd / SPEC_NAME):
         return _read(cwd / SPEC_NAME, "in the working directory")
     raise UsageError(
         f"No dataset spec for {model_path}; looked for {listed([*tried, f'{SPEC_NAME} in the working directory'])}.\n"
@@ -79,7 +82,9 @@ def _beside(model_path: Path) -> Iterator[tuple[Path, str]]:
     # "." and ".." have no name to append ".toml" to.
     model = model_path if model_path.name not in ("", "..") else model_path.resolve()
     if model.is_dir():
-        yield model / "assets.extra" / SPEC_NAME, "in the model"
+        yield model / "assets.extra" / SPEC_NAME, _INSIDE
+    if not model.name:  # the root of all folders
+        return
     yield model.with_name(f"{model.name}.toml"), "beside the model"
     if not model.is_dir() and model.suffix:
         yield model.with_suffix(".toml"), "beside the model"
@@ -92,14 +97,18 @@ def _in_archive(archive: Path) -> FoundSpec | None:
         with zipfile.ZipFile(archive) as members:
             for member in members.namelist():
                 if member.split("/")[1:] == ["extra", SPEC_NAME]:
-                    text = members.read(member).decode("utf-8-sig")
-                    return FoundSpec(text, archive, f"{SPEC_NAME} inside {archive.name}", label)
+                    with members.open(member) as stream:
+                        data = stream.read(TEXT_LIMIT + 1)
+                    if len(data) > TEXT_LIMIT:
+                        raise SpecError(f"{label}: too large for a dataset spec (at most {size_text(TEXT_LIMIT)}).")
+                    text = data.decode("utf-8-sig")
+                    return FoundSpec(text, archive, f"{SPEC_NAME} inside {archive.name}", label, archive)
     except UnicodeDecodeError as error:
         raise SpecError(f"{label}: not UTF-8 text (byte {error.start}).") from None
-    except (zipfile.BadZipFile, OSError) as error:
-        raise SpecError(f"{label}: can't be read ({error}); is the file complete?") from None
+    except UNREADABLE as error:
+        raise SpecError(f"{label}: can't be read ({type(error).__name__}); is the file complete?") from None
     return None
 
 
-def _read(path: Path, how: str) -> FoundSpec:
-    return FoundSpec(read_text(path), path, f"{path} ({how})", path.name)
+def _read(path: Path, how: str, model: Path | None = None) -> FoundSpec:
+    return FoundSpec(read_text(path), path, f"{path} ({how})", path.name, model)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Callable, Hashable, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
+
+from curvcli.text import cut, quoted
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
@@ -24,6 +25,10 @@ _EXPECTED = {
     "model_type": "a table",
     "model_attributes_type": "a table",
 }
+_MOST_TOLD = 200
+_MOST_NAME = 100  # paths of layers are long
+# Bits of a whole number that is told by its length, and of one whose length would take long to count.
+_LONG, _LONGEST = 128, 12_000
 _HINTS = {
     "version": "write version = 1",
     "source": "add [source] with format and path",
@@ -43,18 +48,12 @@ def sentences(error: ValidationError, table_at: Callable[[Sequence[Hashable]], t
     return [f"{_place(e)}: {_sentence(e, table_at)}" for e in error.errors(include_url=False)]
 
 
-def syntax_mistake(error: tomllib.TOMLDecodeError) -> str:
-    """``line 3, column 7: invalid value``, from the message that ends in ``(at line 3, column 7)``."""
-    match = re.fullmatch(r"(.*?) ?\(at (.*)\)", str(error), flags=re.DOTALL)
-    what, where = match.groups() if match else (str(error), "the file")
-    return f"{where}: {what[:1].lower()}{what[1:]}; this is no TOML."
-
-
 def listed(names: Sequence[str], *, last: str = "or", most: int = 8) -> str:
-    """``a, b or c``; a long list is cut."""
+    """``a, b or c``; a long list is cut, and so are long names."""
     if len(names) > most:
-        return f"{', '.join(names[:most])} … ({len(names)} in all)"
-    return f" {last} ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+        return f"{', '.join(cut(name, _MOST_NAME) for name in names[:most])} … ({len(names)} in all)"
+    told = [cut(name, _MOST_NAME) for name in names]
+    return f" {last} ".join(filter(None, [", ".join(told[:-1]), *told[-1:]]))
 
 
 def _place(error: ErrorDetails) -> str:
@@ -67,14 +66,15 @@ def _place(error: ErrorDetails) -> str:
         if isinstance(key, int):
             place += f"[{key}]"
         else:
-            place += "." * bool(place) + (key if re.fullmatch(r"[\w-]+", key, re.ASCII) else f'"{key}"')
+            short = cut(key)
+            place += "." * bool(place) + (short if re.fullmatch(r"[\w-]+…?", short, re.ASCII) else f'"{short}"')
     return place or "the spec"
 
 
 def _sentence(error: ErrorDetails, table_at: Callable[[Sequence[Hashable]], type[BaseModel]]) -> str:
     kind, context, key = error["type"], error.get("ctx", {}), str(error["loc"][-1]) if error["loc"] else ""
     if kind in _EXPECTED:
-        return f"must be {_EXPECTED[kind]}, found {_shown(error['input'])}"
+        return f"must be {_EXPECTED[kind]}, found {shown(error['input'])}"
     match kind:
         case "mistake":
             return str(context["sentence"])
@@ -82,30 +82,36 @@ def _sentence(error: ErrorDetails, table_at: Callable[[Sequence[Hashable]], type
             return f"missing; {_HINTS[key]}" if key in _HINTS and len(error["loc"]) == 1 else "missing"
         case "extra_forbidden":
             known = list(table_at(error["loc"]).model_fields)
-            near = get_close_matches(key, known, n=1)
+            near = get_close_matches(cut(key), known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known here: {listed(known, last='and')}"
             return f"unknown key; {hint}"
         case "union_tag_invalid":
-            return f"unknown format {context['tag']!r}; choose {_choices(context['expected_tags'])}"
+            return f"unknown format {quoted(context['tag'])}; choose {_choices(context['expected_tags'])}"
         case "union_tag_not_found":
             return 'missing; write format = "npz", for instance'
         case "literal_error":
-            return f"unknown {key} {_shown(error['input'])}; choose {_choices(context['expected'])}"
+            return f"unknown {key} {shown(error['input'])}; choose {_choices(context['expected'])}"
         case "greater_than_equal":
-            return f"must be {context['ge']:g} or more, found {_shown(error['input'])}"
+            return f"must be {context['ge']:g} or more, found {shown(error['input'])}"
+        case "less_than_equal":
+            return f"must be {context['le']} or less, found {shown(error['input'])}"
+        case "too_long":
+            return f"has {context['actual_length']} entries, more than the {context['max_length']} there may be"
         case "too_short" | "string_too_short":
             return f"is empty; {_HINTS[key]}" if key in _HINTS else "is empty"
-    return f"{error['msg'][:1].lower()}{error['msg'][1:]}"
+    return f"{error['msg'][:1].lower()}{error['msg'][1:_MOST_TOLD]}"
 
 
 def _choices(expected: str) -> str:
     return listed(re.findall(r"'([^']*)'", expected))
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """A value as TOML writes it, long ones by their kind."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, (list, tuple)):
         return "a list"
-    return "a table" if isinstance(value, dict) else repr(value)
+    if isinstance(value, int) and value.bit_length() > _LONG:
+        return f"a number of {len(str(value))} digits" if value.bit_length() < _LONGEST else "a number without end"
+    return "a table" if isinstance(value, dict) else cut(repr(value))

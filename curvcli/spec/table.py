@@ -8,6 +8,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 Text = Annotated[str, Field(min_length=1)]
+# What a report keeps a whole number in.
+LARGEST = 2**63 - 1
 
 
 class Table(BaseModel):

@@ -239,7 +239,7 @@ def test_a_config_sets_tolerances(here: Path, monkeypatch: pytest.MonkeyPatch) -
     ("words", "told"),
     [
         (["first.h5", "first.h5"], "same file"),
-        (["lost.h5", "first.h5"], "lost.h5: can't read it"),
+        (["lost.h5", "first.h5"], "lost.h5: no such file"),
         (["first.h5", "data.npz"], "not an HDF5 file"),
         (["first.h5", "cut.h5"], "cut.h5: truncated"),
         (["first.h5", "second.h5", "--quantity", "tarce"], "did you mean trace?"),

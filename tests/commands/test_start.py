@@ -13,6 +13,8 @@ from .conftest import ROOT, SPEC, Curvcli
 
 FRAMEWORKS = {"torch", "tensorflow", "keras"}
 PROTOCOLS = ("curvcli.models.base", "curvcli.models.pointwise")
+# What all rooms may use: errors, and files, memory and text of others.
+FOUNDATIONS = ("curvcli.errors", "curvcli.memory", "curvcli.files", "curvcli.arrays", "curvcli.toml", "curvcli.text")
 
 
 @pytest.mark.parametrize("command", ["diag", "inputs", "split", "check", "layers", "show", "env"])
@@ -79,9 +81,9 @@ def test_no_framework_outside_the_adapters(room: str) -> None:
     ("room", "allowed"),
     [
         ("curvature", ("curvcli.curvature", *PROTOCOLS, "curvcli.errors")),
-        ("report", ("curvcli.report", "curvcli.errors", "curvcli")),
-        ("spec", ("curvcli.spec", "curvcli.errors")),
-        ("data", ("curvcli.data", "curvcli.spec", "curvcli.errors")),
+        ("report", ("curvcli.report", *FOUNDATIONS, "curvcli")),
+        ("spec", ("curvcli.spec", *FOUNDATIONS)),
+        ("data", ("curvcli.data", "curvcli.spec", *FOUNDATIONS)),
         ("engine", ("curvcli.engine", "curvcli.curvature", *PROTOCOLS, "curvcli.errors")),
     ],
 )
@@ -92,6 +94,13 @@ def test_imports_run_one_way(room: str, allowed: tuple[str, ...]) -> None:
             if name.split(".")[0] == "curvcli":
                 fits = any(name == a or (a != "curvcli" and name.startswith(f"{a}.")) for a in allowed)
                 assert fits, f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("name", FOUNDATIONS)
+def test_what_all_rooms_share_knows_no_room(name: str) -> None:
+    """Files, memory, text: each stands on errors and on the others alone."""
+    path = ROOT / f"{name.replace('.', '/')}.py"
+    assert {n for n in imported(path) if n.split(".")[0] == "curvcli"} <= set(FOUNDATIONS)
 
 
 def test_the_adapters_never_see_each_other() -> None:

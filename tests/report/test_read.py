@@ -76,12 +76,12 @@ def test_an_unknown_parameter_lists_those_there_are(path):
 
 
 def test_a_missing_file_is_one_line(tmp_path):
-    with pytest.raises(ReportError, match="No such file"):
+    with pytest.raises(ReportError, match="no such file"):
         read_report(tmp_path / "no.h5")
 
 
 def test_a_directory_is_one_line(tmp_path):
-    with pytest.raises(ReportError, match="Is a directory"):
+    with pytest.raises(ReportError, match="is a directory"):
         read_report(tmp_path)
 
 

@@ -157,7 +157,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def test_a_folder_is_no_spec(tmp_path):
-    with pytest.raises(SpecError, match="can't be read"):
+    with pytest.raises(SpecError, match="is a directory"):
         load_dataset_spec(tmp_path)
 
 

@@ -53,7 +53,7 @@ def test_a_missing_explicit_path_is_an_error_even_if_another_spec_exists(saved_m
 
 
 def test_an_explicit_folder_is_an_error(saved_model, tmp_path):
-    with pytest.raises(UsageError, match="is a folder"):
+    with pytest.raises(UsageError, match="is a directory"):
         find_dataset_spec(saved_model, tmp_path, tmp_path)
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from scipy.linalg import eigvalsh
 
-from curvcli.cli.console import size_text
 from curvcli.cli.quantities.base import BlockPiece, Piece, PlanRow, Setting, target_row, worst
 from curvcli.cli.quantities.checks import precision, rounding_of, rounding_piece
 from curvcli.cli.quantities.density import quadrature
@@ -19,6 +18,7 @@ from curvcli.curvature.dense import DenseWork, condition_number, inertia, zero_t
 from curvcli.curvature.density import QuadratureWork
 from curvcli.curvature.trace.estimate import mean_error
 from curvcli.curvature.work import BlockWork
+from curvcli.files import size_text
 from curvcli.models.base import Array
 from curvcli.report.quantities import BlockRecord
 from curvcli.report.records import LayerRecord

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from scipy.linalg import eigvalsh
 
-from curvcli.cli.console import size_text
 from curvcli.cli.quantities.base import BlockPiece, Piece, PlanRow, Setting, target_row, worst
 from curvcli.cli.quantities.checks import precision, rounding_of, rounding_piece
 from curvcli.cli.quantities.spectrum import Chosen, Ways, with_zeros
@@ -19,6 +18,7 @@ from curvcli.curvature.density import Density, QuadratureWork, smoothed
 from curvcli.curvature.gram import GramWork
 from curvcli.curvature.operator import Matrix, finite
 from curvcli.errors import UsageError
+from curvcli.files import size_text
 from curvcli.report.quantities import DensityRecord
 from curvcli.report.records import LayerRecord
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from scipy.linalg import eigh
 
-from curvcli.cli.console import size_text
 from curvcli.cli.quantities.base import BlockPiece, Piece, PlanRow, Setting, target_row, worst
 from curvcli.cli.quantities.checks import rounding_of, rounding_piece
 from curvcli.cli.quantities.spectrum import Chosen, Ways
@@ -23,6 +22,7 @@ from curvcli.curvature.operator import finite
 from curvcli.curvature.pairs import Eigenpairs, judge
 from curvcli.curvature.search import LEAST
 from curvcli.errors import UsageError
+from curvcli.files import size_text
 from curvcli.models.base import Array
 from curvcli.report.quantities import EigenRecord
 from curvcli.report.records import LayerRecord

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from curvcli.cli.console import size_text
 from curvcli.cli.quantities.base import Piece, PlanRow, Setting, target_row, worst
 from curvcli.cli.targets import Target
 from curvcli.curvature.pointwise.chain import ChainWork, Factor
 from curvcli.curvature.work import OnStep
 from curvcli.errors import ModelError, UsageError
+from curvcli.files import size_text
 from curvcli.models.base import Array, Objective
 from curvcli.report.records import LayerRecord
 from curvcli.report.split import SplitPart, SplitRecord

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from curvcli.report.read import Report
-from curvcli.report.render.columns import printable
 from curvcli.report.summaries import LayerSummary
+from curvcli.text import printable
+from curvcli.toml import TomlError, parse_toml
 
 # Of the loss, what stands in the provenance is compared there; a spec may leave the rest out, for its defaults.
 _IN_PROVENANCE: Final = frozenset({"name", "reduction"})
@@ -125,7 +125,7 @@ def _loss_options(before: str, after: str) -> list[str]:
 
 def _loss_table(text: str) -> dict[str, Any]:
     try:
-        table = tomllib.loads(text).get("loss", {})
-    except tomllib.TOMLDecodeError:
+        table = parse_toml(text).get("loss", {})
+    except TomlError:
         return {}
     return table if isinstance(table, dict) else {}

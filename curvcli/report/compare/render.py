@@ -9,12 +9,12 @@ from rich.console import Console
 
 from curvcli.report.compare.comparison import Change, Comparison
 from curvcli.report.read import Report
-from curvcli.report.render.columns import printable
 from curvcli.report.verdicts.github import render_github
 from curvcli.report.verdicts.grid import Grid, markdown_grid, render_grid
 from curvcli.report.verdicts.junit import render_junit
 from curvcli.report.verdicts.numbers import json_text, percent, plus_minus, short
 from curvcli.report.verdicts.verdict import Ending, Verdict, counted, place
+from curvcli.text import printable
 
 Format = Literal["table", "json", "markdown", "junit", "github"]
 SCHEMA_VERSION: Final = "1.0"

@@ -1,4 +1,7 @@
-"""A table as CSV (RFC 4180): UTF-8, CRLF, one header line; floats read back to the same bits."""
+"""A table as CSV (RFC 4180): UTF-8, CRLF, one header line; floats read back to the same bits.
+
+Text that a spreadsheet would take for a formula has an apostrophe in front; numbers never have.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import csv
 from typing import Any, Protocol
 
 from curvcli.report.export.table import Field, Table, listed
+from curvcli.report.render.csv import neutral
 
 
 class Sink(Protocol):
@@ -29,6 +33,10 @@ def _cells(field: Field, values: list[Any]) -> list[Any]:
     match field.kind:
         case "flag":
             return [None if value is None else str(value).lower() for value in values]
-        case "words" | "counts" | "numbers":
+        case "text":
+            return [neutral(value) if isinstance(value, str) else value for value in values]
+        case "words":
+            return [None if value is None else neutral(" ".join(map(str, value))) for value in values]
+        case "counts" | "numbers":
             return [None if value is None else " ".join(map(str, value)) for value in values]
     return values

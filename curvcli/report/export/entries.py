@@ -14,6 +14,7 @@ from curvcli.errors import ReportError
 from curvcli.report.export.rows import about
 from curvcli.report.export.table import Batch, Constant, Field, Table, Values
 from curvcli.report.read import Report
+from curvcli.report.reading import dataset_at
 from curvcli.report.schema import LAYERS, escape
 from curvcli.report.storage import chunk_shape, opened
 from curvcli.report.summaries import ParameterSummary
@@ -62,7 +63,7 @@ def _held(report: Report) -> tuple[list[tuple[str, ParameterSummary]], list[str]
     with opened(report.path) as file:
         for row in report.layers:
             for parameter in row.parameters:
-                found = _datasets(file, row.name, parameter.label)
+                found = _datasets(file, row.name, parameter)
                 for name, dataset in found.items():
                     dtypes[name].add(dataset.dtype)
                 if found:
@@ -72,10 +73,14 @@ def _held(report: Report) -> tuple[list[tuple[str, ParameterSummary]], list[str]
     return held, left_out, {name: found == {np.dtype("float32")} for name, found in dtypes.items()}
 
 
-def _datasets(file: h5py.File, layer: str, label: str) -> dict[str, Any]:
+def _datasets(file: h5py.File, layer: str, parameter: ParameterSummary) -> dict[str, Any]:
     group = file[LAYERS][escape(layer)]
-    paths = {name: f"{name}/{escape(label)}" for name in _QUANTITIES}
-    return {name: group[path] for name, path in paths.items() if path in group}
+    paths = {name: f"{name}/{escape(parameter.label)}" for name in _QUANTITIES}
+    found = {name: dataset_at(group, path) for name, path in paths.items() if path in group}
+    for name, dataset in found.items():
+        if dataset.shape != parameter.shape or dataset.dtype.kind != "f":
+            raise ValueError(f"{name} of {parameter.name} is {dataset.dtype} of shape {dataset.shape}")
+    return found
 
 
 def _parameter(report: Report, layer: str, parameter: ParameterSummary, rank: int) -> Iterator[Batch]:
@@ -83,7 +88,7 @@ def _parameter(report: Report, layer: str, parameter: ParameterSummary, rank: in
     for start, piece in _pieces(shape):
         # Opened for each piece anew: whoever takes the batch may fail, and that is not to look like a damaged report.
         with opened(report.path) as file:
-            found = _datasets(file, layer, parameter.label)
+            found = _datasets(file, layer, parameter)
             arrays: dict[str, npt.NDArray[Any]] = {
                 name: np.asarray(dataset[piece] if shape else dataset[()]).reshape(-1)
                 for name, dataset in found.items()

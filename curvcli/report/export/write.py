@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import IO, Final, Literal, get_args
 
 from curvcli.errors import ReportError, UsageError
-from curvcli.report.atomic import explained, publish, temporary
+from curvcli.report.atomic import explained, is_free, publish, temporary
 from curvcli.report.export.csv import write_csv
 from curvcli.report.export.json import write_json
 from curvcli.report.export.table import Table
@@ -69,9 +69,7 @@ def check_replaceable(path: Path, form: Format) -> None:
     Raises:
         ReportError: it is something else, such as a report or a model.
     """
-    if path.is_dir():
-        raise ReportError(f"{path}: is a directory: choose another --output")
-    if not path.exists():
+    if is_free(path):
         return
     if SUFFIXES.get(path.suffix.lower()) != form:
         raise ReportError(f"{path}: there is a file that is not called .{form}: remove it, or choose another --output")

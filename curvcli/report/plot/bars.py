@@ -22,9 +22,9 @@ from curvcli.report.plot.scale import Scale, fitted
 from curvcli.report.plot.style import INK, MUTED, NEGATIVE, OTHER, POSITIVE, WIDTH, Plot, new_figure, quiet
 from curvcli.report.plot.view import Side, View
 from curvcli.report.quantities import BlockRecord, EigenRecord
-from curvcli.report.render.columns import printable
 from curvcli.report.schema import UNRELIABLE
 from curvcli.report.summaries import LayerSummary
+from curvcli.text import printable
 
 MOST: Final = 62  # rows on a page whose names still read well
 _MOST_TEXTS: Final = 26  # rows that have room for their numbers

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from curvcli.report.render.columns import printable
+from curvcli.text import printable
 
 LONGEST = 44
 _LONGEST_STEM = 79

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from curvcli.report.compare.mismatch import Layers, listed, mismatches
 from curvcli.report.plot.names import elided
 from curvcli.report.read import Quantity, Report
-from curvcli.report.render.columns import printable
 from curvcli.report.summaries import LayerSummary, ParameterSummary
+from curvcli.text import printable
 
 Float64 = npt.NDArray[np.float64]
 

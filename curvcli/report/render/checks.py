@@ -6,8 +6,9 @@ from collections import Counter
 from typing import Final
 
 from curvcli.report.read import Report
-from curvcli.report.render.columns import Column, Section, printable, short
+from curvcli.report.render.columns import Column, Section, short
 from curvcli.report.schema import OUTCOME_CODES
+from curvcli.text import printable
 
 _COLUMNS: Final = (
     Column("check", lambda check: printable(check.name), False, 0),

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from curvcli.report.read import Report
 from curvcli.report.summaries import LayerSummary
+from curvcli.text import printable
 
 _TOP: Final = 3  # eigenvalues in a cell; --format json has all
 
@@ -62,11 +63,6 @@ class Section:
 def showing(every: Sequence[Column], held: frozenset[str]) -> tuple[Column, ...]:
     """Return the columns for what a report holds, `held` being words of `Column.shows`."""
     return tuple(column for column in every if not column.shows or held.intersection(column.shows))
-
-
-def printable(text: str) -> str:
-    """Return `text` on one line, with control characters written out: a model's names are not to steer a terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def short(value: float, status: str = "done") -> str:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from math import nan
 from typing import Final
 
 from curvcli.report.read import Report
+
+# What begins a formula; after the last three, spreadsheets look at the character behind.
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+_NUMBERS: Final = re.compile(r"[-+]?([0-9.]+(e[-+]?[0-9]+)?|inf|nan)( [-+]?([0-9.]+(e[-+]?[0-9]+)?|inf|nan))*")
 
 LAYERS: Final = (
     "layer",
@@ -87,11 +92,22 @@ INPUTS: Final = (
 CHECKS: Final = ("check", "subject", "outcome", "figure", "limit", "detail")
 
 
+def neutral(cell: str) -> str:
+    """Return a cell of text such that no spreadsheet takes it for a formula: with an apostrophe in front if it could.
+
+    Numbers, lists of numbers and a lone hyphen are returned as they are.
+    """
+    if not cell.startswith(_FORMULA) or cell == "-" or _NUMBERS.fullmatch(cell):
+        return cell
+    return f"'{cell}"
+
+
 def render_csv(report: Report) -> str:
     """Return one header line and one line per layer; floats read back to the same bits, missing numbers are ``nan``.
 
     Columns and their order are the same for every report. Eigenvalues share one, separated by blanks. A report without
-    layers has a line per function differentiated by the inputs instead, and without those one per check.
+    layers has a line per function differentiated by the inputs instead, and without those one per check. Text that a
+    spreadsheet would take for a formula has an apostrophe in front.
     """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
@@ -100,17 +116,17 @@ def render_csv(report: Report) -> str:
         for function in report.inputs:
             names = " ".join(axes.name for axes in function.inputs)
             values = [getattr(function, field) for field in INPUTS[2:]]
-            writer.writerow([function.name, names, *map(_text, values)])
+            writer.writerow(map(neutral, [function.name, names, *map(_text, values)]))
     elif report.checks and not report.layers:
         writer.writerow(CHECKS)
         for check in report.checks:
-            writer.writerow([check.name, *(_text(getattr(check, field)) for field in CHECKS[1:])])
+            writer.writerow(map(neutral, [check.name, *(_text(getattr(check, field)) for field in CHECKS[1:])]))
     else:
         writer.writerow([*LAYERS, *INERTIA, *CERTAINTY])
         for row in report.layers:
             values = [getattr(row, field) for field in LAYERS[1:]]
             values += [*(row.inertia or (nan, nan, nan)), *(getattr(row, field) for field in CERTAINTY)]
-            writer.writerow([row.name, *map(_text, values)])
+            writer.writerow(map(neutral, [row.name, *map(_text, values)]))
     return stream.getvalue()
 
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from curvcli.report.inputs import Array, InputsRecord
 from curvcli.report.read import Report
-from curvcli.report.render.columns import Column, Section, printable
+from curvcli.report.render.columns import Column, Section
+from curvcli.text import printable
 
 _MOST_LINES: Final = 24
 _MOST_HESSIAN_COLUMNS: Final = 6

@@ -8,7 +8,8 @@ from typing import Final
 
 from curvcli.report.input_statistics import InputsSummary
 from curvcli.report.read import Report
-from curvcli.report.render.columns import Column, Section, printable, short, showing
+from curvcli.report.render.columns import Column, Section, short, showing
+from curvcli.text import printable
 
 
 def _inputs(row: InputsSummary) -> str:

@@ -7,12 +7,13 @@ from dataclasses import replace
 
 from curvcli.report.read import Report
 from curvcli.report.render.checks import check_section
-from curvcli.report.render.columns import Section, layer_section, printable, short
+from curvcli.report.render.columns import Section, layer_section, short
 from curvcli.report.render.depth import depth_sections, with_sparklines
 from curvcli.report.render.entries import entry_sections
 from curvcli.report.render.inputs import inputs_section
 from curvcli.report.render.split import split_section
 from curvcli.report.render.view import WHOLE, View
+from curvcli.text import printable
 
 
 def sections(report: Report, view: View = WHOLE, *, entries: bool = False) -> tuple[Section, ...]:

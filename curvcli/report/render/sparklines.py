@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curvcli.report.read import Report
+from curvcli.report.reading import read_numbers
 from curvcli.report.schema import LAYERS, escape
 from curvcli.report.storage import opened
 from curvcli.report.summaries import LayerSummary, ParameterSummary
@@ -141,7 +142,7 @@ def smallest(report: Report, row: LayerSummary, *, most: int) -> float:
 def _read(dataset: h5py.Dataset, most: int) -> Iterator[Float64]:
     """Yield the entries, or of too many those of chunks that are spread evenly."""
     if dataset.chunks is None or dataset.size == 0:
-        yield np.asarray(dataset[()], dtype=np.float64).reshape(-1)
+        yield read_numbers(dataset).astype(np.float64).reshape(-1)
         return
     chunks = list(dataset.iter_chunks())
     wanted = max(1, most * len(chunks) // dataset.size) if dataset.size > most else len(chunks)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from curvcli.report.read import Report
-from curvcli.report.render.columns import Column, Section, printable, short
+from curvcli.report.render.columns import Column, Section, short
 from curvcli.report.split import SplitPartSummary
+from curvcli.text import printable
 
 
 def _shape(part: SplitPartSummary) -> str:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal
 
-from curvcli.report.render.columns import printable
 from curvcli.report.verdicts.verdict import Verdict, counted
+from curvcli.text import printable
 
 # GitHub shows ten annotations of a sort per step and drops the rest.
 _SHOWN: Final = 10

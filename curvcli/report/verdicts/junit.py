@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
-from curvcli.report.render.columns import printable
 from curvcli.report.verdicts.verdict import Verdict
+from curvcli.text import printable
 
 
 def render_junit(name: str, verdicts: Sequence[Verdict]) -> str:

@@ -1,0 +1,97 @@
+"""A config file's tables, read as the options of commands."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import click
+
+from curvcli.errors import UsageError
+from curvcli.spec.mistakes import shown
+from curvcli.text import cut
+from curvcli.toml import TomlError, parse_toml, read_toml_text
+
+
+def option_names(command: click.Command) -> dict[str, str]:
+    """Every spelling of a command's options, without dashes in front, and the name click knows it by."""
+    return {
+        spelling.lstrip("-"): option.name
+        for option in command.params
+        if isinstance(option, click.Option) and option.name not in (None, "config")
+        for spelling in (*option.opts, *option.secondary_opts)
+        if option.name is not None and not spelling.startswith("--no-")
+    }
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A config file's tables.
+
+    Raises:
+        UsageError: it can't be read, is too large, or is not TOML.
+    """
+    try:
+        return parse_toml(read_toml_text(path, "a config file"))
+    except TomlError as error:
+        raise UsageError(f"{path}: {error}") from None
+
+
+def option_values(
+    command: click.Command, table: Mapping[str, Any], place: str, *, without: Collection[str] = ()
+) -> tuple[dict[str, Any], list[str]]:
+    """A table of a config file as values by click's names, and what is wrong with it, a line each.
+
+    Args:
+        command: whose options they are.
+        table: by spellings of options.
+        place: of the table, as a person is told.
+        without: click's names of options that may not stand there.
+    """
+    known = {key: name for key, name in option_names(command).items() if name not in without}
+    options = {option.name: option for option in command.params if isinstance(option, click.Option)}
+    values: dict[str, Any] = {}
+    mistakes = []
+    for key, value in table.items():
+        name = known.get(key.replace("_", "-"))
+        if name is None:
+            mistakes.append(f"{place}{cut(key)}: unknown{did_you_mean(key, list(known))}")
+        elif wrong := _unfit(options[name], value):
+            mistakes.append(f"{place}{key}: {wrong}")
+        else:
+            values[name] = value
+    return values, mistakes
+
+
+def did_you_mean(word: str, known: Sequence[str]) -> str:
+    """The end of a sentence about a word that is not known."""
+    near = get_close_matches(cut(word), known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _unfit(option: click.Option, value: Any) -> str:
+    """Why a value of TOML can't be an option's; empty if it can. click turns whatever it gets into text."""
+    if option.multiple and isinstance(value, list):
+        return next(filter(None, (_unfit_one(option, one) for one in value)), "")
+    return _unfit_one(option, value)
+
+
+def _unfit_one(option: click.Option, value: Any) -> str:
+    if option.is_flag:
+        return "" if isinstance(value, bool) else f"must be true or false, found {shown(value)}"
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return f"must be {_EXPECTED.get(option.type.name, 'text')}, found {shown(value)}"
+    if isinstance(option.type, click.types.IntParamType):
+        return "" if not isinstance(value, float) else f"{value} is no whole number"  # which click would cut off
+    if isinstance(option.type, click.Path | click.Choice) or option.type is click.STRING:
+        return "" if isinstance(value, str) else f"must be text, found {shown(value)}"
+    return ""
+
+
+_EXPECTED = {
+    "integer": "a whole number",
+    "integer range": "a whole number",
+    "float range": "a number",
+    "size": "a size",
+}

@@ -1,0 +1,46 @@
+"""Numbers as options: finite, and of a size that a report can keep."""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import Any, Final
+
+import click
+
+from curvcli.spec.mistakes import shown
+from curvcli.spec.table import LARGEST
+from curvcli.text import quoted
+
+# Before Python turns a text of a million digits into a number, in quadratic time.
+_MOST_DIGITS: Final = 40
+
+
+class Whole(click.IntRange):
+    """A whole number from `min` to 2⁶³ − 1."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Text, or a number of a config file, to a number."""
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            self.fail(f"{shown(value)} is not a whole number.", param, ctx)
+        if isinstance(value, str) and len(value) > _MOST_DIGITS:
+            self.fail(f"{quoted(value)} is not a whole number of at most {LARGEST}.", param, ctx)
+        number = int(super().convert(value, param, ctx))  # type: ignore[arg-type]  # click reads text, whatever it says
+        if number > LARGEST:
+            self.fail(f"it is larger than {LARGEST}.", param, ctx)
+        return number
+
+
+class Real(click.FloatRange):
+    """A finite number in a range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Text, or a number of a config file, to a number."""
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            self.fail(f"{shown(value)} is not a number.", param, ctx)
+        try:
+            finite = isfinite(float(value))
+        except (ValueError, OverflowError):
+            finite = isinstance(value, str) and len(value) <= _MOST_DIGITS  # for click to say what is wrong
+        if not finite:
+            self.fail(f"{shown(value)} is not a finite number.", param, ctx)
+        return float(super().convert(value, param, ctx))  # type: ignore[arg-type]  # as above

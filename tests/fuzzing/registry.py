@@ -1,0 +1,26 @@
+"""All kinds of hostile files: a line for each."""
+
+from __future__ import annotations
+
+from .config_text import ConfigText
+from .csv_data import CsvData
+from .interface import Generator
+from .npy_data import NpyData
+from .npz_data import NpzData
+from .options import Options
+from .part_files import PartFiles
+from .report_bytes import ReportBytes
+from .report_objects import ReportObjects
+from .spec_text import SpecText
+
+GENERATORS: tuple[Generator, ...] = (
+    NpzData(),
+    NpyData(),
+    CsvData(),
+    SpecText(),
+    ConfigText(),
+    ReportBytes(),
+    ReportObjects(),
+    PartFiles(),
+    Options(),
+)
