@@ -33,6 +33,7 @@ UNREADABLE: Final = (
     lzma.LZMAError,
     struct.error,
 )
+_BLOCK: Final = 1 << 20
 # More than any text that a person writes: specs and configs.
 TEXT_LIMIT: Final = 1 << 20
 
@@ -140,12 +141,17 @@ def read_bounded(
     """
     name = str(path) if shown is None else shown
     with open_regular(path, what, limit, shown=shown, error=error) as stream:
-        check_room(os.fstat(stream.fileno()).st_size, name, error=error)
+        size = os.fstat(stream.fileno()).st_size
+        check_room(size, name, error=error)
         try:
-            data = stream.read(limit + 1)
+            # To read is to allocate what is asked for, so no more than the file says that it has. Those of /proc say
+            # that they are empty, and others may grow meanwhile.
+            data = stream.read(min(size, limit) + 1)
+            while size < len(data) <= limit and (more := stream.read(_BLOCK)):
+                data, size = data + more, len(data)
         except OSError as cause:
             raise error(f"{name}: can't be read: {cause.strerror}.") from None
-    if len(data) > limit:  # files of /proc say that they are empty
+    if len(data) > limit:
         raise error(_too_large(name, f"more than {size_text(limit)}", what, limit))
     return data
 
