@@ -61,6 +61,8 @@ class SavedModel:
         if model_sha256(path) != self.sha256:
             raise ModelError(f"{path}: the files were changed while they were being read; run the command again.")
         signature = _signature(loaded, path)
+        if not hasattr(signature, "captured_inputs"):
+            raise ModelError(f"{path}: its signature names a function that is not in the file: save the model again.")
         # The function as it was saved; what holds its variables has to live as long.
         self._original: Any = (loaded, signature)
         captured = {id(h): v for h in signature.captured_inputs for v in signature.variables if v.handle is h}

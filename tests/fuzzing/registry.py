@@ -11,7 +11,9 @@ from .options import Options
 from .part_files import PartFiles
 from .report_bytes import ReportBytes
 from .report_objects import ReportObjects
+from .saved_models import SavedModels
 from .spec_text import SpecText
+from .torchscript_files import TorchScriptFiles
 
 GENERATORS: tuple[Generator, ...] = (
     NpzData(),
@@ -23,4 +25,6 @@ GENERATORS: tuple[Generator, ...] = (
     ReportObjects(),
     PartFiles(),
     Options(),
+    TorchScriptFiles(),
+    SavedModels(),
 )
