@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from curvcli.cli.console import Meter, Voice
+from curvcli.cli.console import Voice
+from curvcli.cli.meters import Meter
 from curvcli.cli.provenance import decay_term, provenance, run_key
 from curvcli.cli.quantities.base import CheckPiece, Piece, Quantity
 from curvcli.cli.resumable import run_resumable
@@ -23,6 +25,8 @@ from curvcli.report.parts import Parts
 from curvcli.report.promises import without_promises
 from curvcli.report.records import LayerRecord, ParameterRecord, Provenance
 
+# What is said last of an interrupted run.
+RESUME = "run the same command again to resume"
 # A finished piece of work that took so many seconds is kept until the layers it belongs to are written.
 _WORTH_KEEPING = 5.0
 
@@ -55,7 +59,7 @@ class Job:
     value: float = float("nan")
     _seconds: dict[str, float] = field(default_factory=dict)
 
-    def run(self, path: Any, *, resume: bool) -> int:
+    def run(self, path: Path, *, resume: bool) -> int:
         """Compute and write; returns the exit code."""
         key = self._key()
         if not resume:
@@ -71,13 +75,10 @@ class Job:
             try:
                 self._compute(parts, kept)
             except (KeyboardInterrupt, Interrupted):
-                if parts.finished():
-                    parts.merge(self._provenance(), status="partial")
-                    self.voice.warn(f"finished layers are in {path}, marked partial")
-                self.voice.warn("run the same command again to go on from here")
+                self._keep_partial(parts, path)
                 raise
             statuses = {record.status for record in parts.finished().values()}
-            parts.merge(self._provenance(), status="complete")
+            parts.merge(self._provenance(path), status="complete")
         if statuses - {"done"}:
             told = ", ".join(sorted(status.replace("_", " ") for status in statuses - {"done"}))
             self.voice.warn(f"some results are incomplete ({told}): see the status column")
@@ -86,6 +87,15 @@ class Job:
         if self._checking:
             self.voice.note(f"{self._checking} passes were for checks of the results; --no-verify leaves them out")
         return int(ExitCode.INCOMPLETE if statuses - {"done"} else ExitCode.DONE)
+
+    def _keep_partial(self, parts: Parts, path: Path) -> None:
+        """Say where the results of an interrupted run are; a complete report of an earlier run stays in place."""
+        if parts.complete_before:
+            self.voice.warn(f"{path} still holds the complete report of an earlier run")
+        elif parts.finished():
+            parts.merge(self._provenance(path), status="partial")
+            self.voice.warn(f"finished layers are in {path}, marked partial")
+        self.voice.warn(RESUME)
 
     @property
     def _checking(self) -> int:
@@ -108,7 +118,12 @@ class Job:
         batches = objective.batch_count()
         with self.voice.progress(batches + sum(piece.passes for piece in pieces)) as meter:
             count = len(self.targets)
-            meter.phase(f"loss and gradient, {count} layer{'s' if count != 1 else ''}", batches)
+            meter.phase(
+                f"loss and gradient, {count} layer{'s' if count != 1 else ''}",
+                batches,
+                at_most=any(piece.at_most for piece in pieces),
+                comparable=False,
+            )
             # Not by the objective that keeps its batches: how large they get shows in the passes that follow.
             first = serial.first_order(
                 self.session.objective,
@@ -119,7 +134,9 @@ class Job:
             gradients = self._with_decay(first)
             waiting, made = list(pieces), list[Piece]()
             self._save_complete(parts, pending, waiting, gradients)
-            for piece in pieces:
+            for place, piece in enumerate(pieces):
+                at_most = any(one.at_most for one in pieces[place:])
+                meter.phase(piece.title, piece.passes, at_most=at_most)
                 seconds = self._run_piece(parts, piece, objective, meter)
                 waiting.remove(piece)
                 made.append(piece)
@@ -132,7 +149,6 @@ class Job:
 
     def _run_piece(self, parts: Parts, piece: Piece, objective: KeptObjective, meter: Meter) -> float:
         """Do a piece of work; returns the seconds it took."""
-        meter.phase(piece.title, piece.passes)
         before = meter.done
         start = time.monotonic()
         run_resumable(parts, piece, objective, meter, self.voice)
@@ -206,13 +222,15 @@ class Job:
             **self.options,
         }
 
-    def _provenance(self) -> Provenance:
+    def _provenance(self, report: Path) -> Provenance:
         options: dict[str, Any] = {"layers": [t.name for t in self.targets], **self.options}
         for quantity in self.quantities:
             options |= {f"{quantity.name}.{key}": value for key, value in quantity.options.items()}
         denominator = self.session.objective.denominator
         return provenance(
             self.session,
+            self.command,
+            report,
             options,
             self.value,
             denominator,

@@ -10,13 +10,13 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import click
 
 from curvcli import __version__
+from curvcli.cli.streams import tolerant_stderr
 from curvcli.errors import CurvcliError, ExitCode, Interrupted
 
 if TYPE_CHECKING:
@@ -152,15 +152,13 @@ _unwrapped(cli)
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by whoever started us
-            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - it stays open
-    try:
-        return _run(list(sys.argv[1:] if arguments is None else arguments))
-    except BrokenPipeError:
-        # What there is to say of an error found no reader either.
-        _discard(sys.stderr)
-        return _READER_GONE
+    with tolerant_stderr():
+        try:
+            return _run(list(sys.argv[1:] if arguments is None else arguments))
+        except BrokenPipeError:
+            # What there is to say of an error found no reader either.
+            _discard(sys.stderr)
+            return _READER_GONE
 
 
 def _run(words: list[str]) -> int:

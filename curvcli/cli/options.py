@@ -153,7 +153,12 @@ def report_options(function: F) -> F:
 
 
 def output_option(function: F) -> F:
-    """Where the report goes."""
+    """Where the report goes, and what it may replace."""
+    function = click.option(
+        "--force",
+        is_flag=True,
+        help="Replace a report of another command, model or dataset spec. The same command's is replaced in any case.",
+    )(function)
     return click.option(
         "--output", "-o", type=click.Path(path_type=Path), help="The report. Default: MODEL.COMMAND.h5"
     )(function)

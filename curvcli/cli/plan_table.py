@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 
-from curvcli.cli.console import duration
+from curvcli.cli.meters import duration
 from curvcli.cli.quantities.base import Piece, PlanRow
 from curvcli.cli.text import render_rows
 from curvcli.models.base import Objective
@@ -88,7 +88,8 @@ def render_plan(
     ]
     footer = f"{batches} batches, {passes / max(batches, 1):.0f} backward passes each"
     if total is not None:
-        footer += f"; about {duration(total)} by one timed step of each piece of work"
+        bound = "at most" if any(piece.at_most for piece in pieces) else "about"
+        footer += f"; {bound} {duration(total)} by one timed step of each piece of work"
         if peak_memory():
             footer += f"; {peak_memory() / 2**30:.1f} GiB at most so far"
     if len({row.quantity for row in rows}) == 1:

@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from curvcli.cli.console import Meter, Voice
+from curvcli.cli.console import Voice
 from curvcli.cli.interrupt import StopRequest
+from curvcli.cli.meters import Meter
 from curvcli.models.base import Array
 from curvcli.report.parts import Parts
 
@@ -55,7 +56,7 @@ def run_resumable(
     saved = parts.progress(work.key)
     if saved is not None:
         done = work.restore(dict(saved))
-        meter.advance(done)
+        meter.resume(done)
         voice.note(f"resuming {work.title} after {done} passes")
     last = time.monotonic()
     pause = _CHECKPOINT

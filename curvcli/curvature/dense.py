@@ -27,6 +27,11 @@ class DenseWork:
         self._done = 0
 
     @property
+    def at_most(self) -> bool:
+        """All are made."""
+        return False
+
+    @property
     def products(self) -> int:
         """One per entry of the block."""
         return self.block.size

@@ -159,6 +159,11 @@ class QuadratureWork:
         self.spent = 0
 
     @property
+    def at_most(self) -> bool:
+        """All are made."""
+        return False
+
+    @property
     def products(self) -> int:
         """One per step and probe."""
         return self._probes * self.steps

@@ -89,6 +89,11 @@ class IterativeWork:
         self.cramped = False
 
     @property
+    def at_most(self) -> bool:
+        """It is a guess: a search may take fewer or more."""
+        return False
+
+    @property
     def products(self) -> int:
         """About what a spectrum with a few large eigenvalues takes."""
         return min(self._max, 4 * self._wanted + 35)

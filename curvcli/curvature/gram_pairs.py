@@ -53,6 +53,11 @@ class GramPairsWork:
         self.pairs: Eigenpairs | None = None
 
     @property
+    def at_most(self) -> bool:
+        """All are made."""
+        return False
+
+    @property
     def products(self) -> int:
         """One per pair."""
         return min(self._k * (2 if self._which == "both" else 1), self.block.size)

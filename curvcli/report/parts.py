@@ -19,8 +19,8 @@ from curvcli.report.clock import stamp
 from curvcli.report.inputs import InputsRecord
 from curvcli.report.layers import read_layer, write_layers
 from curvcli.report.lock import WriterLock
+from curvcli.report.origin import earlier_report
 from curvcli.report.progress import PATTERN, State, load_progress, progress_path, save_progress
-from curvcli.report.read import read_report
 from curvcli.report.records import LayerRecord, Provenance
 from curvcli.report.schema import ReportStatus
 from curvcli.report.storage import created, opened
@@ -54,6 +54,7 @@ class Parts:
         previous: what was found on entering: ``none``, ``same`` run or an ``other`` one.
         changed: for an ``other`` run, the entries of the key that differ, as far as its key is readable.
         discarded: how many parts were deleted on entering, of another run or damaged.
+        complete_before: whether a complete report was at the report's path on entering.
     """
 
     def __init__(self, report: Path, key: Mapping[str, object]) -> None:
@@ -72,6 +73,7 @@ class Parts:
         self.previous: Literal["none", "same", "other"] = "none"
         self.changed: tuple[str, ...] = ()
         self.discarded = 0
+        self.complete_before = False
         self._key = json.loads(_canonical(key))  # tuples become lists, as they will when read back
         self._sha256 = hashlib.sha256(_canonical(key)).hexdigest()
         self._lock = WriterLock(self.directory / _LOCK)
@@ -86,7 +88,8 @@ class Parts:
             UsageError: ``SOURCE_DATE_EPOCH`` is set and is not a number; better said now than at the end of the run.
         """
         stamp()
-        self._refuse_to_replace_foreign_files()
+        earlier = earlier_report(self.report)
+        self.complete_before = earlier is not None and earlier.status == "complete"
         with explained(self.report):
             self._lock.acquire(self.report)
         try:
@@ -187,20 +190,6 @@ class Parts:
                 self._discard([*(part.path for part in self._parts.values()), *self._inside(_WORK)])
             self._parts.clear()
         return self.report
-
-    def _refuse_to_replace_foreign_files(self) -> None:
-        """Keep a mistyped --output from costing a person a model or data set."""
-        with explained(self.report):
-            if not self.report.exists() or (self.report.is_file() and self.report.stat().st_size == 0):
-                return
-            if self.report.is_dir():
-                raise ReportError(f"{self.report}: is a directory: choose another --output")
-        try:
-            read_report(self.report)
-        except ReportError as error:
-            raise ReportError(
-                f"{self.report}: exists and is not a report I may replace: move it away, or choose another --output"
-            ) from error
 
     def _adopt_or_discard(self) -> None:
         for file in [*leftovers(self.report), *self._inside(re.compile(r".*\.\d+-[0-9a-f]{8}\.tmp"))]:

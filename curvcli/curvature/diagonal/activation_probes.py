@@ -70,6 +70,11 @@ class ActivationProbes:
         return tuple(p.name for p in self._parameters)
 
     @property
+    def at_most(self) -> bool:
+        """A tolerance may be met."""
+        return self._rtol is not None
+
+    @property
     def products(self) -> int:
         """Passes per batch, at most."""
         return self._rounds * _ROUND + (0 if self._control is None else self._control.passes_per_batch)

@@ -42,6 +42,11 @@ class HutchinsonDiagonal:
         return (self._parameter.name,)
 
     @property
+    def at_most(self) -> bool:
+        """A tolerance may be met."""
+        return self._rtol is not None
+
+    @property
     def products(self) -> int:
         """At most."""
         return self._probes
@@ -115,6 +120,11 @@ class XDiag:
     def parameters(self) -> tuple[str, ...]:
         """The one."""
         return (self._parameter.name,)
+
+    @property
+    def at_most(self) -> bool:
+        """A tolerance may be met, or the block be of low rank."""
+        return True
 
     @property
     def products(self) -> int:

@@ -50,7 +50,13 @@ class TraceEstimate:
 
 
 class TraceEstimator(Protocol):
-    """One estimator at work; ``wanted`` and ``take`` alternate until nothing is wanted."""
+    """One estimator at work; ``wanted`` and ``take`` alternate until nothing is wanted.
+
+    Attributes:
+        may_end_early: whether a block of low rank takes fewer products than allowed.
+    """
+
+    may_end_early: bool
 
     @property
     def block(self) -> Block:

@@ -20,6 +20,8 @@ class Hutchinson:
     The entries between blocks add noise to it and no bias, and one product costs less than one per block.
     """
 
+    may_end_early = False
+
     def __init__(self, block: Block, parts: Sequence[Block], rule: Rule, *, together: int = _STEP) -> None:
         """Estimate the traces of ``parts``, all of whose parameters ``block`` holds.
 

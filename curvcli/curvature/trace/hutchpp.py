@@ -23,6 +23,8 @@ class HutchPlusPlus:
     spread is the error: given Q they are independent. Of less than 24 products, eight go into the remainder.
     """
 
+    may_end_early = True
+
     def __init__(self, block: Block, rule: Rule) -> None:
         """Nothing done yet."""
         self.block, self._rule = block, rule

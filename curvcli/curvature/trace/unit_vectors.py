@@ -12,6 +12,8 @@ from curvcli.models.base import Array
 class UnitVectors:
     """Σ_i e_iᵀ A e_i (see ``TraceEstimator``): for blocks smaller than the number of probes nothing is random."""
 
+    may_end_early = False
+
     def __init__(self, block: Block, rule: Rule) -> None:
         """Nothing done yet."""
         self.block, self._rule = block, rule

@@ -93,6 +93,11 @@ class TraceWork:
         self.spent: dict[str, int] = {}
 
     @property
+    def at_most(self) -> bool:
+        """A tolerance may be met, or a block be of low rank."""
+        return self._rule.rtol is not None or any(e.may_end_early for e in self._estimators)
+
+    @property
     def products(self) -> int:
         """At most."""
         return sum(min(self._rule.probes, e.block.size) for e in self._estimators)

@@ -58,6 +58,8 @@ class _Small:
 class XTrace:
     """XTrace in steps of a few test vectors. Ω and Q are kept; all else is small matrices, one set per batch."""
 
+    may_end_early = True
+
     def __init__(self, block: Block, rule: Rule) -> None:
         """Nothing done yet."""
         self.block, self._rule = block, rule
