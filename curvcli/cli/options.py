@@ -17,6 +17,7 @@ import click
 
 from curvcli.cli.console import LOG
 from curvcli.cli.repeatable import Repeatable
+from curvcli.cli.streams import TolerantLog
 from curvcli.curvature.operator import MATRICES
 from curvcli.errors import CurvcliError, UsageError
 
@@ -275,7 +276,7 @@ def _log_to(context: click.Context, parameter: click.Parameter, path: Path | Non
     if path is None:
         return
     try:
-        handler = logging.FileHandler(path, encoding="utf-8")
+        handler = TolerantLog(path, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"--log-file {path}: {error.strerror}.") from None
     formatter = logging.Formatter("%(asctime)sZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")

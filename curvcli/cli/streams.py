@@ -1,7 +1,8 @@
-"""A standard error that can't be written never changes how a command ends."""
+"""A standard error or log file that can't be written never changes how a command ends."""
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -62,6 +63,23 @@ class TolerantStream:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+class TolerantLog(logging.FileHandler):
+    """A log file that may run full: said once, and the rest is not logged."""
+
+    _failed = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the base class's name
+        """Say it on standard error."""
+        if not self._failed:
+            self._failed = True
+            sys.stderr.write(f"--log-file {self.baseFilename}: {sys.exc_info()[1]}; nothing more is logged.\n")
+
+    def close(self) -> None:
+        """Close, whether or not what is left finds room."""
+        with suppress(OSError):
+            super().close()
 
 
 @contextmanager
