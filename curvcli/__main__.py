@@ -6,10 +6,10 @@ import sys
 
 
 def main() -> None:
-    """Run, and exit with what the command says."""
+    """Run, and exit with what the command says; this process is curvcli's own."""
     from curvcli.cli.main import run
 
-    sys.exit(run())
+    sys.exit(run(own_process=True))
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ class InputPiece:
     def restore(self, state: dict[str, Array]) -> int:
         """Take them up."""
         self.work.restore(state)
-        return self.work.batch * self.passes_per_batch
+        return self.work.batch * self.passes_per_batch + self.work.spent
 
     def release(self) -> None:
         """Let go of the results."""
@@ -211,8 +211,10 @@ class InputsJob:
         with self.voice.progress(total) as meter:
             meter.phase("loss", objective.batch_count(), comparable=False)
             names = [p.name for one in self.session.model.layers for p in one.parameters]
-            first = serial.first_order(objective, names, gradients=False, on_batch=lambda: meter.advance(1))
-            self.value = first.value + decay_term(self.session)
+            first = serial.FirstOrderWork(names, gradients=False)
+            run_resumable(parts, first, objective, meter, self.voice)
+            parts.save_progress(first.key, first.state())
+            self.value = first.result(objective).value + decay_term(self.session)
             for piece in self.pieces:
                 meter.phase(piece.title, piece.passes)
                 run_resumable(parts, piece, objective, meter, self.voice)

@@ -9,6 +9,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import nullcontext
 from importlib import import_module
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, TextIO
@@ -17,6 +18,7 @@ import click
 
 from curvcli import __version__
 from curvcli.cli.streams import tolerant_stderr
+from curvcli.cli.watch import WATCH
 from curvcli.errors import CurvcliError, ExitCode, Interrupted
 
 if TYPE_CHECKING:
@@ -150,11 +152,19 @@ def _unwrapped(command: click.Command) -> click.Command:
 _unwrapped(cli)
 
 
-def run(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code."""
+def run(arguments: Sequence[str] | None = None, *, own_process: bool = False) -> int:
+    """Run the command line and return its exit code.
+
+    Args:
+        arguments: as typed after ``curvcli``; by default those of the process.
+        own_process: whether the process may be ended where a signal is not heard in time.
+    """
     with tolerant_stderr():
         try:
-            return _run(list(sys.argv[1:] if arguments is None else arguments))
+            words = list(sys.argv[1:] if arguments is None else arguments)
+            signal.signal(signal.SIGTERM, _terminated)
+            with WATCH.watching() if own_process else nullcontext():
+                return _run(words)
         except BrokenPipeError:
             # What there is to say of an error found no reader either.
             _discard(sys.stderr)
@@ -162,7 +172,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
-    signal.signal(signal.SIGTERM, _terminated)
     try:
         result = cli.main(args=words, prog_name="curvcli", standalone_mode=False)
     except click.ClickException as error:

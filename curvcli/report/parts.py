@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,12 +34,15 @@ _LOCK = "lock"
 # <hash of the layer's name>-<hash of the file's bytes>.h5: a part proves itself, one damaged byte and it is no part.
 _PART = re.compile(r"([0-9a-f]{24})-([0-9a-f]{64})\.h5")
 _WORK = re.compile(PATTERN)
+# What a layer that lacks quantities may hide by being called incomplete; anything worse is told.
+_SOUND = frozenset({"done", "not_converged"})
 
 
 @dataclass(frozen=True)
 class _Part:
     path: Path
     index: int
+    missing: tuple[str, ...] = ()
 
 
 class Parts:
@@ -78,6 +82,8 @@ class Parts:
         self._sha256 = hashlib.sha256(_canonical(key)).hexdigest()
         self._lock = WriterLock(self.directory / _LOCK)
         self._parts: dict[str, _Part] = {}
+        # One writer at a time: a thread may have to write the report while another computes.
+        self.exclusive = threading.RLock()
 
     def __enter__(self) -> Self:
         """Take the lock and find the finished layers.
@@ -114,13 +120,26 @@ class Parts:
 
         Layers that ended badly are among them: look at the status to decide which to compute again.
         """
-        return _Finished(dict(sorted(self._parts.items(), key=lambda item: item[1].index)))
+        return self._records({name: part for name, part in self._parts.items() if not part.missing})
 
-    def save(self, record: LayerRecord) -> LayerSummary:
-        """Keep a finished layer; once this returns, neither a kill nor a power cut takes it back.
+    def unfinished(self) -> Mapping[str, tuple[str, ...]]:
+        """Return the quantities that are missing of each layer that was saved before all of its were there."""
+        return {name: part.missing for name, part in self._parts.items() if part.missing}
+
+    def record(self, name: str) -> LayerRecord:
+        """Return a saved layer, finished or not, as it was given to `save`."""
+        return _Finished(self._parts, shown=False)[name]
+
+    @staticmethod
+    def _records(parts: Mapping[str, _Part]) -> Mapping[str, LayerRecord]:
+        return _Finished(dict(sorted(parts.items(), key=lambda item: item[1].index)))
+
+    def save(self, record: LayerRecord, *, missing: Sequence[str] = ()) -> LayerSummary:
+        """Keep a layer; once this returns, neither a kill nor a power cut takes it back.
 
         Args:
             record: replaces an earlier one of the same name.
+            missing: quantities that are still to be computed of it; a partial report then calls it ``incomplete``.
 
         Returns:
             The layer in numbers.
@@ -129,18 +148,21 @@ class Parts:
             ReportError: the disk is full or the directory has become unwritable; the earlier record is kept.
         """
         stem = _stem(record.name)
-        with temporary(self.directory / stem) as part:
+        shown = replace(record, status="incomplete") if missing and record.status in _SOUND else record
+        with self.exclusive, temporary(self.directory / stem) as part:
             with explained(self.report), created(part) as output:
                 output.file.attrs["run"] = self._sha256
                 output.file.attrs["seconds"] = record.seconds
-                (row,) = write_layers(output, [record])
+                output.file.attrs["status"] = record.status
+                output.file.attrs["missing"] = json.dumps(list(missing))
+                (row,) = write_layers(output, [shown])
             with explained(self.report):
                 path = self.directory / f"{stem}-{_file_sha256(part)}.h5"
             publish(part, path)
-        earlier = self._parts.get(record.name)
-        self._parts[record.name] = _Part(path, record.index)
-        if earlier is not None and earlier.path != path:
-            earlier.path.unlink(missing_ok=True)
+            earlier = self._parts.get(record.name)
+            self._parts[record.name] = _Part(path, record.index, tuple(missing))
+            if earlier is not None and earlier.path != path:
+                earlier.path.unlink(missing_ok=True)
         return row
 
     def save_progress(self, work: str, state: State) -> None:
@@ -149,7 +171,8 @@ class Parts:
         Raises:
             ReportError: the disk is full or the directory has become unwritable.
         """
-        save_progress(progress_path(self.directory, work), self._sha256, state)
+        with self.exclusive:
+            save_progress(progress_path(self.directory, work), self._sha256, state)
 
     def progress(self, work: str) -> State | None:
         """How far an earlier run with an equal key had come with a piece of work."""
@@ -169,6 +192,8 @@ class Parts:
     ) -> Path:
         """Write the report from all finished layers, replacing an earlier one at the end.
 
+        A partial one has the layers too of which only some quantities are finished.
+
         Args:
             provenance: the moment and the host are filled in.
             status: with ``complete`` the parts are deleted afterwards; with ``partial`` they are kept, and the next
@@ -183,8 +208,9 @@ class Parts:
             ReportError: the disk is full or the directory has become unwritable; report and parts are as before.
             ValueError: two layers have the same index, or two functions the same name.
         """
-        layers = self.finished().values()
-        write_report(self.report, layers, provenance, status=status, inputs=inputs, checks=checks)
+        with self.exclusive:
+            layers = (self.finished() if status == "complete" else self._records(self._parts)).values()
+            write_report(self.report, layers, provenance, status=status, inputs=inputs, checks=checks)
         if status == "complete":
             with explained(self.directory):
                 self._discard([*(part.path for part in self._parts.values()), *self._inside(_WORK)])
@@ -211,21 +237,23 @@ class Parts:
             self.previous = "same"
 
     def _adopt(self, path: Path) -> None:
-        row = self._identified(path)
-        if row is None or row.name in self._parts:
+        found = self._identified(path)
+        if found is None or found[0].name in self._parts:
             self._discard([path])
             self.discarded += 1
         else:
-            self._parts[row.name] = _Part(path, row.index)
+            row, missing = found
+            self._parts[row.name] = _Part(path, row.index, missing)
 
-    def _identified(self, path: Path) -> LayerSummary | None:
-        """Return the row of the layer that a part holds; ``None`` for a damaged part, or one of another run."""
+    def _identified(self, path: Path) -> tuple[LayerSummary, tuple[str, ...]] | None:
+        """Return the row of the layer that a part holds, and what it lacks; ``None`` for a damaged or foreign one."""
         if _file_sha256(path) != path.stem.partition("-")[2]:
             return None
         try:
             with opened(path) as file:
                 (row,) = read_tables(file)
-                return row if file.attrs["run"] == self._sha256 else None
+                missing = tuple(json.loads(file.attrs["missing"]))
+                return (row, missing) if file.attrs["run"] == self._sha256 else None
         except ReportError:
             return None
 
@@ -249,13 +277,15 @@ class Parts:
 class _Finished(Mapping[str, LayerRecord]):
     """Finished layers, read when looked up: a model's results may be larger than memory."""
 
-    def __init__(self, parts: Mapping[str, _Part]) -> None:
-        self._parts = parts
+    def __init__(self, parts: Mapping[str, _Part], *, shown: bool = True) -> None:
+        self._parts, self._shown = parts, shown
 
     def __getitem__(self, name: str) -> LayerRecord:
         with opened(self._parts[name].path) as file:
             (row,) = read_tables(file)
-            return read_layer(file, replace(row, seconds=float(file.attrs["seconds"])))
+            seconds, status = float(file.attrs["seconds"]), str(file.attrs["status"])
+            shown = row.status if self._shown else status
+            return read_layer(file, replace(row, seconds=seconds, status=shown))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._parts)

@@ -20,6 +20,7 @@ from curvcli.report.schema import Status
 _WORST: tuple[Status, ...] = (
     "done",
     "not_converged",
+    "incomplete",
     "imprecise",
     "over_budget",
     "unverified",
