@@ -70,6 +70,7 @@ def computed(
         chosen = chosen_targets(session, given)
         setting, quantities, allowed = planned(session, chosen, given, [(build, dict(asked.given))], voice)
         job = Job(str(command.name), session, voice, chosen, quantities, allowed, {}, asked.line, setting.deterministic)
+        job.reserved = setting.memory
         return finished(job, voice, output, resume=asked.given["resume"])
 
 

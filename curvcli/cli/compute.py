@@ -25,6 +25,8 @@ from curvcli.spec.lookup import find_dataset_spec
 
 # Bytes for vectors, whatever the limit.
 _LEAST_ROOM = 16 << 20
+# Vectors of a block that a product and its graph take, in numbers of 8 bytes.
+_PRODUCT = 8
 
 
 def compute(command: str, given: dict[str, Any], builds: Sequence[tuple[Build, dict[str, Any]]]) -> int:
@@ -46,10 +48,11 @@ def compute(command: str, given: dict[str, Any], builds: Sequence[tuple[Build, d
         rows = [row for quantity in quantities for row in quantity.plan()]
         pieces = list(setting.pieces.values())
         names = [p.name for p in parameters_of(chosen)]
-        seconds = timed(pieces, KeptObjective(session.objective, names, limit))
+        seconds = timed(pieces, KeptObjective(session.objective, names, limit, reserved=setting.memory))
         click.echo(render_plan(rows, pieces, setting.batches, seconds, given["output_format"]))
         return int(ExitCode.DONE)
     job = Job(command, session, voice, chosen, quantities, limit, {}, deterministic=setting.deterministic)
+    job.reserved = setting.memory
     status = job.run(path, resume=given["resume"])
     return say_report(voice, status, _count(chosen), job.value, path, given)
 
@@ -95,11 +98,15 @@ def planned(
     """
     deterministic = is_deterministic(session, voice, allow_random=given["allow_random"])
     limit = memory_limit(session.objective, given["memory_limit"])
-    if limit <= session.objective.memory_in_use():
-        in_use = size_text(session.objective.memory_in_use())
-        voice.warn(f"--memory-limit is below what is already in use ({in_use}): no graph is kept")
+    # What the model takes, and one product with its first graph, is had whatever the limit.
+    needed = session.objective.memory_in_use() + _PRODUCT * 8 * max((t.block.size for t in chosen), default=0)
+    if limit < needed:
+        voice.warn(
+            f"--memory-limit {size_text(limit)} can't be met: the model and one product take about "
+            f"{size_text(needed)}; no graph is kept, and no more vectors than it takes"
+        )
     # Half of what is left is for vectors and bases, half for graphs. A few small vectors are always had.
-    room = max((limit - session.objective.memory_in_use()) // 2, _LEAST_ROOM)
+    room = max((limit - needed) // 2, _LEAST_ROOM)
     setting = Setting(session, chosen, room, deterministic, verify=given["verify"] and deterministic)
     return setting, [build(setting, options) for build, options in builds], limit
 

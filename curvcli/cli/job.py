@@ -43,6 +43,7 @@ class Job:
         targets: what the run is about.
         quantities: what is computed of them.
         memory_limit: bytes that may be in use where graphs live.
+        reserved: bytes of these that vectors and bases may take.
         options: further things that the numbers depend on.
         line: the command that does the same; None for the one that was typed.
         deterministic: whether the model gives the same answer twice; else nothing is called exact.
@@ -59,6 +60,7 @@ class Job:
     line: str | None = None
     deterministic: bool = True
     value: float = float("nan")
+    reserved: int = 0
 
     def run(self, path: Path, *, resume: bool) -> int:
         """Compute and write; returns the exit code."""
@@ -118,7 +120,7 @@ class Job:
         pieces = [piece for piece in self._pieces if records.needed(piece)]
         names = [p.name for p in parameters_of(self.targets)]
         limit = self.memory_limit if any(piece.repeats for piece in pieces) or len(pieces) > 1 else 0
-        objective = KeptObjective(self.session.objective, names, limit)
+        objective = KeptObjective(self.session.objective, names, limit, reserved=self.reserved)
         unsaved: dict[str, float] = {}  # seconds that a kill would cost
         made: list[Piece] = []
         with self.voice.progress(objective.batch_count() + sum(piece.passes for piece in pieces)) as meter:

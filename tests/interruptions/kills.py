@@ -44,7 +44,7 @@ COMMANDS = {
     "inputs": "inputs {model}",
     "inputs, full": "inputs {model} --full",
     "inputs by probes": "inputs {model} --budget 0 --probes 6",
-    "split": "split {model} --at fc2 --by weight --by bias",
+    "split": "split {model} --at fc2",
     "run": "run {folder}/run.toml",
 }
 CONFIG = """model = "{model}"
