@@ -119,8 +119,8 @@ def memory_option(function: F) -> F:
         "--memory-limit",
         type=ByteSize(),
         metavar="SIZE",
-        help="Memory in use at most, e.g. 4GiB: graphs are kept between products while they fit. "
-        "Default: half of what is free.",
+        help="Memory in use at most, e.g. 4GiB: graphs are kept between products, and bases held, while they fit. "
+        "Default: what is in use and half of what is free.",
     )(function)
 
 
@@ -145,7 +145,7 @@ def whole_model_option(function: F) -> F:
 def report_options(function: F) -> F:
     """Where the report goes, and how a run starts."""
     function = click.option(
-        "--resume/--no-resume", default=True, show_default=True, help="Go on from where an equal run stopped."
+        "--resume/--no-resume", default=True, show_default=True, help="Resume an interrupted run of the same command."
     )(function)
     function = click.option(
         "--dry-run", is_flag=True, help="Show methods, costs and time from one timed pass; compute nothing else."

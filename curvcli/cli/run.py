@@ -46,7 +46,9 @@ _TOP = click.command("run")(_shared)
 @click.command("run")
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Show methods, costs and time from one timed pass; compute nothing else.")
-@click.option("--resume/--no-resume", default=None, help="Go on from where an equal run stopped. Default: resume.")
+@click.option(
+    "--resume/--no-resume", default=None, help="Resume an interrupted run of the same config. Default: resume."
+)
 @click.option("--force", is_flag=True, help="Replace a report of another command, model or dataset spec.")
 @click.option("--quiet", "-q", is_flag=True, help="Say nothing but results and errors.")
 @click.option("--verbose", "-v", count=True, help="Say more; -vv shows tracebacks.")
