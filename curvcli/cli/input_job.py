@@ -17,6 +17,7 @@ from curvcli.cli.provenance import decay_term, provenance, run_key
 from curvcli.cli.quantities.base import PlanRow
 from curvcli.cli.resumable import run_resumable
 from curvcli.cli.session import Session
+from curvcli.cli.watch import WATCH
 from curvcli.curvature.pointwise.inputs import InputWork
 from curvcli.curvature.work import OnStep
 from curvcli.engine import serial
@@ -188,7 +189,8 @@ class InputsJob:
             key["fresh"] = time.time_ns()
         with Parts(path, key) as parts:
             try:
-                self._compute(parts)
+                with WATCH.leaving(lambda: self.voice.warn(RESUME)):
+                    self._compute(parts)
             except (KeyboardInterrupt, Interrupted):
                 begun = [self._record(piece) for piece in self.pieces if piece.work.batch]
                 if parts.complete_before:
