@@ -7,8 +7,7 @@ from urllib.parse import unquote
 
 FORMAT: Final = "curvcli-report"
 # 1.1 added /inputs, /inputs_summary, /split_parts and /checks; 1.2 what standard errors are from, rounding, checks made
-# in the run, and
-# three statuses.
+# in the run, three statuses, and in /provenance the command's name and where model and spec lie.
 FORMAT_VERSION: Final = "1.2"
 READABLE_MAJOR: Final = 1
 
