@@ -36,7 +36,7 @@ batch_size = 16
 """
 COMMANDS = {
     "diag": "diag {model} --limit 16 --layer last --layer first --budget 1 --probes 8",
-    "diag xdiag": "diag {model} --layer first --method xdiag --probes 32 --limit 16",
+    "diag xdiag": "diag {model} --layer first --method xdiag --probes 8 --limit 16",
     "trace": "trace {model} --whole-model --probes 16",
     "trace layers": "trace {model} --probes 32 --budget 1",
     "trace last": "trace {model} --layer last --probes 20000 --budget 1 --limit 16",
@@ -76,7 +76,7 @@ class Peak:
         bytes: most in physical memory.
         code: exit code.
         seconds: it took.
-        said: the last line on standard error.
+        said: on standard error.
     """
 
     command: str
@@ -178,7 +178,7 @@ def measure(name: str, model: Path, framework: str, limit: int) -> Peak:
         usage.ru_maxrss * 1024,
         process.returncode,
         time.monotonic() - start,
-        lines[-1] if lines else "",
+        " ".join(lines),
     )
 
 
