@@ -10,7 +10,7 @@ from contextlib import suppress
 
 
 def main() -> None:
-    """Run, and exit with what the command says."""
+    """Run, and exit with what the command says; this process is curvcli's own."""
     from curvcli.cli.confinement import process_is_ours
     from curvcli.cli.main import run
 
@@ -19,7 +19,7 @@ def main() -> None:
     logging.getLogger("curvcli").propagate = False
     with suppress(OSError, AttributeError):  # a stream was closed by whoever started us: nothing to keep apart
         _keep_results_apart()
-    sys.exit(run())
+    sys.exit(run(own_process=True))
 
 
 def _keep_results_apart() -> None:

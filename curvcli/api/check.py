@@ -5,7 +5,7 @@ from __future__ import annotations
 from curvcli.api.call import Patterns, StrPath
 from curvcli.api.model import Model
 from curvcli.api.report import Report
-from curvcli.api.run import asked_of, finished, options_of, voice_for
+from curvcli.api.run import asked_of, finished, options_of, refuse_to_overwrite, voice_for
 from curvcli.api.turn import TURN
 from curvcli.cli import check as check_command
 
@@ -25,6 +25,7 @@ def check(
     against: StrPath | None = None,
     against_data: StrPath | None = None,
     output: StrPath | None = None,
+    force: bool = False,
     verbose: bool = False,
 ) -> Report:
     """Check a model and its dataset spec, as ``curvcli check`` does; a failed check is no exception.
@@ -50,6 +51,7 @@ def check(
     if isinstance(model, Model):
         options["device"], options["dtype"] = device or model.device, dtype or model.dtype
     asked = asked_of(check_command.command, model, options, output)
+    refuse_to_overwrite(asked, output)
     voice = voice_for(verbose=verbose)
     with TURN:
         return finished(check_command.CheckJob(asked.given, voice, asked.line), voice, output, resume=False)

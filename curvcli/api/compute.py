@@ -45,6 +45,7 @@ def diagonal(
     probes: int = 64,
     rtol: float | None = None,
     output: StrPath | None = None,
+    force: bool = False,
     resume: bool = True,
     verbose: bool = False,
 ) -> Results[ParameterRecord]:
@@ -70,6 +71,7 @@ def diagonal(
         rtol: stop an estimate at this relative standard error.
         output: where the report goes. Default: a temporary folder, deleted with the result. With a path, an interrupted
             call goes on from where it stopped.
+        force: replace a report of another command, model or dataset spec at ``output``; refused otherwise.
         resume: False computes all anew.
         verbose: progress and notes on standard error.
 
@@ -121,6 +123,7 @@ def trace(
     probes: int | None = None,
     rtol: float | None = None,
     output: StrPath | None = None,
+    force: bool = False,
     resume: bool = True,
     verbose: bool = False,
 ) -> Results[TraceRecord]:
@@ -173,6 +176,7 @@ def eigenvalues(
     max_products: int = 2000,
     vectors: bool = False,
     output: StrPath | None = None,
+    force: bool = False,
     resume: bool = True,
     verbose: bool = False,
 ) -> Results[EigenRecord]:
@@ -226,6 +230,7 @@ def density(
     probes: int = 8,
     steps: int = 50,
     output: StrPath | None = None,
+    force: bool = False,
     resume: bool = True,
     verbose: bool = False,
 ) -> Results[DensityRecord]:
@@ -271,6 +276,7 @@ def hessian(
     memory_limit: int | str | None = None,
     budget: int | None = None,
     output: StrPath | None = None,
+    force: bool = False,
     resume: bool = True,
     verbose: bool = False,
 ) -> Results[BlockRecord]:

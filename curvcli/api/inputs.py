@@ -33,6 +33,7 @@ def inputs(
     dtype: str | None = None,
     allow_random: bool = False,
     output: StrPath | None = None,
+    force: bool = False,
     resume: bool = True,
     verbose: bool = False,
 ) -> Results[InputsRecord]:

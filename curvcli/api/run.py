@@ -15,7 +15,7 @@ from curvcli.api.model import MODEL_WANTED, Model, settled
 from curvcli.api.report import Report, read_report, read_temporary
 from curvcli.api.turn import TURN
 from curvcli.api.voice import QuietVoice
-from curvcli.cli.compute import chosen_targets, planned
+from curvcli.cli.compute import chosen_targets, output_path, planned
 from curvcli.cli.job import Job
 from curvcli.cli.quantities.base import Build
 from curvcli.cli.session import Opened, Session, fitting_batch_size, objective_of, open_files
@@ -70,6 +70,7 @@ def computed(
         chosen = chosen_targets(session, given)
         setting, quantities, allowed = planned(session, chosen, given, [(build, dict(asked.given))], voice)
         job = Job(str(command.name), session, voice, chosen, quantities, allowed, {}, asked.line, setting.deterministic)
+        job.reserved = setting.memory
         return finished(job, voice, output, resume=asked.given["resume"])
 
 
@@ -83,6 +84,7 @@ def begun(
     """
     options |= settled(model, options["device"], options["dtype"])
     asked = asked_of(command, model, options, output)
+    refuse_to_overwrite(asked, output)
     voice = voice_for(verbose=verbose)
     return asked, _session(model, asked.given, voice), voice
 
@@ -97,6 +99,16 @@ def asked_of(
     """
     path = model.path if isinstance(model, Model) else path_of("model", model, MODEL_WANTED)
     return call(command, path, {**options, "output": output})
+
+
+def refuse_to_overwrite(asked: Call, output: StrPath | None) -> None:
+    """Refuse, before any work, an output that holds another command's, model's or spec's report.
+
+    Raises:
+        ReportError: it does.
+    """
+    if output is not None:
+        output_path(asked.words[0], asked.given)
 
 
 def voice_for(*, verbose: bool) -> QuietVoice:

@@ -29,6 +29,7 @@ def split(
     dtype: str | None = None,
     allow_random: bool = False,
     output: StrPath | None = None,
+    force: bool = False,
     resume: bool = True,
     verbose: bool = False,
 ) -> Results[SplitRecord]:

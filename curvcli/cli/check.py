@@ -11,7 +11,7 @@ import click
 
 from curvcli.cli.against import Side, compare_with, other_side
 from curvcli.cli.checklist import Checklist
-from curvcli.cli.compute import default_output, say_report, voice_of
+from curvcli.cli.compute import output_path, say_report, show_report, voice_of
 from curvcli.cli.confinement import confine_to_output
 from curvcli.cli.console import Voice
 from curvcli.cli.numbers import Whole
@@ -94,9 +94,13 @@ def command(**given: Any) -> int:
     """
     voice = voice_of(given)
     job = CheckJob(given, voice)
-    path = given["output"] or default_output(Path(given["model"]), "check")
+    path = output_path("check", given)
     code = job.run(path, resume=False)
-    say_report(voice, 0, f"{job.made} checks", job.value, path, given)
+    if job.stopped:
+        voice.warn(f"stopped after {job.made} checks: the others need what failed; report {path}")
+        show_report(path, given)
+    else:
+        say_report(voice, 0, f"{job.made} checks", job.value, path, given)
     return code
 
 
@@ -109,6 +113,7 @@ class CheckJob:
         line: the command that does the same; None for the one that was typed.
         value: the loss over the samples they were made on; once it has run.
         made: how many checks; once it has run.
+        stopped: whether the data or the loss did not fit the model, so that no number could be checked.
     """
 
     given: Mapping[str, Any]
@@ -116,6 +121,7 @@ class CheckJob:
     line: str | None = None
     value: float = float("nan")
     made: int = 0
+    stopped: bool = False
 
     def run(self, path: Path, *, resume: bool) -> int:
         """Check and write, whatever was found before; returns the exit code.
@@ -144,8 +150,11 @@ class CheckJob:
             with self.voice.progress(_steps(layers), unit="checks") as meter:
                 checks = Checklist(meter)
                 self.value, denominator, samples = _checked(checks, opened, layers, few, given)
-            origin = provenance(opened, options, self.value, denominator, samples=samples, line=self.line)
-            parts.merge(origin, checks=checks.rows)
+            origin = provenance(
+                opened, "check", path, options, self.value, denominator, samples=samples, line=self.line
+            )
+            self.stopped = samples == 0
+            parts.merge(origin, status="partial" if self.stopped else "complete", checks=checks.rows)
         self.made = len(checks.rows)
         return checks.exit_code
 
@@ -167,7 +176,10 @@ def _steps(layers: Sequence[Layer]) -> int:
 def _checked(
     checks: Checklist, opened: Opened, layers: Sequence[Layer], few: int, given: Mapping[str, Any]
 ) -> tuple[float, float, int]:
-    """Make all checks; returns the loss over the samples they were made on, its denominator, and their number."""
+    """Make all checks; returns the loss over the samples they were made on, its denominator, and their number.
+
+    No samples where data or loss do not fit the model.
+    """
     nothing = float("nan"), float("nan"), 0
     where = opened.loaded.path.name
     checks.begin("data order")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from curvcli.cli.console import Meter
+from curvcli.cli.meters import Meter
 from curvcli.errors import CurvcliError, ExitCode
 from curvcli.report.checks import CheckRecord
 

@@ -18,13 +18,17 @@ from curvcli.cli.quantities.base import Build, Quantity, Setting
 from curvcli.cli.session import Session, chosen_layers, open_session
 from curvcli.cli.targets import Target, parameters_of, targets
 from curvcli.curvature.kept import KeptObjective, memory_limit
-from curvcli.errors import ExitCode
+from curvcli.errors import CurvcliError, ExitCode
 from curvcli.files import size_text
+from curvcli.report.origin import Origin, refuse_to_replace
 from curvcli.report.read import read_report
 from curvcli.report.render import render_report
+from curvcli.spec.lookup import find_dataset_spec
 
 # Bytes for vectors, whatever the limit.
 _LEAST_ROOM = 16 << 20
+# Vectors of a block that a product and its graph take, in numbers of 8 bytes.
+_PRODUCT = 8
 
 
 def compute(command: str, given: dict[str, Any], builds: Sequence[tuple[Build, dict[str, Any]]]) -> int:
@@ -38,18 +42,19 @@ def compute(command: str, given: dict[str, Any], builds: Sequence[tuple[Build, d
     Returns:
         The exit code.
     """
-    voice, model = voice_of(given), Path(given["model"])
+    voice = voice_of(given)
+    path = output_path(command, given)
     session, chosen = opened(given, voice)
     setting, quantities, limit = planned(session, chosen, given, builds, voice)
     if given["dry_run"]:
         rows = [row for quantity in quantities for row in quantity.plan()]
         pieces = list(setting.pieces.values())
         names = [p.name for p in parameters_of(chosen)]
-        seconds = timed(pieces, KeptObjective(session.objective, names, limit))
+        seconds = timed(pieces, KeptObjective(session.objective, names, limit, reserved=setting.memory))
         click.echo(render_plan(rows, pieces, setting.batches, seconds, given["output_format"]))
         return int(ExitCode.DONE)
-    path = given["output"] or default_output(model, command)
     job = Job(command, session, voice, chosen, quantities, limit, {}, deterministic=setting.deterministic)
+    job.reserved = setting.memory
     status = job.run(path, resume=given["resume"])
     return say_report(voice, status, _count(chosen), job.value, path, given)
 
@@ -58,8 +63,13 @@ def say_report(voice: Voice, status: int, about: str, loss: float, path: Path, g
     """Say how a run ended and print its report; returns its exit code."""
     what = "done" if status == 0 else "incomplete"
     voice.note(f"{what}: {about}, loss {loss:.6g}, report {path}")
-    click.echo(render_report(read_report(path), given["output_format"], console=_stdout_console()), nl=False)
+    show_report(path, given)
     return status
+
+
+def show_report(path: Path, given: Mapping[str, Any]) -> None:
+    """Print a report on standard output."""
+    click.echo(render_report(read_report(path), given["output_format"], console=_stdout_console()), nl=False)
 
 
 def opened(given: dict[str, Any], voice: Voice) -> tuple[Session, tuple[Target, ...]]:
@@ -90,11 +100,15 @@ def planned(
     """
     deterministic = is_deterministic(session, voice, allow_random=given["allow_random"])
     limit = memory_limit(session.objective, given["memory_limit"])
-    if limit <= session.objective.memory_in_use():
-        in_use = size_text(session.objective.memory_in_use())
-        voice.warn(f"--memory-limit is below what is already in use ({in_use}): no graph is kept")
+    # What the model takes, and one product with its first graph, is had whatever the limit.
+    needed = session.objective.memory_in_use() + _PRODUCT * 8 * max((t.block.size for t in chosen), default=0)
+    if limit < needed:
+        voice.warn(
+            f"--memory-limit {size_text(limit)} can't be met: the model and one product take about "
+            f"{size_text(needed)}; no graph is kept, and no more vectors than it takes"
+        )
     # Half of what is left is for vectors and bases, half for graphs. A few small vectors are always had.
-    room = max((limit - session.objective.memory_in_use()) // 2, _LEAST_ROOM)
+    room = max((limit - needed) // 2, _LEAST_ROOM)
     setting = Setting(session, chosen, room, deterministic, verify=given["verify"] and deterministic)
     return setting, [build(setting, options) for build, options in builds], limit
 
@@ -118,6 +132,31 @@ def session_of(given: dict[str, Any], voice: Voice, *, needs_layers: bool = True
 def voice_of(given: dict[str, Any]) -> Voice:
     """How much is to be said."""
     return Voice(-1 if given["quiet"] else given["verbose"])
+
+
+def output_path(command: str, given: Mapping[str, Any]) -> Path:
+    """Where the report goes; said before any work is done where that is not possible.
+
+    Args:
+        command: its name.
+        given: ``model``, ``data``, ``output``, ``force``, and ``dry_run`` where the command has one.
+
+    Raises:
+        ReportError: the report of another command, model or dataset spec is there, or something that is not a report.
+    """
+    model = Path(given["model"])
+    path = given["output"] or default_output(model, command)
+    if not given.get("dry_run"):
+        refuse_to_replace(path, Origin(command, model, _spec_of(given)), force=given["force"])
+    return path
+
+
+def _spec_of(given: Mapping[str, Any]) -> Path | None:
+    """The file that holds the dataset spec; None where there is none, which is said when it is opened."""
+    try:
+        return find_dataset_spec(Path(given["model"]), given["data"], Path.cwd()).path
+    except CurvcliError:
+        return None
 
 
 def default_output(model: Path, name: str) -> Path:

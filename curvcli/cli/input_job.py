@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 
 from curvcli.cli.console import Voice
+from curvcli.cli.job import RESUME
 from curvcli.cli.provenance import decay_term, provenance, run_key
 from curvcli.cli.quantities.base import PlanRow
 from curvcli.cli.resumable import run_resumable
 from curvcli.cli.session import Session
+from curvcli.cli.watch import WATCH
 from curvcli.curvature.pointwise.inputs import InputWork
 from curvcli.curvature.work import OnStep
 from curvcli.engine import serial
@@ -63,7 +65,7 @@ class InputSpace:
 class InputPiece:
     """One function's work as a piece (see ``quantities.base.Piece``)."""
 
-    repeats = False
+    repeats = at_most = False
 
     def __init__(self, work: InputWork, session: Session, space: InputSpace, reason: str) -> None:
         """See ``Piece``."""
@@ -86,7 +88,7 @@ class InputPiece:
     def restore(self, state: dict[str, Array]) -> int:
         """Take them up."""
         self.work.restore(state)
-        return self.work.batch * self.passes_per_batch
+        return self.work.batch * self.passes_per_batch + self.work.spent
 
     def release(self) -> None:
         """Let go of the results."""
@@ -187,16 +189,19 @@ class InputsJob:
             key["fresh"] = time.time_ns()
         with Parts(path, key) as parts:
             try:
-                self._compute(parts)
+                with WATCH.leaving(lambda: self.voice.warn(RESUME)):
+                    self._compute(parts)
             except (KeyboardInterrupt, Interrupted):
                 begun = [self._record(piece) for piece in self.pieces if piece.work.batch]
-                if begun:
-                    parts.merge(self._provenance(), status="partial", inputs=begun)
-                    self.voice.warn(f"the samples done are in {path}, marked partial")
-                self.voice.warn("run the same command again to go on from here")
+                if parts.complete_before:
+                    self.voice.warn(f"{path} still holds the complete report of an earlier run")
+                elif begun:
+                    parts.merge(self._provenance(path), status="partial", inputs=begun)
+                    self.voice.warn(f"finished samples are in {path}, marked partial")
+                self.voice.warn(RESUME)
                 raise
             records = [self._record(piece) for piece in self.pieces]
-            parts.merge(self._provenance(), status="complete", inputs=records)
+            parts.merge(self._provenance(path), status="complete", inputs=records)
         bad = [record.name for record in records if record.status != "done"]
         if bad:
             self.voice.warn(f"not finite: {', '.join(bad)}; curvcli show {path} tells more")
@@ -206,10 +211,12 @@ class InputsJob:
         objective = self.session.objective
         total = objective.batch_count() + sum(piece.passes for piece in self.pieces)
         with self.voice.progress(total) as meter:
-            meter.phase("loss", objective.batch_count())
+            meter.phase("loss", objective.batch_count(), comparable=False)
             names = [p.name for one in self.session.model.layers for p in one.parameters]
-            first = serial.first_order(objective, names, gradients=False, on_batch=lambda: meter.advance(1))
-            self.value = first.value + decay_term(self.session)
+            first = serial.FirstOrderWork(names, gradients=False)
+            run_resumable(parts, first, objective, meter, self.voice)
+            parts.save_progress(first.key, first.state())
+            self.value = first.result(objective).value + decay_term(self.session)
             for piece in self.pieces:
                 meter.phase(piece.title, piece.passes)
                 run_resumable(parts, piece, objective, meter, self.voice)
@@ -220,8 +227,15 @@ class InputsJob:
         record = piece.record(self.right_side)
         return record if self.deterministic else replace(record, exact=False)
 
-    def _provenance(self) -> Provenance:
+    def _provenance(self, path: Path) -> Provenance:
         denominator = self.session.objective.denominator
         return provenance(
-            self.session, self.options, self.value, denominator, line=self.line, deterministic=self.deterministic
+            self.session,
+            "inputs",
+            path,
+            self.options,
+            self.value,
+            denominator,
+            line=self.line,
+            deterministic=self.deterministic,
         )

@@ -6,14 +6,13 @@ import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 
 from curvcli.cli.answers import is_deterministic
-from curvcli.cli.compute import default_output, say_report, session_of, voice_of
+from curvcli.cli.compute import output_path, say_report, session_of, voice_of
 from curvcli.cli.console import Voice
 from curvcli.cli.input_job import InputPiece, InputsJob, InputSpace
 from curvcli.cli.numbers import Whole
@@ -88,6 +87,7 @@ def command(**given: Any) -> int:
       curvcli inputs model.pt --full --limit 8
     """
     voice = voice_of(given)
+    path = output_path("inputs", given)
     session = session_of(given, voice, needs_layers=False)
     job = prepared(session, given, voice)
     if given["dry_run"]:
@@ -96,7 +96,6 @@ def command(**given: Any) -> int:
         plans = [piece.plan() for piece in job.pieces]
         click.echo(render_plan(plans, job.pieces, batches, seconds, given["output_format"]))
         return int(ExitCode.DONE)
-    path = given["output"] or default_output(Path(given["model"]), "inputs")
     status = job.run(path, resume=given["resume"])
     samples = 1 if session.objective.scalar else len(session.samples)
     return say_report(voice, status, f"{samples} sample{'s' if samples != 1 else ''}", job.value, path, given)

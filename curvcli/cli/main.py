@@ -10,14 +10,16 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import nullcontext
 from importlib import import_module
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import click
 
 from curvcli import __version__
+from curvcli.cli.streams import tolerant_stderr
+from curvcli.cli.watch import WATCH
 from curvcli.errors import CurvcliError, ExitCode, Interrupted
 from curvcli.text import clean, visible
 
@@ -152,21 +154,26 @@ def _unwrapped(command: click.Command) -> click.Command:
 _unwrapped(cli)
 
 
-def run(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by whoever started us
-            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - it stays open
-    try:
-        return _run(list(sys.argv[1:] if arguments is None else arguments))
-    except BrokenPipeError:
-        # What there is to say of an error found no reader either.
-        _discard(sys.stderr)
-        return _READER_GONE
+def run(arguments: Sequence[str] | None = None, *, own_process: bool = False) -> int:
+    """Run the command line and return its exit code.
+
+    Args:
+        arguments: as typed after ``curvcli``; by default those of the process.
+        own_process: whether the process may be ended where a signal is not heard in time.
+    """
+    with tolerant_stderr():
+        try:
+            words = list(sys.argv[1:] if arguments is None else arguments)
+            signal.signal(signal.SIGTERM, _terminated)
+            with WATCH.watching() if own_process else nullcontext():
+                return _run(words)
+        except BrokenPipeError:
+            # What there is to say of an error found no reader either.
+            _discard(sys.stderr)
+            return _READER_GONE
 
 
 def _run(words: list[str]) -> int:
-    signal.signal(signal.SIGTERM, _terminated)
     try:
         result = cli.main(args=words, prog_name="curvcli", standalone_mode=False)
     except click.ClickException as error:

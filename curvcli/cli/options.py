@@ -18,6 +18,7 @@ from curvcli.cli.config import did_you_mean, option_values, read_toml
 from curvcli.cli.console import LOG
 from curvcli.cli.numbers import Whole
 from curvcli.cli.repeatable import Repeatable
+from curvcli.cli.streams import TolerantLog
 from curvcli.curvature.operator import MATRICES
 from curvcli.errors import CurvcliError, UsageError
 from curvcli.spec.mistakes import shown
@@ -122,8 +123,8 @@ def memory_option(function: F) -> F:
         "--memory-limit",
         type=ByteSize(),
         metavar="SIZE",
-        help="Memory in use at most, e.g. 4GiB: graphs are kept between products while they fit. "
-        "Default: half of what is free.",
+        help="Memory in use at most, e.g. 4GiB: graphs are kept between products, and bases held, while they fit. "
+        "Default: what is in use and half of what is free.",
     )(function)
 
 
@@ -148,7 +149,7 @@ def whole_model_option(function: F) -> F:
 def report_options(function: F) -> F:
     """Where the report goes, and how a run starts."""
     function = click.option(
-        "--resume/--no-resume", default=True, show_default=True, help="Go on from where an equal run stopped."
+        "--resume/--no-resume", default=True, show_default=True, help="Resume an interrupted run of the same command."
     )(function)
     function = click.option(
         "--dry-run", is_flag=True, help="Show methods, costs and time from one timed pass; compute nothing else."
@@ -157,7 +158,12 @@ def report_options(function: F) -> F:
 
 
 def output_option(function: F) -> F:
-    """Where the report goes."""
+    """Where the report goes, and what it may replace."""
+    function = click.option(
+        "--force",
+        is_flag=True,
+        help="Replace a report of another command, model or dataset spec. The same command's is replaced in any case.",
+    )(function)
     return click.option(
         "--output", "-o", type=click.Path(path_type=Path), help="The report. Default: MODEL.COMMAND.h5"
     )(function)
@@ -251,7 +257,7 @@ def _log_to(context: click.Context, parameter: click.Parameter, path: Path | Non
     try:
         # Without waiting: a named pipe that nobody reads is refused.
         os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0), 0o666))
-        handler = logging.FileHandler(path, encoding="utf-8")
+        handler = TolerantLog(path, encoding="utf-8")
     except (OSError, ValueError) as error:
         raise UsageError(f"--log-file {path}: {getattr(error, 'strerror', None) or 'no such path can be'}.") from None
     formatter = logging.Formatter("%(asctime)sZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")

@@ -8,11 +8,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 
-from curvcli.cli.console import duration
+from curvcli.cli.meters import duration
 from curvcli.cli.quantities.base import Piece, PlanRow
 from curvcli.cli.text import render_rows
 from curvcli.models.base import Objective
 from curvcli.models.memory import peak_memory
+
+# Seconds for which the steps of a piece of work are timed, after the first.
+_TIMED = 0.5
 
 
 class _Enough(BaseException):
@@ -20,21 +23,22 @@ class _Enough(BaseException):
 
 
 def seconds_per_pass(piece: Piece, objective: Objective) -> float:
-    """How long a pass over one batch takes: the second step of a piece of work, for the first one warms up."""
-    moments = [time.perf_counter()]
-    made: list[int] = []
+    """How long a pass over one batch takes, by the later half of some steps: the first ones trace and build graphs."""
+    begun = time.perf_counter()
+    marks: list[tuple[float, int]] = [(begun, 0)]
 
     def on_step(passes: int) -> None:
-        moments.append(time.perf_counter())
-        made.append(passes)
-        if len(made) == 2:
+        if not passes:
+            return
+        now = time.perf_counter()
+        marks.append((now, marks[-1][1] + passes))
+        if len(marks) > 2 and now - marks[1][0] > _TIMED:
             raise _Enough
 
     with suppress(_Enough):
         piece.run(objective, on_step)
-    if not made:
-        return 0.0
-    return (moments[-1] - moments[-2]) / max(made[-1], 1)
+    (start, before), (end, after) = marks[len(marks) // 2 - (len(marks) == 2)], marks[-1]
+    return (end - start) / max(after - before, 1) if after else 0.0
 
 
 def timed(pieces: Sequence[Piece], objective: Objective) -> dict[str, float]:
@@ -88,7 +92,8 @@ def render_plan(
     ]
     footer = f"{batches} batches, {passes / max(batches, 1):.0f} backward passes each"
     if total is not None:
-        footer += f"; about {duration(total)} by one timed step of each piece of work"
+        bound = "at most" if any(piece.at_most for piece in pieces) else "about"
+        footer += f"; {bound} {duration(total)} by timing the first steps of each piece of work"
         if peak_memory():
             footer += f"; {peak_memory() / 2**30:.1f} GiB at most so far"
     if len({row.quantity for row in rows}) == 1:

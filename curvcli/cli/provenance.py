@@ -6,10 +6,12 @@ import json
 import shlex
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from curvcli import __version__
 from curvcli.cli.session import Opened, Session
+from curvcli.report.origin import Origin
 from curvcli.report.records import Provenance
 
 
@@ -33,6 +35,8 @@ def run_key(session: Opened, command: str) -> dict[str, Any]:
 
 def provenance(
     session: Opened,
+    command: str,
+    report: Path,
     options: Mapping[str, Any],
     loss_value: float,
     denominator: float,
@@ -46,6 +50,8 @@ def provenance(
 
     Args:
         session: the opened model and data.
+        command: its name.
+        report: the output path.
         options: of the command, resolved.
         loss_value: L(θ), weight decay included.
         denominator: what the sum over samples was divided by.
@@ -75,6 +81,7 @@ def provenance(
         threads=session.model.threads,
         deterministic=deterministic,
         verification_passes=verification_passes,
+        **Origin(command, session.path, session.loaded.path).locations(report),
     )
 
 

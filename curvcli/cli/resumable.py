@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Protocol, TypeVar
 
-from curvcli.cli.console import Meter, Voice
+from curvcli.cli.console import Voice
 from curvcli.cli.interrupt import StopRequest
+from curvcli.cli.meters import Meter
 from curvcli.errors import ReportError
 from curvcli.models.base import Array
 from curvcli.report.parts import Parts
@@ -16,6 +17,8 @@ from curvcli.report.parts import Parts
 _CHECKPOINT = 20.0
 # But writing takes no more than this share of the time.
 _WRITING = 0.1
+# A state that takes longer to write, in seconds, is not written once more when asked to stop.
+_PROMPT = 2.0
 
 Source_contra = TypeVar("Source_contra", contravariant=True)
 
@@ -57,19 +60,20 @@ def run_resumable(
     saved = parts.progress(work.key)
     if saved is not None:
         done = _restored(work, saved)
-        meter.advance(done)
+        meter.resume(done)
         voice.note(f"resuming {work.title} after {done} passes")
     last = time.monotonic()
-    pause = _CHECKPOINT
+    pause, writing = _CHECKPOINT, 0.0
 
     def on_step(passes: int) -> None:
-        nonlocal last, pause
+        nonlocal last, pause, writing
         meter.advance(passes)
         now = time.monotonic()
-        if stop.asked or now - last > pause:
+        if now - last > pause or (stop.asked and writing < _PROMPT):
             parts.save_progress(work.key, work.state())
             last = time.monotonic()
-            pause = max(_CHECKPOINT, (last - now) / _WRITING)
+            writing = last - now
+            pause = max(_CHECKPOINT, writing / _WRITING)
         stop.raise_if_asked()
 
     with StopRequest() as stop:

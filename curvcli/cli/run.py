@@ -32,7 +32,7 @@ _QUANTITIES: dict[str, tuple[click.Command, Build]] = {
 # What is said once for all quantities, and not in their tables.
 _SHARED = frozenset(
     """model layer exclude data limit batch_size seed device dtype output output_format memory_limit whole_model
-    dry_run resume quiet verbose allow_random verify""".split()
+    dry_run resume force quiet verbose allow_random verify""".split()
 )
 
 
@@ -48,7 +48,10 @@ _TOP = click.command("run")(_shared)
 @click.command("run")
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Show methods, costs and time from one timed pass; compute nothing else.")
-@click.option("--resume/--no-resume", default=None, help="Go on from where an equal run stopped. Default: resume.")
+@click.option(
+    "--resume/--no-resume", default=None, help="Resume an interrupted run of the same config. Default: resume."
+)
+@click.option("--force", is_flag=True, help="Replace a report of another command, model or dataset spec.")
 @click.option("--quiet", "-q", is_flag=True, help="Say nothing but results and errors.")
 @click.option("--verbose", "-v", count=True, help="Say more; -vv shows tracebacks.")
 def command(config: Path, **said: Any) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from curvcli.curvature.operator import Block, CurvatureOperator, Matrix
+from curvcli.curvature.operator import Block, CurvatureOperator, Flight, Matrix
 from curvcli.curvature.work import OnStep
 from curvcli.models.base import Array, Objective
 
@@ -25,6 +25,12 @@ class DenseWork:
         self.block, self._matrix, self._decay = block, matrix, weight_decay
         self._rows = np.zeros((block.size, block.size))
         self._done = 0
+        self._flight = Flight()
+
+    @property
+    def at_most(self) -> bool:
+        """All are made."""
+        return False
 
     @property
     def products(self) -> int:
@@ -33,23 +39,25 @@ class DenseWork:
 
     def run(self, objective: Objective, on_step: OnStep) -> None:
         """Row after row."""
-        operator = CurvatureOperator(objective, matrix=self._matrix, weight_decay=self._decay)
+        operator = CurvatureOperator(
+            objective, matrix=self._matrix, weight_decay=self._decay, flight=self._flight, on_step=on_step
+        )
         while self._done < self.block.size:
             stop = min(self._done + _STEP, self.block.size)
             unit = np.zeros((stop - self._done, self.block.size))
             unit[np.arange(len(unit)), np.arange(self._done, stop)] = 1.0
             self._rows[self._done : stop] = operator.times(self.block, unit)
             self._done = stop
-            on_step(len(unit) * objective.batch_count())
 
     def state(self) -> dict[str, Array]:
-        """The rows so far."""
-        return {"rows": self._rows[: self._done]}
+        """The rows so far, and those in work."""
+        return {"rows": self._rows[: self._done], **self._flight.state()}
 
     def restore(self, state: dict[str, Array]) -> int:
         """Take them up."""
         self._done = len(state["rows"])
         self._rows[: self._done] = state["rows"]
+        self._flight.restore(state)
         return self._done
 
     def result(self) -> Array:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curvcli.curvature.lanczos import lanczos
-from curvcli.curvature.operator import Block, CurvatureOperator, Matrix, finite
+from curvcli.curvature.lanczos import Lanczos
+from curvcli.curvature.operator import Block, CurvatureOperator, Flight, Matrix, finite
 from curvcli.curvature.probes import signs
 from curvcli.curvature.threads import blas_on_one_thread
 from curvcli.curvature.work import OnStep
@@ -157,6 +157,13 @@ class QuadratureWork:
         self.squares = np.zeros(0)
         self.stretch = float("inf")
         self.spent = 0
+        self._group: Lanczos | None = None
+        self._flight = Flight()
+
+    @property
+    def at_most(self) -> bool:
+        """All are made."""
+        return False
 
     @property
     def products(self) -> int:
@@ -166,20 +173,27 @@ class QuadratureWork:
     @blas_on_one_thread
     def run(self, objective: Objective, on_step: OnStep) -> None:
         """Group after group of probes."""
-        operator = CurvatureOperator(objective, matrix=self._matrix, weight_decay=self._decay)
+        operator = CurvatureOperator(
+            objective, matrix=self._matrix, weight_decay=self._decay, flight=self._flight, on_step=on_step
+        )
+
+        def times(rows: Array) -> Array:
+            products = finite(operator.times(self.block, rows), self.block.name)
+            self.spent += len(rows)
+            return products
+
         while len(self._nodes) < self._probes:
-            first = len(self._nodes)
-            numbers = range(first, min(first + self._together, self._probes))
-            name = f"{self.block.name}:density"
-            starts = np.stack([signs(self._seed, name, i, (self.block.size,)) for i in numbers])
-            before = operator.products
-            found = lanczos(lambda rows: finite(operator.times(self.block, rows), self.block.name), starts, self.steps)
-            for tridiagonal in found:
+            self._group = self._group or Lanczos(self._starts(), self.steps)
+            for tridiagonal in self._group.run(times):
                 self._add(*tridiagonal.ritz())
                 self.stretch = min(self.stretch, tridiagonal.smallest_stretch())
-            made = operator.products - before
-            self.spent += made
-            on_step(made * objective.batch_count())
+            self._group = None
+
+    def _starts(self) -> Array:
+        """Those of the next group."""
+        first = len(self._nodes)
+        numbers = range(first, min(first + self._together, self._probes))
+        return np.stack([signs(self._seed, f"{self.block.name}:density", i, (self.block.size,)) for i in numbers])
 
     def _add(self, nodes: Array, weights: Array) -> None:
         short = self.steps - len(nodes)
@@ -200,13 +214,17 @@ class QuadratureWork:
         return self._nodes
 
     def state(self) -> dict[str, Array]:
-        """Atoms of the finished probes."""
+        """Atoms of the finished probes, and the bases of those in work."""
         numbers = np.array([self.stretch if np.isfinite(self.stretch) else -1.0, float(self.spent)])
-        return {"nodes": self._nodes, "weights": self._weights, "squares": self.squares, "numbers": numbers}
+        kept = {"nodes": self._nodes, "weights": self._weights, "squares": self.squares, "numbers": numbers}
+        group = {} if self._group is None else self._group.state()
+        return kept | group | self._flight.state()
 
     def restore(self, state: dict[str, Array]) -> int:
         """Take them up."""
         self._nodes, self._weights, self.squares = state["nodes"], state["weights"], state["squares"]
         self.stretch = float(state["numbers"][0]) if state["numbers"][0] >= 0 else float("inf")
         self.spent = int(state["numbers"][1])
+        self._group = Lanczos.of(state) if "lanczos step" in state else None
+        self._flight.restore(state)
         return self.spent

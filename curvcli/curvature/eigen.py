@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator, lobpcg
 
 from curvcli.curvature.krylov import Krylov, Which
-from curvcli.curvature.operator import Block, CurvatureOperator, Matrix, finite
+from curvcli.curvature.operator import Block, CurvatureOperator, Flight, Matrix, finite
 from curvcli.curvature.pairs import Eigenpairs, judge, measured
 from curvcli.curvature.probes import normals
 from curvcli.curvature.search import Search
@@ -25,6 +25,9 @@ Solver = Literal["lanczos", "lobpcg"]
 # What kept pairs from converging: products ran out, or rounding keeps residuals above the tolerance.
 Obstacle = Literal["", "products", "rounding"]
 
+_OBSTACLES: tuple[Obstacle, ...] = get_args(Obstacle)
+_PAIRS = ("values", "vectors", "residuals", "converged")
+
 # Products after which the largest magnitude is known well enough for a tolerance.
 _LOOK = 12
 
@@ -32,8 +35,8 @@ _LOOK = 12
 class IterativeWork:
     """Wanted eigenpairs of one block (see ``BlockWork``).
 
-    Every solver asks for the same products in the same order whenever it is started with the same vector, so the
-    products made are the state: those of an earlier run are played back to it.
+    The search is its own state. LOBPCG, which is SciPy's, asks for the same products in the same order whenever it is
+    started with the same vectors: those of an earlier run are played back to it.
 
     Attributes:
         pairs: what was found, once ``run`` has ended; fewer than wanted where products ran out.
@@ -82,11 +85,16 @@ class IterativeWork:
         self._log: list[Array] = []
         self.spent = 0
         self._made: Callable[[Array], Array] = lambda rows: rows
-        self._on_step: OnStep = lambda passes: None
-        self._batches = 1
+        self._search: Search | None = None
+        self._flight = Flight()
         self.pairs: Eigenpairs | None = None
         self.obstacle: Obstacle = ""
         self.cramped = False
+
+    @property
+    def at_most(self) -> bool:
+        """It is a guess: a search may take fewer or more."""
+        return False
 
     @property
     def products(self) -> int:
@@ -94,21 +102,60 @@ class IterativeWork:
         return min(self._max, 4 * self._wanted + 35)
 
     def state(self) -> dict[str, Array]:
-        """The first products, as many as memory allows."""
-        return {"log": np.array(self._log) if self._log else np.zeros((0, self.block.size))}
+        """What was found; before that the search as it stands, or of LOBPCG the first products, as memory allows."""
+        numbers = np.array([float(self.spent), float(self.cramped), float(_OBSTACLES.index(self.obstacle))])
+        if self.pairs is not None:
+            kept = {name: np.asarray(getattr(self.pairs, name), dtype=np.float64) for name in _PAIRS}
+            return {"numbers": numbers, **kept}
+        if self._search is not None:
+            return {"numbers": numbers, **self._search.state(), **self._flight.state()}
+        log = np.array(self._log) if self._log else np.zeros((0, self.block.size))
+        return {"log": log, **(self._flight.state() if len(log) == self.spent else {})}
 
     def restore(self, state: dict[str, Array]) -> int:
-        """Products to be played back."""
-        self._log = list(state["log"])
-        return len(self._log)
+        """Take it up."""
+        self._flight.restore(state)
+        self._log = list(state.get("log", ()))
+        if "numbers" not in state:
+            return len(self._log)
+        self.spent, cramped, obstacle = (int(n) for n in state["numbers"])
+        self.cramped, self.obstacle = bool(cramped), _OBSTACLES[obstacle]
+        if "values" in state:
+            kept = {name: state[name] for name in _PAIRS}
+            self.pairs = Eigenpairs(**kept | {"converged": state["converged"] > 0})
+        else:
+            self._search = self._new_search()
+            self._search.restore(state)
+        return self.spent
 
     @blas_on_one_thread
     def run(self, objective: Objective, on_step: OnStep) -> None:
         """Find the pairs, look for missed ones, and check them by products of their own."""
-        operator = CurvatureOperator(objective, matrix=self._matrix, weight_decay=self._decay)
+        if self.pairs is not None:
+            return
+        operator = CurvatureOperator(
+            objective, matrix=self._matrix, weight_decay=self._decay, flight=self._flight, on_step=on_step
+        )
         self._made = lambda rows: finite(operator.times(self.block, rows), self.block.name)
-        self.spent, self._on_step, self._batches = 0, on_step, objective.batch_count()
-        search = Search(
+        if self._search is None:
+            search = self._new_search()
+            if self._solver == "lobpcg":
+                scale, values, vectors = self._by_lobpcg()
+                search.scale = max(search.scale, scale)
+                search.lock(values, vectors)
+            self._search, self._log = search, []
+        self.cramped = self._search.cramped
+        ends = self._search.run(self._max - self.spent - self._wanted)
+        values, vectors, products = ends.values, ends.vectors, ends.vectors
+        if len(values):
+            values, vectors, products = measured(vectors, self._apply(vectors))
+        pairs = judge(values, vectors, products, self._tolerance, ends.scale, sure=ends.sure)
+        if len(pairs.values) < self._wanted or not pairs.converged.all():
+            self.obstacle = "rounding" if len(ends.sure) == self._wanted and ends.sure.all() else "products"
+        self.pairs, self._search = pairs, None
+
+    def _new_search(self) -> Search:
+        return Search(
             self._apply,
             self._start,
             self.block.size,
@@ -117,29 +164,18 @@ class IterativeWork:
             tolerance=self._tolerance,
             basis=self._basis,
         )
-        self.cramped = search.cramped
-        if self._solver == "lobpcg":
-            scale, values, vectors = self._by_lobpcg()
-            search.scale = max(search.scale, scale)
-            search.lock(values, vectors)
-        ends = search.run(self._max - self.spent - self._wanted)
-        values, vectors, products = ends.values, ends.vectors, ends.vectors
-        if len(values):
-            values, vectors, products = measured(vectors, self._apply(vectors))
-        self.pairs = judge(values, vectors, products, self._tolerance, ends.scale, sure=ends.sure)
-        if len(self.pairs.values) < self._wanted or not self.pairs.converged.all():
-            self.obstacle = "rounding" if len(ends.sure) == self._wanted and ends.sure.all() else "products"
 
     def _apply(self, rows: Array) -> Array:
         """The matrix times rows, in one pass over the data: played back from the log, or made."""
-        first, self.spent = self.spent, self.spent + len(rows)
-        if self.spent <= len(self._log):
-            return np.stack(self._log[first : self.spent])
+        first, last = self.spent, self.spent + len(rows)
+        if last <= len(self._log):
+            self.spent = last
+            return np.stack(self._log[first:last])
         products = self._made(rows)
-        # Without a gap from the first on, or they could not be played back.
-        if first == len(self._log) and self.spent <= self._basis:
+        self.spent = last
+        # LOBPCG asks for the same products in the same order; without a gap they can be played back to it.
+        if self._search is None and first == len(self._log) and last <= self._basis:
             self._log.extend(products)
-        self._on_step(self._batches * len(rows))
         return products
 
     @property

@@ -53,6 +53,11 @@ class GramWork:
         self._denominator = 1.0
 
     @property
+    def at_most(self) -> bool:
+        """All are made."""
+        return False
+
+    @property
     def products(self) -> int:
         """Columns; each is one backward pass per batch."""
         return self._rank

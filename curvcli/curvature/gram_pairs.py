@@ -8,7 +8,7 @@ import numpy as np
 
 from curvcli.curvature.gram import GramWork
 from curvcli.curvature.krylov import Which, chosen
-from curvcli.curvature.operator import Block, CurvatureOperator, Matrix
+from curvcli.curvature.operator import Block, CurvatureOperator, Flight, Matrix
 from curvcli.curvature.pairs import Eigenpairs, judge
 from curvcli.curvature.probes import normals
 from curvcli.curvature.work import OnStep
@@ -50,7 +50,13 @@ class GramPairsWork:
         self._k, self._which, self._tolerance = k, which, tolerance
         self._seed, self._matrix, self._decay = seed, matrix, weight_decay
         self._made: Array | None = None
+        self._flight = Flight()
         self.pairs: Eigenpairs | None = None
+
+    @property
+    def at_most(self) -> bool:
+        """All are made."""
+        return False
 
     @property
     def products(self) -> int:
@@ -63,19 +69,21 @@ class GramPairsWork:
         order = chosen(values, self._k, self._which)
         values, vectors = values[order], np.ascontiguousarray(vectors[order])
         if self._made is None:
-            operator = CurvatureOperator(objective, matrix=self._matrix, weight_decay=self._decay)
+            operator = CurvatureOperator(
+                objective, matrix=self._matrix, weight_decay=self._decay, flight=self._flight, on_step=on_step
+            )
             self._made = operator.times(self.block, vectors) if vectors.size else vectors
-            on_step(len(vectors) * objective.batch_count())
         scale = float(np.abs(values).max()) if len(values) else 0.0
         self.pairs = judge(values, vectors, self._made, self._tolerance, scale)
 
     def state(self) -> dict[str, Array]:
-        """The products, once they are made."""
-        return {} if self._made is None else {"products": self._made}
+        """The products, or how far they have come."""
+        return self._flight.state() if self._made is None else {"products": self._made}
 
     def restore(self, state: dict[str, Array]) -> int:
         """Take them up."""
         self._made = state.get("products")
+        self._flight.restore(state)
         return 0 if self._made is None else len(self._made)
 
     def _all(self) -> tuple[Array, Array]:

@@ -17,17 +17,21 @@ class KeptObjective:
     pass, one at a time. Results do not depend on which are kept.
     """
 
-    def __init__(self, objective: Objective, parameters: Sequence[str], memory_limit: int) -> None:
+    def __init__(
+        self, objective: Objective, parameters: Sequence[str], memory_limit: int, *, reserved: int = 0
+    ) -> None:
         """Keep nothing yet.
 
         Args:
             objective: that gives the batches.
             parameters: by all of which every batch is prepared to be differentiated.
             memory_limit: bytes that may be in use in all, where the graphs live.
+            reserved: bytes of these that vectors will take later: no graph is kept that would leave less.
         """
         self._objective, self._parameters, self._limit = objective, tuple(parameters), memory_limit
         self._kept: list[DifferentiatedBatch] = []
-        self._full = memory_limit <= 0
+        self._full = memory_limit - reserved <= 0
+        self._reserved = reserved
         # What opening and differentiating one more batch takes for a while, and what of that stays.
         self._need, self._stays = 0, 0
 
@@ -109,7 +113,7 @@ class KeptObjective:
             # Kept batches are the first ones, without a gap, and leave room for one more to be differentiated.
             if not self._full and number == len(self._kept):
                 last = number + 1 == self.batch_count()
-                self._full = used + self._need - (self._stays if last else 0) > self._limit
+                self._full = used + self._need - (self._stays if last else 0) > self._limit - self._reserved
                 if not self._full:
                     self._kept.append(batch)
             del batch

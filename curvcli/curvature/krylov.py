@@ -8,7 +8,7 @@ them: see ``weight``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,6 +40,17 @@ def chosen(values: Array, k: int, which: Which) -> Array:
         return order if 2 * k >= len(order) else np.concatenate([order[:k], order[len(order) - k :]])
     largest = np.argsort(-np.abs(values), kind="stable")[:k]
     return largest[np.argsort(values[largest], kind="stable")[::-1]]
+
+
+def edges(values: Array, k: int, which: Which) -> tuple[float, float]:
+    """The innermost of the ``k`` wanted values at the high and the low end, infinite where none is wanted."""
+    ordered = np.sort(values)
+    if which == "magnitude":
+        level = float(np.sort(np.abs(ordered))[-k])
+        return level, -level
+    return float(ordered[-k]) if which != "smallest" else np.inf, float(
+        ordered[k - 1]
+    ) if which != "largest" else -np.inf
 
 
 @dataclass(frozen=True)
@@ -101,10 +112,56 @@ class Krylov:
         first, length, _ = self._orthogonal(start, 0)
         space[locked] = first / length
 
+    def state(self) -> dict[str, Array]:
+        """All but the basis, which stands in the array that others share."""
+        sizes = [self._room, self._left, self._locked, self._kept, self.steps, self.size, int(self.exhausted)]
+        found = {
+            "sizes": np.array([*map(float, sizes), self.scale]),
+            "matrix": self._matrix,
+            "lengths": self._lengths,
+            "couplings": self._couplings,
+            "inner": self._inner,
+            "ritz": self.ritz,
+            "residuals": self.residuals,
+        }
+        for i, cycle in enumerate(self._past):
+            found |= {
+                f"past {i} matrix": cycle.matrix,
+                f"past {i} lengths": cycle.lengths,
+                f"past {i} kept": np.array(float(cycle.kept)),
+                f"past {i} ritz": cycle.ritz,
+                f"past {i} couplings": cycle.couplings,
+            }
+        return found
+
+    @classmethod
+    def of(cls, state: Mapping[str, Array], apply: Callable[[Array], Array], space: Array) -> Krylov:
+        """What ``state`` gave, in an array that holds the basis as it was."""
+        self = cls.__new__(cls)
+        self._apply, self._space = apply, space
+        *sizes, self.scale = map(float, state["sizes"])
+        self._room, self._left, self._locked, self._kept, self.steps, self.size, ended = map(int, sizes)
+        self.exhausted = bool(ended)
+        self._matrix, self._lengths, self._couplings = (state[n].copy() for n in ("matrix", "lengths", "couplings"))
+        self._inner, self.ritz, self.residuals = (state[name].copy() for name in ("inner", "ritz", "residuals"))
+        self._past = []
+        while f"past {len(self._past)} kept" in state:
+            one = f"past {len(self._past)}"
+            matrix, lengths, ritz, couplings = (
+                state[f"{one} {name}"].copy() for name in ("matrix", "lengths", "ritz", "couplings")
+            )
+            self._past.append(_Cycle(matrix, lengths, int(state[f"{one} kept"]), ritz, couplings))
+        return self
+
     @property
     def whole(self) -> bool:
         """The basis spans all that the known vectors leave."""
         return self.size == self._left
+
+    @property
+    def rows(self) -> int:
+        """Rows of the array that are in use, those of the known vectors among them."""
+        return self._locked + self.size + 1
 
     @property
     def remaining(self) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,40 +44,81 @@ class Tridiagonal:
         return float(np.linalg.svd(extended, compute_uv=False)[-1])
 
 
-def lanczos(apply: Apply, starts: Array, steps: int) -> list[Tridiagonal]:
-    """Run ``steps`` steps from every start vector; fewer where its Krylov space ends before.
+class Lanczos:
+    """``steps`` steps from every start vector; fewer where its Krylov space ends before.
 
-    Args:
-        apply: the symmetric matrix times rows, (k, n) → (k, n).
-        starts: (p, n), not zero.
-        steps: products per start vector; ``p · steps`` vectors are held.
+    Each start vector's numbers are the same whatever stands beside it.
 
-    Returns:
-        One T per start vector.
+    Attributes:
+        step: how many steps are done.
     """
-    count, size = starts.shape
-    steps = min(steps, size)
-    basis = np.zeros((count, steps, size))
-    current = starts / np.linalg.norm(starts, axis=1, keepdims=True)
-    diagonal, off = np.zeros((count, steps)), np.zeros((count, steps))
-    length = np.full(count, steps)
-    scale = 0.0
-    live = np.arange(count)
-    for j in range(steps):
-        basis[live, j] = current[live]
-        products = apply(current[live])
-        diagonal[live, j] = np.einsum("kn,kn->k", products, current[live])
-        for row, i in enumerate(live):
-            rest = products[row]
-            for _ in range(2):
-                rest = rest - basis[i, : j + 1].T @ (basis[i, : j + 1] @ rest)
-            off[i, j] = np.linalg.norm(rest)
-            scale = max(scale, abs(diagonal[i, j]), off[i, j])
-            if off[i, j] <= _EXHAUSTED * scale:
-                off[i, j], length[i] = 0.0, j + 1
-            else:
-                current[i] = rest / off[i, j]
-        live = np.flatnonzero(length > j + 1)
-        if not len(live):
-            break
-    return [Tridiagonal(diagonal[i, : length[i]], off[i, : length[i]]) for i in range(count)]
+
+    def __init__(self, starts: Array, steps: int) -> None:
+        """Nothing done yet.
+
+        Args:
+            starts: (p, n), not zero; the process makes its basis of them and keeps no other copy.
+            steps: products per start vector; ``p · steps`` vectors are held.
+        """
+        count, size = starts.shape
+        steps = min(steps, size)
+        self._basis = np.empty((count, steps, size))  # pages are taken when first written
+        for i, start in enumerate(starts):
+            self._basis[i, 0] = start / np.linalg.norm(start)
+        self._diagonal, self._off = np.zeros((count, steps)), np.zeros((count, steps))
+        self._length = np.full(count, steps)
+        self._scale = np.zeros(count)
+        self.step = 0
+
+    def run(self, apply: Apply) -> list[Tridiagonal]:
+        """Make the steps that are left; ``apply`` is the symmetric matrix times rows, (k, n) → (k, n)."""
+        steps = self._basis.shape[1]
+        while self.step < steps:
+            live = np.flatnonzero(self._length > self.step)
+            if not len(live):
+                break
+            products = apply(self._basis[live, self.step])
+            for product, i in zip(products, live, strict=True):
+                self._extend(int(i), product)
+            self.step += 1
+        return [
+            Tridiagonal(diagonal[:length], off[:length])
+            for diagonal, off, length in zip(self._diagonal, self._off, self._length, strict=True)
+        ]
+
+    def _extend(self, i: int, product: Array) -> None:
+        """The next vector of one basis; a product is turned into it in place."""
+        j, basis = self.step, self._basis[i, : self.step + 1]
+        self._diagonal[i, j] = product @ basis[j]
+        for _ in range(2):
+            product -= basis.T @ (basis @ product)
+        length = float(np.linalg.norm(product))
+        self._scale[i] = max(self._scale[i], abs(self._diagonal[i, j]), length)
+        if length <= _EXHAUSTED * self._scale[i]:
+            self._length[i] = j + 1
+            return
+        self._off[i, j] = length
+        if j + 1 < self._basis.shape[1]:
+            np.divide(product, length, out=self._basis[i, j + 1])
+
+    def state(self) -> dict[str, Array]:
+        """The bases and matrices so far."""
+        return {
+            "lanczos basis": self._basis[:, : self.step + 1],
+            "lanczos diagonal": self._diagonal,
+            "lanczos off": self._off,
+            "lanczos length": self._length.astype(np.float64),
+            "lanczos scale": self._scale,
+            "lanczos step": np.array(float(self.step)),
+        }
+
+    @classmethod
+    def of(cls, state: Mapping[str, Array]) -> Lanczos:
+        """What ``state`` gave."""
+        kept, diagonal = state["lanczos basis"], state["lanczos diagonal"]
+        self = cls(kept[:, 0], diagonal.shape[1])
+        self._basis[:, : kept.shape[1]] = kept
+        self._diagonal, self._off = diagonal.copy(), state["lanczos off"].copy()
+        self._length, self._scale = state["lanczos length"].astype(int), state["lanczos scale"].copy()
+        self.step = int(state["lanczos step"])
+        return self

@@ -50,6 +50,11 @@ class Rounding:
         self._errors: dict[str, tuple[float, float, float]] = {}
 
     @property
+    def at_most(self) -> bool:
+        """All are made."""
+        return False
+
+    @property
     def products(self) -> int:
         """None over the whole data."""
         return 0

@@ -16,13 +16,14 @@ away the rest of the spectrum, the sooner the search ends.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from curvcli.curvature.krylov import Krylov, Which, chosen
+from curvcli.curvature.krylov import Krylov, Which, chosen, edges
 from curvcli.curvature.pairs import SUPPORTED
+from curvcli.curvature.patience import Patience
 from curvcli.models.base import Array
 
 # With what probability a search may take something that was missed for something that is not there.
@@ -34,8 +35,6 @@ _LONGEST = 300
 # An eigenvalue is missed that lies beyond a wanted one by more than so many tolerances: this much is looked for, and
 # this much pairs may hide that are locked before they have converged.
 _BEYOND, _HIDDEN = 1.5, 0.5
-# A search goes on for this share of its steps, or of those that the next one will take, if that may become shorter.
-_PATIENCE = 0.125
 # Numbers held while vectors are turned, beside them.
 _HELD = 1 << 22
 # Residuals, and couplings between locked pairs, that leave a pair within the tolerance when both add up.
@@ -96,7 +95,7 @@ class Search:
         self._size = size
         useful = min(max(_LONGEST, 6 * self._wanted) + self._wanted, size + 1)
         capacity = max(self._wanted + LEAST, min(basis, useful))
-        self.cramped = capacity < useful
+        self._useful, self.cramped = useful, capacity < useful
         self._space = np.empty((min(capacity, size + 1), size))  # pages are taken when first written
         self._values = np.zeros(0)
         self._residuals = np.zeros(0)  # of locked pairs, without what they have along each other
@@ -104,19 +103,71 @@ class Search:
         self._all_seen = False
         self._looks: list[Krylov] = []  # since the last lock; the last one holds the array
         self.scale = _NOTHING
+        self._patience = Patience()
+        self._left: int | None = None  # products, once it runs
+        self._inside = self._ended = False  # one start's search; all of them
 
     def lock(self, values: Array, vectors: Array) -> None:
         """Take up pairs found elsewhere, orthonormal and within the tolerance."""
         self._space[: len(values)] = vectors
         self._values, self._residuals = values, np.zeros(len(values))
 
+    def state(self) -> dict[str, Array]:
+        """All there is to know, while a product is made or after the end."""
+        used = len(self._values)
+        if self._looks:
+            used = min(len(self._space), max(used, self._looks[-1].rows))
+        numbers = [
+            float(len(self._space)),
+            float(self._starts),
+            float(self._all_seen),
+            float(self._inside),
+            float(self._ended),
+            float(-1 if self._left is None else self._left),
+            self.scale,
+            *self._patience.state(),
+        ]
+        found = {"numbers": np.array(numbers), "space": self._space[:used]}
+        found |= {"values": self._values, "residuals": self._residuals}
+        for i, look in enumerate(self._looks):
+            found |= {f"look {i} {name}": value for name, value in look.state().items()}
+        return {f"search {name}": value for name, value in found.items()}
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Take up what ``state`` gave, in an array of the length it had."""
+        found = {name.removeprefix("search "): value for name, value in state.items() if name.startswith("search ")}
+        length, self._starts, seen, inside, ended, left = (int(n) for n in found["numbers"][:6])
+        self._all_seen, self._inside, self._ended = bool(seen), bool(inside), bool(ended)
+        self._left, self.scale = None if left < 0 else left, float(found["numbers"][6])
+        self._patience = Patience(*map(float, found["numbers"][7:]))
+        self._space, self.cramped = np.empty((length, self._size)), length < self._useful
+        self._space[: len(found["space"])] = found["space"]
+        self._values, self._residuals, self._looks = found["values"].copy(), found["residuals"].copy(), []
+        while f"look {len(self._looks)} sizes" in found:
+            prefix = f"look {len(self._looks)} "
+            own = {name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)}
+            self._looks.append(Krylov.of(own, self._apply, self._space))
+
     def run(self, products: int) -> Ends:
-        """Search until the wanted pairs are sure, or so many products were made."""
-        while len(self._values) < self._size and products > 0:
-            look, patience = self._fresh(), _Patience()
+        """Search until the wanted pairs are sure, or so many products were made; fewer by those of an earlier run."""
+        if self._left is None:
+            self._left = products
+        if not self._ended:
+            self._search()
+            self._ended = True
+        return self._ends()
+
+    def _search(self) -> None:
+        products = self._left or 0
+        while self._inside or (len(self._values) < self._size and products > 0):
+            if not self._inside:
+                self._fresh()
+                self._patience, self._inside = Patience(), True
+            look, patience = self._looks[-1], self._patience
             while products > 0:
                 look.step()
                 products -= 1
+                self._left = products
                 if not (self._due(look) or products == 0):
                     continue
                 look.solve()
@@ -130,24 +181,23 @@ class Search:
                             self._absorb(look, places)
                             if look.whole:
                                 self._all_seen = True
-                                return self._ends()
+                                return
                             break
                 elif self._failure(*self._levels()) <= FAILURE:
-                    return self._ends()
+                    return
                 if look.exhausted:
                     break
                 if look.full and products > 0:
                     self._restart(look)
-        return self._ends()
+            self._inside = False
 
-    def _fresh(self) -> Krylov:
+    def _fresh(self) -> None:
         start, locked = self._start(self._starts), len(self._values)
         self._starts += 1
         look = Krylov(
             self._apply, start, self._space, room=len(self._space) - locked - 1, locked=locked, scale=self.scale
         )
         self._looks.append(look)
-        return look
 
     @property
     def _limit(self) -> float:
@@ -290,27 +340,3 @@ class Search:
         if self._which == "largest" or (self._which == "both" and place < self._k):
             return self._failure(value + slack, -np.inf) <= FAILURE
         return self._failure(np.inf, value - slack) <= FAILURE
-
-
-def edges(values: Array, k: int, which: Which) -> tuple[float, float]:
-    """The innermost of the ``k`` wanted values at the high and the low end, infinite where none is wanted."""
-    ordered = np.sort(values)
-    if which == "magnitude":
-        level = float(np.sort(np.abs(ordered))[-k])
-        return level, -level
-    return float(ordered[-k]) if which != "smallest" else np.inf, float(
-        ordered[k - 1]
-    ) if which != "largest" else -np.inf
-
-
-class _Patience:
-    """Whether going on with one start saves the next one more than it costs."""
-
-    def __init__(self) -> None:
-        self._best, self._at = np.inf, 0
-
-    def ended(self, steps: int, ahead: float) -> bool:
-        """True once the sum of both has not become smaller for a while."""
-        if steps + ahead < self._best:
-            self._best, self._at = steps + ahead, steps
-        return steps - self._at >= max(1.0, _PATIENCE * min(ahead, steps))

@@ -19,6 +19,11 @@ class BlockWork(Protocol):
         """Passes it needs over every batch, as far as can be told: at most so many where it may stop early."""
         ...
 
+    @property
+    def at_most(self) -> bool:
+        """Whether ``products`` is a bound, and the work may end with fewer."""
+        ...
+
     def run(self, objective: Objective, on_step: OnStep) -> None:
         """Do the rest of the work.
 

@@ -25,32 +25,63 @@ class FirstOrder:
     gradients: dict[str, Array]
 
 
-def first_order(
-    objective: Objective,
-    parameters: Sequence[str],
-    *,
-    gradients: bool = True,
-    on_batch: Callable[[], None] = lambda: None,
-) -> FirstOrder:
-    """L, and ∇L for all parameters if it is wanted, in one pass over the data; without weight decay.
+class FirstOrderWork:
+    """L, and ∇L where it is wanted, in one pass over the data without weight decay; put down after any batch.
 
-    Raises:
-        NotFiniteError: the loss is NaN or infinite on some batch.
+    Attributes:
+        key: names its saved state.
+        title: as a person reads it.
     """
-    value = 0.0
-    totals: dict[str, Array] = {}
-    for number, batch in enumerate(objective.batches(parameters)):
-        part = batch.loss()
-        if not np.isfinite(part):
-            raise NotFiniteError(
-                f"the loss is {part} on batch {number} of {objective.batch_count()}.\n"
-                "Check the model's weights and the preprocessing in the dataset spec."
-            )
-        value += part
-        for name, gradient in batch.gradient(parameters).items() if gradients else ():
-            totals[name] = totals[name] + gradient if name in totals else gradient
-        on_batch()
-    return FirstOrder(value / objective.denominator, {n: g / objective.denominator for n, g in totals.items()})
+
+    key = "first order"
+    title = "loss and gradient"
+
+    def __init__(self, parameters: Sequence[str], *, gradients: bool = True) -> None:
+        """Nothing done yet."""
+        self._parameters, self._wanted = tuple(parameters), gradients
+        self._value, self._batch = 0.0, 0
+        self._totals: dict[str, Array] = {}
+
+    def run(self, objective: Objective, on_step: Callable[[int], None]) -> None:
+        """Do the rest.
+
+        Raises:
+            NotFiniteError: the loss is NaN or infinite on some batch.
+        """
+        if self._batch >= objective.batch_count():
+            return
+        for batch in objective.batches(self._parameters, start=self._batch):
+            part = batch.loss()
+            if not np.isfinite(part):
+                raise NotFiniteError(
+                    f"the loss is {part} on batch {self._batch} of {objective.batch_count()}.\n"
+                    "Check the model's weights and the preprocessing in the dataset spec."
+                )
+            gradients = batch.gradient(self._parameters) if self._wanted else {}
+            self._value += part
+            for name, gradient in gradients.items():
+                if name in self._totals:
+                    self._totals[name] += gradient
+                else:
+                    self._totals[name] = gradient
+            self._batch += 1
+            on_step(1)
+
+    def result(self, objective: Objective) -> FirstOrder:
+        """What was found, divided; once it has run."""
+        divided = {name: total / objective.denominator for name, total in self._totals.items()}
+        return FirstOrder(self._value / objective.denominator, divided)
+
+    def state(self) -> dict[str, Array]:
+        """The sums, and how far they go."""
+        place = np.array([self._value, float(self._batch)])
+        return {"place": place, **{f"total:{name}": value for name, value in self._totals.items()}}
+
+    def restore(self, state: dict[str, Array]) -> int:
+        """Take them up."""
+        self._value, self._batch = float(state["place"][0]), int(state["place"][1])
+        self._totals = {k.removeprefix("total:"): v.copy() for k, v in state.items() if k.startswith("total:")}
+        return self._batch
 
 
 def run(

@@ -6,7 +6,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,14 +16,14 @@ from typing import Literal, Self
 
 from curvcli.errors import ReportError
 from curvcli.files import open_regular, read_bounded
-from curvcli.report.atomic import explained, is_free, leftovers, publish, replaced, sync_directory, temporary
+from curvcli.report.atomic import explained, leftovers, publish, replaced, sync_directory, temporary
 from curvcli.report.checks import CheckRecord
 from curvcli.report.clock import stamp
 from curvcli.report.inputs import InputsRecord
 from curvcli.report.layers import read_layer, write_layers
 from curvcli.report.lock import WriterLock
+from curvcli.report.origin import earlier_report
 from curvcli.report.progress import PATTERN, State, load_progress, progress_path, save_progress
-from curvcli.report.read import read_report
 from curvcli.report.records import LayerRecord, Provenance
 from curvcli.report.schema import ReportStatus
 from curvcli.report.storage import created, opened
@@ -38,12 +39,15 @@ _WORK = re.compile(PATTERN)
 _KEPT = re.compile(f"{re.escape(_RUN)}|{_LOCK}|{_PART.pattern}|{PATTERN}")
 # The key of a run holds its options and the names of its layers.
 _RUN_BYTES = 64 << 20
+# What a layer that lacks quantities may hide by being called incomplete; anything worse is told.
+_SOUND = frozenset({"done", "not_converged"})
 
 
 @dataclass(frozen=True)
 class _Part:
     path: Path
     index: int
+    missing: tuple[str, ...] = ()
 
 
 class Parts:
@@ -59,6 +63,7 @@ class Parts:
         previous: what was found on entering: ``none``, ``same`` run or an ``other`` one.
         changed: for an ``other`` run, the entries of the key that differ, as far as its key is readable.
         discarded: how many parts were deleted on entering, of another run or damaged.
+        complete_before: whether a complete report was at the report's path on entering.
     """
 
     def __init__(self, report: Path, key: Mapping[str, object]) -> None:
@@ -77,10 +82,13 @@ class Parts:
         self.previous: Literal["none", "same", "other"] = "none"
         self.changed: tuple[str, ...] = ()
         self.discarded = 0
+        self.complete_before = False
         self._key = json.loads(_canonical(key))  # tuples become lists, as they will when read back
         self._sha256 = hashlib.sha256(_canonical(key)).hexdigest()
         self._lock = WriterLock(self.directory / _LOCK)
         self._parts: dict[str, _Part] = {}
+        # One writer at a time: a thread may have to write the report while another computes.
+        self.exclusive = threading.RLock()
 
     def __enter__(self) -> Self:
         """Take the lock and find the finished layers.
@@ -91,7 +99,8 @@ class Parts:
             UsageError: ``SOURCE_DATE_EPOCH`` is set and is not a number; better said now than at the end of the run.
         """
         stamp()
-        self._refuse_to_replace_foreign_files()
+        earlier = earlier_report(self.report)
+        self.complete_before = earlier is not None and earlier.status == "complete"
         self._refuse_strange_entries()
         with explained(self.report):
             self._lock.acquire(self.report)
@@ -117,13 +126,26 @@ class Parts:
 
         Layers that ended badly are among them: look at the status to decide which to compute again.
         """
-        return _Finished(dict(sorted(self._parts.items(), key=lambda item: item[1].index)))
+        return self._records({name: part for name, part in self._parts.items() if not part.missing})
 
-    def save(self, record: LayerRecord) -> LayerSummary:
-        """Keep a finished layer; once this returns, neither a kill nor a power cut takes it back.
+    def unfinished(self) -> Mapping[str, tuple[str, ...]]:
+        """Return the quantities that are missing of each layer that was saved before all of its were there."""
+        return {name: part.missing for name, part in self._parts.items() if part.missing}
+
+    def record(self, name: str) -> LayerRecord:
+        """Return a saved layer, finished or not, as it was given to `save`."""
+        return _Finished(self._parts, shown=False)[name]
+
+    @staticmethod
+    def _records(parts: Mapping[str, _Part]) -> Mapping[str, LayerRecord]:
+        return _Finished(dict(sorted(parts.items(), key=lambda item: item[1].index)))
+
+    def save(self, record: LayerRecord, *, missing: Sequence[str] = ()) -> LayerSummary:
+        """Keep a layer; once this returns, neither a kill nor a power cut takes it back.
 
         Args:
             record: replaces an earlier one of the same name.
+            missing: quantities that are still to be computed of it; a partial report then calls it ``incomplete``.
 
         Returns:
             The layer in numbers.
@@ -132,18 +154,21 @@ class Parts:
             ReportError: the disk is full or the directory has become unwritable; the earlier record is kept.
         """
         stem = _stem(record.name)
-        with temporary(self.directory / stem) as part:
+        shown = replace(record, status="incomplete") if missing and record.status in _SOUND else record
+        with self.exclusive, temporary(self.directory / stem) as part:
             with explained(self.report), created(part) as output:
                 output.file.attrs["run"] = self._sha256
                 output.file.attrs["seconds"] = record.seconds
-                (row,) = write_layers(output, [record])
+                output.file.attrs["status"] = record.status
+                output.file.attrs["missing"] = json.dumps(list(missing))
+                (row,) = write_layers(output, [shown])
             with explained(self.report):
                 path = self.directory / f"{stem}-{_file_sha256(part)}.h5"
             publish(part, path)
-        earlier = self._parts.get(record.name)
-        self._parts[record.name] = _Part(path, record.index)
-        if earlier is not None and earlier.path != path:
-            earlier.path.unlink(missing_ok=True)
+            earlier = self._parts.get(record.name)
+            self._parts[record.name] = _Part(path, record.index, tuple(missing))
+            if earlier is not None and earlier.path != path:
+                earlier.path.unlink(missing_ok=True)
         return row
 
     def save_progress(self, work: str, state: State) -> None:
@@ -152,7 +177,8 @@ class Parts:
         Raises:
             ReportError: the disk is full or the directory has become unwritable.
         """
-        save_progress(progress_path(self.directory, work), self._sha256, state)
+        with self.exclusive:
+            save_progress(progress_path(self.directory, work), self._sha256, state)
 
     def progress(self, work: str) -> State | None:
         """How far an earlier run with an equal key had come with a piece of work."""
@@ -172,6 +198,8 @@ class Parts:
     ) -> Path:
         """Write the report from all finished layers, replacing an earlier one at the end.
 
+        A partial one has the layers too of which only some quantities are finished.
+
         Args:
             provenance: the moment and the host are filled in.
             status: with ``complete`` the parts are deleted afterwards; with ``partial`` they are kept, and the next
@@ -186,24 +214,14 @@ class Parts:
             ReportError: the disk is full or the directory has become unwritable; report and parts are as before.
             ValueError: two layers have the same index, or two functions the same name.
         """
-        layers = self.finished().values()
-        write_report(self.report, layers, provenance, status=status, inputs=inputs, checks=checks)
+        with self.exclusive:
+            layers = (self.finished() if status == "complete" else self._records(self._parts)).values()
+            write_report(self.report, layers, provenance, status=status, inputs=inputs, checks=checks)
         if status == "complete":
             with explained(self.directory):
                 self._discard([*(part.path for part in self._parts.values()), *self._inside(_WORK)])
             self._parts.clear()
         return self.report
-
-    def _refuse_to_replace_foreign_files(self) -> None:
-        """Keep a mistyped --output from costing a person a model or data set."""
-        if is_free(self.report) or not self.report.stat().st_size:
-            return
-        try:
-            read_report(self.report)
-        except ReportError as error:
-            raise ReportError(
-                f"{self.report}: exists and is not a report I may replace: move it away, or choose another --output"
-            ) from error
 
     def _refuse_strange_entries(self) -> None:
         """Keep what is no file of ours from being written through, or from stopping a run at its end."""
@@ -238,22 +256,24 @@ class Parts:
             self.previous = "same"
 
     def _adopt(self, path: Path) -> None:
-        row = self._identified(path)
-        if row is None or row.name in self._parts:
+        found = self._identified(path)
+        if found is None or found[0].name in self._parts:
             self._discard([path])
             self.discarded += 1
         else:
-            self._parts[row.name] = _Part(path, row.index)
+            row, missing = found
+            self._parts[row.name] = _Part(path, row.index, missing)
 
-    def _identified(self, path: Path) -> LayerSummary | None:
-        """Return the row of the layer that a part holds; ``None`` for a damaged part, or one of another run."""
+    def _identified(self, path: Path) -> tuple[LayerSummary, tuple[str, ...]] | None:
+        """Return the row of the layer that a part holds, and what it lacks; ``None`` for a damaged or foreign one."""
         try:
             if _file_sha256(path) != path.stem.partition("-")[2]:
                 return None
             with opened(path) as file:
                 (row,) = read_tables(file)
-                return row if file.attrs["run"] == self._sha256 else None
-        except ReportError:
+                missing = tuple(json.loads(file.attrs["missing"]))
+                return (row, missing) if file.attrs["run"] == self._sha256 else None
+        except (ReportError, ValueError, TypeError, RecursionError):
             return None
 
     def _read_run(self) -> dict[str, object] | None:
@@ -276,13 +296,15 @@ class Parts:
 class _Finished(Mapping[str, LayerRecord]):
     """Finished layers, read when looked up: a model's results may be larger than memory."""
 
-    def __init__(self, parts: Mapping[str, _Part]) -> None:
-        self._parts = parts
+    def __init__(self, parts: Mapping[str, _Part], *, shown: bool = True) -> None:
+        self._parts, self._shown = parts, shown
 
     def __getitem__(self, name: str) -> LayerRecord:
         with opened(self._parts[name].path) as file:
             (row,) = read_tables(file)
-            return read_layer(file, replace(row, seconds=float(file.attrs["seconds"])))
+            seconds, status = float(file.attrs["seconds"]), str(file.attrs["status"])
+            shown = row.status if self._shown else status
+            return read_layer(file, replace(row, seconds=seconds, status=shown))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._parts)

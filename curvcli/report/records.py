@@ -225,6 +225,9 @@ class Provenance:
         threads: of the computation; 0 where it is not known.
         deterministic: whether equal inputs gave equal results. Where they did not, nothing is exact.
         verification_passes: over single batches, spent on checks of what the report says.
+        command_name: of the command, e.g. ``diag``; empty in reports of earlier versions.
+        model_location: the model's path as seen from the report's folder; empty in reports of earlier versions.
+        spec_location: the same of the file that holds the dataset spec.
     """
 
     model_path: str
@@ -248,3 +251,6 @@ class Provenance:
     threads: int = 0
     deterministic: bool = True
     verification_passes: int = 0
+    command_name: str = ""
+    model_location: str = ""
+    spec_location: str = ""

@@ -7,12 +7,12 @@ from urllib.parse import unquote
 
 FORMAT: Final = "curvcli-report"
 # 1.1 added /inputs, /inputs_summary, /split_parts and /checks; 1.2 what standard errors are from, rounding, checks made
-# in the run, and two statuses.
+# in the run, three statuses, and in /provenance the command's name and where model and spec lie.
 FORMAT_VERSION: Final = "1.2"
 READABLE_MAJOR: Final = 1
 
 ReportStatus = Literal["complete", "partial"]
-Status = Literal["done", "over_budget", "nonfinite", "failed", "not_converged", "imprecise", "unverified"]
+Status = Literal["done", "over_budget", "nonfinite", "failed", "not_converged", "imprecise", "unverified", "incomplete"]
 
 # 0 stays free for "pending". Later versions append codes and never renumber.
 STATUS_CODES: Final[dict[Status, int]] = {
@@ -23,6 +23,7 @@ STATUS_CODES: Final[dict[Status, int]] = {
     "not_converged": 5,  # finished, but the tolerance that was asked for is not reached
     "imprecise": 6,  # finished, but rounding has spoilt the digits
     "unverified": 7,  # a check in the same run contradicts it
+    "incomplete": 8,  # the run was interrupted before all quantities of the layer were computed
 }
 # There are numbers, but they are not to be relied on.
 UNRELIABLE: Final = frozenset({"imprecise", "unverified"})

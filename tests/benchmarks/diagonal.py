@@ -22,7 +22,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from curvcli.cli.console import Voice, duration
+from curvcli.cli.console import Voice
+from curvcli.cli.meters import duration
 from curvcli.cli.session import Session, open_session
 from curvcli.curvature import loss_hessian
 from curvcli.curvature.diagonal.planner import Plan, plan_diagonal

@@ -31,9 +31,21 @@ def test_a_reader_that_goes_away(line: str, tmp_path: Path) -> None:
     assert shell(line, tmp_path).returncode == 141
 
 
-@pytest.mark.parametrize(("line", "code"), [("CURVCLI env >&-", 0), ("CURVCLI nope 2>&-", 2)])
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("CURVCLI env >&-", 0),
+        ("CURVCLI nope 2>&-", 2),
+        ("CURVCLI nope 2>/dev/full", 2),
+        ("CURVCLI nope 2</dev/null", 2),  # open, but not to be written
+        ("CURVCLI trace none.pt 2>/dev/full", 2),
+        ("CURVCLI trace MODEL -o r.h5 --limit 8 2>/dev/full", 0),
+        ("CURVCLI trace MODEL -o r.h5 --limit 8 2>&-", 0),
+        ("CURVCLI trace MODEL -o r.h5 --limit 8 --log-file /dev/full", 0),
+    ],
+)
 def test_closed_streams(line: str, code: int, tmp_path: Path) -> None:
-    """The exit code is what it would be."""
+    """Closed, full or read-only: the exit code is what it would be."""
     assert shell(line, tmp_path).returncode == code
 
 

@@ -9,7 +9,7 @@ from curvcli.curvature.dense import condition_number, inertia
 from curvcli.curvature.density import QuadratureWork, largest_weight_at_zero
 from curvcli.curvature.eigen import IterativeWork
 from curvcli.curvature.krylov import ENDS, chosen
-from curvcli.curvature.lanczos import lanczos
+from curvcli.curvature.lanczos import Lanczos
 from curvcli.curvature.probes import signs
 
 from .conftest import SIZE, SPECTRA, Quadratic, StopError, one_block, with_spectrum
@@ -91,7 +91,7 @@ def test_what_has_not_converged_is_told() -> None:
 
 
 def test_an_interrupted_search_ends_in_the_same_bits() -> None:
-    """The products made are played back to ARPACK, whose own state can't be kept."""
+    """Stopped after the first batch of its ninth product, it makes no product twice."""
     matrix = with_spectrum(OUTLIERS)
     straight = solved(matrix)
     block = one_block()
@@ -108,7 +108,7 @@ def test_an_interrupted_search_ends_in_the_same_bits() -> None:
     first, second = (IterativeWork(block, **options, basis=100, max_products=2000) for _ in range(2))  # type: ignore[arg-type]
     with pytest.raises(StopError):
         first.run(Quadratic(matrix, block.parameters), stop)
-    assert second.restore(first.state()) == 17
+    assert second.restore(first.state()) == 8
     objective = Quadratic(matrix, block.parameters)
     second.run(objective, lambda passes: None)
     assert second.pairs is not None
@@ -116,14 +116,14 @@ def test_an_interrupted_search_ends_in_the_same_bits() -> None:
     assert (second.pairs.values == straight.pairs.values).all()
     assert (second.pairs.vectors == straight.pairs.vectors).all()
     assert second.spent == straight.spent
-    assert objective.passes == straight.spent - len(straight.pairs.values) + 1 - 17
+    assert objective.passes == straight.spent - len(straight.pairs.values) + 1 - 8
 
 
 def test_lanczos_reproduces_the_moments_of_its_start_vector() -> None:
     """m steps give vᵀ Hᵖ v for every p up to 2m − 1, to rounding."""
     matrix = with_spectrum(OUTLIERS / 10)
     start = np.random.default_rng(1).standard_normal(SIZE)
-    (seen,) = lanczos(lambda rows: rows @ matrix, start[None], 12)
+    (seen,) = Lanczos(start[None], 12).run(lambda rows: rows @ matrix)
     nodes, weights = seen.ritz()
     power = start / np.linalg.norm(start)
     moment = power.copy()

@@ -86,6 +86,7 @@ def test_products_that_check_a_gram_matrix_are_not_made_twice() -> None:
     objective = Quadratic(columns.T @ columns, block.parameters)
     with pytest.raises(StopError):
         first.run(objective, stop)  # type: ignore[arg-type]
+    first.run(objective, lambda passes: None)  # type: ignore[arg-type]
     assert second.restore(first.state()) == second.products == 6
     passes = objective.passes
     second.run(objective, stop)  # type: ignore[arg-type]

@@ -12,11 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from curvcli.cli.console import Voice
 from curvcli.cli.main import run
-from curvcli.cli.session import open_session
-from curvcli.curvature.pointwise.inputs import InputPlan, InputWork
-from curvcli.models.pointwise import SampleFunction
 from curvcli.models.tf_runtime import tensorflow
 from curvcli.report.inputs import InputsRecord
 from curvcli.report.read import read_report
@@ -234,30 +230,6 @@ def test_estimates_have_errors(compute: Compute, sines: tuple[nn.Module, Path]) 
     error = np.concatenate([found.diagonal_stderr["x"].reshape(SAMPLES, 6), found.diagonal_stderr["t"]], 1)
     hits = np.abs(diagonal - np.diagonal(hessian, axis1=1, axis2=2)) <= 2 * error
     assert 0.88 < hits.mean() < 0.99
-
-
-@pytest.mark.parametrize("second", ["products", "probes"])
-def test_work_taken_up_ends_in_the_same(second: str) -> None:
-    """Stopped after a batch and restored from its state, bit for bit."""
-    path = ROOT / "sample_models" / "poisson_tanh.pt"
-    options = {"data": None, "limit": 40, "batch_size": 16, "seed": 0, "device": "cpu", "dtype": "float64"}
-    objective = open_session(path, Voice(-1), **options).objective
-    plan = InputPlan(second, coordinates=(1,), order=3, probes=4)
-    whole = InputWork(SampleFunction("u", "u"), ["point"], plan)
-    whole.run(objective, lambda passes: None)
-
-    def stop(passes: int) -> None:
-        raise KeyboardInterrupt
-
-    begun = InputWork(SampleFunction("u", "u"), ["point"], plan)
-    with pytest.raises(KeyboardInterrupt):
-        begun.run(objective, stop)
-    rest = InputWork(SampleFunction("u", "u"), ["point"], plan)
-    rest.restore(begun.state())
-    rest.run(objective, lambda passes: None)
-    assert begun.batch == 1
-    assert rest.found.keys() == whole.found.keys()
-    assert all(np.array_equal(rest.found[name], values) for name, values in whole.found.items())
 
 
 class Centred(nn.Module):

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from curvcli.cli.console import Voice
 from curvcli.cli.session import open_session
 from curvcli.curvature.operator import MATRICES, Block, CurvatureOperator
-from curvcli.engine.serial import first_order
+from curvcli.engine.serial import FirstOrderWork
 from curvcli.report.quantities import BlockRecord, DensityRecord, EigenRecord, TraceRecord
 from curvcli.report.read import read_report
 
@@ -41,7 +41,9 @@ def products_against_differences(path: Path, spec: Path | None, shift: Callable[
     gradients = []
     for sign in (1, -2):
         shift(session.objective, parameters, sign * step * vector)
-        gradient = first_order(session.objective, block.names).gradients
+        first = FirstOrderWork(block.names)
+        first.run(session.objective, lambda passes: None)
+        gradient = first.result(session.objective).gradients
         gradients.append(np.concatenate([gradient[n].ravel() for n in block.names]))
     difference = (gradients[0] - gradients[1]) / (2 * step)
     assert np.abs(found[0] - difference).max() <= 1e-6 * np.abs(difference).max()

@@ -142,7 +142,7 @@ def test_conv4_3_costs_at_most_classes_plus_five_passes_per_batch(name: str) -> 
     rank = loss_hessian.rank(next(objective.batches(names)).output)
     plan = plan_diagonal(layer.parameters, objective.sites(names), rank)
     (work,) = plan.work
-    serial.first_order(objective, names)
+    serial.FirstOrderWork(names).run(objective, lambda passes: None)
     serial.run(work, objective, Accumulation())
     assert work.method == "gauss_newton"
     assert objective.backward_passes - before <= objective.batch_count() * (10 + 5)

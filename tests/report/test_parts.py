@@ -237,7 +237,7 @@ def test_a_directory_as_output_is_refused(tmp_path):
 def test_a_file_that_is_no_report_is_not_replaced(tmp_path):
     with h5py.File(tmp_path / "weights.h5", "w") as file:
         file["weights"] = np.ones(3)
-    with pytest.raises(ReportError, match="is not a report I may replace"):
+    with pytest.raises(ReportError, match="refusing to overwrite it"):
         Parts(tmp_path / "weights.h5", KEY).__enter__()
 
 

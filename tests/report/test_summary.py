@@ -134,7 +134,9 @@ def test_a_block_over_layers_has_a_size_and_no_sums_of_its_own(make_whole):
     assert np.isnan([row.trace, row.gradient_norm, row.trace_stderr, row.diagonal_relative_stderr]).all()
 
 
-@pytest.mark.parametrize(("status", "code"), [("not_converged", 5), ("imprecise", 6), ("unverified", 7)])
+@pytest.mark.parametrize(
+    ("status", "code"), [("not_converged", 5), ("imprecise", 6), ("unverified", 7), ("incomplete", 8)]
+)
 def test_every_status_has_a_code_of_its_own(  # noqa: PLR0917
     tmp_path, make_bare, make_quantity, provenance, status, code
 ):
@@ -142,7 +144,7 @@ def test_every_status_has_a_code_of_its_own(  # noqa: PLR0917
     assert read_report(tmp_path / "r.h5").summary("conv").status == status
     with h5py.File(tmp_path / "r.h5") as file:
         assert file["summary/status"][0] == code
-        meanings = "done over_budget nonfinite failed not_converged imprecise unverified"
+        meanings = "done over_budget nonfinite failed not_converged imprecise unverified incomplete"
         assert file["summary/status"].attrs["flag_meanings"] == meanings
 
 

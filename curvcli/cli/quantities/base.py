@@ -20,6 +20,7 @@ from curvcli.report.schema import Status
 _WORST: tuple[Status, ...] = (
     "done",
     "not_converged",
+    "incomplete",
     "imprecise",
     "over_budget",
     "unverified",
@@ -110,6 +111,7 @@ class Piece(Protocol):
         targets: the names of what it has results for.
         passes: over single batches, as far as can be told.
         repeats: whether it goes over the data more than once.
+        at_most: whether it may end with fewer passes.
     """
 
     key: str
@@ -117,6 +119,7 @@ class Piece(Protocol):
     targets: tuple[str, ...]
     passes: int
     repeats: bool
+    at_most: bool
 
     def run(self, objective: Objective, on_step: OnStep) -> None:
         """Do the rest."""
@@ -208,6 +211,7 @@ class BlockPiece:
         self.work, self.key, self.title, self.targets = work, key, title, targets
         self._batches, self.done = batches, False
         self.passes = work.products * batches
+        self.at_most = work.at_most
 
     def run(self, objective: Objective, on_step: OnStep) -> None:
         """Do the rest."""
@@ -253,6 +257,7 @@ class ExactPiece:
         self.title = f"{shown}: {work.method}"
         self.passes = work.passes_per_batch * batches
         self.repeats = work.method == "coordinate"
+        self.at_most = False
         self.progress = Accumulation()
         self.found: dict[str, Array] | None = None
 

@@ -22,7 +22,7 @@ from curvcli.report.split import SplitPart, SplitRecord
 class SplitPiece:
     """One layer's ``ChainWork`` as a piece (see ``Piece``)."""
 
-    repeats = False
+    repeats = at_most = False
 
     def __init__(self, work: ChainWork, target: Target, setting: Setting) -> None:
         """Look at the first batch, which tells z's shape and so the cost."""

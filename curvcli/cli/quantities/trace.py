@@ -14,7 +14,7 @@ from curvcli.cli.quantities.diagonal import loss_rank
 from curvcli.cli.targets import Target, parameters_of
 from curvcli.curvature.diagonal.gauss_newton import GaussNewton
 from curvcli.curvature.diagonal.planner import OVER_BUDGET, UNREACHED, Choice, plan_diagonal
-from curvcli.curvature.diagonal.work import Work
+from curvcli.curvature.diagonal.work import Work, multiplications
 from curvcli.curvature.operator import Block
 from curvcli.curvature.trace.estimate import Rule, TraceEstimate, data_spread
 from curvcli.curvature.trace.work import ESTIMATORS, Estimator, TraceWork, estimators
@@ -106,8 +106,9 @@ class TraceQuantity:
                 reason = site.why_not or f"exact needs {rank + 2} passes per batch, the budget is {limit}"
                 choices[p.name] = Choice(p.name, OVER_BUDGET, reason, rank + 2)
         exact = tuple(t for t in self._setting.targets if all(choices[n].method != OVER_BUDGET for n in t.block.names))
-        names = tuple(p.name for p in parameters_of(exact) if choices[p.name].method == "gauss_newton")
-        work: list[Work] = [GaussNewton(names, rank, whole=False)] if names else []
+        summed = [p for p in parameters_of(exact) if choices[p.name].method == "gauss_newton"]
+        names = tuple(p.name for p in summed)
+        work: list[Work] = [GaussNewton(names, rank, multiplications(summed, sites), whole=False)] if names else []
         return exact, work, choices
 
     def plan(self) -> list[PlanRow]:

@@ -59,7 +59,7 @@ class ActivationProbes:
         self._control = GaussNewton(names, control_rank, whole=False) if control_rank else None
         self._exact = Accumulation()
         self._controlled = self._control is None
-        self._done = 0
+        self._done = self._batch = 0
         self._sum = {p.name: np.zeros(p.shape) for p in parameters}
         self._variance = {p.name: np.zeros(p.shape) for p in parameters}
         self._denominator = 1.0
@@ -68,6 +68,11 @@ class ActivationProbes:
     def parameters(self) -> tuple[str, ...]:
         """Whose diagonals it estimates."""
         return tuple(p.name for p in self._parameters)
+
+    @property
+    def at_most(self) -> bool:
+        """A tolerance may be met."""
+        return self._rtol is not None
 
     @property
     def products(self) -> int:
@@ -86,10 +91,11 @@ class ActivationProbes:
                 on_step(passes)
             self._controlled = True
         while self._done < self._rounds and not (self._done > 1 and self._met()):
-            for number, batch in enumerate(objective.batches(self.parameters)):
-                self._round(number, batch)
-            self._done += 1
-            on_step(_ROUND * objective.batch_count())
+            for batch in objective.batches(self.parameters, start=self._batch):
+                self._round(self._batch, batch)
+                self._batch += 1
+                on_step(_ROUND)
+            self._done, self._batch = self._done + 1, 0
 
     def _round(self, number: int, batch: DifferentiatedBatch) -> None:
         values = batch.output.values
@@ -162,7 +168,7 @@ class ActivationProbes:
 
     def state(self) -> dict[str, Array]:
         """Sums, and how far they go."""
-        arrays = {"place": np.array([float(self._controlled), float(self._done)])}
+        arrays = {"place": np.array([float(self._controlled), float(self._done), float(self._batch)])}
         for kind, sums in (("exact", self._exact.arrays()), ("sum", self._sum), ("variance", self._variance)):
             arrays |= {f"{kind}:{name}": value for name, value in sums.items()}
         return arrays
@@ -173,7 +179,7 @@ class ActivationProbes:
         def of(kind: str) -> dict[str, Array]:
             return {key.partition(":")[2]: value.copy() for key, value in state.items() if key.startswith(f"{kind}:")}
 
-        controlled, self._done = (int(n) for n in state["place"])
+        controlled, self._done, self._batch = (int(n) for n in state["place"])
         self._controlled = bool(controlled)
         self._exact = Accumulation.of(of("exact"))
         self._sum, self._variance = of("sum"), of("variance")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from curvcli.curvature.diagonal.work import Accumulation
+from curvcli.curvature.stride import Stride
 from curvcli.models.base import Objective
 
 _STEP = 64
@@ -36,15 +37,17 @@ class Coordinate:
         """See ``Work.steps``."""
         if self.parameter not in progress.totals:
             progress.totals[self.parameter] = np.zeros(self.shape)
+        stride = Stride(_STEP, self.size)
         for batch in objective.batches(self.parameters, start=progress.batch):
             passes = 1
-            for start in range(progress.position, self.size, _STEP):
-                indices = np.arange(start, min(start + _STEP, self.size))
+            for start, stop in stride.parts(progress.position, self.size):
+                indices = np.arange(start, stop)
                 flat = progress.totals[self.parameter].reshape(-1)
                 entries = batch.hessian_diagonal_entries(self.parameter, indices)
                 flat[indices] += entries
-                progress.add_to_trace(self.parameter, float(entries.sum()))
-                progress.position = int(indices[-1]) + 1
+                for entry in entries:  # one by one: the sum must not depend on how many are made at once
+                    progress.add_to_trace(self.parameter, float(entry))
+                progress.position = stop
                 if progress.position == self.size:
                     progress.next_batch()
                 yield passes + len(indices)

@@ -16,8 +16,8 @@ from curvcli.models.base import Parameter, Site
 Estimator = Literal["activation_probes", "xdiag", "hutchinson"]
 ESTIMATORS: tuple[Estimator, ...] = ("activation_probes", "xdiag", "hutchinson")
 
-# Vectors of a parameter's size that XDiag holds per product: test vectors, basis and image.
-_VECTORS_HELD = 2
+# Vectors of a parameter's size that XDiag holds per product: test vectors, basis, image, and copies while these grow.
+_VECTORS_HELD = 3
 
 
 class EstimateWork(BlockWork, Protocol):
@@ -71,7 +71,7 @@ def plan_estimates(
         effort: how far to go.
 
     Raises:
-        UsageError: activation probes are asked for where there is no z.
+        UsageError: activation probes are asked for where there is no z, or XDiag's vectors do not fit.
     """
     work: list[EstimateWork] = []
     done: set[str] = set()
@@ -96,12 +96,18 @@ def plan_estimates(
 def _in_weight_space(
     p: Parameter, method: Literal["xdiag", "hutchinson"] | None, effort: Effort
 ) -> HutchinsonDiagonal | XDiag:
-    fits = _VECTORS_HELD * effort.probes * p.size * 8 <= effort.memory
+    needed = _VECTORS_HELD * effort.probes * p.size * 8
+    fits = needed <= effort.memory
     kind: type[HutchinsonDiagonal | XDiag]
     match method:
         case None:
             kind = XDiag if fits else HutchinsonDiagonal
         case "xdiag":
+            if not fits:
+                raise UsageError(
+                    f"--method xdiag: the vectors of {p.name} take {needed >> 20} MiB, more than --memory-limit leaves "
+                    f"({effort.memory >> 20} MiB).\nUse --method hutchinson or fewer --probes, or raise the limit."
+                )
             kind = XDiag
         case "hutchinson":
             kind = HutchinsonDiagonal

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from curvcli.curvature import loss_hessian
-from curvcli.curvature.diagonal.work import Accumulation, reached_in, refuse_mixed
+from curvcli.curvature.diagonal.work import Accumulation, reached_in, refuse_mixed, vectors_at_once
 from curvcli.errors import ModelError
 from curvcli.models.base import Objective
 
-# Columns per step: enough to hide a forward pass behind them, few enough that a step takes seconds.
+# Columns per step at most: enough to hide a forward pass behind them.
 _STEP = 32
 
 
@@ -26,11 +26,13 @@ class GaussNewton:
     Attributes:
         parameters: whose diagonals it computes.
         rank: columns of S per sample.
+        weight: multiplications per sample of the parameters' operations; see ``vectors_at_once``.
         whole: whether it stands for the Hessian's diagonal, and not for the Gauss–Newton matrix's alone.
     """
 
     parameters: tuple[str, ...]
     rank: int
+    weight: int = 1
     whole: bool = True
     method = "gauss_newton"
 
@@ -62,8 +64,9 @@ class GaussNewton:
                         f"batch {progress.batch}: {bent.blocker} after {bent.parameter} is not piecewise linear; "
                         "use --method coordinate."
                     )
-            for start in range(progress.position, self.rank, _STEP):
-                stop = min(start + _STEP, self.rank)
+            step = vectors_at_once(batch, self.weight, _STEP)
+            for start in range(progress.position, self.rank, step):
+                stop = min(start + step, self.rank)
                 progress.add(batch.squared_columns(live, loss_hessian.columns(state, start, stop)))
                 progress.position = stop
                 if stop == self.rank:

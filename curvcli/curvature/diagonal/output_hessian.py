@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from curvcli.curvature.diagonal.work import Accumulation, reached_in, refuse_mixed
+from curvcli.curvature.diagonal.work import Accumulation, reached_in, refuse_mixed, vectors_at_once
 from curvcli.models.base import Objective
 
 _STEP = 64
@@ -18,11 +18,15 @@ _STEP = 64
 
 @dataclass(frozen=True)
 class OutputHessian:
-    """Parameters that share one z of ``units`` channels at ``positions`` places."""
+    """Parameters that share one z of ``units`` channels at ``positions`` places.
+
+    ``weight`` is the multiplications per sample of their operation; see ``vectors_at_once``.
+    """
 
     parameters: tuple[str, ...]
     units: int
     positions: int
+    weight: int = 1
 
     @property
     def method(self) -> str:
@@ -51,8 +55,9 @@ class OutputHessian:
             if not basis:
                 progress.next_batch()
                 yield passes
-            for start in range(progress.position, basis, _STEP):
-                stop = min(start + _STEP, basis)
+            step = vectors_at_once(batch, self.weight, _STEP)
+            for start in range(progress.position, basis, step):
+                stop = min(start + step, basis)
                 progress.add(batch.output_hessian_diagonal(live, start, stop))
                 progress.position = stop
                 if stop == basis:

@@ -9,7 +9,7 @@ from typing import Literal
 from curvcli.curvature.diagonal.coordinate import Coordinate
 from curvcli.curvature.diagonal.gauss_newton import GaussNewton
 from curvcli.curvature.diagonal.output_hessian import OutputHessian
-from curvcli.curvature.diagonal.work import Work
+from curvcli.curvature.diagonal.work import Work, multiplications
 from curvcli.errors import UsageError
 from curvcli.models.base import Parameter, Site
 
@@ -87,7 +87,7 @@ def plan_diagonal(
     chosen = {p.name for p in gauss_newton}
     work: list[Work] = []
     if gauss_newton:
-        work.append(GaussNewton(tuple(p.name for p in gauss_newton), rank))
+        work.append(GaussNewton(tuple(p.name for p in gauss_newton), rank, multiplications(gauss_newton, sites)))
     work += _without_columns([p for p in reached if p.name not in chosen], sites, method)
     choices: dict[str, Choice] = {}
     kept: list[Work] = []
@@ -128,7 +128,9 @@ def _without_columns(parameters: Sequence[Parameter], sites: Mapping[str, Site],
         together = [q for q in parameters if site.z is not None and sites[q.name].z == site.z]
         single: list[Work] = [Coordinate(q.name, q.shape, q.size) for q in together or [p]]
         if together and method != "coordinate":
-            shared = OutputHessian(tuple(q.name for q in together), site.units, site.positions)
+            shared = OutputHessian(
+                tuple(q.name for q in together), site.units, site.positions, multiplications(together, sites)
+            )
             if method != "auto" or _cost(shared) <= sum(_cost(w) for w in single):
                 single = [shared]
         work += single

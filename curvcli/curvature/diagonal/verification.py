@@ -85,6 +85,11 @@ class Verification:
         self._denominator = 1.0
 
     @property
+    def at_most(self) -> bool:
+        """All are made."""
+        return False
+
+    @property
     def products(self) -> int:
         """One per parameter, and one for all that are said to be unreached."""
         return len(self._reached) + bool(self._unreached)

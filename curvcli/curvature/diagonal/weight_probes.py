@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from curvcli.curvature.diagonal.estimate import DiagonalEstimate, Moments, close_enough
-from curvcli.curvature.operator import Block, CurvatureOperator
+from curvcli.curvature.operator import Block, CurvatureOperator, Flight
 from curvcli.curvature.probes import signs
 from curvcli.curvature.sketch import new_directions, only_reached_by, without_direction
 from curvcli.curvature.student import widening
@@ -35,11 +35,17 @@ class HutchinsonDiagonal:
         self._parameter, self._probes, self._rtol, self._seed = parameter, probes, rtol, seed
         self._block = Block(parameter.name, (parameter,))
         self._moments = Moments()
+        self._flight = Flight()
 
     @property
     def parameters(self) -> tuple[str, ...]:
         """The one."""
         return (self._parameter.name,)
+
+    @property
+    def at_most(self) -> bool:
+        """A tolerance may be met."""
+        return self._rtol is not None
 
     @property
     def products(self) -> int:
@@ -49,14 +55,13 @@ class HutchinsonDiagonal:
     @blas_on_one_thread
     def run(self, objective: Objective, on_step: OnStep) -> None:
         """Probe after probe."""
-        operator = CurvatureOperator(objective)
+        operator = CurvatureOperator(objective, flight=self._flight, on_step=on_step)
         while self._moments.count < self._probes and not self._met():
             first = self._moments.count
             numbers = range(first, min(first + _STEP, self._probes))
             vectors = np.stack([signs(self._seed, self._block.name, i, (self._block.size,)) for i in numbers])
             for vector, product in zip(vectors, operator.times(self._block, vectors), strict=True):
                 self._moments.add(vector * product)
-            on_step(len(numbers) * objective.batch_count())
 
     def _met(self) -> bool:
         return self._moments.count >= _FEWEST and close_enough(self._moments.mean(), self._stderr(), self._rtol)
@@ -83,15 +88,16 @@ class HutchinsonDiagonal:
         return {self._parameter.name: estimate}
 
     def state(self) -> dict[str, Array]:
-        """The moments."""
+        """The moments, and the products in work."""
         seen = self._moments
         arrays = {"first": seen.first, "total": seen.total, "squares": seen.squares}
         kept = {key: value for key, value in arrays.items() if value is not None}
-        return kept | {"count": np.array(float(seen.count))}
+        return kept | {"count": np.array(float(seen.count))} | self._flight.state()
 
     def restore(self, state: dict[str, Array]) -> int:
         """Take them up."""
         self._moments = Moments(int(state["count"]), state.get("first"), state.get("total"), state.get("squares"))
+        self._flight.restore(state)
         return self._moments.count
 
 
@@ -110,11 +116,19 @@ class XDiag:
         self._basis, self._image = np.zeros((0, parameter.size)), np.zeros((0, parameter.size))
         self._mixed = np.zeros((0, 0))
         self._judged: tuple[Array, Array] | None = None
+        # Products of the last test vectors, while those of the directions they open are made.
+        self._opened: Array | None = None
+        self._flight = Flight()
 
     @property
     def parameters(self) -> tuple[str, ...]:
         """The one."""
         return (self._parameter.name,)
+
+    @property
+    def at_most(self) -> bool:
+        """A tolerance may be met, or the block be of low rank."""
+        return True
 
     @property
     def products(self) -> int:
@@ -124,22 +138,22 @@ class XDiag:
     @blas_on_one_thread
     def run(self, objective: Objective, on_step: OnStep) -> None:
         """A few test vectors, then the directions they opened; again until it is good enough."""
-        operator = CurvatureOperator(objective)
+        operator = CurvatureOperator(objective, flight=self._flight, on_step=on_step)
         while self._tests < self._probes // 2 and len(self._basis) < self._block.size and not self._met():
             omega = self._draw(self._tests, min(_STEP, self._probes // 2 - self._tests))
-            products = operator.times(self._block, omega)
+            if self._opened is None:
+                self._opened = operator.times(self._block, omega)
+            products = self._opened
             self._largest = max(self._largest, float(np.linalg.norm(products, axis=1).max()))
             fresh = new_directions(self._basis, products, self._largest)
             image = operator.times(self._block, fresh) if len(fresh) else fresh
-            old = len(self._basis)
             self._basis = np.concatenate([self._basis, fresh])
             self._image = np.concatenate([self._image, image])
             # What earlier test vectors gave lies in the old basis: the new directions have no part in it.
             self._mixed = np.pad(self._mixed, ((0, len(fresh)), (0, len(omega))))
             self._mixed[:, self._tests :] = self._basis @ products.T
             self._tests += len(omega)
-            self._judged = None
-            on_step((len(omega) + len(self._basis) - old) * objective.batch_count())
+            self._judged = self._opened = None
 
     def _draw(self, first: int, count: int) -> Array:
         return np.stack([signs(self._seed, self._block.name, first + i, (self._block.size,)) for i in range(count)])
@@ -195,14 +209,18 @@ class XDiag:
         return {self._parameter.name: estimate}
 
     def state(self) -> dict[str, Array]:
-        """Basis, image and the small matrix."""
+        """Basis, image and the small matrix; and the products in work."""
+        opened = {} if self._opened is None else {"opened": self._opened}
         numbers = np.array([float(self._tests), self._largest])
-        return {"basis": self._basis, "image": self._image, "mixed": self._mixed, "numbers": numbers}
+        kept = {"basis": self._basis, "image": self._image, "mixed": self._mixed, "numbers": numbers}
+        return kept | opened | self._flight.state()
 
     def restore(self, state: dict[str, Array]) -> int:
         """Take them up."""
         self._basis, self._image, self._mixed = state["basis"], state["image"], state["mixed"]
         self._tests, self._largest = int(state["numbers"][0]), float(state["numbers"][1])
+        self._opened = state.get("opened")
+        self._flight.restore(state)
         return self._tests + len(self._basis)
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
 from curvcli.errors import ModelError
-from curvcli.models.base import Array, DifferentiatedBatch, Objective
+from curvcli.models.base import Array, DifferentiatedBatch, Objective, Parameter, Site
+
+# Multiplications that a step of several vectors should take at most: about a second.
+_STEP = 1 << 30
 
 
 @dataclass
@@ -37,8 +40,9 @@ class Accumulation:
     def add_to_trace(self, name: str, value: float) -> None:
         """Note what the batch in work adds to a parameter's trace."""
         known = self.traces.get(name, np.zeros(0))
-        self.traces[name] = np.pad(known, (0, self.batch + 1 - len(known)))
-        self.traces[name][self.batch] += value
+        if len(known) <= self.batch:
+            self.traces[name] = known = np.pad(known, (0, self.batch + 1 - len(known)))
+        known[self.batch] += value
 
     def next_batch(self) -> None:
         """Move on."""
@@ -85,6 +89,24 @@ class Work(Protocol):
         Steps are cut the same way however often the work is interrupted, so the sums come out the same to the bit.
         """
         ...
+
+
+def multiplications(parameters: Sequence[Parameter], sites: Mapping[str, Site]) -> int:
+    """What the operations of some parameters take per sample, going forward: a measure of what a vector costs."""
+    return sum(p.size * max(1, sites[p.name].positions) for p in parameters)
+
+
+def vectors_at_once(batch: DifferentiatedBatch, weight: int, most: int) -> int:
+    """How many vectors go into one step: fewer where each takes long, and never by the clock, for sums depend on it.
+
+    Args:
+        batch: that they are given to.
+        weight: multiplications per sample.
+        most: however light they are.
+    """
+    values = batch.output.values
+    samples = len(values) if values.ndim else 1
+    return max(1, min(most, _STEP // max(1, samples * weight)))
 
 
 def reached_in(batch: DifferentiatedBatch, parameters: tuple[str, ...]) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from math import prod
 
 import numpy as np
 
+from curvcli.curvature.stride import Stride
 from curvcli.models.base import Array
 from curvcli.models.pointwise import ChainBatch, PointwiseObjective, unit_cotangents
 
@@ -36,7 +37,7 @@ class Factor:
 
 
 class ChainWork:
-    """A layer's gradient in two parts, batch by batch; can be put down and taken up between batches.
+    """A layer's gradient in two parts, batch by batch; can be put down and taken up between rows of a Jacobian.
 
     Attributes:
         layer: the full names of its parameters.
@@ -55,6 +56,9 @@ class ChainWork:
         self.z_shape: tuple[int, ...] = ()
         self.passes = {f.name: 0 for f in factors}
         self._found: dict[str, Array] = {}
+        # Of the batch in work: how many factors are done, and of the next one's Jacobian how many rows.
+        self._factor = self._row = 0
+        self._rows: Array | None = None
 
     def batches(self, objective: PointwiseObjective) -> Iterator[ChainBatch]:
         """What is left of the data, split at the layer; sees to ``operation`` and ``z_shape``.
@@ -81,13 +85,12 @@ class ChainWork:
         """
         for batch in self.batches(objective):
             whole = self.whole(1 if objective.scalar else samples)
-            before = sum(self.passes.values())
             delta = batch.output_gradient()
+            for factor in self.factors[self._factor :]:
+                self._differentiate(batch, factor, delta, on_step, whole=factor.name in whole)
             self._append("output gradient", delta)
-            for factor in self.factors:
-                self._differentiate(batch, factor, delta, whole=factor.name in whole)
-            self.batch += 1
-            on_step(1 + sum(self.passes.values()) - before)
+            self.batch, self._factor = self.batch + 1, 0
+            on_step(1)
 
     def whole(self, samples: int) -> frozenset[str]:
         """The factors whose Jacobians are kept, smallest first; z's shape must be known."""
@@ -114,31 +117,44 @@ class ChainWork:
         else:
             self._found[name] = self._found.get(name, 0.0) + values
 
-    def _differentiate(self, batch: ChainBatch, factor: Factor, delta: Array, *, whole: bool) -> None:
+    def _differentiate(
+        self, batch: ChainBatch, factor: Factor, delta: Array, on_step: Callable[[int], None], *, whole: bool
+    ) -> None:
+        """All of one factor; nothing of it is added before all is there."""
         name = factor.name
-        self._add(f"gradient {name}", batch.gradient(name), factor)
-        self.passes[name] += 1
-        if not whole:
-            self._add(f"product {name}", batch.products(name, delta[None])[0], factor)
-            self.passes[name] += 1
-            return
-        jacobian = self._jacobian(batch, factor)
-        self._append(f"jacobian {name}", jacobian)
+        jacobian = self._jacobian(batch, factor, on_step) if whole else None
+        gradient = batch.gradient(name)
+        product = (
+            batch.products(name, delta[None])[0] if jacobian is None else self._product(batch, factor, delta, jacobian)
+        )
+        self._add(f"gradient {name}", gradient, factor)
+        self._add(f"product {name}", product, factor)
+        if jacobian is not None:
+            self._append(f"jacobian {name}", jacobian)
+        made = 1 if jacobian is not None else 2
+        self.passes[name] += made
+        self._factor, self._rows, self._row = self._factor + 1, None, 0
+        on_step(made)
+
+    def _product(self, batch: ChainBatch, factor: Factor, delta: Array, jacobian: Array) -> Array:
         flat = delta.reshape(batch.samples, -1), jacobian.reshape(batch.samples, prod(self.z_shape), -1)
         product = np.einsum("nz,nzw->nw" if factor.is_input else "nz,nzw->w", *flat)
         shape = (batch.samples, *factor.shape) if factor.is_input else factor.shape
-        self._add(f"product {name}", product.reshape(shape), factor)
+        found: Array = product.reshape(shape)
+        return found
 
-    def _jacobian(self, batch: ChainBatch, factor: Factor) -> Array:
-        """(samples, *z_shape, *shape)."""
+    def _jacobian(self, batch: ChainBatch, factor: Factor, on_step: Callable[[int], None]) -> Array:
+        """(samples, *z_shape, *shape); goes on where it was put down."""
         size, per_row = prod(self.z_shape), batch.samples * prod(factor.shape)
-        jacobian = np.zeros((batch.samples, size, *factor.shape))
-        step = max(1, _HELD // max(per_row, 1))
-        for start in range(0, size, step):
-            stop = min(start + step, size)
+        if self._rows is None:
+            self._rows = np.zeros((batch.samples, size, *factor.shape))
+        jacobian = self._rows
+        for start, stop in Stride(max(1, _HELD // max(per_row, 1)), per_row).parts(self._row, size):
             units = unit_cotangents(batch.samples, self.z_shape, start, stop)
             jacobian[:, start:stop] = batch.sample_products(factor.name, units).swapaxes(0, 1)
             self.passes[factor.name] += stop - start
+            self._row = stop
+            on_step(stop - start)
         return jacobian.reshape(batch.samples, *self.z_shape, *factor.shape)
 
     # -- results ------------------------------------------------------------------------------------------------------
@@ -163,11 +179,14 @@ class ChainWork:
 
     def state(self) -> dict[str, Array]:
         """All there is to know, but for what the next batch tells."""
-        return {"batch": np.array(self.batch), "passes": np.array(list(self.passes.values())), **self._found}
+        place = np.array([float(self.batch), float(self._factor), float(self._row)])
+        rows = {} if self._rows is None else {"rows": self._rows}
+        return {"place": place, "passes": np.array(list(self.passes.values())), **rows, **self._found}
 
     def restore(self, state: dict[str, Array]) -> int:
         """Take up a state; returns the passes it stands for."""
-        self.batch = int(state["batch"])
+        self.batch, self._factor, self._row = (int(n) for n in state["place"])
+        self._rows = state.get("rows")
         self.passes = {f.name: int(n) for f, n in zip(self.factors, state["passes"], strict=True)}
-        self._found = {name: values for name, values in state.items() if name not in ("batch", "passes")}
+        self._found = {name: values for name, values in state.items() if name not in ("place", "passes", "rows")}
         return self.batch + sum(self.passes.values())

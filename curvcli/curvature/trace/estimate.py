@@ -50,7 +50,13 @@ class TraceEstimate:
 
 
 class TraceEstimator(Protocol):
-    """One estimator at work; ``wanted`` and ``take`` alternate until nothing is wanted."""
+    """One estimator at work; ``wanted`` and ``take`` alternate until nothing is wanted.
+
+    Attributes:
+        may_end_early: whether a block of low rank takes fewer products than allowed.
+    """
+
+    may_end_early: bool
 
     @property
     def block(self) -> Block:
@@ -63,7 +69,7 @@ class TraceEstimator(Protocol):
         ...
 
     def wanted(self) -> Array | None:
-        """Vectors to be multiplied next, (k, n); None when done."""
+        """Vectors to be multiplied next, (k, n); None when done. A pass that was put down has the same ones again."""
         ...
 
     def take(self, batch: int, products: Array) -> None:
@@ -79,11 +85,11 @@ class TraceEstimator(Protocol):
         ...
 
     def state(self) -> dict[str, Array]:
-        """All there is to know between passes."""
+        """All there is to know, between two batches of a pass as well as between passes."""
         ...
 
     def restore(self, state: dict[str, Array]) -> None:
-        """Take up a state."""
+        """Take up a state; in the middle of a pass, ``wanted`` gives that pass's vectors once more."""
         ...
 
 

@@ -20,6 +20,8 @@ class Hutchinson:
     The entries between blocks add noise to it and no bias, and one product costs less than one per block.
     """
 
+    may_end_early = False
+
     def __init__(self, block: Block, parts: Sequence[Block], rule: Rule, *, together: int = _STEP) -> None:
         """Estimate the traces of ``parts``, all of whose parameters ``block`` holds.
 
@@ -44,20 +46,26 @@ class Hutchinson:
     def wanted(self) -> Array | None:
         """The next signs, one stream per parameter so that they do not depend on which others are asked for."""
         done = self._values.shape[2]
+        if self._taken is not None:  # a pass that was put down, with as many probes as memory allowed then
+            self._vectors = self._draw(done, self._taken.shape[2])
+            return self._vectors
         # Looked at after whole steps only: where it stops must not depend on how many probes memory allowed at once.
         whole = done and done % _STEP == 0
         if done >= self._rule.probes or (whole and self._rule.rtol is not None and self._met()):
             return None
-        numbers = range(done, min(done + self._together, done - done % _STEP + _STEP, self._rule.probes))
-        seed = self._rule.seed
-        self._vectors = np.stack(
-            [
-                np.concatenate([signs(seed, p.name, number, (p.size,)) for p in self.block.parameters])
-                for number in numbers
-            ]
-        )
-        self._taken = np.zeros((*self._values.shape[:2], len(numbers)))
+        stop = min(done + self._together, done - done % _STEP + _STEP, self._rule.probes)
+        self._vectors = self._draw(done, stop - done)
+        self._taken = np.zeros((*self._values.shape[:2], stop - done))
         return self._vectors
+
+    def _draw(self, first: int, count: int) -> Array:
+        vectors = np.empty((count, self.block.size))
+        for row, number in zip(vectors, range(first, first + count), strict=True):
+            start = 0
+            for p in self.block.parameters:
+                row[start : start + p.size] = signs(self._rule.seed, p.name, number, (p.size,))
+                start += p.size
+        return vectors
 
     def _met(self) -> bool:
         return all(found.converged for found in self.results().values())
@@ -88,8 +96,10 @@ class Hutchinson:
 
     def state(self) -> dict[str, Array]:
         """The inner products."""
-        return {"values": self._values}
+        taken = {} if self._taken is None else {"taken": self._taken}
+        return {"values": self._values, **taken}
 
     def restore(self, state: dict[str, Array]) -> None:
         """Take them up."""
         self._values = state["values"].copy()
+        self._taken = state["taken"].copy() if "taken" in state else None

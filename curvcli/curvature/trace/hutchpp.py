@@ -23,6 +23,8 @@ class HutchPlusPlus:
     spread is the error: given Q they are independent. Of less than 24 products, eight go into the remainder.
     """
 
+    may_end_early = True
+
     def __init__(self, block: Block, rule: Rule) -> None:
         """Nothing done yet."""
         self.block, self._rule = block, rule
@@ -35,6 +37,7 @@ class HutchPlusPlus:
         self._vectors = np.zeros((0, block.size))
         self._total = np.zeros((0, block.size))
         self._taken = np.zeros((batches, 0))
+        self._in_pass = self._resumed = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -43,6 +46,9 @@ class HutchPlusPlus:
 
     def wanted(self) -> Array | None:
         """The sketch's signs, then its basis, then probes of the remainder."""
+        if self._resumed:
+            self._resumed = False
+            return self._vectors
         if self._phase == 0:
             self._vectors = self._draw("sketch", 0, self._sketch)
             self._total = np.zeros(self._vectors.shape)
@@ -54,9 +60,15 @@ class HutchPlusPlus:
             if left <= 0 or (self._rule.rtol is not None and self._estimate().converged):
                 return None
             probes = self._draw("remainder", done, min(_STEP, left))
-            self._vectors = probes - (probes @ self._basis.T) @ self._basis
+            self._vectors = self._projected(probes)
             self._taken = np.zeros((len(self._rule.weights), len(probes)))
+        self._in_pass = True
         return self._vectors
+
+    def _projected(self, probes: Array) -> Array:
+        """Without what the basis spans, in place."""
+        probes -= (probes @ self._basis.T) @ self._basis
+        return probes
 
     def _draw(self, part: str, first: int, count: int) -> Array:
         name = f"{self.block.name}:{part}"
@@ -73,6 +85,7 @@ class HutchPlusPlus:
 
     def end_pass(self) -> None:
         """On to the next phase, or more probes."""
+        self._in_pass = False
         if self._phase == 0:
             largest = float(np.linalg.norm(self._total, axis=1).max())
             self._basis = new_directions(self._basis, self._total, largest)
@@ -95,8 +108,9 @@ class HutchPlusPlus:
         return {self.block.name: self._estimate()}
 
     def state(self) -> dict[str, Array]:
-        """Basis, exact part and probes."""
+        """Basis, exact part and probes; and the pass in work."""
         return {
+            **({"total": self._total, "taken": self._taken} if self._in_pass else {}),
             "phase": np.array(float(self._phase)),
             "basis": self._basis,
             "inside": self._inside,
@@ -107,3 +121,12 @@ class HutchPlusPlus:
         """Take them up."""
         self._phase, self._basis = int(state["phase"]), state["basis"].copy()
         self._inside, self._rest = state["inside"].copy(), state["rest"].copy()
+        self._in_pass = self._resumed = "total" in state
+        if self._in_pass:
+            self._total, self._taken = state["total"].copy(), state["taken"].copy()
+            if self._phase == 0:
+                self._vectors = self._draw("sketch", 0, self._sketch)
+            elif self._phase == 1:
+                self._vectors = self._basis
+            else:
+                self._vectors = self._projected(self._draw("remainder", self._rest.shape[1], self._taken.shape[1]))

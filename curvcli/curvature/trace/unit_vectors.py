@@ -8,15 +8,20 @@ from curvcli.curvature.operator import Block
 from curvcli.curvature.trace.estimate import Rule, TraceEstimate
 from curvcli.models.base import Array
 
+# Numbers in the vectors of one pass.
+_HELD = 1 << 20
+
 
 class UnitVectors:
     """Σ_i e_iᵀ A e_i (see ``TraceEstimator``): for blocks smaller than the number of probes nothing is random."""
+
+    may_end_early = False
 
     def __init__(self, block: Block, rule: Rule) -> None:
         """Nothing done yet."""
         self.block, self._rule = block, rule
         self._sums = np.zeros(len(rule.weights))
-        self._done = False
+        self._done = self._taken = 0
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -24,16 +29,23 @@ class UnitVectors:
         return (self.block.name,)
 
     def wanted(self) -> Array | None:
-        """All unit vectors at once."""
-        return None if self._done else np.eye(self.block.size)
+        """The next unit vectors; how many at a time depends on the block's size alone."""
+        size = self.block.size
+        stop = min(size, self._done + max(1, _HELD // max(1, size)))
+        if self._done == size:
+            return None
+        vectors = np.zeros((stop - self._done, size))
+        vectors[np.arange(len(vectors)), np.arange(self._done, stop)] = 1.0
+        return vectors
 
     def take(self, batch: int, products: Array) -> None:
         """The diagonal of what the batch adds."""
-        self._sums[batch] = np.trace(products)
+        self._sums[batch] += np.trace(products, offset=self._done)
+        self._taken = len(products)
 
     def end_pass(self) -> None:
-        """One pass is all."""
-        self._done = True
+        """On to the next vectors."""
+        self._done += self._taken
 
     def results(self) -> dict[str, TraceEstimate]:
         """Exact."""
@@ -42,9 +54,10 @@ class UnitVectors:
         return {self.block.name: found}
 
     def state(self) -> dict[str, Array]:
-        """The sums."""
-        return {"sums": self._sums, "done": np.array(float(self._done))}
+        """The sums, and how far they go."""
+        return {"sums": self._sums, "done": np.array([float(self._done), float(self._taken)])}
 
     def restore(self, state: dict[str, Array]) -> None:
         """Take up the sums."""
-        self._sums, self._done = state["sums"].copy(), bool(state["done"])
+        self._sums = state["sums"].copy()
+        self._done, self._taken = (int(n) for n in state["done"])

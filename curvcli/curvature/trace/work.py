@@ -90,7 +90,14 @@ class TraceWork:
         """Nothing done yet."""
         self._estimators, self._matrix, self._rule = list(estimators), matrix, rule
         self._done = 0
+        # Where a pass was put down: the batch, and which of its blocks is next.
+        self._batch = self._place = 0
         self.spent: dict[str, int] = {}
+
+    @property
+    def at_most(self) -> bool:
+        """A tolerance may be met, or a block be of low rank."""
+        return self._rule.rtol is not None or any(e.may_end_early for e in self._estimators)
 
     @property
     def products(self) -> int:
@@ -105,27 +112,31 @@ class TraceWork:
             live = [(e, v) for e in self._estimators if (v := e.wanted()) is not None]
             if not live:
                 return
-            blocks, vectors = [e.block for e, _ in live], [v for _, v in live]
-            for number, found in enumerate(operator.by_batch(blocks, vectors)):
-                for place, products in found:
-                    live[place][0].take(number, products)
+            names = list(dict.fromkeys(name for e, _ in live for name in e.block.names))
+            for batch in objective.batches(names, start=self._batch):
+                for place in range(self._place, len(live)):
+                    estimator, vectors = live[place]
+                    estimator.take(self._batch, operator.of_batch(batch, estimator.block, vectors))
+                    self._place = place + 1
+                    if self._place == len(live):
+                        self._batch, self._place = self._batch + 1, 0
+                    on_step(len(vectors))
             for e, v in live:
                 e.end_pass()
+                self._done += len(v)
                 for name in e.names:
                     self.spent[name] = self.spent.get(name, 0) + len(v)
-            made = sum(map(len, vectors))
-            self._done += made
-            on_step(made * objective.batch_count())
+            self._batch = 0
 
     def results(self) -> dict[str, TraceEstimate]:
         """Per block name."""
         return {name: found for e in self._estimators for name, found in e.results().items()}
 
     def state(self) -> dict[str, Array]:
-        """Every estimator's, by its place."""
+        """Every estimator's, by its place, in the middle of a pass too."""
         arrays = {f"{i}:{key}": value for i, e in enumerate(self._estimators) for key, value in e.state().items()}
         arrays |= {f"spent:{name}": np.array(float(n)) for name, n in self.spent.items()}
-        return arrays | {"done": np.array(float(self._done))}
+        return arrays | {"done": np.array([float(self._done), float(self._batch), float(self._place)])}
 
     def restore(self, state: dict[str, Array]) -> int:
         """Give every estimator its own."""
@@ -133,5 +144,5 @@ class TraceWork:
             prefix = f"{i}:"
             e.restore({key.removeprefix(prefix): v for key, v in state.items() if key.startswith(prefix)})
         self.spent = {key.removeprefix("spent:"): int(v) for key, v in state.items() if key.startswith("spent:")}
-        self._done = int(state["done"])
+        self._done, self._batch, self._place = (int(n) for n in state["done"])
         return self._done

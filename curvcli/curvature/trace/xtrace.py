@@ -58,11 +58,16 @@ class _Small:
 class XTrace:
     """XTrace in steps of a few test vectors. Ω and Q are kept; all else is small matrices, one set per batch."""
 
+    may_end_early = True
+
     def __init__(self, block: Block, rule: Rule) -> None:
         """Nothing done yet."""
         self.block, self._rule = block, rule
         batches = len(rule.weights)
-        self._basis, self._omega = np.zeros((0, block.size)), np.zeros((0, block.size))
+        # The rows in use of the basis Q and of the test vectors Ω; pages are taken when first written.
+        self._space = np.empty((min(rule.probes // 2 + _STEP, block.size), block.size))
+        self._tests_made = np.empty((max(rule.probes // 2, 0), block.size))
+        self._rank = 0
         # ωᵀ A_b ω (batches, k); Q A_b Ω (batches, r, k); Q A_b Qᵀ (batches, r, r).
         self._own = np.zeros((batches, 0))
         self._mixed = np.zeros((batches, 0, 0))
@@ -71,6 +76,15 @@ class XTrace:
         self._fresh = np.zeros((0, block.size))
         self._vectors = np.zeros((0, block.size))
         self._total = np.zeros((0, block.size))
+        self._in_pass = self._resumed = False
+
+    @property
+    def _basis(self) -> Array:
+        return self._space[: self._rank]
+
+    @property
+    def _omega(self) -> Array:
+        return self._tests_made[: self._tests]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -83,22 +97,29 @@ class XTrace:
 
     def wanted(self) -> Array | None:
         """More test vectors, or the directions their products opened."""
+        if self._resumed:
+            self._resumed = False
+            return self._fresh if len(self._fresh) else self._vectors
         if len(self._fresh):
+            self._in_pass = True
             return self._fresh
         left = self._rule.probes // 2 - self._tests
         if left <= 0 or len(self._basis) >= self.block.size or (self._rule.rtol is not None and self._met()):
             return None
-        self._vectors = self._draw(self._tests, min(_STEP, left))
-        self._omega = np.concatenate([self._omega, self._vectors])
+        self._in_pass = True
+        count, ranks = min(_STEP, left), len(self._basis)
+        self._vectors = self._draw(self._tests, count)
         self._total = np.zeros(self._vectors.shape)
-        count, ranks = len(self._vectors), len(self._basis)
         batches = len(self._rule.weights)
         self._own = np.concatenate([self._own, np.zeros((batches, count))], axis=1)
         self._mixed = np.concatenate([self._mixed, np.zeros((batches, ranks, count))], axis=2)
         return self._vectors
 
     def _draw(self, first: int, count: int) -> Array:
-        return np.stack([sphere(self._rule.seed, self.block.name, first + i, self.block.size) for i in range(count)])
+        """So many test vectors, in the array that holds all of them."""
+        for i in range(first, first + count):
+            self._tests_made[i] = sphere(self._rule.seed, self.block.name, i, self.block.size)
+        return self._tests_made[first : first + count]
 
     def _met(self) -> bool:
         """Whether the tolerance is met; the spread alone, which is cheap and too small, rules most checks out."""
@@ -126,14 +147,17 @@ class XTrace:
 
     def end_pass(self) -> None:
         """Extend the basis by what the test vectors opened; or be done with a step."""
+        self._in_pass = False
         if len(self._fresh):
             self._fresh = self._fresh[:0]
             return
         self._largest = max(self._largest, float(np.linalg.norm(self._total, axis=1).max()))
-        self._fresh = new_directions(self._basis, self._total, self._largest)
-        self._total = self._total[:0]
-        self._basis = np.concatenate([self._basis, self._fresh])
-        grown = len(self._fresh)
+        fresh = new_directions(self._basis, self._total, self._largest)
+        self._total = np.zeros((0, self.block.size))
+        grown = len(fresh)
+        self._space[self._rank : self._rank + grown] = fresh
+        self._fresh = self._space[self._rank : self._rank + grown]
+        self._rank += grown
         self._mixed = np.pad(self._mixed, ((0, 0), (0, grown), (0, 0)))
         self._inside = np.pad(self._inside, ((0, 0), (0, grown), (0, grown)))
 
@@ -181,12 +205,18 @@ class XTrace:
             "mixed": self._mixed,
             "inside": self._inside,
             "largest": np.array(self._largest),
+            **({"total": self._total} if self._in_pass else {}),
         }
 
     def restore(self, state: dict[str, Array]) -> None:
         """Take them up."""
-        self._basis, self._own = state["basis"].copy(), state["own"].copy()
+        self._rank, self._own = len(state["basis"]), state["own"].copy()
+        self._space[: self._rank] = state["basis"]
         self._mixed, self._inside = state["mixed"].copy(), state["inside"].copy()
         self._largest = float(state["largest"])
-        self._omega = self._draw(0, self._tests)
+        self._draw(0, self._tests)
         self._fresh = self._basis[len(self._basis) - int(state["fresh"]) :]
+        self._in_pass = self._resumed = "total" in state
+        if self._in_pass:
+            self._total = state["total"].copy()
+            self._vectors = self._omega[len(self._omega) - len(self._total) :]

@@ -50,10 +50,12 @@ def heading(report: Report, view: View = WHOLE) -> tuple[tuple[str, str], ...]:
     """Return what stands above the tables, as label and text."""
     run = report.provenance
     loss = ("loss", f"{printable(run.loss)} = {run.loss_value:.6g} ({printable(run.reduction)})")
+    computed = run.samples > 0  # none where a check found that the data do not fit the model
     return (
         ("model", printable(run.model_path)),
-        *([loss] if run.loss else []),  # a function of the inputs may be any output of the model, without a loss
-        ("samples", str(run.samples)),
+        # A function of the inputs may be any output of the model, without a loss.
+        *([loss] if run.loss and computed else []),
+        *([("samples", str(run.samples))] if computed else []),
         ("dtype", f"{run.dtype} on {printable(run.device)} ({printable(run.backend)})"),
         ("status", ", ".join([report.status, *_counts(report, view)])),
     )

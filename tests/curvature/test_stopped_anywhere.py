@@ -1,0 +1,167 @@
+"""Every piece of work on blocks, stopped after any of its steps and taken up from its state, ends in the same bits."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from curvcli.curvature.dense import DenseWork
+from curvcli.curvature.density import QuadratureWork
+from curvcli.curvature.diagonal.weight_probes import HutchinsonDiagonal, XDiag
+from curvcli.curvature.eigen import IterativeWork
+from curvcli.curvature.operator import Block
+from curvcli.curvature.stride import Stride
+from curvcli.curvature.trace.estimate import Rule
+from curvcli.curvature.trace.hutchinson import Hutchinson
+from curvcli.curvature.trace.hutchpp import HutchPlusPlus
+from curvcli.curvature.trace.unit_vectors import UnitVectors
+from curvcli.curvature.trace.work import TraceWork
+from curvcli.curvature.trace.xtrace import XTrace
+from curvcli.models.base import Array, Parameter
+
+from .conftest import Quadratic, QuadraticBatch, with_spectrum
+
+SIZES = {"a": 30, "b": 18}
+SIZE = sum(SIZES.values())
+PARAMETERS = tuple(Parameter(name, name, (size,), ("entry",)) for name, size in SIZES.items())
+WHOLE = Block("whole", PARAMETERS)
+VALUES = np.r_[np.linspace(-1, 1, SIZE - 3), 8.0, 9.0, 10.0]
+SHARES = (0.7, 0.3)
+Work = Any
+
+
+class StopError(Exception):
+    """Stands for a signal."""
+
+
+class Single(QuadraticBatch):
+    """Vector by vector, as the frameworks do: how many come at once changes no bit."""
+
+    def hessian_products(self, block: Sequence[str], vectors: Array) -> Array:
+        return np.stack([super(Single, self).hessian_products(block, v[None])[0] for v in vectors])
+
+
+class Rows(Quadratic):
+    """Counts the products with single batches."""
+
+    made = 0
+
+    def batches(self, parameters: Sequence[str], *, start: int = 0) -> Iterator[QuadraticBatch]:
+        for part in self._parts[start:]:
+            yield Single(part, self._parameters)
+
+
+def traces() -> TraceWork:
+    """All four estimators in common passes."""
+    rule = Rule(24, None, 0, 1.0, np.array(SHARES), 0.1)
+    one, two = (Block(p.name, (p,)) for p in PARAMETERS)
+    estimators = [
+        XTrace(WHOLE, rule),
+        HutchPlusPlus(one, rule),
+        Hutchinson(WHOLE, [one, two], rule),
+        UnitVectors(two, rule),
+    ]
+    return TraceWork(estimators, "hessian", rule)
+
+
+def eigenvalues(solver: str, basis: int) -> IterativeWork:
+    options: dict[str, Any] = {"k": 3, "which": "largest", "tolerance": 1e-6, "seed": 0, "matrix": "hessian"}
+    return IterativeWork(WHOLE, **options, weight_decay=0.1, basis=basis, max_products=400, solver=solver)  # type: ignore[arg-type]
+
+
+def density() -> QuadratureWork:
+    """Two groups of probes."""
+    options: dict[str, Any] = {"probes": 5, "steps": 6, "seed": 0, "matrix": "hessian", "weight_decay": 0.1}
+    return QuadratureWork(WHOLE, **options, vectors=18)
+
+
+WORKS: dict[str, Callable[[], Work]] = {
+    "trace": traces,
+    "density": density,
+    "lanczos": lambda: eigenvalues("lanczos", 60),
+    "lanczos, restarted": lambda: eigenvalues("lanczos", 10),
+    "lobpcg": lambda: eigenvalues("lobpcg", 400),
+    "dense": lambda: DenseWork(WHOLE, "hessian", 0.1),
+    "hutchinson": lambda: HutchinsonDiagonal(PARAMETERS[0], probes=20, rtol=None, seed=0),
+    "xdiag": lambda: XDiag(PARAMETERS[0], probes=32, rtol=None, seed=0),
+}
+
+
+def objective() -> Rows:
+    return Rows(with_spectrum(VALUES), PARAMETERS, SHARES)
+
+
+def results(work: Work) -> list[Array]:
+    """All that a record is made of."""
+    if isinstance(work, IterativeWork):
+        assert work.pairs is not None
+        return [work.pairs.values, work.pairs.vectors, work.pairs.residuals, np.array(work.spent)]
+    if isinstance(work, QuadratureWork):
+        return [work.nodes, work.squares, np.array([work.spent, work.stretch])]
+    if isinstance(work, DenseWork):
+        return [work.result()]
+    if isinstance(work, TraceWork):
+        return [np.r_[one.value, one.stderr, one.samples, one.batches] for one in work.results().values()]
+    return [array for one in work.results().values() for array in (one.value, one.stderr)]
+
+
+def copied(state: dict[str, Array]) -> dict[str, Array]:
+    """As it comes back from disk."""
+    file = io.BytesIO()
+    np.savez(file, **{str(i): value for i, value in enumerate(state.values())})  # type: ignore[arg-type]
+    file.seek(0)
+    with np.load(file) as kept:
+        return {name: kept[str(i)] for i, name in enumerate(state)}
+
+
+def steps_of(work: Work) -> list[int]:
+    """Run to the end; the passes of every step."""
+    made: list[int] = []
+    work.run(objective(), made.append)
+    return made
+
+
+@pytest.fixture(params=[False, True], ids=["many vectors at once", "one by one"], autouse=True)
+def stride(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How many vectors a batch is given at once depends on the time it takes: both ends of it."""
+    if request.param:
+        monkeypatch.setattr(Stride, "parts", lambda self, start, stop: ((i, i + 1) for i in range(start, stop)))
+
+
+@pytest.mark.parametrize("name", WORKS)
+def test_stopped_after_any_step(name: str) -> None:
+    """No result changes by a bit, and what was made is not made again."""
+    straight = WORKS[name]()
+    steps = steps_of(straight)
+    for last in sorted({*range(0, len(steps), max(1, len(steps) // 40)), len(steps) - 1}):
+        left = iter(range(last + 1))
+
+        def stop(passes: int, left: Iterator[int] = left, last: int = last) -> None:
+            if next(left) == last:
+                raise StopError
+
+        first, second = WORKS[name](), WORKS[name]()
+        with pytest.raises(StopError):
+            first.run(objective(), stop)
+        second.restore(copied(first.state()))
+        rest = steps_of(second)
+        for one, other in zip(results(straight), results(second), strict=True):
+            np.testing.assert_array_equal(one, other)
+        assert rest == steps[last + 1 :]
+        # What has ended is its own state.
+        third = WORKS[name]()
+        third.restore(copied(second.state()))
+        assert steps_of(third) == []
+        for one, other in zip(results(straight), results(third), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("name", [name for name in WORKS if name != "trace"])
+def test_a_step_is_one_batch(name: str) -> None:
+    """Work looks up after every batch at least, so that a signal need not wait for a pass over the data."""
+    assert max(steps_of(WORKS[name]())) <= 64
+    assert len(steps_of(WORKS[name]())) >= len(SHARES)
