@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -161,8 +162,8 @@ def _spec_of(given: Mapping[str, Any]) -> Path | None:
 
 def default_output(model: Path, name: str) -> Path:
     """``a/b.pt`` → ``a/b.pt.diag.h5``."""
-    named = model if model.name not in {"", ".."} else model.resolve()
-    return named.parent / f"{named.resolve().name}.{name}.h5"
+    real = Path(os.path.realpath(model))  # links that lead back to themselves are found when the model is opened
+    return (real if model.name in {"", ".."} else model).parent / f"{real.name}.{name}.h5"
 
 
 def _count(chosen: Sequence[Target]) -> str:

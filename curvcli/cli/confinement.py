@@ -72,17 +72,9 @@ def confine(outputs: Iterable[Path], *, device: str = "cpu") -> None:
     atexit.register(shutil.rmtree, temporary, ignore_errors=True)
     tempfile.tempdir = os.environ["TMPDIR"] = temporary
     devices = _DEVICES_WITHOUT if device == "cpu" else _DEVICES_WITH
-    folders = {place.parent for path in outputs for place in (path.absolute(), _target(path))}
+    folders = {place.parent for path in outputs for place in (path.absolute(), Path(os.path.realpath(path)))}
     folders |= {Path(temporary)} | {Path(device).expanduser() for device in devices}
     _confined = _restricted(version, folders)
-
-
-def _target(path: Path) -> Path:
-    """What a symbolic link leads to, unless it leads back to itself."""
-    try:
-        return path.resolve()
-    except (OSError, RuntimeError):
-        return path.absolute()
 
 
 def landlock_version() -> int:

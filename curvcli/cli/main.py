@@ -199,10 +199,10 @@ def _run(words: list[str]) -> int:
 
 
 def _discard(stream: TextIO) -> None:
-    """Lead a stream nobody reads to nowhere, or Python would complain once more when it flushes at exit."""
+    """Lead a stream that can't be written to nowhere, or Python would complain once more when it flushes at exit."""
     try:
         stream.flush()
-    except BrokenPipeError:
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
@@ -225,6 +225,7 @@ def _failed(error: Exception, *, tracebacks: bool) -> int:
         return int(ExitCode.COULD_NOT_COMPUTE)
     reason = (str(error).strip() or "no message").splitlines()[0][:300]
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        _discard(sys.stdout)
         _say(f"Error: can't write the output: {error.strerror}.")
         return int(ExitCode.COULD_NOT_COMPUTE)
     _say(f"Error: {type(error).__name__}: {reason}\nThis is a bug in curvcli; -vv shows where.")

@@ -38,11 +38,16 @@ class Origin:
 
 def location(path: Path, report: Path) -> str:
     """A path as seen from the report's folder, so that it means the same from every working directory."""
-    folder = report.resolve().parent
+    folder = _real(report).parent
     try:
-        return Path(os.path.relpath(path.resolve(), folder)).as_posix()
+        return Path(os.path.relpath(_real(path), folder)).as_posix()
     except ValueError:  # another drive of Windows
-        return path.resolve().as_posix()
+        return _real(path).as_posix()
+
+
+def _real(path: Path) -> Path:
+    """The path without links; one that leads back to itself stays as it is."""
+    return Path(os.path.realpath(path))
 
 
 def earlier_report(report: Path) -> Report | None:
@@ -100,8 +105,8 @@ def _same_model(earlier: Provenance, origin: Origin, report: Path) -> bool:
     if earlier.model_location:
         return earlier.model_location == location(origin.model, report)
     # Reports of earlier versions have the path as it was typed, from a working directory that is not known.
-    folders = (Path(), report.resolve().parent)
-    return any((folder / earlier.model_path).resolve() == origin.model.resolve() for folder in folders)
+    folders = (Path(), _real(report).parent)
+    return any(_real(folder / earlier.model_path) == _real(origin.model) for folder in folders)
 
 
 def _command_of(line: str) -> str:

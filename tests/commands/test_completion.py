@@ -86,12 +86,12 @@ SHELLS = {"bash": in_bash, "fish": in_fish, "zsh": in_zsh}
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_a_shell_completes_commands_options_and_values(shell: str, folder: Path) -> None:
-    """``curvcli di``, ``diag --for``, ``--format `` and, where nothing else is known, files."""
+    """``curvcli di``, ``diag --form``, ``--format `` and, where nothing else is known, files."""
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not installed")
     complete = SHELLS[shell]
     assert complete(folder, "curvcli", "di") == ["diag"]
-    assert complete(folder, "curvcli", "diag", "--for") == ["--format"]
+    assert complete(folder, "curvcli", "diag", "--form") == ["--format"]
     assert sorted(complete(folder, "curvcli", "diag", "--format", "")) == ["csv", "json", "markdown", "table"]
     files = complete(folder, "curvcli", "diag", "mod")
     assert files[0] in ("compopt -o default", "files -f", "model.pt")
@@ -116,7 +116,7 @@ def test_command_names_are_completed_without_importing_a_command() -> None:
     """The table of commands is enough."""
     found, modules = answer("curvcli", "")
     assert {"diag", "show", "completion"} <= set(found)
-    assert {m for m in modules if m.startswith("curvcli.cli.")} == {"curvcli.cli.main"}
+    assert not {f"curvcli.cli.{name}" for name in found} & modules
     assert "numpy" not in modules
 
 

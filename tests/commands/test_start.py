@@ -43,9 +43,9 @@ def test_the_given_spec_wins_over_the_one_beside_the_model_and_that_over_the_fol
     (work / "given.toml").write_text(SPEC)
     (work / "curvcli.toml").write_text(SPEC)
     assert "given.toml" in curvcli("diag", "model.pt", "-v", "--data", "given.toml").stderr
-    assert "model.pt.toml" in curvcli("diag", "model.pt", "-v").stderr
+    assert "model.pt.toml" in curvcli("diag", "model.pt", "-v", "--force").stderr
     (work / "model.pt.toml").unlink()
-    assert "curvcli.toml" in curvcli("diag", "model.pt", "-v").stderr
+    assert "curvcli.toml" in curvcli("diag", "model.pt", "-v", "--force").stderr
 
 
 def test_layers_needs_no_data(work: Path, curvcli: Curvcli) -> None:
