@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from fuzzing.runner import Server
 from torch import nn
 
 ROOT = Path(__file__).parents[2]
@@ -53,19 +53,20 @@ def work(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """The process that commands are forked from: torch is imported once."""
+    with Server("torch") as server:
+        yield server
+
+
 @pytest.fixture
-def curvcli(tmp_path: Path) -> Curvcli:
-    """``curvcli("diag", …)`` in the test's folder."""
+def curvcli(tmp_path: Path, server: Server) -> Curvcli:
+    """``curvcli("diag", …)`` in the test's folder, in a process of its own."""
 
     def call(*words: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "curvcli", *map(str, words)],
-            cwd=tmp_path,
-            env={**os.environ, **(env or {})},
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        ended = server.run([str(word) for word in words], tmp_path, {**os.environ, **(env or {})}, bytes=1 << 40)
+        assert ended.code is not None, "it was stopped after a minute"
+        return subprocess.CompletedProcess(words, ended.code, ended.stdout.decode(), ended.stderr)
 
     return call

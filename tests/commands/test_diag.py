@@ -149,7 +149,16 @@ def wait_for_a_part(folder: Path, process: subprocess.Popen[str]) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (signal.SIGKILL, -9),
+        *(
+            pytest.param(number, code, marks=pytest.mark.slow)
+            for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143))
+        ),
+    ],
+)
 def test_a_stopped_run_resumes_and_ends_in_the_same_bytes(number: int, code: int, tmp_path: Path) -> None:
     """Killed, interrupted or terminated: the same command goes on, and the report is the uninterrupted one's."""
     stopped, whole = tmp_path / "stopped", tmp_path / "whole"
