@@ -72,8 +72,7 @@ def test_both_formats_give_the_same(name: str, outcome: object) -> None:
     ("name", "backend"),
     [
         *((name, "torch") for name in NAMES),
-        ("mlp_tanh", "tensorflow"),
-        *(pytest.param(name, "tensorflow", marks=pytest.mark.slow) for name in ("vgg16_digits", "attention_digits")),
+        *(pytest.param(name, "tensorflow", marks=pytest.mark.slow) for name in NAMES),
     ],
 )
 def test_float32_is_close_to_float64(name: str, backend: str, outcome: object) -> None:

@@ -158,7 +158,9 @@ def test_the_diagonal_of_every_parameter_is_the_dense_hessians(tf: Any, name: st
     assert_close(result.diagonal, by_tape(tf, exact, x, y), 1e-9)
 
 
-@pytest.mark.parametrize("name", ["normed", "attention", pytest.param("recurrent", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", ["normed", *(pytest.param(name, marks=pytest.mark.slow) for name in ("attention", "recurrent"))]
+)
 def test_the_diagonal_is_the_change_of_the_gradient(tf: Any, name: str, diag: Diag, tmp_path: Path) -> None:
     """Layer norm (whose taped second derivative TensorFlow gets wrong), attention and loops: equal to differences."""
     exact, x, y = build(name, tmp_path / "m")
@@ -212,7 +214,9 @@ def test_the_split_of_the_data_and_the_reduction(tf: Any, diag: Diag, tmp_path: 
     assert_close(total, {k: SAMPLES * v for k, v in whole.items()}, 1e-12)
 
 
-@pytest.mark.parametrize("method", ["output_hessian_shared", "coordinate", "gauss_newton"])
+@pytest.mark.parametrize(
+    "method", ["output_hessian_shared", pytest.param("coordinate", marks=pytest.mark.slow), "gauss_newton"]
+)
 def test_every_method_gives_the_same_where_it_applies(tf: Any, method: str, diag: Diag, tmp_path: Path) -> None:
     """Forced methods agree with the dense Hessian on convolutions."""
     exact, x, y = build("convolutions", tmp_path / "m")

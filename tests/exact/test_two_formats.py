@@ -43,7 +43,7 @@ def records(reports: tuple[Report, Report], kind: type) -> list[tuple]:
     return pairs
 
 
-@pytest.mark.parametrize("model", ["vgg16_digits", "mlp_tanh"])
+@pytest.mark.parametrize("model", [pytest.param("vgg16_digits", marks=pytest.mark.slow), "mlp_tanh"])
 def test_exact_traces_agree(model: str, both: Callable[..., tuple[Report, Report]]) -> None:
     """To 1e-9, spread over batches included."""
     for a, b in records(both("trace", model, "--method", "exact", "--batch-size", "16"), TraceRecord):
