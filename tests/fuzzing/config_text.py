@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tomllib
 from pathlib import Path
 
 from .interface import Bases, Case
@@ -53,4 +54,13 @@ class ConfigText:
             return Case(words, {}, "out.h5", other_kind(rng, path))
         changed, story = strange(rng, text)
         path.write_bytes(changed if isinstance(changed, bytes) else changed.encode())
-        return Case(words, {}, "out.h5", story)
+        return Case(words, {}, "out.h5", story, _outputs(path.read_bytes()))
+
+
+def _outputs(data: bytes) -> tuple[str, ...]:
+    """Where a config asks for the report and the log."""
+    try:
+        config = tomllib.loads(data.decode())
+    except (ValueError, RecursionError):
+        return ()
+    return tuple(value for key in ("output", "log-file", "log_file") if isinstance(value := config.get(key), str))

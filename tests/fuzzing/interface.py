@@ -32,6 +32,7 @@ class Case:
         words: of the command line, without ``curvcli``.
         env: environment variables besides.
         output: where the command writes, if it does; what was there before may only go if the command succeeds.
+        asked: other paths that the files themselves ask to be written.
         story: what was done to the files, for whoever reads a failure.
     """
 
@@ -39,6 +40,7 @@ class Case:
     env: Mapping[str, str] = field(default_factory=dict)
     output: str = ""
     story: str = ""
+    asked: tuple[str, ...] = ()
 
 
 class Generator(Protocol):

@@ -168,6 +168,7 @@ def _is_asked_for(case: Case, name: str) -> bool:
     """Whether the command line asks for the file, or for what is written beside or below it."""
     asked = [word.partition("=")[2] for word in case.words if word.startswith(("--log-file=", "--output="))]
     asked += [text for key, text in case.env.items() if key.endswith(("_LOG_FILE", "_OUTPUT"))]
+    asked += case.asked
     places = {os.path.normpath(f"work/{one}") for one in asked if one}
     if "." in places and "/" not in name:  # what lies beside the folder
         return True
