@@ -43,10 +43,11 @@ AFTER_SOFTMAX: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-def each_end_at_some_scale(ends: dict[str, Any]) -> list[tuple[str, float]]:
-    """The scales 20, 100 and 800 in turn; all three of the first end."""
+def each_end_at_some_scale(ends: dict[str, Any]) -> list[Any]:
+    """The scales 20, 100 and 800 in turn; all three of the first end. The mildest are slow tests."""
     first = next(iter(ends))
-    return [(first, 100.0), (first, 800.0), *zip(ends, [20.0, 100.0, 800.0] * 3, strict=False)]
+    cases = [(first, 100.0), (first, 800.0), *zip(ends, [20.0, 100.0, 800.0] * 3, strict=False)]
+    return [pytest.param(*case, marks=pytest.mark.slow if case[1] == 20.0 else ()) for case in cases]
 
 
 def network(scale: float, end: Callable[[Any, Any], Any]) -> Network:
