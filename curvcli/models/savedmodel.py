@@ -71,7 +71,7 @@ class SavedModel:
         try:
             with quiet_stderr():
                 self._flat = flatten(signature, names)
-        except (tf.errors.OpError, ValueError, TypeError, KeyError, NotImplementedError) as error:
+        except (tf.errors.OpError, ValueError, TypeError, LookupError) as error:
             raise ModelError(f"{path}: its signature can't be made one graph: {_first_line(error)}") from error
         if dtype == "float64":
             narrow = float32_only(self._flat.graph_def)

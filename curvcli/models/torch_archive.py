@@ -6,14 +6,13 @@ import hashlib
 import pickletools
 import re
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
 from curvcli.errors import ModelError
-from curvcli.files import check_room, read_bounded, size_text
+from curvcli.files import UNREADABLE, check_room, read_bounded, size_text
 from curvcli.memory import available_memory
 from curvcli.models.torch_source import refused_operators, too_deep
 from curvcli.models.torch_storages import misfit
@@ -49,7 +48,7 @@ def read_archive(path: Path) -> Archive:
     data = read_bounded(path, "a TorchScript file", available_memory(), error=ModelError)
     try:
         _refuse_other_files(path, BytesIO(data))
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError) as error:
+    except UNREADABLE as error:
         raise ModelError(f"{path}: the archive is damaged ({str(error)[:120]}); save the model again.") from error
     return Archive(data, hashlib.sha256(data).hexdigest())
 
