@@ -5,6 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Literal, TypeVar
 
+from curvcli.analysis.quantities.block import BlockQuantity
+from curvcli.analysis.quantities.density import DensityQuantity
+from curvcli.analysis.quantities.diagonal import DiagonalQuantity
+from curvcli.analysis.quantities.eigen import EigenQuantity
+from curvcli.analysis.quantities.trace import TraceQuantity
 from curvcli.api.call import Patterns, StrPath
 from curvcli.api.model import Model
 from curvcli.api.report import Report
@@ -14,13 +19,8 @@ from curvcli.cli import density as density_command
 from curvcli.cli import diag, eigs
 from curvcli.cli import hessian as hessian_command
 from curvcli.cli import trace as trace_command
-from curvcli.cli.quantities.block import BlockQuantity
-from curvcli.cli.quantities.density import DensityQuantity
-from curvcli.cli.quantities.diagonal import DiagonalQuantity
-from curvcli.cli.quantities.eigen import EigenQuantity
-from curvcli.cli.quantities.trace import TraceQuantity
-from curvcli.report.quantities import BlockRecord, DensityRecord, EigenRecord, TraceRecord
-from curvcli.report.records import ParameterRecord
+from curvcli.report.records.layers import ParameterRecord
+from curvcli.report.records.quantities import BlockRecord, DensityRecord, EigenRecord, TraceRecord
 
 Matrix = Literal["hessian", "gauss_newton"]
 Kind = TypeVar("Kind", TraceRecord, EigenRecord, DensityRecord, BlockRecord)

@@ -10,7 +10,7 @@ from curvcli.api.results import Results
 from curvcli.api.run import begun, finished, options_of
 from curvcli.api.turn import TURN
 from curvcli.cli import inputs as inputs_command
-from curvcli.report.inputs import InputsRecord
+from curvcli.report.records.inputs import InputsRecord
 
 
 def inputs(

@@ -13,8 +13,8 @@ from curvcli.models import open as files
 from curvcli.models.base import Array, Layer, Port
 
 if TYPE_CHECKING:
-    from curvcli.models.savedmodel import SavedModel
-    from curvcli.models.torchscript import TorchScriptModel
+    from curvcli.models.tensorflow.savedmodel import SavedModel
+    from curvcli.models.torch.torchscript import TorchScriptModel
 
 MODEL_WANTED = "what curvcli.open_model returns is wanted, or the path of a saved model"
 

@@ -10,15 +10,15 @@ from typing import Any, Protocol
 
 import click
 
+from curvcli.analysis.job import Job
+from curvcli.analysis.quantities.base import Build
+from curvcli.analysis.session import Opened, Session, fitting_batch_size, objective_of, open_files
 from curvcli.api.call import Call, StrPath, call, flag_of, path_of
 from curvcli.api.model import MODEL_WANTED, Model, settled
 from curvcli.api.report import Report, read_report, read_temporary
 from curvcli.api.turn import TURN
 from curvcli.api.voice import QuietVoice
 from curvcli.cli.compute import chosen_targets, output_path, planned
-from curvcli.cli.job import Job
-from curvcli.cli.quantities.base import Build
-from curvcli.cli.session import Opened, Session, fitting_batch_size, objective_of, open_files
 from curvcli.data.samples import open_samples
 from curvcli.errors import ModelError
 from curvcli.spec.dataset import with_overrides

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from functools import partial
 
+from curvcli.analysis.quantities.split import SplitQuantity
 from curvcli.api.call import Patterns, StrPath
 from curvcli.api.model import Model
 from curvcli.api.report import Report
 from curvcli.api.results import Results
 from curvcli.api.run import computed, options_of
 from curvcli.cli import split as split_command
-from curvcli.cli.quantities.split import SplitQuantity
 from curvcli.errors import ReportError
-from curvcli.report.split import SplitRecord
+from curvcli.report.records.split import SplitRecord
 
 
 def split(

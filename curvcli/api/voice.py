@@ -6,7 +6,7 @@ import warnings
 from dataclasses import dataclass, field
 
 from curvcli.cli.console import Voice
-from curvcli.report.read import Report
+from curvcli.report.hdf5.read import Report
 
 _COLUMN = "see the status column"  # what the commands say at the end of a table
 _NAMED = 5  # layers in a warning

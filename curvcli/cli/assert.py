@@ -18,7 +18,7 @@ from curvcli.cli.options import config_option, layer_options, voice_options
 from curvcli.cli.repeatable import Repeatable
 from curvcli.errors import ExitCode, UsageError
 from curvcli.report.compare.figure import LOSS
-from curvcli.report.read import read_report
+from curvcli.report.hdf5.read import read_report
 from curvcli.report.rules.judge import Rules, judge
 from curvcli.report.rules.render import Format, render_assessment, summary
 from curvcli.report.rules.rule import Bound, parse_bound

@@ -9,13 +9,15 @@ from typing import Any
 
 import click
 
-from curvcli.cli.against import Side, compare_with, other_side
-from curvcli.cli.checklist import Checklist
+from curvcli.analysis.against import Side, compare_with, other_side
+from curvcli.analysis.checklist import Checklist
+from curvcli.analysis.numerical_checks import NumericalChecks
+from curvcli.analysis.provenance import provenance, run_key
+from curvcli.analysis.session import Opened, chosen_layers, fitting_batch_size, objective_of, open_files
 from curvcli.cli.compute import output_path, say_report, show_report, voice_of
 from curvcli.cli.confinement import confine_to_output
 from curvcli.cli.console import Voice
 from curvcli.cli.numbers import Whole
-from curvcli.cli.numerical_checks import NumericalChecks
 from curvcli.cli.options import (
     compute_options,
     config_option,
@@ -26,8 +28,6 @@ from curvcli.cli.options import (
     output_option,
     voice_options,
 )
-from curvcli.cli.provenance import provenance, run_key
-from curvcli.cli.session import Opened, chosen_layers, fitting_batch_size, objective_of, open_files
 from curvcli.data.checks import first_difference
 from curvcli.data.interface import Samples
 from curvcli.data.samples import open_samples
@@ -35,7 +35,7 @@ from curvcli.errors import ModelError, UsageError
 from curvcli.files import same_file
 from curvcli.models.base import Layer
 from curvcli.models.open import open_model
-from curvcli.report.parts import Parts
+from curvcli.report.hdf5.parts import Parts
 from curvcli.spec.dataset import with_overrides
 
 # Samples for the numerical checks, unless --limit says otherwise: enough to see samples meet, few enough to be quick.

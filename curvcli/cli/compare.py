@@ -22,7 +22,7 @@ from curvcli.files import same_file
 from curvcli.report.compare.comparison import SHARES, Tolerances, compare
 from curvcli.report.compare.figure import COMPARED, ONLY_BOUNDED, known
 from curvcli.report.compare.render import Format, render_comparison, summary
-from curvcli.report.read import Report, read_report
+from curvcli.report.hdf5.read import Report, read_report
 from curvcli.report.verdicts.output import write_verdicts
 from curvcli.spec.patterns import select
 

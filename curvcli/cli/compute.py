@@ -10,19 +10,19 @@ from typing import Any
 
 import click
 
-from curvcli.cli.answers import is_deterministic
+from curvcli.analysis.answers import is_deterministic
+from curvcli.analysis.job import Job
+from curvcli.analysis.quantities.base import Build, Quantity, Setting
+from curvcli.analysis.session import Session, chosen_layers, open_session
+from curvcli.analysis.targets import Target, parameters_of, targets
 from curvcli.cli.confinement import confine_to_output
 from curvcli.cli.console import Voice
-from curvcli.cli.job import Job
 from curvcli.cli.plan_table import render_plan, timed
-from curvcli.cli.quantities.base import Build, Quantity, Setting
-from curvcli.cli.session import Session, chosen_layers, open_session
-from curvcli.cli.targets import Target, parameters_of, targets
 from curvcli.curvature.kept import KeptObjective, memory_limit
 from curvcli.errors import CurvcliError, ExitCode
 from curvcli.files import size_text
-from curvcli.report.origin import Origin, refuse_to_replace
-from curvcli.report.read import read_report
+from curvcli.report.hdf5.origin import Origin, refuse_to_replace
+from curvcli.report.hdf5.read import read_report
 from curvcli.report.render import render_report
 from curvcli.spec.lookup import find_dataset_spec
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
+from curvcli.analysis.quantities.density import DENSITY_METHODS, DensityQuantity
 from curvcli.cli.compute import compute
 from curvcli.cli.numbers import Whole
 from curvcli.cli.options import computing, matrix_option, whole_model_option
-from curvcli.cli.quantities.density import DENSITY_METHODS, DensityQuantity
 
 
 @click.command("density")

@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
+from curvcli.analysis.quantities.diagonal import DIAGONAL_METHODS, DiagonalQuantity
 from curvcli.cli.compute import compute
 from curvcli.cli.numbers import Real, Whole
 from curvcli.cli.options import computing
-from curvcli.cli.quantities.diagonal import DIAGONAL_METHODS, DiagonalQuantity
 
 
 @click.command("diag")

@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
+from curvcli.analysis.quantities.eigen import EIGEN_METHODS, EigenQuantity
 from curvcli.cli.compute import compute
 from curvcli.cli.numbers import Real, Whole
 from curvcli.cli.options import computing, matrix_option, whole_model_option
-from curvcli.cli.quantities.eigen import EIGEN_METHODS, EigenQuantity
 from curvcli.curvature.krylov import ENDS
 
 

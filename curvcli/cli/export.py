@@ -16,7 +16,7 @@ from curvcli.errors import ExitCode, ReportError, UsageError
 from curvcli.files import same_file
 from curvcli.report.export.rows import TABLES, rows_table
 from curvcli.report.export.write import FORMATS, SUFFIXES, Format, check_replaceable, require_parquet
-from curvcli.report.read import Report, read_report
+from curvcli.report.hdf5.read import Report, read_report
 from curvcli.spec.mistakes import listed
 from curvcli.spec.patterns import select
 

@@ -11,21 +11,21 @@ from typing import Any
 import click
 import numpy as np
 
-from curvcli.cli.answers import is_deterministic
+from curvcli.analysis.answers import is_deterministic
+from curvcli.analysis.input_job import InputPiece, InputsJob, InputSpace
+from curvcli.analysis.session import Session
 from curvcli.cli.compute import output_path, say_report, session_of, voice_of
 from curvcli.cli.console import Voice
-from curvcli.cli.input_job import InputPiece, InputsJob, InputSpace
 from curvcli.cli.numbers import Whole
 from curvcli.cli.options import job_options, model_argument
 from curvcli.cli.plan_table import render_plan, timed
 from curvcli.cli.repeatable import Repeatable
-from curvcli.cli.session import Session
 from curvcli.curvature.pointwise.inputs import InputPlan, InputWork, SecondOrder
 from curvcli.data.samples import read_column
 from curvcli.errors import ExitCode, UsageError
 from curvcli.files import size_text
 from curvcli.models.pointwise import SampleFunction
-from curvcli.report.inputs import InputAxes
+from curvcli.report.records.inputs import InputAxes
 
 # Without --coordinate, derivatives of higher order are taken along every coordinate up to so many.
 _ALONG_ALL = 16

@@ -7,6 +7,9 @@ from typing import Any
 
 import click
 
+from curvcli.analysis.quantities.base import Setting
+from curvcli.analysis.quantities.diagonal import DiagonalQuantity
+from curvcli.analysis.session import chosen_layers
 from curvcli.cli.compute import opened, voice_of
 from curvcli.cli.confinement import confine_to_output
 from curvcli.cli.options import (
@@ -19,9 +22,6 @@ from curvcli.cli.options import (
     voice_options,
 )
 from curvcli.cli.plan_table import render_plan
-from curvcli.cli.quantities.base import Setting
-from curvcli.cli.quantities.diagonal import DiagonalQuantity
-from curvcli.cli.session import chosen_layers
 from curvcli.cli.text import render_rows
 from curvcli.errors import ExitCode
 from curvcli.models.base import Layer, Port

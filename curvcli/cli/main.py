@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 import click
 
 from curvcli import __version__
+from curvcli.analysis.watch import WATCH
 from curvcli.cli.streams import tolerant_stderr
-from curvcli.cli.watch import WATCH
 from curvcli.errors import CurvcliError, ExitCode, Interrupted
 from curvcli.text import clean, visible
 

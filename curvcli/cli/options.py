@@ -37,7 +37,7 @@ def model_argument(function: F) -> F:
 
 def _layer_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """For a shell that completes: the layers of the report that is named already; a model would take too long."""
-    from curvcli.report.read import read_report
+    from curvcli.report.hdf5.read import read_report
 
     path = context.params.get("report") or context.params.get("base")
     try:

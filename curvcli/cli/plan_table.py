@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 
+from curvcli.analysis.quantities.base import Piece, PlanRow
 from curvcli.cli.meters import duration
-from curvcli.cli.quantities.base import Piece, PlanRow
 from curvcli.cli.text import render_rows
 from curvcli.models.base import Objective
 from curvcli.models.memory import peak_memory

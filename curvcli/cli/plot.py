@@ -13,8 +13,8 @@ from curvcli.cli.console import Voice
 from curvcli.cli.options import config_option, layer_options, voice_options
 from curvcli.cli.repeatable import Repeatable
 from curvcli.errors import ExitCode, ReportError, UsageError
-from curvcli.report.atomic import explained, replaced
-from curvcli.report.read import Report, read_report
+from curvcli.report.hdf5.atomic import explained, replaced
+from curvcli.report.hdf5.read import Report, read_report
 from curvcli.spec.patterns import select
 
 if TYPE_CHECKING:

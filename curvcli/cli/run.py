@@ -8,16 +8,16 @@ from typing import Any
 
 import click
 
+from curvcli.analysis.quantities.base import Build
+from curvcli.analysis.quantities.block import BlockQuantity
+from curvcli.analysis.quantities.density import DensityQuantity
+from curvcli.analysis.quantities.diagonal import DiagonalQuantity
+from curvcli.analysis.quantities.eigen import EigenQuantity
+from curvcli.analysis.quantities.trace import TraceQuantity
 from curvcli.cli import density, diag, eigs, hessian, trace
 from curvcli.cli.compute import compute
 from curvcli.cli.config import did_you_mean, option_values, read_toml
 from curvcli.cli.options import computing
-from curvcli.cli.quantities.base import Build
-from curvcli.cli.quantities.block import BlockQuantity
-from curvcli.cli.quantities.density import DensityQuantity
-from curvcli.cli.quantities.diagonal import DiagonalQuantity
-from curvcli.cli.quantities.eigen import EigenQuantity
-from curvcli.cli.quantities.trace import TraceQuantity
 from curvcli.errors import UsageError
 from curvcli.text import cut
 

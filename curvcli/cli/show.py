@@ -15,7 +15,7 @@ from curvcli.cli.numbers import Whole
 from curvcli.cli.options import config_option, format_option, layer_options
 from curvcli.cli.repeatable import Repeatable
 from curvcli.errors import ExitCode, UsageError
-from curvcli.report.read import Report, read_report
+from curvcli.report.hdf5.read import Report, read_report
 from curvcli.report.render import render_report
 from curvcli.report.render.checks import outcome_counts
 from curvcli.report.render.encoding import encodable

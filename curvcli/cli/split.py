@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
+from curvcli.analysis.quantities.split import SplitQuantity
 from curvcli.cli.compute import compute
 from curvcli.cli.options import (
     ByteSize,
     job_options,
     model_argument,
 )
-from curvcli.cli.quantities.split import SplitQuantity
 from curvcli.cli.repeatable import Repeatable
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
+from curvcli.analysis.quantities.trace import TRACE_METHODS, TraceQuantity
 from curvcli.cli.compute import compute
 from curvcli.cli.numbers import Real, Whole
 from curvcli.cli.options import computing, matrix_option, whole_model_option
-from curvcli.cli.quantities.trace import TRACE_METHODS, TraceQuantity
 
 
 @click.command("trace")

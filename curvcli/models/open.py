@@ -11,8 +11,8 @@ from curvcli.errors import ModelError, UsageError
 from curvcli.files import regular_file
 
 if TYPE_CHECKING:
-    from curvcli.models.savedmodel import SavedModel
-    from curvcli.models.torchscript import TorchScriptModel
+    from curvcli.models.tensorflow.savedmodel import SavedModel
+    from curvcli.models.torch.torchscript import TorchScriptModel
 
 Backend = Literal["torch", "tensorflow"]
 
@@ -56,13 +56,13 @@ def open_model(path: Path, *, device: str = "cpu", dtype: str = "float32") -> To
         raise UsageError(f"{path} needs {backend}, which is not installed.\nRun: pip install 'curvcli[{backend}]'")
     try:
         if backend == "torch":
-            from curvcli.models.torchscript import TorchScriptModel
+            from curvcli.models.torch.torchscript import TorchScriptModel
 
             return TorchScriptModel(path, device=device, dtype=dtype)
         if device == "cpu":
             # TensorFlow takes every GPU it sees, and all of its memory, at the first operation.
             os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
-        from curvcli.models.savedmodel import SavedModel
+        from curvcli.models.tensorflow.savedmodel import SavedModel
 
         return SavedModel(path, device=device, dtype=dtype)
     except ImportError as error:

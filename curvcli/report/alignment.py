@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from curvcli.report.records import Array, ParameterRecord
+from curvcli.report.records.layers import Array, ParameterRecord
 
 # The names that one thing has in either framework.
 _LABELS = {"kernel": "weight", "gamma": "weight", "embeddings": "weight", "beta": "bias"}

@@ -13,14 +13,14 @@ import numpy as np
 
 from curvcli.errors import UsageError
 from curvcli.report.export.computed import came_out
-from curvcli.report.input_statistics import InputsSummary
-from curvcli.report.quantities import BlockRecord, DensityRecord, EigenRecord, TraceRecord
-from curvcli.report.read import Quantity, Report
+from curvcli.report.hdf5.read import Quantity, Report
+from curvcli.report.hdf5.schema import OUTCOME_CODES
+from curvcli.report.records.input_statistics import InputsSummary
+from curvcli.report.records.quantities import BlockRecord, DensityRecord, EigenRecord, TraceRecord
+from curvcli.report.records.split import SplitPartSummary
+from curvcli.report.records.summaries import LayerSummary, ParameterSummary
 from curvcli.report.render.json import check_document, layer_document, nullified, parameter_document
 from curvcli.report.render.view import not_computed
-from curvcli.report.schema import OUTCOME_CODES
-from curvcli.report.split import SplitPartSummary
-from curvcli.report.summaries import LayerSummary, ParameterSummary
 from curvcli.text import printable
 
 _MOST: Final = 1_000_000  # entries of a vector; more are a table, not a value

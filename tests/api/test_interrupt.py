@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from curvcli.cli.interrupt import StopRequest
+from curvcli.analysis.interrupt import StopRequest
 
 
 @pytest.fixture(autouse=True)

@@ -29,11 +29,11 @@ def fixed_vector(size: int) -> np.ndarray:
 
 def curvcli(folder: Path, dtype: str) -> dict[str, Task]:
     """Ours, from the saved model."""
+    from curvcli.analysis.quantities.base import Setting
+    from curvcli.analysis.quantities.trace import TraceQuantity
+    from curvcli.analysis.session import open_session
+    from curvcli.analysis.targets import targets
     from curvcli.cli.console import Voice
-    from curvcli.cli.quantities.base import Setting
-    from curvcli.cli.quantities.trace import TraceQuantity
-    from curvcli.cli.session import open_session
-    from curvcli.cli.targets import targets
     from curvcli.curvature.eigen import IterativeWork
     from curvcli.curvature.kept import KeptObjective
     from curvcli.curvature.operator import CurvatureOperator

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from curvcli.cli.main import run
-from curvcli.report.quantities import EigenRecord, TraceRecord
-from curvcli.report.records import LayerRecord, ParameterRecord, Provenance
-from curvcli.report.write import write_report
+from curvcli.report.hdf5.write import write_report
+from curvcli.report.records.layers import LayerRecord, ParameterRecord, Provenance
+from curvcli.report.records.quantities import EigenRecord, TraceRecord
 
 PROVENANCE = Provenance(
     model_path="model.pt",

@@ -16,9 +16,9 @@ from curvcli.cli.main import run
 from curvcli.data.checks import first_difference
 from curvcli.data.interface import Batch
 from curvcli.data.samples import FileSamples, open_samples
-from curvcli.models.tf_runtime import tensorflow
-from curvcli.report.checks import CheckRecord
-from curvcli.report.read import read_report
+from curvcli.models.tensorflow.runtime import tensorflow
+from curvcli.report.hdf5.checks import CheckRecord
+from curvcli.report.hdf5.read import read_report
 from curvcli.spec.dataset import load_dataset_spec
 
 from .conftest import ROOT, SPEC, Curvcli

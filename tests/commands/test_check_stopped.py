@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from curvcli.cli.main import run
-from curvcli.report.read import read_report
+from curvcli.report.hdf5.read import read_report
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -17,8 +17,8 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
-from curvcli.report.read import read_report
-from curvcli.report.write import write_report
+from curvcli.report.hdf5.read import read_report
+from curvcli.report.hdf5.write import write_report
 
 from .conftest import SPEC, Curvcli
 

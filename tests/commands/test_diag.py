@@ -13,7 +13,7 @@ from pathlib import Path
 import h5py
 import pytest
 
-from curvcli.report.digest import content_digest
+from curvcli.report.hdf5.digest import content_digest
 
 from .conftest import ROOT, Curvcli
 

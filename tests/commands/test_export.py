@@ -17,8 +17,8 @@ import pandas as pd
 import pytest
 
 from curvcli.cli.main import run
-from curvcli.report.records import LayerRecord, ParameterRecord
-from curvcli.report.write import write_report
+from curvcli.report.hdf5.write import write_report
+from curvcli.report.records.layers import LayerRecord, ParameterRecord
 
 from .test_show import CHECKS, FUNCTION, PROVENANCE, layer
 

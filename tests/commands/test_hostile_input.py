@@ -172,7 +172,7 @@ def test_a_state_of_other_arrays_is_no_bug(work: Path, curvcli: Callable[..., ob
     """One that has the run's key all the same."""
     script = (
         "import sys, importlib, numpy as np\n"
-        "from curvcli.report.parts import Parts\n"
+        "from curvcli.report.hdf5.parts import Parts\n"
         "from curvcli.cli.main import run\n"
         "Parts.progress = lambda self, work: {'nonsense': np.zeros(3)}\n"
         "sys.exit(run(['trace', 'model.pt', '-q', '--method', 'hutchinson', '-o', 'r.h5']))\n"

@@ -11,10 +11,10 @@ import pytest
 
 from curvcli.cli.main import run
 from curvcli.cli.plot import KINDS
+from curvcli.report.hdf5.write import write_report
 from curvcli.report.plot import draw
-from curvcli.report.quantities import TraceRecord
-from curvcli.report.records import LayerRecord, ParameterRecord, Provenance
-from curvcli.report.write import write_report
+from curvcli.report.records.layers import LayerRecord, ParameterRecord, Provenance
+from curvcli.report.records.quantities import TraceRecord
 
 PROVENANCE = Provenance(
     model_path="model.pt",

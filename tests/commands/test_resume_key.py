@@ -10,8 +10,8 @@ import torch
 
 from curvcli.cli.main import run
 from curvcli.curvature.diagonal.output_hessian import OutputHessian
-from curvcli.report.digest import content_digest
-from curvcli.report.read import read_report
+from curvcli.report.hdf5.digest import content_digest
+from curvcli.report.hdf5.read import read_report
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 OTHER = 2

@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import nn
 
-from curvcli.report.digest import content_digest
+from curvcli.report.hdf5.digest import content_digest
 
 from .conftest import ROOT, SPEC, Curvcli
 

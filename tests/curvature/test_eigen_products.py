@@ -14,7 +14,7 @@ from curvcli.curvature.dense import DenseWork
 from curvcli.curvature.gram import GramWork
 from curvcli.curvature.gram_pairs import GramPairsWork
 from curvcli.models.base import Array
-from curvcli.models.torch_batch import TorchBatch
+from curvcli.models.torch.batch import TorchBatch
 
 from .conftest import Quadratic, StopError, one_block, stop, with_spectrum
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from curvcli.analysis.session import Session, open_session
 from curvcli.cli.console import Voice
-from curvcli.cli.session import Session, open_session
 from curvcli.curvature.diagonal.activation_probes import ActivationProbes
 from curvcli.curvature.diagonal.weight_probes import HutchinsonDiagonal
 from curvcli.curvature.kept import KeptObjective

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from curvcli.report.quantities import EigenRecord, TraceRecord
-from curvcli.report.read import read_report
+from curvcli.report.hdf5.read import read_report
+from curvcli.report.records.quantities import EigenRecord, TraceRecord
 
 from .batchwise import batchwise, cross_entropies, places, scripted
 from .conftest import BATCH, SAMPLES, Arrays, Outcome, assert_close

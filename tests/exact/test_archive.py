@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import curvcli.cli.session as session_module
+import curvcli.analysis.session as session_module
 from curvcli.cli.main import run
-from curvcli.report.read import read_report
+from curvcli.report.hdf5.read import read_report
 
 from .batchwise import batchwise, cross_entropies, scripted
 from .conftest import SAMPLES, Outcome, assert_close, write_spec

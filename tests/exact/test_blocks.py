@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from curvcli.report.quantities import BlockRecord, DensityRecord, EigenRecord, TraceRecord
-from curvcli.report.read import Report, read_report
+from curvcli.report.hdf5.read import Report, read_report
+from curvcli.report.records.quantities import BlockRecord, DensityRecord, EigenRecord, TraceRecord
 
 from .dense import Dense
 from .test_torchscript import LOGITS, NETWORKS, data, save

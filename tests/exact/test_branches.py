@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from curvcli.report.quantities import EigenRecord, TraceRecord
-from curvcli.report.read import read_report
+from curvcli.report.hdf5.read import read_report
+from curvcli.report.records.quantities import EigenRecord, TraceRecord
 
 from .batchwise import SumLoss, batchwise, cross_entropies, parts, scripted, squares
 from .conftest import BATCH, SAMPLES, Outcome, assert_close

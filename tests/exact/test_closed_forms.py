@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from curvcli.models.tf_runtime import tensorflow
+from curvcli.models.tensorflow.runtime import tensorflow
 
 from .conftest import SAMPLES, Outcome, assert_close
 

@@ -10,8 +10,8 @@ import h5py
 import numpy as np
 import pytest
 
+from curvcli.analysis.session import open_session
 from curvcli.cli.console import Voice
-from curvcli.cli.session import open_session
 
 from .conftest import ROOT
 

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from curvcli.cli.main import run
-from curvcli.models.tf_runtime import tensorflow
-from curvcli.report.inputs import InputsRecord
-from curvcli.report.read import read_report
+from curvcli.models.tensorflow.runtime import tensorflow
+from curvcli.report.hdf5.read import read_report
+from curvcli.report.records.inputs import InputsRecord
 
 from .conftest import BATCH, ROOT, SAMPLES, Arrays
 

@@ -11,12 +11,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from curvcli.analysis.session import open_session
 from curvcli.cli.console import Voice
-from curvcli.cli.session import open_session
 from curvcli.curvature.operator import MATRICES, Block, CurvatureOperator
 from curvcli.engine.serial import FirstOrderWork
-from curvcli.report.quantities import BlockRecord, DensityRecord, EigenRecord, TraceRecord
-from curvcli.report.read import read_report
+from curvcli.report.hdf5.read import read_report
+from curvcli.report.records.quantities import BlockRecord, DensityRecord, EigenRecord, TraceRecord
 
 from .conftest import ROOT, write_spec
 from .dense import Dense

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from curvcli.models.tf_runtime import tensorflow
-from curvcli.models.tf_spelled import spell_out
+from curvcli.models.tensorflow.runtime import tensorflow
+from curvcli.models.tensorflow.spelled import spell_out
 
 from .conftest import SAMPLES, Outcome, assert_close
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from curvcli.cli.main import run
-from curvcli.report.read import read_report
+from curvcli.report.hdf5.read import read_report
 
 from .batchwise import batchwise, cross_entropies, scripted, traced
 from .conftest import BATCH, SAMPLES, Outcome, assert_close, write_spec

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from curvcli.models import torch_rewrite
+from curvcli.models.torch import rewrite as torch_rewrite
 
 from .batchwise import cross_entropies, parts, places, scripted, traced
 from .conftest import BATCH, SAMPLES, Arrays, Outcome, assert_close

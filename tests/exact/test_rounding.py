@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from curvcli.cli.main import run
-from curvcli.report.quantities import BlockRecord, DensityRecord, EigenRecord, TraceRecord
-from curvcli.report.read import read_report
+from curvcli.report.hdf5.read import read_report
+from curvcli.report.records.quantities import BlockRecord, DensityRecord, EigenRecord, TraceRecord
 
 from .batchwise import scripted
 from .conftest import SAMPLES, Outcome

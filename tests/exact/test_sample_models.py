@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from curvcli.analysis.session import Session, open_session
 from curvcli.cli.console import Voice
 from curvcli.cli.main import run
-from curvcli.cli.session import Session, open_session
 from curvcli.curvature import loss_hessian
 from curvcli.curvature.diagonal.planner import plan_diagonal
 

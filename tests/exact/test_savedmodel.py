@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from curvcli.models.tf_runtime import tensorflow
-from curvcli.report.quantities import BlockRecord
-from curvcli.report.read import read_report
+from curvcli.models.tensorflow.runtime import tensorflow
+from curvcli.report.hdf5.read import read_report
+from curvcli.report.records.quantities import BlockRecord
 
 from .conftest import SAMPLES, Arrays, Outcome, assert_close
 

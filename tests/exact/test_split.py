@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from curvcli.cli.main import run
-from curvcli.report.read import read_report
-from curvcli.report.split import SplitRecord
+from curvcli.report.hdf5.read import read_report
+from curvcli.report.records.split import SplitRecord
 
 from .conftest import ROOT, SAMPLES
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from curvcli.cli.main import run
-from curvcli.models.tf_objective import TensorFlowObjective
-from curvcli.models.tf_runtime import tensorflow
-from curvcli.report.read import read_report
+from curvcli.models.tensorflow.objective import TensorFlowObjective
+from curvcli.models.tensorflow.runtime import tensorflow
+from curvcli.report.hdf5.read import read_report
 
 from .conftest import SAMPLES, Outcome, assert_close, write_spec
 

@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from curvcli.analysis.session import open_session
 from curvcli.cli.console import Voice
-from curvcli.cli.session import open_session
 from curvcli.models.base import Site
-from curvcli.models.savedmodel import SavedModel
-from curvcli.models.tf_nodes import all_nodes
-from curvcli.models.tf_operations import DIVISIONS as DIVIDING
-from curvcli.models.tf_operations import MULTILINEAR as LINEAR_IN_EACH
-from curvcli.models.tf_operations import NOT_DIFFERENTIABLE, PIECEWISE_LINEAR
-from curvcli.models.tf_rules import RULES
-from curvcli.models.tf_runtime import tensorflow
+from curvcli.models.tensorflow.nodes import all_nodes
+from curvcli.models.tensorflow.operations import DIVISIONS as DIVIDING
+from curvcli.models.tensorflow.operations import MULTILINEAR as LINEAR_IN_EACH
+from curvcli.models.tensorflow.operations import NOT_DIFFERENTIABLE, PIECEWISE_LINEAR
+from curvcli.models.tensorflow.rules import RULES
+from curvcli.models.tensorflow.runtime import tensorflow
+from curvcli.models.tensorflow.savedmodel import SavedModel
 
 from .conftest import SAMPLES, Arrays, Outcome, assert_close, write_spec
 from .tf_modules import by_common_differences, by_differences, float32_values, gradient_function, methods, save
@@ -222,7 +222,7 @@ def test_a_form_that_differentiation_contradicts_is_not_used(
     monkeypatch: pytest.MonkeyPatch, diag: Diag, tmp_path: Path
 ) -> None:
     """With a rule that takes every table for its transpose, entries are had one by one, and are right."""
-    from curvcli.models import tf_rules
+    from curvcli.models.tensorflow import rules as tf_rules
 
     right = tf_rules.RULES["MatMul"]
     monkeypatch.setitem(tf_rules.RULES, "MatMul", lambda context, index: right(context, index.T.copy()))

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from curvcli.models import torch_rules
-from curvcli.models.torch_graph import AutogradGraph, operation
+from curvcli.models.torch import rules as torch_rules
+from curvcli.models.torch.graph import AutogradGraph, operation
 
 from .batchwise import batchwise, cross_entropies, traced
 from .conftest import BATCH, Outcome, assert_close

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from curvcli.models import torch_graph
-from curvcli.models.torch_graph import AutogradGraph, operation
+from curvcli.models.torch import graph as torch_graph
+from curvcli.models.torch.graph import AutogradGraph, operation
 
 from .batchwise import batchwise, cross_entropies, traced
 from .conftest import BATCH, Outcome, assert_close

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from curvcli.cli.main import run
-from curvcli.report.quantities import BlockRecord, DensityRecord, EigenRecord, TraceRecord
-from curvcli.report.read import Report, read_report
+from curvcli.report.hdf5.read import Report, read_report
+from curvcli.report.records.quantities import BlockRecord, DensityRecord, EigenRecord, TraceRecord
 
 from .conftest import ROOT
 

@@ -17,10 +17,10 @@ from curvcli.curvature.diagonal.gauss_newton import GaussNewton
 from curvcli.curvature.diagonal.output_hessian import OutputHessian
 from curvcli.curvature.diagonal.work import Accumulation
 from curvcli.models.base import Objective, Site
-from curvcli.models.torch_objective import TorchObjective
-from curvcli.report.quantities import TraceRecord
-from curvcli.report.read import Report, read_report
-from curvcli.report.records import ParameterRecord
+from curvcli.models.torch.objective import TorchObjective
+from curvcli.report.hdf5.read import Report, read_report
+from curvcli.report.records.layers import ParameterRecord
+from curvcli.report.records.quantities import TraceRecord
 
 from .batchwise import scripted
 from .conftest import SAMPLES, Outcome

@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from curvcli.models.tf_runtime import tensorflow
+from curvcli.models.tensorflow.runtime import tensorflow
 
 Arrays = dict[str, np.ndarray]
 # (tf, weights, inputs) → what the model returns.

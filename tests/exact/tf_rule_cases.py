@@ -1,4 +1,4 @@
-"""Weights directly in an operation: every rule of ``tf_rules``, with arguments other than the defaults."""
+"""Weights directly in an operation: every rule of ``tensorflow.rules``, with arguments other than the defaults."""
 
 from __future__ import annotations
 

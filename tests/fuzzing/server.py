@@ -17,7 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-ADAPTERS = {"torch": "curvcli.models.torchscript", "tensorflow": "curvcli.models.savedmodel"}
+ADAPTERS = {"torch": "curvcli.models.torch.torchscript", "tensorflow": "curvcli.models.tensorflow.savedmodel"}
 
 
 def warm_up(framework: str) -> None:
@@ -63,12 +63,12 @@ def command(task: dict[str, Any], folder: Path) -> int:
 
 
 def _stop_before_merge() -> None:
-    from curvcli.report.parts import Parts
+    from curvcli.report.hdf5.parts import Parts
 
     def merge(*_: Any, **__: Any) -> Any:
         raise KeyboardInterrupt
 
-    job: Any = import_module("curvcli.cli.job")
+    job: Any = import_module("curvcli.analysis.job")
     job._WORTH_KEEPING = 0.0
     parts: Any = Parts
     parts.merge = merge

@@ -95,7 +95,7 @@ def test_the_process_of_whoever_imports_curvcli_is_never_confined(tmp_path: Path
 
 _WITHOUT_THE_LIST = """
 import sys
-import curvcli.models.torch_archive as archive
+import curvcli.models.torch.archive as archive
 archive.refused_operators = lambda texts: []
 from curvcli.__main__ import main
 sys.argv[0] = "curvcli"

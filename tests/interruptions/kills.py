@@ -106,7 +106,8 @@ def forked(
         os.dup2(nowhere, 1)
         if "CURVCLI_KILLS_SAY" not in os.environ:
             os.dup2(nowhere, 2)
-        from curvcli.cli import meters, resumable
+        from curvcli.analysis import checkpoints as resumable
+        from curvcli.cli import meters
         from curvcli.cli.main import run
 
         resumable._CHECKPOINT = checkpoint

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from curvcli.analysis.session import Session, open_session
 from curvcli.cli.console import Voice
-from curvcli.cli.session import Session, open_session
 from curvcli.curvature.pointwise.chain import ChainWork, Factor
 from curvcli.curvature.pointwise.inputs import InputPlan, InputWork
 from curvcli.models.pointwise import SampleFunction

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from curvcli.cli.job import Job
+from curvcli.analysis.job import Job
 from curvcli.cli.main import run
 from curvcli.curvature.eigen import IterativeWork
-from curvcli.report.read import read_report
+from curvcli.report.hdf5.read import read_report
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 SPEC = """version = 1

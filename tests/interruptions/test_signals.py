@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 LONG_CALL = """
 import ctypes, os, signal, sys
 from curvcli.cli.main import run
-from curvcli.models.torch_batch import TorchBatch
+from curvcli.models.torch.batch import TorchBatch
 calls, last = 0, int(sys.argv[1])
 entries = TorchBatch.hessian_diagonal_entries
 def long_call(self, *arguments):

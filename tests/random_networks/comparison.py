@@ -12,8 +12,8 @@ import numpy as np
 
 from curvcli.cli.main import run
 from curvcli.errors import ExitCode
-from curvcli.report.read import Report
-from curvcli.report.records import LayerRecord
+from curvcli.report.hdf5.read import Report
+from curvcli.report.records.layers import LayerRecord
 
 COMMANDS: Mapping[str, Sequence[str]] = {
     "diag": ["diag"],

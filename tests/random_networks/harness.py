@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from curvcli.report.read import read_report
+from curvcli.report.hdf5.read import read_report
 
 from .comparison import COMMANDS, Expected, differences, run_command
 from .torch_networks import Case, random_network

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from curvcli.models.tf_runtime import tensorflow
+from curvcli.models.tensorflow.runtime import tensorflow
 
 from . import tensorflow_parts as parts
 

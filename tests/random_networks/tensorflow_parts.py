@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from curvcli.models.tf_runtime import tensorflow
+from curvcli.models.tensorflow.runtime import tensorflow
 
 # Every one is called twice, in float32 and in float64, with generators in the same state.
 # Constants such as an ε are powers of two: the file holds them in float32, and the reference in float64.

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from curvcli.cli.main import run
-from curvcli.report.inputs import InputsRecord
-from curvcli.report.read import Report, read_report
+from curvcli.report.hdf5.read import Report, read_report
+from curvcli.report.records.inputs import InputsRecord
 
 MODELS = Path(__file__).parent / "models"
 SAMPLE_MODELS = Path(__file__).parents[2] / "sample_models"

@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from curvcli.report.checks import CheckRecord
-from curvcli.report.inputs import InputAxes, InputsRecord, ResidualRecord
-from curvcli.report.quantities import BlockRecord, DensityRecord, EigenRecord, Quantity, TraceRecord
-from curvcli.report.records import LayerRecord, ParameterRecord, Provenance
-from curvcli.report.split import SplitPart, SplitRecord
+from curvcli.report.hdf5.checks import CheckRecord
+from curvcli.report.records.inputs import InputAxes, InputsRecord, ResidualRecord
+from curvcli.report.records.layers import LayerRecord, ParameterRecord, Provenance
+from curvcli.report.records.quantities import BlockRecord, DensityRecord, EigenRecord, Quantity, TraceRecord
+from curvcli.report.records.split import SplitPart, SplitRecord
 
 
 def parameter(label: str, layer: str, shape: tuple[int, ...], seed: int, /, **changes: object) -> ParameterRecord:

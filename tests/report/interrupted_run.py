@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from curvcli.report.parts import Parts
-from curvcli.report.records import LayerRecord, ParameterRecord, Provenance
+from curvcli.report.hdf5.parts import Parts
+from curvcli.report.records.layers import LayerRecord, ParameterRecord, Provenance
 
 report, seed, survives = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 PROVENANCE = Provenance(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from curvcli.report.alignment import difference, paired_layers, partners
-from curvcli.report.records import ParameterRecord
+from curvcli.report.records.layers import ParameterRecord
 
 RNG = np.random.default_rng(0)
 

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from curvcli.report.digest import content_digest
 from curvcli.report.export.rows import rows_table
+from curvcli.report.hdf5.digest import content_digest
+from curvcli.report.hdf5.read import read_report
+from curvcli.report.hdf5.schema import VOLATILE
+from curvcli.report.hdf5.write import write_report
 from curvcli.report.lookup import lookup
-from curvcli.report.read import read_report
 from curvcli.report.render import render_report
 from curvcli.report.render.view import View
-from curvcli.report.schema import VOLATILE
-from curvcli.report.write import write_report
 
 PARAMETER = {
     "estimates": 28,

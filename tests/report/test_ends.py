@@ -13,13 +13,13 @@ from rich.console import Console
 
 from curvcli.errors import UsageError
 from curvcli.report.compare.figures import figures
-from curvcli.report.ends import LARGEST, SMALLEST, ends
 from curvcli.report.export.rows import rows_table
+from curvcli.report.hdf5.read import read_report
+from curvcli.report.hdf5.write import write_report
 from curvcli.report.lookup import lookup
-from curvcli.report.read import read_report
+from curvcli.report.records.ends import LARGEST, SMALLEST, ends
 from curvcli.report.render import render_report
 from curvcli.report.render.view import arranged
-from curvcli.report.write import write_report
 
 SEARCHES = [
     ("largest", [3.0, 2.0, 1.0], True, False),

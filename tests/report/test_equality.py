@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from curvcli.report.digest import content_digest
-from curvcli.report.write import write_report
+from curvcli.report.hdf5.digest import content_digest
+from curvcli.report.hdf5.write import write_report
 
 
 def test_with_source_date_epoch_equal_work_gives_equal_bytes(tmp_path, make_layer, provenance, fixed_clock):

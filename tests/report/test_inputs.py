@@ -11,12 +11,12 @@ import pytest
 import xarray
 
 from curvcli.errors import ReportError
-from curvcli.report.digest import content_digest
-from curvcli.report.input_statistics import summarise_inputs
-from curvcli.report.inputs import InputAxes, ResidualRecord
-from curvcli.report.parts import Parts
-from curvcli.report.read import read_report
-from curvcli.report.write import write_report
+from curvcli.report.hdf5.digest import content_digest
+from curvcli.report.hdf5.parts import Parts
+from curvcli.report.hdf5.read import read_report
+from curvcli.report.hdf5.write import write_report
+from curvcli.report.records.input_statistics import summarise_inputs
+from curvcli.report.records.inputs import InputAxes, ResidualRecord
 
 NOTHING = dict.fromkeys(
     "gradient diagonal diagonal_stderr laplacian laplacian_stderr hessian derivatives residual".split()

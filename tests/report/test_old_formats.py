@@ -14,9 +14,9 @@ import pytest
 from rich.console import Console
 
 from curvcli.report.compare.figures import figures
-from curvcli.report.read import read_report
+from curvcli.report.hdf5.read import read_report
+from curvcli.report.hdf5.write import write_report
 from curvcli.report.render import render_report
-from curvcli.report.write import write_report
 
 DATA = Path(__file__).with_name("data")
 

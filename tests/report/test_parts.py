@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from curvcli.errors import ReportError
-from curvcli.report.digest import content_digest
-from curvcli.report.parts import Parts
-from curvcli.report.read import read_report
-from curvcli.report.write import write_report
+from curvcli.report.hdf5.digest import content_digest
+from curvcli.report.hdf5.parts import Parts
+from curvcli.report.hdf5.read import read_report
+from curvcli.report.hdf5.write import write_report
 
 KEY = {"model": "ab", "seed": 0, "layers": ["conv0", "conv1"]}
 
@@ -181,7 +181,7 @@ def test_a_run_that_finished_no_layer_leaves_nothing(tmp_path):
 
 def test_a_second_live_writer_is_refused_with_the_first_ones_process(tmp_path):
     holder = (
-        "import sys; from pathlib import Path; from curvcli.report.parts import Parts\n"
+        "import sys; from pathlib import Path; from curvcli.report.hdf5.parts import Parts\n"
         "with Parts(Path(sys.argv[1]), {}): print('ready', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", holder, str(tmp_path / "r.h5")]

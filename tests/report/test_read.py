@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from curvcli.errors import ReportError, UsageError
-from curvcli.report.quantities import DensityRecord, EigenRecord, TraceRecord
-from curvcli.report.read import read_report
-from curvcli.report.write import write_report
+from curvcli.report.hdf5.read import read_report
+from curvcli.report.hdf5.write import write_report
+from curvcli.report.records.quantities import DensityRecord, EigenRecord, TraceRecord
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from curvcli.report.records import LayerRecord, ParameterRecord
+from curvcli.report.records.layers import LayerRecord, ParameterRecord
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ import pytest
 from rich.console import Console
 
 from curvcli.errors import ReportError
-from curvcli.report.read import read_report
+from curvcli.report.hdf5.read import read_report
+from curvcli.report.hdf5.write import write_report
 from curvcli.report.render import View, render_report
 from curvcli.report.render.sparklines import Scale, bars, histograms
-from curvcli.report.write import write_report
 
 DATA = Path(__file__).with_name("data")
 # One entry per decade, the sign of each known: 10² … 10⁻², and two zeros.

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from curvcli.report.read import read_report
+from curvcli.report.hdf5.read import read_report
+from curvcli.report.hdf5.write import write_report
 from curvcli.report.render import render_report
-from curvcli.report.write import write_report
 
 
 @pytest.fixture

@@ -14,11 +14,11 @@ import pytest
 from rich.console import Console
 
 from curvcli.errors import ReportError
-from curvcli.report.checks import CheckRecord
-from curvcli.report.inputs import InputAxes
-from curvcli.report.read import read_report
+from curvcli.report.hdf5.checks import CheckRecord
+from curvcli.report.hdf5.read import read_report
+from curvcli.report.hdf5.write import write_report
+from curvcli.report.records.inputs import InputAxes
 from curvcli.report.render import render_report
-from curvcli.report.write import write_report
 
 DATA = Path(__file__).with_name("data")
 NOTHING = dict.fromkeys("gradient diagonal laplacian hessian derivatives residual".split())

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from curvcli.errors import ReportError
-from curvcli.report.digest import content_digest
-from curvcli.report.parts import Parts
-from curvcli.report.quantities import BlockRecord, DensityRecord, EigenRecord, TraceRecord
-from curvcli.report.read import read_report
-from curvcli.report.write import write_report
+from curvcli.report.hdf5.digest import content_digest
+from curvcli.report.hdf5.parts import Parts
+from curvcli.report.hdf5.read import read_report
+from curvcli.report.hdf5.write import write_report
+from curvcli.report.records.quantities import BlockRecord, DensityRecord, EigenRecord, TraceRecord
 
 FIELDS = ("trace", "eigen", "density", "block")
 NOTHING = {

@@ -13,12 +13,12 @@ import pytest
 
 from curvcli.errors import ReportError
 from curvcli.memory import available_memory
-from curvcli.report.digest import content_digest
 from curvcli.report.export.entries import entries_table
-from curvcli.report.read import read_report
+from curvcli.report.hdf5.digest import content_digest
+from curvcli.report.hdf5.read import read_report
+from curvcli.report.hdf5.storage import opened
+from curvcli.report.hdf5.write import write_report
 from curvcli.report.render.sparklines import Scale, histograms
-from curvcli.report.storage import opened
-from curvcli.report.write import write_report
 
 SECRET = 4711.0
 

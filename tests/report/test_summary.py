@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import xarray
 
-from curvcli.report.read import read_report
-from curvcli.report.statistics import summarise
-from curvcli.report.write import write_report
+from curvcli.report.hdf5.read import read_report
+from curvcli.report.hdf5.write import write_report
+from curvcli.report.records.statistics import summarise
 
 LATER = (
     "diagonal_relative_stderr trace_stderr trace_data_stderr trace_method eigen_method top_eigenvalue "

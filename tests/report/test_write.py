@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import xarray
 
-from curvcli.report.read import read_report
-from curvcli.report.schema import escape, unescape
-from curvcli.report.storage import chunk_shape
-from curvcli.report.write import write_report
+from curvcli.report.hdf5.read import read_report
+from curvcli.report.hdf5.schema import escape, unescape
+from curvcli.report.hdf5.storage import chunk_shape
+from curvcli.report.hdf5.write import write_report
 
 
 def test_root_attributes_name_format_version_producer_and_status(tmp_path, layers, provenance):

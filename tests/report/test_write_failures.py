@@ -8,16 +8,16 @@ import sys
 import pytest
 
 from curvcli.errors import ReportError, UsageError
-from curvcli.report.read import read_report
-from curvcli.report.write import write_report
+from curvcli.report.hdf5.read import read_report
+from curvcli.report.hdf5.write import write_report
 
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
 import numpy as np
 from curvcli.errors import ReportError
-from curvcli.report.records import *
-from curvcli.report.write import write_report
+from curvcli.report.records.layers import *
+from curvcli.report.hdf5.write import write_report
 
 def layer(i):
     many = tuple(ParameterRecord(label=f"p{k}", name=f"l{i}/p{k}", shape=(40,), axes=("a",), diagonal=np.ones(40))
@@ -37,8 +37,8 @@ INTERRUPTED = """
 import random, signal, sys, time
 from pathlib import Path
 import numpy as np
-from curvcli.report.records import *
-from curvcli.report.write import write_report
+from curvcli.report.records.layers import *
+from curvcli.report.hdf5.write import write_report
 
 def layer(i):
     shape = (300, 200) if i % 4 == 0 else (5, 5)

@@ -13,8 +13,8 @@ from curvcli.report.compare.figure import LOSS, Figure
 from curvcli.report.compare.figures import figures, loss_figure
 from curvcli.report.compare.mismatch import Layers, listed, mismatches, notes
 from curvcli.report.compare.noise import Noise, combined, welch
-from curvcli.report.read import Report
-from curvcli.report.summaries import LayerSummary
+from curvcli.report.hdf5.read import Report
+from curvcli.report.records.summaries import LayerSummary
 from curvcli.text import printable
 
 Outcome = Literal["same", "within error", "changed", "undecided"]

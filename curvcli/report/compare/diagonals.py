@@ -8,11 +8,11 @@ from math import nan
 
 import numpy as np
 
-from curvcli.report.estimates import Estimates
-from curvcli.report.legacy import diagonal_estimates, says_estimates
-from curvcli.report.read import Report
-from curvcli.report.records import Array
-from curvcli.report.summaries import LayerSummary, ParameterSummary
+from curvcli.report.hdf5.read import Report
+from curvcli.report.records.estimates import Estimates
+from curvcli.report.records.layers import Array
+from curvcli.report.records.legacy import diagonal_estimates, says_estimates
+from curvcli.report.records.summaries import LayerSummary, ParameterSummary
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from math import isfinite
 from typing import Final
 
 from curvcli.report.compare.figure import Figure
-from curvcli.report.ends import LARGEST, SMALLEST, ends
-from curvcli.report.quantities import EigenRecord
+from curvcli.report.records.ends import LARGEST, SMALLEST, ends
+from curvcli.report.records.quantities import EigenRecord
 
 _NAMES: Final = {LARGEST: "top_eigenvalue", SMALLEST: "smallest_eigenvalue"}
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from math import inf, isnan, nan
 from typing import Final, Literal
 
-from curvcli.report.estimates import Estimates
-from curvcli.report.records import Array
+from curvcli.report.records.estimates import Estimates
+from curvcli.report.records.layers import Array
 
 LOSS: Final = "loss"
 DIAGONAL: Final = ("diagonal_min", "diagonal_max", "diagonal_mean", "diagonal_abs_mean", "negative_share")

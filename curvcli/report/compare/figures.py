@@ -14,11 +14,11 @@ from curvcli.report.compare.figure import DIAGONAL, ONLY_BOUNDED, Figure, place,
 from curvcli.report.compare.full_hessian import full_hessian
 from curvcli.report.compare.reliability import doubted, random
 from curvcli.report.compare.rounding import rounding
-from curvcli.report.estimates import Estimates
-from curvcli.report.legacy import density_estimates, says_estimates, trace_estimates
-from curvcli.report.quantities import DensityRecord, EigenRecord, TraceRecord
-from curvcli.report.read import Report
-from curvcli.report.summaries import LayerSummary, ParameterSummary
+from curvcli.report.hdf5.read import Report
+from curvcli.report.records.estimates import Estimates
+from curvcli.report.records.legacy import density_estimates, says_estimates, trace_estimates
+from curvcli.report.records.quantities import DensityRecord, EigenRecord, TraceRecord
+from curvcli.report.records.summaries import LayerSummary, ParameterSummary
 
 # Probes reach up to the ends of the spectrum and not beyond.
 _OF_EIGENPAIRS: Final = frozenset({"largest_residual", "eigenvalue_count", "converged_count"})

@@ -9,11 +9,11 @@ import numpy as np
 
 from curvcli.report.compare.figure import INERTIA, Figure, few, unknown
 from curvcli.report.compare.rounding import rounding
-from curvcli.report.estimates import Estimates
-from curvcli.report.legacy import frobenius_estimates, says_estimates
-from curvcli.report.quantities import BlockRecord, Float64
-from curvcli.report.read import Report
-from curvcli.report.summaries import LayerSummary
+from curvcli.report.hdf5.read import Report
+from curvcli.report.records.estimates import Estimates
+from curvcli.report.records.legacy import frobenius_estimates, says_estimates
+from curvcli.report.records.quantities import BlockRecord, Float64
+from curvcli.report.records.summaries import LayerSummary
 
 
 def full_hessian(report: Report, row: LayerSummary) -> dict[str, Figure]:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from curvcli.report.read import Report
-from curvcli.report.summaries import LayerSummary
+from curvcli.report.hdf5.read import Report
+from curvcli.report.records.summaries import LayerSummary
 from curvcli.text import printable
 from curvcli.toml import TomlError, parse_toml
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Final
 
 from curvcli.report.compare.figure import DIAGONAL, Figure
-from curvcli.report.read import Report
-from curvcli.report.schema import UNRELIABLE
-from curvcli.report.summaries import LayerSummary
+from curvcli.report.hdf5.read import Report
+from curvcli.report.hdf5.schema import UNRELIABLE
+from curvcli.report.records.summaries import LayerSummary
 
 _WHY: Final = {
     "imprecise": "imprecise: rounding has spoilt its digits, use --dtype float64",

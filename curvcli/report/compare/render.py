@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 from rich.console import Console
 
 from curvcli.report.compare.comparison import Change, Comparison
-from curvcli.report.read import Report
+from curvcli.report.hdf5.read import Report
 from curvcli.report.verdicts.github import render_github
 from curvcli.report.verdicts.grid import Grid, markdown_grid, render_grid
 from curvcli.report.verdicts.junit import render_junit

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import isfinite, isnan
 from typing import Final
 
-from curvcli.report.read import Report
+from curvcli.report.hdf5.read import Report
 
 # Exact is up to rounding: so many units in the last place of the largest number that was summed up.
 _ROUNDING: Final = {"float32": 64 * 2.0**-23, "float64": 64 * 2.0**-52}

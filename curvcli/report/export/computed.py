@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from curvcli.report.ends import LARGEST, SMALLEST, ends
-from curvcli.report.read import Report
-from curvcli.report.summaries import LayerSummary, ParameterSummary
+from curvcli.report.hdf5.read import Report
+from curvcli.report.records.ends import LARGEST, SMALLEST, ends
+from curvcli.report.records.summaries import LayerSummary, ParameterSummary
 
 # By the field that says how it was computed; what is of no layer as a whole goes by the parameters' method.
 _ORIGINS: Final = {

@@ -13,11 +13,11 @@ import numpy.typing as npt
 from curvcli.errors import ReportError
 from curvcli.report.export.rows import about
 from curvcli.report.export.table import Batch, Constant, Field, Table, Values
-from curvcli.report.read import Report
-from curvcli.report.reading import dataset_at
-from curvcli.report.schema import LAYERS, escape
-from curvcli.report.storage import chunk_shape, opened
-from curvcli.report.summaries import ParameterSummary
+from curvcli.report.hdf5.read import Report
+from curvcli.report.hdf5.reading import dataset_at
+from curvcli.report.hdf5.schema import LAYERS, escape
+from curvcli.report.hdf5.storage import chunk_shape, opened
+from curvcli.report.records.summaries import ParameterSummary
 
 _QUANTITIES: Final = {
     "gradient": "gradient of the loss by the entry",

@@ -10,12 +10,12 @@ from typing import Any, Final
 
 from curvcli.report.export.computed import came_out
 from curvcli.report.export.table import Batch, Field, Kind, Table
-from curvcli.report.read import Report
+from curvcli.report.hdf5.read import Report
+from curvcli.report.hdf5.schema import CHECKS, INPUTS_SUMMARY, PARAMETERS, SUMMARY
+from curvcli.report.hdf5.storage import opened
+from curvcli.report.records.summaries import LayerSummary
 from curvcli.report.render import csv
 from curvcli.report.render.json import check_document, layer_document, parameter_document
-from curvcli.report.schema import CHECKS, INPUTS_SUMMARY, PARAMETERS, SUMMARY
-from curvcli.report.storage import opened
-from curvcli.report.summaries import LayerSummary
 
 TABLES: Final = ("layers", "parameters", "inputs", "checks", "entries")
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import IO, Final, Literal, get_args
 
 from curvcli.errors import ReportError, UsageError
-from curvcli.report.atomic import explained, is_free, publish, temporary
 from curvcli.report.export.csv import write_csv
 from curvcli.report.export.json import write_json
 from curvcli.report.export.table import Table
+from curvcli.report.hdf5.atomic import explained, is_free, publish, temporary
 
 Format = Literal["csv", "parquet", "json"]
 

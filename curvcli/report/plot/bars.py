@@ -15,15 +15,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from curvcli.report.ends import LARGEST, ends
+from curvcli.report.hdf5.schema import UNRELIABLE
 from curvcli.report.plot.names import elided, labels
 from curvcli.report.plot.panels import numbered, pages
 from curvcli.report.plot.scale import Scale, fitted
 from curvcli.report.plot.style import INK, MUTED, NEGATIVE, OTHER, POSITIVE, WIDTH, Plot, new_figure, quiet
 from curvcli.report.plot.view import Side, View
-from curvcli.report.quantities import BlockRecord, EigenRecord
-from curvcli.report.schema import UNRELIABLE
-from curvcli.report.summaries import LayerSummary
+from curvcli.report.records.ends import LARGEST, ends
+from curvcli.report.records.quantities import BlockRecord, EigenRecord
+from curvcli.report.records.summaries import LayerSummary
 from curvcli.text import printable
 
 MOST: Final = 62  # rows on a page whose names still read well

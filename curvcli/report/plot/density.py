@@ -17,7 +17,7 @@ from curvcli.report.plot.panels import small_multiples
 from curvcli.report.plot.scale import power_text
 from curvcli.report.plot.style import EIGENVALUE, INK, MUTED, POSITIVE, Plot, absent
 from curvcli.report.plot.view import Float64, Side, View
-from curvcli.report.quantities import DensityRecord
+from curvcli.report.records.quantities import DensityRecord
 
 _FLOOR: Final = 1e-5  # of the highest point; below it lie tails of the Gaussians that smooth the density
 _BAND: Final = "± standard error over probes"

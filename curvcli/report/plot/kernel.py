@@ -16,7 +16,7 @@ from curvcli.report.plot.panels import shape
 from curvcli.report.plot.scale import Scale, fitted, power_text
 from curvcli.report.plot.style import Plot, colours, new_figure
 from curvcli.report.plot.view import Float64, Side, View
-from curvcli.report.summaries import ParameterSummary
+from curvcli.report.records.summaries import ParameterSummary
 from curvcli.text import printable
 
 MOST_PIXELS: Final = 512  # per side of a heat map: more than a screen shows of it

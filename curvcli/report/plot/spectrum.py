@@ -18,7 +18,7 @@ from curvcli.report.plot.panels import small_multiples
 from curvcli.report.plot.scale import fitted
 from curvcli.report.plot.style import EIGENVALUE, INK, MUTED, NEGATIVE, POSITIVE, ZERO, Plot, absent
 from curvcli.report.plot.view import Float64, Side, View
-from curvcli.report.quantities import BlockRecord, EigenRecord
+from curvcli.report.records.quantities import BlockRecord, EigenRecord
 
 _DECADES: Final = 5  # of magnitude on either side; smaller eigenvalues of float32 work are rounding
 _LOOKS: Final = {1: (POSITIVE, "o"), 0: (ZERO, "o"), -1: (NEGATIVE, "v")}  # by sign

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from curvcli.report.compare.mismatch import Layers, listed, mismatches
+from curvcli.report.hdf5.read import Quantity, Report
 from curvcli.report.plot.names import elided
-from curvcli.report.read import Quantity, Report
-from curvcli.report.summaries import LayerSummary, ParameterSummary
+from curvcli.report.records.summaries import LayerSummary, ParameterSummary
 from curvcli.text import printable
 
 Float64 = npt.NDArray[np.float64]

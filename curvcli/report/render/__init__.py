@@ -6,7 +6,7 @@ from typing import Literal
 
 from rich.console import Console
 
-from curvcli.report.read import Report
+from curvcli.report.hdf5.read import Report
 from curvcli.report.render.csv import render_csv
 from curvcli.report.render.json import render_json
 from curvcli.report.render.markdown import render_markdown

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
-from curvcli.report.read import Report
+from curvcli.report.hdf5.read import Report
+from curvcli.report.hdf5.schema import OUTCOME_CODES
 from curvcli.report.render.columns import Column, Section, short
-from curvcli.report.schema import OUTCOME_CODES
 from curvcli.text import printable
 
 _COLUMNS: Final = (

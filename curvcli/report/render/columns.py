@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from math import isnan
 from typing import Any, Final
 
-from curvcli.report.read import Report
-from curvcli.report.summaries import LayerSummary
+from curvcli.report.hdf5.read import Report
+from curvcli.report.records.summaries import LayerSummary
 from curvcli.text import printable
 
 _TOP: Final = 3  # eigenvalues in a cell; --format json has all

@@ -8,7 +8,7 @@ import re
 from math import nan
 from typing import Final
 
-from curvcli.report.read import Report
+from curvcli.report.hdf5.read import Report
 
 # What begins a formula; after the last three, spreadsheets look at the character behind.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")

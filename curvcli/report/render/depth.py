@@ -9,12 +9,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from curvcli.report.quantities import BlockRecord, DensityRecord, EigenRecord, TraceRecord
-from curvcli.report.read import Report
+from curvcli.report.hdf5.read import Report
+from curvcli.report.records.quantities import BlockRecord, DensityRecord, EigenRecord, TraceRecord
+from curvcli.report.records.summaries import LayerSummary
 from curvcli.report.render.columns import Column, Section, percent, short, showing
 from curvcli.report.render.sparklines import Histogram, Scale, bars, extent, histograms, smallest
 from curvcli.report.render.split import split_section
-from curvcli.report.summaries import LayerSummary
 from curvcli.text import printable
 
 _MOST_IN_TABLE: Final = 1 << 20  # entries per parameter: a table of a large model is not to wait for all of them

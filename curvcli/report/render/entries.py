@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from curvcli.report.inputs import Array, InputsRecord
-from curvcli.report.read import Report
+from curvcli.report.hdf5.read import Report
+from curvcli.report.records.inputs import Array, InputsRecord
 from curvcli.report.render.columns import Column, Section
 from curvcli.text import printable
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from math import isnan
 from typing import Final
 
-from curvcli.report.input_statistics import InputsSummary
-from curvcli.report.read import Report
+from curvcli.report.hdf5.read import Report
+from curvcli.report.records.input_statistics import InputsSummary
 from curvcli.report.render.columns import Column, Section, short, showing
 from curvcli.text import printable
 

@@ -7,10 +7,10 @@ from dataclasses import asdict
 from math import isfinite
 from typing import Any, Final
 
-from curvcli.report.checks import CheckRecord
-from curvcli.report.input_statistics import InputsSummary
-from curvcli.report.read import Report
-from curvcli.report.summaries import LayerSummary, ParameterSummary
+from curvcli.report.hdf5.checks import CheckRecord
+from curvcli.report.hdf5.read import Report
+from curvcli.report.records.input_statistics import InputsSummary
+from curvcli.report.records.summaries import LayerSummary, ParameterSummary
 
 # 1.1 added inputs, checks and each layer's split; 1.2 estimates, rounding and verification.
 SCHEMA_VERSION: Final = "1.2"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from curvcli.report.read import Report
+from curvcli.report.hdf5.read import Report
 from curvcli.report.render.columns import Section
 from curvcli.report.render.sections import heading, notes, sections
 from curvcli.report.render.view import View

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from curvcli.report.read import Report
+from curvcli.report.hdf5.read import Report
 from curvcli.report.render.checks import check_section
 from curvcli.report.render.columns import Section, layer_section, short
 from curvcli.report.render.depth import depth_sections, with_sparklines

@@ -11,11 +11,11 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from curvcli.report.read import Report
-from curvcli.report.reading import read_numbers
-from curvcli.report.schema import LAYERS, escape
-from curvcli.report.storage import opened
-from curvcli.report.summaries import LayerSummary, ParameterSummary
+from curvcli.report.hdf5.read import Report
+from curvcli.report.hdf5.reading import read_numbers
+from curvcli.report.hdf5.schema import LAYERS, escape
+from curvcli.report.hdf5.storage import opened
+from curvcli.report.records.summaries import LayerSummary, ParameterSummary
 
 _BLOCKS: Final = ("▁▂▃▄▅▆▇█", "│")
 _ASCII: Final = (".:-=+*#@", "|")

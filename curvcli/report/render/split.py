@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from curvcli.report.read import Report
+from curvcli.report.hdf5.read import Report
+from curvcli.report.records.split import SplitPartSummary
 from curvcli.report.render.columns import Column, Section, short
-from curvcli.report.split import SplitPartSummary
 from curvcli.text import printable
 
 

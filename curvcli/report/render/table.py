@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from curvcli.report.read import Report
+from curvcli.report.hdf5.read import Report
 from curvcli.report.render.columns import Column, Section
 from curvcli.report.render.encoding import legible, plain
 from curvcli.report.render.sections import heading, notes, sections

@@ -9,7 +9,7 @@ from math import isnan
 from typing import Any, Final
 
 from curvcli.errors import UsageError
-from curvcli.report.read import Report
+from curvcli.report.hdf5.read import Report
 from curvcli.report.render import csv
 
 # Headings of the table, and fields of several numbers, by the number that is meant.

@@ -13,10 +13,10 @@ from curvcli.report.compare.figures import bounded, loss_figure
 from curvcli.report.compare.mismatch import listed
 from curvcli.report.compare.noise import Noise
 from curvcli.report.compare.reliability import random, unreliable
-from curvcli.report.quantities import TraceRecord
-from curvcli.report.read import Report
+from curvcli.report.hdf5.read import Report
+from curvcli.report.records.quantities import TraceRecord
+from curvcli.report.records.summaries import LayerSummary
 from curvcli.report.rules.rule import Bound
-from curvcli.report.summaries import LayerSummary
 from curvcli.report.verdicts.numbers import short
 
 # Infinity is an answer here: a singular block has no other condition number.

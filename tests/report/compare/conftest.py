@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from curvcli.report.read import Report, read_report
-from curvcli.report.records import LayerRecord, Provenance
-from curvcli.report.write import write_report
+from curvcli.report.hdf5.read import Report, read_report
+from curvcli.report.hdf5.write import write_report
+from curvcli.report.records.layers import LayerRecord, Provenance
 
 Written = Callable[..., Report]
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 import curvcli
-from curvcli.cli.quantities import block
+from curvcli.analysis.quantities import block
 from curvcli.curvature.diagonal import activation_probes
 from curvcli.curvature.trace import hutchpp
 from curvcli.report.compare.figures import figures
-from curvcli.report.read import read_report
+from curvcli.report.hdf5.read import read_report
 
 MODEL = Path(__file__).parents[3] / "sample_models" / "mlp_tanh.pt"
 

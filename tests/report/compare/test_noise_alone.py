@@ -15,9 +15,9 @@ from curvcli.curvature.trace.estimate import Rule
 from curvcli.curvature.trace.work import ESTIMATORS, TraceWork, estimators
 from curvcli.models.base import Array, OutputState, Parameter
 from curvcli.report.compare.comparison import Tolerances, compare
-from curvcli.report.quantities import BlockRecord, DensityRecord, TraceRecord
-from curvcli.report.read import Report
-from curvcli.report.records import LayerRecord, ParameterRecord
+from curvcli.report.hdf5.read import Report
+from curvcli.report.records.layers import LayerRecord, ParameterRecord
+from curvcli.report.records.quantities import BlockRecord, DensityRecord, TraceRecord
 
 SIZE, PROBES, SEEDS = 80, 24, 100
 # No tolerance: what is left is the error bars' work alone.

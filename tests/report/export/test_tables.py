@@ -17,8 +17,8 @@ from curvcli.errors import ReportError
 from curvcli.report.export.entries import entries_table
 from curvcli.report.export.rows import TABLES, rows_table
 from curvcli.report.export.write import FORMATS, write_stream
-from curvcli.report.read import read_report
-from curvcli.report.write import write_report
+from curvcli.report.hdf5.read import read_report
+from curvcli.report.hdf5.write import write_report
 
 AWKWARD = 'odd "name", with\nnewline'
 SMALL = [name for name in TABLES if name != "entries"]

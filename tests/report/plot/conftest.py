@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from curvcli.report.hdf5.read import read_report
+from curvcli.report.hdf5.write import write_report
 from curvcli.report.plot.style import styled
 from curvcli.report.plot.view import Side, View
-from curvcli.report.read import read_report
-from curvcli.report.records import LayerRecord, Provenance
-from curvcli.report.write import write_report
+from curvcli.report.records.layers import LayerRecord, Provenance
 
 MakeView = Callable[..., View]
 

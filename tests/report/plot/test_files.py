@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from curvcli.report.hdf5.read import read_report
+from curvcli.report.hdf5.write import write_report
 from curvcli.report.plot.draw import KINDS, pictures
 from curvcli.report.plot.page import page
 from curvcli.report.plot.view import Side, View
-from curvcli.report.read import read_report
-from curvcli.report.write import write_report
 
 SVG = "{http://www.w3.org/2000/svg}"
 VOID = {"meta", "link", "br", "img"}

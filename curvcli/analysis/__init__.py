@@ -1,0 +1,1 @@
+"""One run: open model and data, plan, compute with resume, records for the report."""

@@ -1,0 +1,140 @@
+"""Compares what two saved models give, each computed in a process of its own: a process holds one framework."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from curvcli.analysis.checklist import Checklist
+from curvcli.errors import ModelError, UsageError
+from curvcli.files import regular_file
+from curvcli.report.alignment import difference, paired_layers, partners
+from curvcli.report.hdf5.read import Report, read_report
+from curvcli.report.records.layers import LayerRecord
+from curvcli.spec.lookup import find_dataset_spec
+
+# Two frameworks' float64 kernels add in different orders; the sample models agree to 1e-12.
+AGREEMENT_LIMIT = 1e-8
+# Arrays this far below the model's largest entries may be zero up to rounding: softmax does not see its keys' bias.
+_NEGLIGIBLE = 1e-6
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of two models.
+
+    Attributes:
+        path: of the model.
+        data: its dataset spec; None for the one that is found by itself.
+        layers: to compute; none for all.
+    """
+
+    path: Path
+    data: Path | None
+    layers: tuple[str, ...] = ()
+
+
+def other_side(path: Path, data: Path | None, own_data: Path | None) -> Side:
+    """The model to compare with; without a spec of its own it gets the first one's.
+
+    Raises:
+        UsageError: there is no such model, or what is there is neither a folder nor a file.
+    """
+    if not os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for names that are too long
+        regular_file(path, "a saved model", shown=f"--against {path}")
+    if data is None:
+        try:
+            find_dataset_spec(path, None, path.parent / "no such folder")
+        except UsageError:
+            data = own_data
+    return Side(path, data)
+
+
+def compare_with(checks: Checklist, first: Side, second: Side, options: Sequence[str]) -> None:
+    """Add a row for the loss, and for the gradient and the diagonal of every parameter.
+
+    Args:
+        checks: to add to.
+        first: the model that is checked.
+        second: the other.
+        options: of ``curvcli diag``, for both.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        found: list[Report] = []
+        for number, side in enumerate((first, second)):
+            checks.begin("against", str(side.path))
+            path = Path(folder) / f"{number}.h5"
+            report = checks.attempt("against", str(side.path), partial(_computed, side, path, options))
+            if report is None:
+                return
+            found.append(report)
+        _compare(checks, found[0], found[1], second.path.name)
+
+
+def _computed(side: Side, path: Path, options: Sequence[str]) -> Report:
+    words = [sys.executable, "-m", "curvcli", "diag", str(side.path), "-q", "-o", str(path), *options]
+    words += [] if side.data is None else ["--data", str(side.data)]
+    for name in side.layers:
+        words += ["--layer", name]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if not path.exists() or done.returncode not in (0, 4):
+        said = [line for line in done.stderr.splitlines() if line.strip()]
+        raise ModelError(said[-1].removeprefix("Error: ") if said else f"ended with exit code {done.returncode}")
+    return read_report(path)
+
+
+def _compare(checks: Checklist, first: Report, second: Report, other: str) -> None:
+    left, right = first.provenance.loss_value, second.provenance.loss_value
+    scale = max(abs(left), abs(right))
+    checks.judge(
+        f"against {other}",
+        "loss",
+        abs(left - right) / scale if scale else 0.0,
+        AGREEMENT_LIMIT,
+        good=f"{left:.10g}",
+        bad=f"{left:.10g} here, {right:.10g} there: other weights, data or preprocessing?",
+    )
+    names = paired_layers([row.name for row in first.layers], [row.name for row in second.layers])
+    largest = {quantity: _largest(first, quantity) for quantity in ("gradient", "diagonal")}
+    for row in first.layers:
+        if row.name not in names:
+            checks.failed(f"against {other}", row.name, "no layer there has this name")
+            continue
+        _compare_layer(checks, first.layer(row.name), second.layer(names[row.name]), other, largest)
+
+
+def _compare_layer(
+    checks: Checklist, mine: LayerRecord, theirs: LayerRecord, other: str, largest: Mapping[str, float]
+) -> None:
+    name = f"against {other}"
+    for p in mine.parameters:
+        candidates = partners(p, theirs.parameters)
+        if not candidates:
+            checks.failed(name, p.name, "no parameter there has this name and size")
+            continue
+        for quantity, scale in largest.items():
+            subject = f"{p.name}: {quantity}"
+            left = getattr(p, quantity)
+            rights = [(getattr(b, quantity), b) for b in candidates if quantity == "gradient" or (p.exact and b.exact)]
+            rights = [(right, b) for right, b in rights if right is not None]
+            if left is None or not rights:
+                checks.skipped(name, subject, "not exact within --budget")
+                continue
+            found = [difference(left, p.axes, r, b.axes, least_scale=_NEGLIGIBLE * scale) for r, b in rights]
+            error, how = min(found)
+            bad = f"{how}, relative to the largest"
+            checks.judge(name, subject, error, AGREEMENT_LIMIT, good=how, bad=bad)
+
+
+def _largest(report: Report, quantity: str) -> float:
+    """The largest magnitude in any layer."""
+    arrays = [getattr(p, quantity) for row in report.layers for p in report.layer(row.name).parameters]
+    return max((float(np.abs(a).max(initial=0.0)) for a in arrays if a is not None), default=0.0)

@@ -1,0 +1,47 @@
+"""Before any work: does the model give the same answer twice, and each sample's whatever its company?"""
+
+from __future__ import annotations
+
+from curvcli.analysis.session import Session
+from curvcli.cli.console import Voice
+from curvcli.curvature.repeatability import largest_difference
+from curvcli.errors import ModelError
+
+
+def is_deterministic(session: Session, voice: Voice, *, allow_random: bool) -> bool:
+    """Whether equal passes gave equal results; False only where that is allowed.
+
+    Raises:
+        ModelError: they did not, and it is not; or a batch norm makes each answer depend on the batch.
+    """
+    objective, where = session.objective, session.path
+    if objective.uncompared is not None:
+        voice.warn(
+            f"{where} does not run here as it was saved ({objective.uncompared}): what is computed is its graph "
+            "written out in other operations, which could not be compared with it"
+        )
+    names = [p.name for one in session.model.layers for p in one.parameters]
+    apart = largest_difference(objective, names, session.dtype)
+    suspects = ", ".join(objective.random)
+    if apart and not allow_random:
+        reason = f"its graph has {suspects}" if suspects else "does it draw random numbers?"
+        raise ModelError(
+            f"{where}: two passes over the same data differ by {apart:.2g} of the largest number: {reason}.\n"
+            "Save it in inference mode (model.eval() before tracing or exporting); --allow-random computes all the "
+            "same, and calls nothing exact."
+        )
+    if apart:
+        voice.warn(f"{where} draws random numbers ({suspects or 'by what is not known'}): nothing is called exact")
+        return False
+    if objective.company_matters():
+        if objective.batch_statistics:
+            raise ModelError(
+                f"{where}: a batch norm uses the statistics of the batch, so that a sample's answer depends on the "
+                "others.\nSave the model in inference mode: model.eval() before torch.jit.trace or script; in Keras "
+                "model.export, or training=False."
+            )
+        voice.warn(
+            f"{where}: a sample's output depends on the other samples of its batch: the loss is that of batches of "
+            f"{objective.batch_size}, and changes with --batch-size"
+        )
+    return True

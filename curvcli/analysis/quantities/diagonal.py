@@ -1,0 +1,238 @@
+"""The Hessian diagonal: exact where that is affordable, else estimated and said so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from curvcli.analysis.quantities.base import BlockPiece, Piece, PlanRow, Setting, owners, worst
+from curvcli.analysis.quantities.checks import DiagonalChecks, finite_largest, precision, rounding_of, rounding_piece
+from curvcli.analysis.targets import Target, parameters_of
+from curvcli.curvature import loss_hessian
+from curvcli.curvature.diagonal.estimate import DiagonalEstimate
+from curvcli.curvature.diagonal.estimators import ESTIMATORS, Effort, EstimateWork, plan_estimates
+from curvcli.curvature.diagonal.planner import METHODS, OVER_BUDGET, UNREACHED, Choice, Plan, plan_diagonal
+from curvcli.curvature.diagonal.verification import agrees
+from curvcli.models.base import Array, Objective, Parameter
+from curvcli.report.hdf5.schema import Status
+from curvcli.report.records.layers import LayerRecord, ParameterRecord
+
+DIAGONAL_METHODS = (*METHODS, *ESTIMATORS)
+
+
+class DiagonalQuantity:
+    """Diagonals of all parameters of the layers (see ``Quantity``)."""
+
+    name = "diag"
+
+    def __init__(self, setting: Setting, options: dict[str, Any]) -> None:
+        """Plan.
+
+        Args:
+            setting: of the run.
+            options: ``method``, ``budget``, ``probes``, ``rtol``.
+
+        Raises:
+            UsageError: the forced method does not apply to some parameter.
+        """
+        self.options = {key: options[key] for key in ("method", "budget", "probes", "rtol")}
+        self._setting = setting
+        layers = tuple(t for t in setting.targets if t.layer is not None)
+        parameters = parameters_of(layers)
+        sites = setting.objective.sites([p.name for p in parameters])
+        rank = loss_rank(setting.objective, parameters)
+        method, budget = options["method"], options["budget"]
+        forced = method if method in ESTIMATORS else None
+        self.plan_exact: Plan = plan_diagonal(
+            parameters, sites, rank, method="auto" if forced else method, budget=0 if forced else budget
+        )
+        self.estimates: list[EstimateWork] = []
+        dear = [p for p in parameters if self.plan_exact.choices[p.name].method == OVER_BUDGET]
+        if dear:
+            effort = Effort(options["probes"], options["rtol"], setting.seed, rank, budget, setting.memory)
+            self.estimates = plan_estimates(dear, sites, forced, effort)
+        self._exact = [setting.exact(w, owners(layers, w.parameters)) for w in self.plan_exact.work]
+        self._estimates = [
+            setting.block(
+                _key(w),
+                f"{owners(layers, w.parameters)[0]}: {w.method}",
+                owners(layers, w.parameters),
+                lambda w=w: w,  # type: ignore[misc]
+            )
+            for w in self.estimates
+        ]
+        self._by_name = {p.name: p for p in parameters}
+        self._rounding = rounding_piece(setting)
+        self._checks = DiagonalChecks(setting)
+        self.pieces: Sequence[Piece] = self._in_order()
+
+    def _in_order(self) -> list[Piece]:
+        """Each piece of work with its check behind it, so that finished layers are written as early as can be."""
+        pieces: list[Piece] = [] if self._rounding is None else [self._rounding]
+        for exact in self._exact:
+            pieces += [exact, *self._checks.after(exact)]
+        for work, piece in zip(self.estimates, self._estimates, strict=True):
+            reached = [self._by_name[name] for name in work.parameters]
+
+            def estimated(name: str, work: EstimateWork = work, piece: BlockPiece = piece) -> Any:
+                return work.results()[name].value if piece.done else None
+
+            pieces += [piece, *self._checks.of(piece.key, reached, (), estimated)]
+        unreached = [p for p in self._by_name.values() if self.plan_exact.choices[p.name].method == UNREACHED]
+        return [*pieces, *self._checks.of("unreached", (), unreached, lambda name: None)]
+
+    @property
+    def choices(self) -> dict[str, Choice]:
+        """What was chosen for each parameter, estimates included."""
+        found = dict(self.plan_exact.choices)
+        for work in self.estimates:
+            for name in work.parameters:
+                exact = found[name]
+                reason = f"asked for; {work.products} passes per batch"
+                if self.options["method"] not in ESTIMATORS:
+                    reason = f"estimated: {exact.reason}"
+                found[name] = Choice(name, work.method, reason, work.products)
+        return found
+
+    def plan(self) -> list[PlanRow]:
+        """One row per parameter."""
+        piece: dict[str, Piece] = {n: p for p in self._exact for n in p.work.parameters}
+        piece |= {n: p for w, p in zip(self.estimates, self._estimates, strict=True) for n in w.parameters}
+        shared = {n: len(w.parameters) for w in self.plan_exact.work for n in w.parameters}
+        shared |= {n: len(w.parameters) for w in self.estimates for n in w.parameters}
+        rows = []
+        for target in self._setting.targets:
+            for p in target.layer.parameters if target.layer is not None else ():
+                choice, key = self.choices[p.name], piece[p.name].key if p.name in piece else ""
+                rows.append(
+                    PlanRow(
+                        self.name,
+                        target.name,
+                        p.label,
+                        target.kind,
+                        p.size,
+                        choice.method,
+                        choice.cost,
+                        shared.get(p.name, 1),
+                        choice.reason,
+                        key,
+                    )
+                )
+        return rows
+
+    def record(self, target: Target, record: LayerRecord) -> LayerRecord:
+        """Add the diagonals of a layer."""
+        if target.layer is None:
+            return record
+        parameters = self._judged(tuple(self._parameter(p) for p in record.parameters))
+        return replace(record, parameters=parameters, status=worst(record.status, *(p.status for p in parameters)))
+
+    def _judged(self, records: tuple[ParameterRecord, ...]) -> tuple[ParameterRecord, ...]:
+        """The same with what the checks say; they are judged on the scale of the layer's largest entry."""
+        if not self._setting.verify:
+            return records
+        diagonals = {r.name: self._data_part(r) for r in records}
+        largest = {name: finite_largest(values) for name, values in diagonals.items()}
+        whole = max(largest.values(), default=0.0)
+        return tuple(self._checked(r, diagonals[r.name], largest, whole) for r in records)
+
+    def _data_part(self, record: ParameterRecord) -> Array:
+        """A parameter's diagonal without weight decay, float64."""
+        estimate = self._estimate(record.name)
+        return self._diagonal(self._by_name[record.name]) if estimate is None else estimate.value
+
+    def _checked(
+        self, record: ParameterRecord, diagonal: Array, every: Mapping[str, float], whole: float
+    ) -> ParameterRecord:
+        """One parameter's record with its checks: rounding, then the product, which an estimate may differ from.
+
+        Args:
+            record: without them.
+            diagonal: the data's part, float64.
+            every: the largest entry of each parameter of the layer.
+            whole: the largest of these.
+        """
+        largest, together = every[record.name], tuple(every)
+        dtype, rounding = self._setting.session.dtype, rounding_of(self._rounding)
+        found = self._checks.of_parameter(record.name)
+        off = rounding.relative([record.name]) * largest if rounding is not None else float("nan")
+        status = precision(off, whole)
+        difference = float("nan") if found is None else found.difference(diagonal)
+        unreached = record.method == UNREACHED
+        if found is not None and unreached:
+            difference = found.product
+        if record.exact and found is not None and record.status != "nonfinite":
+            scale = off if unreached else largest
+            noise = rounding.noise(together) if rounding is not None else 0.0
+            if not agrees(difference, scale, whole, dtype, noise) and status == "done":
+                status = "unverified"
+        verification = "" if found is None else "no products but zero" if unreached else "1 entry, by 1 product"
+        reason = record.reason
+        if status == "imprecise":
+            reason += "; rounding has spoilt it: use --dtype float64"
+        elif status == "unverified":
+            advice = " --dtype float64 or" if dtype == "float32" else ""
+            reason += f"; a product gives {difference:.3g} more or less than reported: try{advice} --method coordinate"
+        return replace(
+            record,
+            rounding=off,
+            verified=difference,
+            verification=verification,
+            exact=record.exact and status == "done",
+            status=worst(record.status, status),
+            reason=reason,
+        )
+
+    def _parameter(self, record: ParameterRecord) -> ParameterRecord:
+        choice = self.choices[record.name]
+        decay = self._setting.decay if self._by_name[record.name].trained else 0.0
+        kind = np.float64 if self._setting.session.dtype == "float64" else np.float32
+        estimate = self._estimate(record.name)
+        if estimate is not None:
+            diagonal, stderr = estimate.value + decay, estimate.stderr
+        else:
+            diagonal, stderr = self._diagonal(self._by_name[record.name]) + decay, None
+        gradient = record.gradient
+        finite = bool(np.isfinite(diagonal).all()) and (gradient is None or bool(np.isfinite(gradient).all()))
+        status: Status = "done" if finite else "nonfinite"
+        if finite and estimate is not None and not estimate.converged:
+            status = "not_converged"
+        spent = choice.cost if estimate is None else estimate.products
+        return replace(
+            record,
+            diagonal=diagonal.astype(kind),
+            diagonal_stderr=None if stderr is None else stderr.astype(kind),
+            method=choice.method,
+            exact=estimate is None,
+            reason=choice.reason,
+            products=spent * self._setting.batches,
+            status=status,
+            estimates=0 if estimate is None else estimate.estimates,
+            degrees=float("inf") if estimate is None else estimate.degrees,
+            widening=1.0 if estimate is None else estimate.widening,
+            independent=estimate is not None and estimate.independent,
+        )
+
+    def _estimate(self, name: str) -> DiagonalEstimate | None:
+        return next((w.results()[name] for w in self.estimates if name in w.parameters), None)
+
+    def _diagonal(self, parameter: Parameter) -> Any:
+        """The data's part; zeros where the loss does not depend on it, or its Hessian by the output has no columns."""
+        for piece in self._exact:
+            if parameter.name in piece.work.parameters:
+                return (piece.found or {}).get(parameter.name, np.zeros(parameter.shape))
+        if self.plan_exact.choices[parameter.name].method != UNREACHED:
+            raise ValueError(f"{parameter.name} has no work")
+        return np.zeros(parameter.shape)
+
+
+def _key(work: EstimateWork) -> str:
+    return f"{work.method}:{','.join(work.parameters)}"
+
+
+def loss_rank(objective: Objective, parameters: Sequence[Parameter]) -> int:
+    """Columns of ∇²_o ℓ per sample, from the first batch."""
+    return loss_hessian.rank(next(iter(objective.batches([p.name for p in parameters]))).output)

@@ -1,0 +1,226 @@
+"""Traces: the sum of an exact diagonal where that is affordable, else an estimate with its error."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from curvcli.analysis.quantities.base import CheckPiece, Piece, PlanRow, Setting, owners, target_row, worst
+from curvcli.analysis.quantities.checks import DiagonalChecks, precision, rounding_of, rounding_piece
+from curvcli.analysis.quantities.diagonal import loss_rank
+from curvcli.analysis.targets import Target, parameters_of
+from curvcli.curvature.diagonal.gauss_newton import GaussNewton
+from curvcli.curvature.diagonal.planner import OVER_BUDGET, UNREACHED, Choice, plan_diagonal
+from curvcli.curvature.diagonal.work import Work, multiplications
+from curvcli.curvature.operator import Block
+from curvcli.curvature.trace.estimate import Rule, TraceEstimate, data_spread
+from curvcli.curvature.trace.work import ESTIMATORS, Estimator, TraceWork, estimators
+from curvcli.models.base import Array, Parameter, Site
+from curvcli.report.hdf5.schema import Status
+from curvcli.report.records.layers import LayerRecord
+from curvcli.report.records.quantities import TraceRecord
+
+TRACE_METHODS = ("auto", "exact", *ESTIMATORS)
+# Probes where neither a number nor a tolerance is given, and at most where only a tolerance is.
+_PROBES, _PROBES_TO_TOLERANCE = 64, 1000
+# An exact trace is taken where it costs up to so many times the passes of an estimate.
+_WORTH = 4
+
+
+class TraceQuantity:
+    """Traces of layers and of the whole model (see ``Quantity``)."""
+
+    name = "trace"
+
+    def __init__(self, setting: Setting, options: dict[str, Any]) -> None:
+        """Plan.
+
+        Args:
+            setting: of the run.
+            options: ``method``, ``budget``, ``probes``, ``rtol``, ``matrix``.
+        """
+        self.options = {key: options[key] for key in ("method", "budget", "probes", "rtol", "matrix")}
+        self._setting, self._matrix = setting, options["matrix"]
+        probes = options["probes"] or (_PROBES if options["rtol"] is None else _PROBES_TO_TOLERANCE)
+        budget = _WORTH * probes if options["budget"] is None else options["budget"]
+        parameters = parameters_of(setting.targets)
+        sites = setting.objective.sites([p.name for p in parameters])
+        rank = loss_rank(setting.objective, parameters)
+        self._exact_targets, work, self._choices = self._plan(parameters, sites, rank, options["method"], budget)
+        self._exact = [setting.exact(w, owners(self._exact_targets, w.parameters)) for w in work]
+        objective = setting.objective
+        rule = Rule(
+            probes, options["rtol"], setting.seed, objective.denominator, objective.batch_weights, setting.decay
+        )
+        exact = {t.name for t in self._exact_targets}
+        left = [t.block for t in setting.targets if t.name not in exact]
+        self._rounding = rounding_piece(setting)
+        self._checks = DiagonalChecks(setting, self._matrix)
+        pieces: list[Piece] = [] if self._rounding is None else [self._rounding]
+        for exact_piece in self._exact:
+            pieces += [exact_piece, *self._checks.one_after(exact_piece)]
+        self._estimates: TraceWork | None = None
+        if left:
+            method: Estimator = "xtrace" if options["method"] in ("auto", "exact") else options["method"]
+            every = list({p.name: p for block in left for p in block.parameters}.values())
+            whole = Block("", tuple(every)) if len(left) > 1 else None
+            traces = TraceWork(estimators(left, whole, method, rule, setting.memory), self._matrix, rule)
+            names = tuple(block.name for block in left)
+            title = f"trace of {names[0]}" if len(names) == 1 else f"traces of {len(names)} blocks"
+            # With the estimators that memory allowed: a state of others can't be taken up.
+            chosen = ",".join(f"{name}={found.method}" for name, found in traces.results().items())
+            pieces.append(setting.block(f"trace:{self._matrix}:{chosen}", title, names, lambda: traces))
+            self._estimates = traces
+        self.pieces: Sequence[Piece] = pieces
+
+    def _plan(
+        self, parameters: Sequence[Parameter], sites: dict[str, Site], rank: int, method: str, budget: int
+    ) -> tuple[tuple[Target, ...], list[Work], dict[str, Choice]]:
+        """Which targets are exact, by what work, and why or why not."""
+        setting = self._setting
+        limit = None if method == "exact" else 0 if method in ESTIMATORS else budget
+        if self._matrix == "gauss_newton":
+            return self._plan_gauss_newton(parameters, sites, rank, limit)
+        plan = plan_diagonal(parameters, sites, rank, budget=limit)
+        exact = tuple(t for t in setting.targets if all(plan.choices[n].method != OVER_BUDGET for n in t.block.names))
+        plan_exact = plan_diagonal(parameters_of(exact), sites, rank, budget=limit)
+        return exact, list(plan_exact.work), {**plan.choices, **plan_exact.choices}
+
+    def _plan_gauss_newton(
+        self, parameters: Sequence[Parameter], sites: dict[str, Site], rank: int, limit: int | None
+    ) -> tuple[tuple[Target, ...], list[Work], dict[str, Choice]]:
+        """The columns give the Gauss–Newton diagonal of every parameter that has a z, whatever comes after it."""
+        affordable = limit is None or rank + 2 <= limit
+        choices = {}
+        for p in parameters:
+            site = sites[p.name]
+            if not site.reached:
+                choices[p.name] = Choice(p.name, UNREACHED, "the loss does not depend on it", 0)
+            elif site.z is not None and affordable:
+                reason = f"one pass per column of the loss's Hessian ({rank})"
+                choices[p.name] = Choice(p.name, "gauss_newton", reason, rank + 2)
+            else:
+                reason = site.why_not or f"exact needs {rank + 2} passes per batch, the budget is {limit}"
+                choices[p.name] = Choice(p.name, OVER_BUDGET, reason, rank + 2)
+        exact = tuple(t for t in self._setting.targets if all(choices[n].method != OVER_BUDGET for n in t.block.names))
+        summed = [p for p in parameters_of(exact) if choices[p.name].method == "gauss_newton"]
+        names = tuple(p.name for p in summed)
+        work: list[Work] = [GaussNewton(names, rank, multiplications(summed, sites), whole=False)] if names else []
+        return exact, work, choices
+
+    def plan(self) -> list[PlanRow]:
+        """One row per target."""
+        rows = []
+        for target in self._setting.targets:
+            piece = next((p for p in self.pieces if target.name in p.targets and not isinstance(p, CheckPiece)), None)
+            exact = target in self._exact_targets
+            method, reason = self._told(target) if exact else (self._estimator(target), self._why_not(target))
+            rows.append(target_row(self.name, target, method, reason, piece, self._setting.batches))
+        return rows
+
+    def _told(self, target: Target) -> tuple[str, str]:
+        """An exact trace's methods and reasons."""
+        choices = [self._choices[n] for n in target.block.names]
+        methods, reasons = (dict.fromkeys(getattr(c, key) for c in choices) for key in ("method", "reason"))
+        return "+".join(methods) or UNREACHED, "; ".join(reasons) or "it has no parameters"
+
+    def _estimator(self, target: Target) -> str:
+        return "" if self._estimates is None else self._estimates.results()[target.name].method
+
+    def _why_not(self, target: Target) -> str:
+        """Why a trace is estimated."""
+        if self.options["method"] in ESTIMATORS:
+            return "asked for"
+        choices = [self._choices[n] for n in target.block.names]
+        return next((c.reason for c in choices if c.method == OVER_BUDGET), "")
+
+    def record(self, target: Target, record: LayerRecord) -> LayerRecord:
+        """Add a target's trace."""
+        exact = target.name in {t.name for t in self._exact_targets}
+        trace = self._exact_record(target) if exact else self._estimated_record(target)
+        status: Status = "done" if trace.converged else "not_converged"
+        if not np.isfinite(trace.value):
+            status = "nonfinite"
+        trace, checked = self._checked(target, trace)
+        return replace(record, trace=trace, status=worst(record.status, status, checked))
+
+    def _checked(self, target: Target, trace: TraceRecord) -> tuple[TraceRecord, Status]:
+        """The trace with what the checks say."""
+        rounding, names = rounding_of(self._rounding), target.block.names
+        if rounding is None:
+            return trace, "done"
+        off = max(rounding.relative(names) * abs(trace.value), rounding.of_trace(names))
+        status, reason = precision(off, max(abs(trace.value), rounding.frobenius(names))), trace.reason
+        if status == "imprecise":
+            reason += "; rounding has spoilt it: use --dtype float64"
+        if trace.exact and not self._checks.agree(self._diagonals(target), rounding):
+            status = "unverified"
+            reason += "; a product gives another entry of the diagonal: use --method xtrace"
+        sure = status == "done"
+        converged, exact = trace.converged and sure, trace.exact and sure
+        return replace(trace, rounding=off, exact=exact, converged=converged, reason=reason), status
+
+    def _diagonals(self, target: Target) -> dict[str, Array]:
+        """All that was made together with what a trace is the sum of: if one is wrong, so may be the others."""
+        wanted = set(target.block.names)
+        pieces = [piece for piece in self._exact if wanted & set(piece.work.parameters)]
+        return {name: values for piece in pieces for name, values in (piece.found or {}).items()}
+
+    def _exact_record(self, target: Target) -> TraceRecord:
+        setting, names = self._setting, set(target.block.names)
+        sums = np.zeros(setting.batches)
+        for piece in self._exact:
+            for name in names & set(piece.work.parameters):
+                part: Array = piece.progress.traces.get(name, np.zeros(0))
+                sums[: len(part)] += part
+        sums /= setting.objective.denominator
+        method, reason = self._told(target)
+        return TraceRecord(
+            value=float(sums.sum()) + setting.decay * target.block.trained_size,
+            stderr=0.0,
+            data_stderr=data_spread(sums, setting.objective.batch_weights),
+            method=method,
+            exact=True,
+            reason=reason,
+            matrix=self._matrix,
+            probes=0,
+            products=sum(self._shares(names)) * setting.batches,
+            converged=True,
+            samples=np.zeros(0),
+            batches=sums,
+            degrees=float("inf"),
+        )
+
+    def _shares(self, names: set[str]) -> list[int]:
+        return [piece.work.passes_per_batch for piece in self._exact if names & set(piece.work.parameters)]
+
+    def _estimated_record(self, target: Target) -> TraceRecord:
+        if self._estimates is None:
+            raise ValueError(f"{target.name} has no work")
+        found: TraceEstimate = self._estimates.results()[target.name]
+        reason = self._why_not(target)
+        if found.method == "hutchinson" and self.options["method"] != "hutchinson":
+            reason += "; a basis for xtrace or hutch++ takes more than --memory-limit leaves"
+        if found.exact:
+            reason = f"{target.block.size} entries, no more than probes: one product each"
+        return TraceRecord(
+            value=found.value,
+            stderr=found.stderr,
+            data_stderr=found.data_stderr,
+            method=found.method,
+            exact=found.exact,
+            reason=reason,
+            matrix=self._matrix,
+            probes=found.probes,
+            products=self._estimates.spent.get(target.name, 0) * self._setting.batches,
+            converged=found.converged,
+            samples=found.samples,
+            batches=found.batches,
+            estimates=len(found.samples),
+            degrees=found.degrees,
+            widening=found.widening,
+            independent=found.independent,
+        )

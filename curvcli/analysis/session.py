@@ -1,0 +1,197 @@
+"""What every computing command does first: find the spec, open data and model, check one against the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from curvcli.cli.console import Voice
+from curvcli.curvature.rounding import Twins
+from curvcli.data.interface import Samples
+from curvcli.data.samples import open_samples
+from curvcli.errors import CurvcliError, ModelError, SpecError
+from curvcli.models.base import Objective
+from curvcli.models.open import backend_of, open_model
+from curvcli.spec.dataset import LoadedSpec, with_overrides
+from curvcli.spec.lookup import find_dataset_spec
+from curvcli.spec.patterns import select
+
+if TYPE_CHECKING:
+    from curvcli.models.tensorflow.objective import TensorFlowObjective
+    from curvcli.models.tensorflow.savedmodel import SavedModel
+    from curvcli.models.torch.objective import TorchObjective
+    from curvcli.models.torch.torchscript import TorchScriptModel
+
+
+# Samples whose products are repeated in float64, of no more numbers together than this if several.
+_FEW, _NUMBERS = 8, 1 << 14
+# A parameter in float64, its first derivative, vectors and products.
+_TWIN_BYTES = 40
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A model and its data, each opened, and not yet held against each other."""
+
+    path: Path
+    model: TorchScriptModel | SavedModel
+    loaded: LoadedSpec
+    samples: Samples
+    device: str
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Session(Opened):
+    """An opened model with its data, and the objective they make."""
+
+    objective: TorchObjective | TensorFlowObjective
+
+
+def open_files(
+    path: Path,
+    voice: Voice,
+    *,
+    data: Path | None,
+    limit: int | None,
+    batch_size: int | None,
+    seed: int | None,
+    device: str,
+    dtype: str,
+) -> Opened:
+    """Open model and data; cheap mistakes are found before a framework is imported.
+
+    Raises:
+        CurvcliError: whatever is wrong with path, spec, data or model.
+    """
+    backend_of(path)
+    found = find_dataset_spec(path, data, Path.cwd())
+    voice.detail(f"dataset spec: {found.source_description}")
+    loaded = with_overrides(found.load(), limit=limit, batch_size=batch_size, seed=seed)
+    samples = open_samples(loaded)
+    _ = samples.digest  # reads every input once: a NaN is found now and not in the middle
+    return Opened(path, open_model(path, device=device, dtype=dtype), loaded, samples, device, dtype)
+
+
+def open_session(
+    path: Path,
+    voice: Voice,
+    *,
+    data: Path | None,
+    limit: int | None,
+    batch_size: int | None,
+    seed: int | None,
+    device: str,
+    dtype: str,
+    needs_layers: bool = True,
+) -> Session:
+    """Open everything.
+
+    Raises:
+        CurvcliError: whatever is wrong with path, spec, data or model, or with one against the other.
+    """
+    opened = open_files(
+        path, voice, data=data, limit=limit, batch_size=batch_size, seed=seed, device=device, dtype=dtype
+    )
+    if needs_layers and not opened.model.layers:
+        raise ModelError(opened.model.why_no_layers)
+    objective = objective_of(opened, opened.samples, fitting_batch_size(opened))
+    return Session(path, opened.model, opened.loaded, opened.samples, device, dtype, objective)
+
+
+def objective_of(opened: Opened, samples: Samples, batch_size: int) -> TorchObjective | TensorFlowObjective:
+    """The spec's loss of the model over some samples.
+
+    Raises:
+        SpecError: the loss declaration contradicts the model.
+        DataError: targets that do not fit the output.
+        ModelError: the forward pass fails.
+    """
+    loss = opened.loaded.spec.loss
+    return opened.model.objective(
+        samples,
+        loss,
+        output=loss.output,
+        batch_size=batch_size,
+        target_column=samples.target_column or "target",
+    )
+
+
+def twins(opened: Opened, memory: int) -> Twins:
+    """Makes the objective of a few samples in the run's dtype, and in float64; None where that can't be had.
+
+    Args:
+        opened: the model and data.
+        memory: bytes that may be taken: a second model's parameters have to fit.
+    """
+
+    def made() -> tuple[Objective, Objective] | None:
+        size = sum(one.size for one in opened.model.layers)
+        if _TWIN_BYTES * size > memory:
+            return None
+        numbers = sum(prod(shape) for shape in opened.samples.input_shapes.values())
+        fixed = next((port.shape[0] for port in opened.model.inputs if port.shape and port.shape[0]), None)
+        few = min(fixed or max(1, min(_FEW, _NUMBERS // max(numbers, 1))), len(opened.samples))
+        samples = open_samples(with_overrides(opened.loaded, limit=few))
+        try:
+            precise = replace_model(opened, opened.model.precise())
+            return objective_of(opened, samples, few), objective_of(precise, samples, few)
+        except CurvcliError:
+            return None  # an operation that float64 has not, or a file that has gone
+
+    return made
+
+
+def replace_model(opened: Opened, model: TorchScriptModel | SavedModel) -> Opened:
+    """The same data for another form of the model."""
+    return Opened(opened.path, model, opened.loaded, opened.samples, opened.device, "float64")
+
+
+def chosen_layers(
+    model: TorchScriptModel | SavedModel, include: tuple[str, ...], exclude: tuple[str, ...]
+) -> list[int]:
+    """Places in the model of the layers that the patterns choose.
+
+    Raises:
+        UsageError: nothing matches, or a pattern is ambiguous.
+    """
+    return select([layer.name for layer in model.layers], include, exclude)
+
+
+def fitting_batch_size(opened: Opened) -> int:
+    """Compare the inputs' names and shapes; return the batch size to use, the model's own if that is fixed.
+
+    Raises:
+        SpecError: the spec feeds other inputs than the model takes, or of another shape.
+    """
+    model, samples, loaded = opened.model, opened.samples, opened.loaded
+    where = loaded.path.name
+    expected, given = [p.name for p in model.inputs], list(samples.input_shapes)
+    if set(expected) != set(given):
+        raise SpecError(
+            f"{where}: inputs: the spec feeds {', '.join(given)}; {model.path} takes {', '.join(expected)}.\n"
+            f"Name the table [inputs.{expected[0] if expected else '…'}]."
+        )
+    size = loaded.spec.sampling.batch_size
+    for port in model.inputs:
+        if port.shape is None:
+            continue
+        shape = samples.input_shapes[port.name]
+        wanted = port.shape[1:]
+        if len(wanted) != len(shape) or any(w not in (None, s) for w, s in zip(wanted, shape, strict=True)):
+            pretty = "×".join("?" if n is None else str(n) for n in wanted) or "one number"
+            raise SpecError(
+                f"{where}: inputs.{port.name}: one sample has shape {'×'.join(map(str, shape)) or 'one number'}, "
+                f"{model.path} takes {pretty}.\nUse shape or layout in [inputs.{port.name}]."
+            )
+        fixed = port.shape[0] if port.shape else None
+        if fixed is not None:
+            if len(samples) % fixed:
+                raise SpecError(
+                    f"{model.path} takes exactly {fixed} samples at a time, and there are {len(samples)}.\n"
+                    f"Use --limit {max(fixed, len(samples) // fixed * fixed)}."
+                )
+            size = fixed
+    return size

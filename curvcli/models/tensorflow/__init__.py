@@ -1,0 +1,1 @@
+"""Saved TensorFlow models, opened to the protocol of ``models.base``."""

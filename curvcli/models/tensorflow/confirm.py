@@ -1,0 +1,160 @@
+"""Compares each canonical form with automatic differentiation, on random data of a few samples.
+
+What an operation's arguments mean is written down in ``rules``, and can be written down wrongly. Here nothing is
+known of operations: a form that does not give the derivatives that TensorFlow gives is not used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from curvcli.models.tensorflow.graph import Entry
+from curvcli.models.tensorflow.linear import LinearUse
+from curvcli.models.tensorflow.nodes import source
+from curvcli.models.tensorflow.runtime import tensorflow
+from curvcli.models.tensorflow.shapes import Measured
+
+if TYPE_CHECKING:
+    from curvcli.models.tensorflow.objective import TensorFlowObjective
+
+NOT_CONFIRMED = "its linear form is not confirmed by differentiation"
+# Of parameters with more entries one sample is compared, of others two.
+_LARGE = 1 << 22
+
+
+@dataclass(frozen=True)
+class Located:
+    """A parameter's one entry and its canonical form."""
+
+    entry: Entry
+    use: LinearUse
+
+
+def not_confirmed(
+    objective: TensorFlowObjective, located: Mapping[str, Located], data: Mapping[str, Measured], samples: int
+) -> list[str]:
+    """The parameters whose form gives other derivatives than TensorFlow does.
+
+    Args:
+        objective: for its graph, weights and dtype.
+        located: forms by parameter, no entry of which reads two of these parameters.
+        data: what each parameter meets, by parameter.
+        samples: of the batch that the shapes come from.
+    """
+    if not located:
+        return []
+    o = objective
+    # Of uses that are alike in all but their numbers one is compared: a deep network has few kinds.
+    alike: dict[Any, list[str]] = {}
+    for name, found in located.items():
+        alike.setdefault(_kind(o, name, found, data[name]), []).append(name)
+    names = tuple(group[0] for group in alike.values())
+    part, joints, feeds = _alone(o, {name: located[name] for name in names})
+    tolerance = 1e-9 if o.dtype == tensorflow().float64 else 1e-3
+
+    def errors(*weights: Any) -> Any:
+        tf = tensorflow()
+        values = dict(zip(o.weights, weights, strict=True))
+        few = {name: _few(located[name].use, samples) for name in names}
+        fed = {feeds[name]: _random_data(located[name], data[name], samples, few[name]) for name in names}
+        given = {f"{o.flat.weights[name]}:0": values[name] for name in names} | fed
+        z = tf.graph_util.import_graph_def(part, input_map=given, return_elements=[joints[n] for n in names], name="")
+        # One after the other, so that not all parameters' derivatives are held at once.
+        found: list[Any] = []
+        for number, (name, output) in enumerate(zip(names, z, strict=True)):
+            with tf.control_dependencies(found[-1:]):
+                cotangent = tf.random.stateless_normal(tf.shape(output), [number, 1], dtype=o.dtype)
+            (exact,) = tf.gradients([output], [values[name]], grad_ys=[cotangent])
+            use, count = located[name].use, few[name]
+            rows = use.sample_gradients(cotangent, use.prepare(fed[feeds[name]], count), count)
+            found.append(_difference(tf.reduce_sum(rows, axis=0), tf.reshape(tf.convert_to_tensor(exact), [-1])))
+        return tf.stack(found)
+
+    shapes = tuple((name, located[name].use.layout, data[name].shape) for name in names)
+    worst = o.call(("confirm", shapes), errors, *o.all_weights()).numpy()
+    groups = zip(alike.values(), worst, strict=True)
+    return [name for group, error in groups if not error <= tolerance for name in group]
+
+
+def _kind(o: TensorFlowObjective, name: str, located: Located, data: Measured) -> Any:
+    """Equal for uses by the same operation with the same arguments, on tensors of the same shapes."""
+    nodes = [o.reader.nodes[node] for node in (*located.entry.carriers, located.entry.node)]
+    if any(node.op != "Identity" for node in nodes[:-1]):
+        return name
+    joint = nodes[-1]
+    arguments = tuple((key, joint.attr[key].SerializeToString(deterministic=True)) for key in sorted(joint.attr))
+    constants = [o.reader.constant(tensor) for tensor in joint.input if not tensor.startswith("^")]
+    values = tuple((c.shape, c.tobytes()) if c is not None and c.size == 1 else None for c in constants)
+    use = located.use
+    return joint.op, arguments, values, located.entry.operand, type(use), use.shape, use.layout, data.shape, data.dtype
+
+
+def _few(use: LinearUse, samples: int) -> int:
+    return 1 if prod(use.shape) > _LARGE else min(samples, 2)
+
+
+def _difference(left: Any, right: Any) -> Any:
+    """Of two tensors, relative to the larger one's largest entry."""
+    tf = tensorflow()
+    scale = tf.maximum(tf.reduce_max(tf.abs(left)), tf.reduce_max(tf.abs(right)))
+    # Not `divide_no_nan`, which takes a NaN for agreement where both are zero.
+    return tf.where(scale == 0, tf.zeros_like(scale), tf.reduce_max(tf.abs(left - right)) / scale)
+
+
+def _random_data(located: Located, measured: Measured, samples: int, few: int) -> Any:
+    """Like what the parameter meets, with rows for ``few`` samples; whole numbers are rows of the parameter."""
+    tf = tensorflow()
+    shape, use = list(measured.shape), located.use
+    rows = use.layout.rows_per_sample
+    if shape and shape[0] == rows * samples:
+        shape[0] = rows * few
+    dtype = tf.as_dtype(measured.dtype)
+    if dtype.is_integer:
+        return tf.cast(tf.random.stateless_uniform(shape, [3, 5], 0, use.shape[0], dtype=tf.int64), dtype)
+    return tf.random.stateless_normal(shape, [3, 5], dtype=dtype)
+
+
+def _alone(o: TensorFlowObjective, located: Mapping[str, Located]) -> tuple[Any, dict[str, str], dict[str, str]]:
+    """The entries and what lies between them and their weights, cut off from the network.
+
+    Returns:
+        A GraphDef, the tensor that each entry makes, and the tensor that stands for each entry's data.
+    """
+    whole = o.flat.graph_def
+    part = type(whole)()
+    part.versions.CopyFrom(whole.versions)
+    copied: set[str] = set()
+    weights = set(o.flat.weights.values())
+    joints, feeds = {}, {}
+    for number, (name, found) in enumerate(located.items()):
+        node = part.node.add()
+        node.CopyFrom(o.reader.nodes[found.entry.node])
+        node.name = f"confirmed_{number}"
+        joints[name], feeds[name] = f"{node.name}:0", f"data_{number}:0"
+        inputs = [t for t in node.input if not t.startswith("^")]
+        place = 1 if found.entry.operand == 0 else 0
+        inputs[place] = feeds[name]
+        del node.input[:]
+        node.input.extend(inputs)
+        _copy_sources(o, part, [t for i, t in enumerate(inputs) if i != place], copied, weights)
+    return part, joints, feeds
+
+
+def _copy_sources(
+    o: TensorFlowObjective, part: Any, tensors: Sequence[str], copied: set[str], weights: set[str]
+) -> None:
+    waiting = [source(t) for t in tensors]
+    while waiting:
+        name = waiting.pop()
+        if name in copied or name in weights:
+            continue
+        copied.add(name)
+        node = part.node.add()
+        node.CopyFrom(o.reader.nodes[name])
+        inputs = [t for t in node.input if not t.startswith("^")]
+        del node.input[:]
+        node.input.extend(inputs)
+        waiting.extend(source(t) for t in inputs)

@@ -1,0 +1,139 @@
+"""Turns a SavedModel's signature into one flat GraphDef: a pure function of its weights and inputs.
+
+Taping a loaded signature fails for recurrent layers and hides which operation reads which weight. A frozen, inlined
+graph whose weights are placeholders again has neither problem, can be cut at any tensor, and can change its dtype.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from curvcli.models.tensorflow.derivatives import own_derivatives
+from curvcli.models.tensorflow.inline import inline_calls
+from curvcli.models.tensorflow.nodes import all_nodes
+from curvcli.models.tensorflow.runtime import tensorflow
+from curvcli.models.tensorflow.spelled import averages_over_samples, spell_out, uses_batch
+
+# The numbers with which TensorFlow writes float32 and complex64 in a graph, and those of their wider kinds.
+_WIDER = {1: 2, 8: 18}
+_FLOAT32_ONLY = frozenset({"CropAndResize", "ResizeArea", "ResizeBicubic", "ScaleAndTranslate"})
+
+
+@dataclass
+class FlatGraph:
+    """A model as one GraphDef.
+
+    Attributes:
+        graph_def: inlined; while loops stay loops; every trainable weight is a placeholder.
+        weights: parameter name → node name.
+        inputs: input name → tensor name.
+        outputs: output name → tensor name.
+        random: the operations that draw random numbers, as a person reads them.
+        batch_statistics: whether a batch norm uses the statistics of the batch.
+    """
+
+    graph_def: Any
+    weights: dict[str, str]
+    inputs: dict[str, str]
+    outputs: dict[str, str]
+    random: tuple[str, ...]
+    batch_statistics: bool
+
+
+def flatten(signature: Any, names: dict[int, str]) -> FlatGraph:
+    """Freeze and inline a signature, then open its trainable weights again.
+
+    Args:
+        signature: a concrete function of a loaded SavedModel.
+        names: parameter name by ``id`` of the variable's handle; captures not named here stay constants.
+    """
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    frozen = convert_variables_to_constants_v2(signature, lower_control_flow=False, aggressive_inlining=True)
+    graph_def = frozen.graph.as_graph_def()
+    captured = signature.captured_inputs
+    slots = [t.name.split(":")[0] for t in signature.graph.inputs[len(signature.graph.inputs) - len(captured) :]]
+    # A frozen weight keeps the name of the argument through which the function captured it.
+    node_of = {names[id(handle)]: slot for slot, handle in zip(slots, captured, strict=True) if id(handle) in names}
+    by_node = {node: name for name, node in node_of.items()}
+    for node in graph_def.node:
+        if node.op == "Const" and node.name in by_node:
+            shape = [d.size for d in node.attr["value"].tensor.tensor_shape.dim]
+            dtype = node.attr["dtype"].type
+            node.op = "Placeholder"
+            node.ClearField("attr")
+            node.attr["dtype"].type = dtype
+            node.attr["shape"].shape.CopyFrom(tensorflow().TensorShape(shape).as_proto())
+    inputs = {t.name.split(":")[0]: t.name for t in frozen.inputs}
+    keyword = signature.structured_input_signature[1]
+    if len(keyword) == len(frozen.inputs):
+        inputs = dict(zip(sorted(keyword), [t.name for t in frozen.inputs], strict=True))
+        # A frozen function's inputs keep their argument names where those are valid node names.
+        by_name = {t.name.split(":")[0]: t.name for t in frozen.inputs}
+        inputs = {name: by_name.get(name, tensor) for name, tensor in inputs.items()}
+    outputs = dict(zip(sorted(signature.structured_outputs), [t.name for t in frozen.outputs], strict=True))
+    present = {node.name for node in graph_def.node}
+    weights = {name: node for name, node in node_of.items() if node in present}
+    inline_calls(graph_def)
+    random = tuple(sorted({node.op for node in all_nodes(graph_def) if _draws(node.op)}))
+    batch_statistics = any(map(uses_batch, all_nodes(graph_def))) or averages_over_samples(graph_def)
+    spell_out(graph_def)
+    own_derivatives(graph_def)
+    return FlatGraph(graph_def, weights, inputs, outputs, random, batch_statistics)
+
+
+def _draws(operation: str) -> bool:
+    """Whether an operation draws random numbers, or the state that they are drawn from."""
+    return "Random" in operation or operation.startswith(("Rng", "Stateful", "TruncatedNormal", "Multinomial"))
+
+
+def register_functions(graph_def: Any) -> None:
+    """Make the bodies of loops and branches known to the process: importing a graph alone does not."""
+    from tensorflow.python.eager import context
+
+    for function in graph_def.library.function:
+        if not context.context().has_function(function.signature.name):
+            context.context().add_function_def(function)
+
+
+def float32_only(graph_def: Any) -> str | None:
+    """The first operation that gives float32 whatever it is given."""
+    return next((node.op for node in all_nodes(graph_def) if node.op in _FLOAT32_ONLY), None)
+
+
+def widen(graph_def: Any) -> None:
+    """Make every float32 of a graph, its functions included, float64, and complex64 complex128."""
+    tf = tensorflow()
+    for node in all_nodes(graph_def):
+        for value in node.attr.values():
+            held = value.WhichOneof("value")
+            if held == "type":
+                value.type = _WIDER.get(value.type, value.type)
+            elif held == "list":
+                for i, entry in enumerate(value.list.type):
+                    value.list.type[i] = _WIDER.get(entry, entry)
+            elif held == "tensor" and value.tensor.dtype in _WIDER:
+                wider = tf.as_dtype(_WIDER[value.tensor.dtype])
+                array = tf.make_ndarray(value.tensor).astype(wider.as_numpy_dtype)
+                value.tensor.CopyFrom(tf.make_tensor_proto(array, dtype=wider))
+    for function in graph_def.library.function:
+        for argument in (*function.signature.input_arg, *function.signature.output_arg):
+            argument.type = _WIDER.get(argument.type, argument.type)
+    _rename_functions(graph_def, "_float64")
+
+
+def _rename_functions(graph_def: Any, suffix: str) -> None:
+    """Function names are global in a process: a changed function needs a name of its own."""
+    renamed = {f.signature.name: f.signature.name + suffix for f in graph_def.library.function}
+    for node in all_nodes(graph_def):
+        node.op = renamed.get(node.op, node.op)
+        for value in node.attr.values():
+            held = value.WhichOneof("value")
+            if held == "func":
+                value.func.name = renamed.get(value.func.name, value.func.name)
+            elif held == "list":
+                for function in value.list.func:
+                    function.name = renamed.get(function.name, function.name)
+    for function in graph_def.library.function:
+        function.signature.name = renamed[function.signature.name]

@@ -1,0 +1,97 @@
+"""A function of some tensors and a vector, cut in two: what the vector has no part in runs once, the rest per vector.
+
+The whole is built as one graph, so that TensorFlow's symbolic derivatives see all of it; then every tensor that does
+not depend on the vector and is read by an operation that does becomes an output of the first part and an input of the
+second. For a Hessian–vector product the first part is the forward pass and the first derivative.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from curvcli.models.tensorflow.runtime import tensorflow
+
+
+class SplitFunction:
+    """``function(*arguments, vector)`` in two parts.
+
+    Attributes:
+        before: arguments → what is kept.
+        after: what is kept, and the vector → the result.
+    """
+
+    def __init__(self, function: Callable[..., Any], arguments: Sequence[Any], vector: Any) -> None:
+        """Build and cut the graph.
+
+        Args:
+            function: of tensors like the arguments and one like the vector; returns one tensor.
+            arguments: for their shapes and dtypes.
+            vector: the same.
+        """
+        tf = tensorflow()
+        signature = [tf.TensorSpec(t.shape, t.dtype) for t in (*arguments, vector)]
+        whole = tf.function(function, autograph=False).get_concrete_function(*signature)
+        inputs, result = list(whole.inputs), whole.graph.outputs[0]
+        frontier = _frontier(inputs[-1], result)
+        definition = whole.graph.as_graph_def()
+        self._before = _part(definition, inputs[:-1], frontier)
+        self._after = _part(definition, [*frontier, inputs[-1]], [result])
+
+    def before(self, arguments: Sequence[Any]) -> list[Any]:
+        """What all vectors share."""
+        return list(self._before(*arguments))
+
+    def after(self, kept: Sequence[Any], vector: Any) -> Any:
+        """The result for one vector."""
+        return self._after(*kept, vector)[0]
+
+
+def _part(definition: Any, feeds: Sequence[Any], fetches: Sequence[Any]) -> Any:
+    """The part of a graph between some tensors and others, as a function."""
+    tf = tensorflow()
+    wanted = [t.op.name for t in (*fetches, *feeds)]
+    pruned = tf.compat.v1.graph_util.extract_sub_graph(definition, wanted)
+
+    def function(*values: Any) -> Any:
+        replaced = {feed.name: value for feed, value in zip(feeds, values, strict=True)}
+        return tf.graph_util.import_graph_def(
+            pruned, input_map=replaced, return_elements=[t.name for t in fetches], name=""
+        )
+
+    return tf.function(function, autograph=False)
+
+
+def _frontier(vector: Any, result: Any) -> list[Any]:
+    """The tensors that flow from operations without the vector into those with it, on the way to the result."""
+    consumers = _consumers(result.op)
+    dependent = {vector.op}
+    waiting = [vector.op]
+    while waiting:
+        for consumer in consumers.get(waiting.pop(), ()):
+            if consumer not in dependent:
+                dependent.add(consumer)
+                waiting.append(consumer)
+    found: dict[int, Any] = {}
+    for operation in dependent:
+        for tensor in operation.inputs:
+            # Constants are cheap to have in both parts, and some shapes must be known when the graph is built.
+            if tensor.op not in dependent and tensor.op.type != "Const":
+                found[id(tensor)] = tensor
+    return list(found.values())
+
+
+def _consumers(result: Any) -> dict[Any, list[Any]]:
+    """Who reads, or waits for, each operation that ``result`` needs."""
+    found: dict[Any, list[Any]] = {}
+    seen = {result}
+    waiting = [result]
+    while waiting:
+        current = waiting.pop()
+        # Some second derivatives wait for the incoming gradient though they do not read it.
+        for source in (*(t.op for t in current.inputs), *current.control_inputs):
+            found.setdefault(source, []).append(current)
+            if source not in seen:
+                seen.add(source)
+                waiting.append(source)
+    return found

@@ -1,0 +1,1 @@
+"""Saved torch models, opened to the protocol of ``models.base``."""

@@ -1,0 +1,304 @@
+"""One batch of a torch objective: one autograd graph, differentiated as often as asked."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from curvcli.data.interface import Batch
+from curvcli.errors import ModelError
+from curvcli.models.base import Array, OutputState, Site, as_float64
+from curvcli.models.loss import loss_sum
+from curvcli.models.torch.end import LossEnd, solid
+from curvcli.models.torch.sites import Sites
+
+if TYPE_CHECKING:
+    from curvcli.models.torch.objective import TorchObjective
+
+# Columns are squared and added in the model's dtype this many at a time, then in float64.
+_FLUSH = 32
+# Columns are contracted side by side as long as their z-gradients hold no more numbers than this.
+_HELD = 1 << 23
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What batches with equal graphs share.
+
+    Attributes:
+        sites: per parameter.
+        interleaved: per parameter that has a z, whether it is time-major.
+    """
+
+    sites: Mapping[str, Site]
+    interleaved: Mapping[str, bool]
+
+
+class TorchBatch:
+    """One batch and its autograd graph (see ``base.DifferentiatedBatch``)."""
+
+    def __init__(self, objective: TorchObjective, data: Batch, parameters: Sequence[str]) -> None:
+        """Run the forward pass."""
+        self._objective = objective
+        self._names = tuple(parameters)
+        self._tensors = {name: objective.parameters[name] for name in parameters}
+        # Where the model branches, batches with one graph may still read their data in another order.
+        self._place = place = (self._names, data.start if objective.branches else None)
+        objective.require(self._names)
+        self._end = LossEnd(objective, objective.forward(objective.tensors(data)), data)
+        self.samples = self._end.samples
+        self._first: dict[Hashable, tuple[Tensor | None, ...]] = {}
+        self._pulled: tuple[Tensor, tuple[Tensor | None, ...]] | None = None
+        root = None if self._end.edge is None else self._end.edge.node
+
+        def time_major(signature: Hashable, parameter: str) -> bool:
+            # Of the objective, not of this batch: a circle would keep its graph until the garbage is collected.
+            found = objective.structures.get((*place, signature))
+            return found is not None and found.interleaved.get(parameter, False)
+
+        self._uses = Sites(root, self._tensors, self.samples, time_major)
+
+    # -- the loss -----------------------------------------------------------------------------------------------------
+
+    @property
+    def output(self) -> OutputState:
+        return self._end.output
+
+    def loss(self) -> float:
+        return loss_sum(self.output)
+
+    # -- first derivatives --------------------------------------------------------------------------------------------
+
+    def _backward(self, inputs: Sequence[Any], cotangent: Tensor, *, create_graph: bool = False) -> Any:
+        self._objective.require(self._names)  # another batch may have been opened for other parameters since
+        self._objective.backward_passes += 1
+        if self._end.edge is None:
+            return tuple(None for _ in inputs)
+        try:
+            found = torch.autograd.grad(
+                [self._end.edge],
+                list(inputs),
+                grad_outputs=[cotangent],
+                retain_graph=True,
+                create_graph=create_graph,
+                allow_unused=True,
+            )
+        except RuntimeError as error:
+            raise ModelError(
+                f"{self._objective.where}: can't be differentiated ({str(error).splitlines()[0][:200]})."
+            ) from error
+        return tuple(map(solid, found))
+
+    def gradient(self, parameters: Sequence[str]) -> dict[str, Array]:
+        found = self._backward([self._tensors[p] for p in parameters], self._end.cotangent.detach())
+        return {
+            p: np.zeros(self._tensors[p].shape) if g is None else as_float64(g.cpu())
+            for p, g in zip(parameters, found, strict=True)
+        }
+
+    def _first_derivatives(self, parameters: Sequence[str]) -> list[Tensor | None]:
+        """∂ℓ/∂W with its own graph, made once for all parameters of the batch and kept for all its products."""
+        if "weights" not in self._first:
+            tensors = list(self._tensors.values())
+            self._first["weights"] = self._backward(tensors, self._end.cotangent, create_graph=True)
+        by_name = dict(zip(self._names, self._first["weights"], strict=True))
+        return [by_name[p] for p in parameters]
+
+    def _first_by_output(self, parameters: Sequence[str], *, remainder: bool = False) -> tuple[Any, Tensor | None]:
+        """The one z these parameters share as a gradient edge, and ∂ℓ/∂z with its own graph.
+
+        For the ``remainder`` ∂ℓ/∂o is held fixed: what is left of ∇²_z ℓ is the part without ∇²_o ℓ.
+        """
+        edges, _ = self._uses.edges(parameters)
+        if len(edges) != 1:
+            raise ValueError("parameters of one call must share their z")
+        key = (edges[0].node, remainder)
+        if key not in self._first:
+            cotangent = self._end.cotangent.detach() if remainder else self._end.cotangent
+            self._first[key] = self._backward(edges, cotangent, create_graph=True)
+        return edges[0], self._first[key][0]
+
+    # -- the graph ----------------------------------------------------------------------------------------------------
+
+    def sites(self, parameters: Sequence[str]) -> dict[str, Site]:
+        found = self._structure.sites
+        return {name: found[name] for name in parameters}
+
+    @property
+    def _structure(self) -> Structure:
+        """What is known of batches like this one; read from it if it is the first."""
+        key, known = (*self._place, self._uses.signature), self._objective.structures
+        if key not in known:
+            found = self._uses.read(self._end.raw, self._pull)
+            known[key] = Structure(found, dict(self._uses.interleaved))
+        return known[key]
+
+    def joint_blocker(self, parameters: Sequence[str]) -> str | None:
+        """The first operation that is not piecewise linear in all these parameters together; None if all are."""
+        return self._uses.joint_blocker(parameters)
+
+    def _pull(self, edges: Sequence[Any], cotangent: Tensor) -> Sequence[Tensor | None]:
+        found: Sequence[Tensor | None] = self._backward(edges, cotangent)
+        return found
+
+    # -- second derivatives -------------------------------------------------------------------------------------------
+
+    def samples_separate(self, parameters: Sequence[str]) -> bool:
+        return not self._uses.mixed(parameters, self._end.raw, self._pull)
+
+    def squared_columns(self, parameters: Sequence[str], columns: Array) -> dict[str, Array]:
+        edges, which = self._uses.edges(parameters)
+        uses = [self._uses.use(p) for p in parameters]
+        total = {p: np.zeros(self._tensors[p].shape) for p in parameters}
+        for start in range(0, len(columns), _FLUSH):
+            part: dict[str, Tensor] = {}
+            held: list[tuple[Tensor | None, ...]] = []
+            chunk = self._end.tensor(columns[start : start + _FLUSH])
+            for number, column in enumerate(chunk):
+                held.append(self._backward(edges, column))
+                room = sum(d.numel() for d in held[-1] if d is not None) * (len(held) + 1) <= _HELD
+                if room and number + 1 < len(chunk):
+                    continue
+                for name, use, i in zip(parameters, uses, which, strict=True):
+                    deltas = [d for h in held if (d := h[i]) is not None]
+                    if deltas:
+                        squares = use.products(deltas)
+                        part[name] = part[name].add_(squares) if name in part else squares
+                held.clear()
+            for name, value in part.items():
+                total[name] += as_float64(value.cpu())
+        return total
+
+    def output_hessian_diagonal(self, parameters: Sequence[str], start: int, stop: int) -> dict[str, Array]:
+        edge, first = self._first_by_output(parameters)
+        uses = {p: self._uses.use(p) for p in parameters}
+        layout = next(iter(uses.values())).layout
+        total = {p: np.zeros(self._tensors[p].numel()) for p in parameters}
+        if first is not None and first.requires_grad:
+            basis = torch.zeros(layout.samples, layout.channels, layout.positions)
+            basis = basis.to(self._objective.device, self._objective.dtype)
+            for number in range(start, stop):
+                channel, position = divmod(number, layout.positions)
+                basis[:, channel, position] = 1
+                (product,) = self._second(first, [edge], layout.original(basis))
+                basis[:, channel, position] = 0
+                if product is None:
+                    continue
+                row = layout.canonical(product)[:, channel]
+                for name, use in uses.items():
+                    index, value = use.basis_product(channel, position, row)
+                    np.add.at(total[name], np.asarray(index), as_float64(value.cpu()))
+        return {p: value.reshape(self._tensors[p].shape) for p, value in total.items()}
+
+    def activation_probes(self, parameters: Sequence[str], signs: Array, *, remainder: bool) -> dict[str, Array]:
+        edge, first = self._first_by_output(parameters, remainder=remainder)
+        uses = {p: self._uses.use(p) for p in parameters}
+        found = {p: np.zeros((len(signs), *self._tensors[p].shape)) for p in parameters}
+        if first is not None and first.requires_grad:
+            layout = next(iter(uses.values())).layout
+            for k, probe in enumerate(signs):
+                vector = layout.original(self._end.tensor(probe))
+                (product,) = self._second(first, [edge], vector)
+                if product is not None:
+                    for name, use in uses.items():
+                        found[name][k] = as_float64(use.products([vector], [product]).cpu())
+        return found
+
+    def sample_gradients(self, parameters: Sequence[str], columns: Array) -> Array:
+        edges, which = self._uses.edges(parameters)
+        uses = [self._uses.use(p) for p in parameters]
+        starts = np.cumsum([0, *(self._tensors[p].numel() for p in parameters)])
+        found = np.zeros((len(columns), self.samples, int(starts[-1])))
+        for k, column in enumerate(columns):
+            deltas = self._backward(edges, self._end.tensor(column))
+            for j, (use, i) in enumerate(zip(uses, which, strict=True)):
+                if deltas[i] is not None:
+                    found[k, :, starts[j] : starts[j + 1]] = use.sample_gradients(deltas[i]).cpu()
+        return found
+
+    def _second(self, first: Any, inputs: Sequence[Any], vector: Any) -> tuple[Tensor | None, ...]:
+        self._objective.require(self._names)
+        self._objective.backward_passes += 1
+        try:
+            result: tuple[Tensor | None, ...] = torch.autograd.grad(
+                first, inputs, grad_outputs=vector, retain_graph=True, allow_unused=True
+            )
+        except RuntimeError as error:
+            raise ModelError(
+                f"{self._objective.where}: an operation has no second derivative ({str(error).splitlines()[0]})."
+            ) from error
+        return tuple(map(solid, result))
+
+    def hessian_products(self, block: Sequence[str], vectors: Array) -> Array:
+        tensors = [self._tensors[p] for p in block]
+        products = np.zeros(vectors.shape)
+        first = self._first_derivatives(block)
+        for k, found in self._along(first, tensors, tensors, vectors):
+            products[k] = _joined(found, tensors)
+        return products
+
+    def _along(
+        self, outputs: Sequence[Tensor | None], like: Sequence[Tensor], inputs: Sequence[Tensor], vectors: Array
+    ) -> Iterator[tuple[int, tuple[Tensor | None, ...]]]:
+        """For each vector, raveled and joined ``like`` the outputs, the derivative of ⟨outputs, vector⟩ by inputs."""
+        live = [i for i, g in enumerate(outputs) if g is not None and g.requires_grad]
+        if not live:
+            return
+        starts = np.cumsum([0, *(t.numel() for t in like)])
+        for k, row in enumerate(self._end.tensor(vectors)):
+            parts = [row[starts[i] : starts[i + 1]].reshape(like[i].shape) for i in live]
+            if self._objective.program.complex:
+                # Seen as pairs, real numbers must begin at an even place of their memory.
+                parts = [part.clone() for part in parts]
+            yield k, self._second([outputs[i] for i in live], inputs, parts)
+
+    def pushforward(self, block: Sequence[str], vectors: Array) -> Array:
+        """See the protocol; J_o v is the derivative of u ↦ J_oᵀ u, which is linear, times v."""
+        if self._pulled is None:
+            dummy = torch.zeros_like(self._end.raw, requires_grad=True)
+            self._pulled = dummy, self._backward(list(self._tensors.values()), dummy, create_graph=True)
+        dummy, pulled = self._pulled
+        by_name = dict(zip(self._names, pulled, strict=True))
+        tensors = [self._tensors[p] for p in block]
+        pushed = np.zeros((len(vectors), *self._end.raw.shape))
+        for k, (value,) in self._along([by_name[p] for p in block], tensors, [dummy], vectors):
+            if value is not None:
+                pushed[k] = value.cpu()
+        return pushed
+
+    def pullback(self, block: Sequence[str], cotangents: Array) -> Array:
+        tensors = [self._tensors[p] for p in block]
+        pulled = np.zeros((len(cotangents), sum(t.numel() for t in tensors)))
+        for k, cotangent in enumerate(self._end.tensor(cotangents)):
+            pulled[k] = _joined(self._backward(tensors, cotangent), tensors)
+        return pulled
+
+    def hessian_diagonal_entries(self, parameter: str, indices: Array) -> Array:
+        tensor = self._tensors[parameter]
+        (first,) = self._first_derivatives([parameter])
+        entries = np.zeros(len(indices))
+        if first is None or not first.requires_grad:
+            return entries
+        flat = first.reshape(-1)
+        for k, index in enumerate(indices):
+            (row,) = self._second([flat[int(index)]], [tensor], None)
+            if row is not None:
+                entries[k] = float(row.reshape(-1)[int(index)])
+        return entries
+
+    def diagonal_entries(self, places: Mapping[str, int]) -> dict[str, float]:
+        return {
+            name: float(self.hessian_diagonal_entries(name, np.array([place]))[0]) for name, place in places.items()
+        }
+
+
+def _joined(values: Sequence[Tensor | None], like: Sequence[Tensor]) -> Array:
+    """Raveled and joined, with zeros where there is no derivative; one transfer for all."""
+    parts = [torch.zeros_like(t) if v is None else v for v, t in zip(values, like, strict=True)]
+    joined: Array = torch.cat([part.detach().reshape(-1) for part in parts]).cpu().numpy()
+    return joined

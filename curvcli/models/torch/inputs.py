@@ -1,0 +1,170 @@
+"""One batch of a torch module as a function of its inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.graph import GradientEdge
+
+from curvcli.data.interface import Batch
+from curvcli.errors import ModelError
+from curvcli.models.base import Array, as_float64
+from curvcli.models.loss import sample_losses
+from curvcli.models.pointwise import SampleFunction, rows_separate
+from curvcli.models.torch.end import LossEnd, solid
+
+if TYPE_CHECKING:
+    from curvcli.models.torch.objective import TorchObjective
+
+
+class TorchInputBatch:
+    """One batch, differentiable by its inputs (see ``pointwise.InputBatch``)."""
+
+    def __init__(self, objective: TorchObjective, data: Batch, function: SampleFunction, inputs: Sequence[str]) -> None:
+        """Run the forward pass."""
+        self._objective = objective
+        objective.require([])
+        arguments = objective.tensors(data)
+        self._inputs = [arguments[name].requires_grad_() for name in inputs]
+        self._raw = raw = objective.forward(arguments, function.output)
+        self.samples = 1 if objective.scalar else raw.shape[0]
+        self.coordinates = sum(t.numel() for t in self._inputs) // self.samples
+        self._edge: GradientEdge | None
+        self._cotangent: Tensor
+        if function.output is None:
+            end = LossEnd(objective, raw, data)
+            self._values = sample_losses(end.output, self.samples)
+            self._edge, self._cotangent = end.edge, end.cotangent
+        else:
+            place: tuple[Any, ...] = function.index if objective.scalar else (slice(None), *function.index)
+            self._values = as_float64(raw.detach().cpu())[place].reshape(self.samples)
+            self._cotangent = torch.zeros_like(raw)
+            self._cotangent[place] = 1.0
+            self._edge = None if raw.grad_fn is None else GradientEdge(raw.grad_fn, raw.output_nr)
+        self._first: list[Tensor] | None = None
+
+    def values(self) -> Array:
+        return self._values
+
+    def _along(self, cotangent: Tensor, *, create_graph: bool) -> list[Tensor]:
+        """Σ_n c_n ∇f_n per input, zeros where there is no path."""
+        self._objective.backward_passes += 1
+        if self._edge is None:
+            return [torch.zeros_like(t) for t in self._inputs]
+        found = torch.autograd.grad(
+            [self._edge],
+            self._inputs,
+            grad_outputs=[cotangent],
+            retain_graph=True,
+            create_graph=create_graph,
+            allow_unused=True,
+        )
+        return _dense(found, self._inputs)
+
+    def _gradients(self) -> list[Tensor]:
+        if self._first is None:
+            self._first = self._along(self._cotangent, create_graph=True)
+        return self._first
+
+    def _joined(self, parts: Sequence[Tensor]) -> Array:
+        return as_float64(torch.cat([p.detach().reshape(self.samples, -1) for p in parts], dim=1).cpu())
+
+    def gradient(self) -> Array:
+        return self._joined(self._gradients())
+
+    def products(self, vectors: Array) -> Array:
+        first = self._gradients()
+        live = [i for i, g in enumerate(first) if g.requires_grad]
+        found = np.zeros(vectors.shape)
+        if not live:
+            return found
+        sizes = [t.numel() // self.samples for t in self._inputs]
+        for k, vector in enumerate(self._tensor(vectors)):
+            parts = [p.reshape(t.shape) for p, t in zip(vector.split(sizes, dim=1), self._inputs, strict=True)]
+            rows = self._differentiated([first[i] for i in live], [parts[i] for i in live], create_graph=False)
+            found[k] = self._joined(rows)
+        return found
+
+    def _located(self, coordinate: int) -> tuple[int, int]:
+        """Which input a coordinate is an entry of, and which entry."""
+        sizes = np.cumsum([0, *(t.numel() // self.samples for t in self._inputs)])
+        which = int(np.searchsorted(sizes, coordinate, side="right")) - 1
+        return which, coordinate - int(sizes[which])
+
+    def _slope(self, coordinate: int) -> Tensor | None:
+        """∂f_n/∂x_i, (samples,); None where it is constant."""
+        which, place = self._located(coordinate)
+        first = self._gradients()[which]
+        return first.reshape(self.samples, -1)[:, place] if first.requires_grad else None
+
+    def hessian_rows(self, coordinates: Sequence[int]) -> Array:
+        found = np.zeros((len(coordinates), self.samples, self.coordinates))
+        for k, coordinate in enumerate(coordinates):
+            slope = self._slope(coordinate)
+            if slope is not None:
+                found[k] = self._joined(self._differentiated([slope], [torch.ones_like(slope)], create_graph=False))
+        return found
+
+    def hessian_diagonal(self, coordinates: Sequence[int]) -> Array:
+        found = np.zeros((len(coordinates), self.samples))
+        for k, coordinate in enumerate(coordinates):
+            slope = self._slope(coordinate)
+            if slope is not None:
+                which, place = self._located(coordinate)
+                (row,) = self._differentiated(
+                    [slope], [torch.ones_like(slope)], create_graph=False, by=[self._inputs[which]]
+                )
+                found[k] = row.reshape(self.samples, -1)[:, place].cpu()
+        return found
+
+    def derivatives(self, coordinate: int, order: int) -> Array:
+        which, place = self._located(coordinate)
+        variable = self._inputs[which]
+        found = np.zeros((self.samples, order + 1))
+        found[:, 0] = self._values
+        tensor = self._gradients()[which] if order else torch.zeros(())
+        for k in range(1, order + 1):
+            column = tensor.reshape(self.samples, -1)[:, place]
+            found[:, k] = column.detach().cpu()
+            if k == order or not column.requires_grad:
+                break
+            (tensor,) = self._differentiated([column], [torch.ones_like(column)], create_graph=True, by=[variable])
+        return found
+
+    def _differentiated(
+        self, outputs: Sequence[Tensor], vectors: Sequence[Tensor], *, create_graph: bool, by: Any = None
+    ) -> list[Tensor]:
+        """The derivative of ⟨outputs, vectors⟩, zeros where there is no path."""
+        inputs = self._inputs if by is None else by
+        self._objective.backward_passes += 1
+        try:
+            found = torch.autograd.grad(
+                outputs, inputs, grad_outputs=vectors, retain_graph=True, create_graph=create_graph, allow_unused=True
+            )
+        except RuntimeError as error:
+            raise ModelError(
+                f"{self._objective.where}: an operation has no further derivative ({str(error).splitlines()[0]})."
+            ) from error
+        return _dense(found, inputs)
+
+    def samples_separate(self) -> bool:
+        if self.samples == 1:
+            return True
+        cotangent = self._cotangent.detach()
+
+        def rows_of(weights: Array) -> Array:
+            per_sample = self._tensor(weights).reshape(-1, *(1,) * (cotangent.ndim - 1))
+            return self._joined(self._along(cotangent * per_sample, create_graph=False))
+
+        return rows_separate(rows_of, self.samples)
+
+    def _tensor(self, array: Array) -> Tensor:
+        return torch.from_numpy(np.array(array, order="C")).to(self._objective.device, self._objective.dtype)
+
+
+def _dense(found: Sequence[Tensor | None], like: Sequence[Tensor]) -> list[Tensor]:
+    return [torch.zeros_like(t) if g is None else g for g, t in zip(map(solid, found), like, strict=True)]

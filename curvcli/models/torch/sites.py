@@ -1,0 +1,249 @@
+"""Where the parameters of one batch enter its graph, and the operation each of them is linear in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import GradientEdge
+
+from curvcli.errors import ModelError
+from curvcli.models.base import Site, halves, tags
+from curvcli.models.torch.graph import AutogradGraph, Entry, operation
+from curvcli.models.torch.linear import LinearUse, ZLayout
+from curvcli.models.torch.rules import linear_use, z_shape
+
+# (edges, cotangent of the output) → the derivative by each edge, None where there is no path.
+Pull = Callable[[Sequence[Any], Tensor], Sequence[Tensor | None]]
+# How far a weight's gradient may be from what its canonical form says, relative to the largest entry: rounding.
+_CONFIRMED = {torch.float32: 1e-3, torch.float64: 1e-9}
+_SEED = 20_000
+
+
+class Sites:
+    """The entries of some parameters; read from the graph when first asked for.
+
+    Attributes:
+        interleaved: per parameter, whether its z was found to be time-major.
+    """
+
+    def __init__(
+        self, root: Any, tensors: Mapping[str, Tensor], samples: int, known_order: Callable[[Hashable, str], bool]
+    ) -> None:
+        """Nothing is read yet.
+
+        Args:
+            root: the node that computes the loss's input; None if it depends on no parameter.
+            tensors: by full name.
+            samples: of the batch.
+            known_order: whether a parameter's z is time-major, as the first batch with this signature told.
+        """
+        self._root, self._tensors, self._samples = root, tensors, samples
+        self._known_order = known_order
+        self._uses: dict[str, LinearUse] = {}
+        self.interleaved: dict[str, bool] = {}
+
+    @cached_property
+    def _graph(self) -> AutogradGraph:
+        return AutogradGraph(self._root)
+
+    @cached_property
+    def _entries(self) -> dict[str, list[Entry]]:
+        return {} if self._root is None else self._graph.entries(self._tensors)
+
+    @property
+    def signature(self) -> tuple[Any, ...]:
+        """Equal for batches of the same structure; see ``AutogradGraph.signature``."""
+        return () if self._root is None else self._graph.signature(self._tensors)
+
+    def read(self, output: Tensor, pull: Pull) -> dict[str, Site]:
+        """Describe every parameter.
+
+        Args:
+            output: what the model returned; for its shape, dtype and device.
+            pull: derivatives of the loss's input, which has the output's shape.
+        """
+        sites = {name: Site(name, reached=name in self._entries) for name in self._tensors}
+        linear: dict[str, Entry] = {}
+        for name, found in self._entries.items():
+            if len(found) > 1:
+                sites[name] = Site(name, reached=True, why_not=f"it is used {len(found)} times")
+                continue
+            (entry,) = found
+            use: LinearUse | str = "it reaches the loss without meeting the data"
+            if entry.node is not self._root or self._reads_data(entry):
+                use = linear_use(entry, self._tensors[name], self._samples)
+            if isinstance(use, str):
+                sites[name] = Site(name, reached=True, why_not=use, operation=operation(entry.node))
+            else:
+                linear[name] = entry
+        blocker = self._blockers([entry.node for entry in linear.values()])
+        why_not = self._locate(linear, output, pull)
+        position = {id(node): i for i, node in enumerate(self._graph.nodes)} if linear else {}
+        for name, entry in linear.items():
+            where = operation(entry.node)
+            if name in why_not:
+                sites[name] = Site(name, reached=True, why_not=why_not[name], operation=where)
+                continue
+            layout = self._uses[name].layout
+            sites[name] = Site(
+                name,
+                reached=True,
+                z=f"z{position[id(entry.node)]}:{layout.channels}x{layout.positions}",
+                operation=where,
+                units=layout.channels,
+                positions=layout.positions,
+                blocker=blocker[id(entry.node)],
+            )
+        return sites
+
+    @staticmethod
+    def _reads_data(entry: Entry) -> bool:
+        """Whether the root joins the parameter with anything else, as a network of one layer does."""
+        return len(entry.node.next_functions) > 1
+
+    def _blockers(self, nodes: Sequence[Any]) -> dict[int, str | None]:
+        distinct = list({id(node): node for node in nodes}.values())
+        found = self._graph.blockers([[node] for node in distinct]) if distinct else []
+        return dict(zip([id(node) for node in distinct], found, strict=True))
+
+    def joint_blocker(self, parameters: Sequence[str]) -> str | None:
+        """See ``Objective.joint_blocker``."""
+        if self._root is None:
+            return None
+        return self._graph.blockers([self._graph.leaves([self._tensors[p] for p in parameters])])[0]
+
+    # -- how z's rows belong to samples, and whether the canonical form is right --------------------------------------
+
+    def _locate(self, entries: Mapping[str, Entry], output: Tensor, pull: Pull) -> dict[str, str]:
+        """Find the canonical forms and the order of each z's rows; returns what has none, and why."""
+        why_not: dict[str, str] = {}
+        left = list(entries)
+        for interleaved in (False, True):
+            candidates = []
+            for name in left:
+                use = linear_use(entries[name], self._tensors[name], self._samples, interleaved=interleaved)
+                if isinstance(use, str):
+                    why_not.setdefault(name, use)
+                    continue
+                self._uses[name], self.interleaved[name] = use, interleaved
+                candidates.append(name)
+            # All together: one pass to all of them costs little more than one to the first.
+            mixed = self.mixed(candidates, output, pull)
+            for name in set(candidates) - mixed:
+                why_not.pop(name, None)
+                if not self._confirmed(name, interleaved=interleaved):
+                    why_not[name] = f"its part in {operation(entries[name].node)} is not what such operations do"
+            left = [name for name in left if name in mixed or name not in candidates]
+            if not left:
+                break
+        for name in left:
+            why_not.setdefault(name, "samples influence each other between it and the loss")
+        for name in why_not:
+            self._uses.pop(name, None)
+        return why_not
+
+    def _confirmed(self, name: str, *, interleaved: bool) -> bool:
+        """Hold the canonical form against autograd: both give Σ_n J_nᵀ δ_n for the same random δ.
+
+        No table of operations and of their arguments can be complete; this asks the operation itself.
+        """
+        entry, tensor = self._entries[name][0], self._tensors[name]
+        use = linear_use(entry, tensor, self._samples, interleaved=interleaved)  # with no patches kept after this
+        if isinstance(use, str):
+            return False
+        random = torch.Generator().manual_seed(_SEED)
+        delta = torch.randn(z_shape(entry.node), generator=random, dtype=tensor.dtype).to(tensor.device)
+        (expected,) = torch.autograd.grad(
+            [GradientEdge(entry.node, 0)], [tensor], [delta], retain_graph=True, allow_unused=True
+        )
+        if expected is None:
+            return False
+        found = use.gradient(delta)
+        scale = float(expected.abs().max()) if expected.numel() else 0.0
+        if not torch.isfinite(expected).all():
+            return True  # what is not finite is said to be so where it is reported
+        return found.numel() == 0 or float((found - expected).abs().max()) <= _CONFIRMED[tensor.dtype] * scale
+
+    def mixed(self, parameters: Sequence[str], output: Tensor, pull: Pull) -> set[str]:
+        """Those parameters of whose z some row is reached from another sample's output."""
+        if self._samples == 1 or not parameters:
+            return set()
+        edges, which = self.edges(parameters)
+        layouts = {name: self.use(name).layout for name in parameters}
+        noise = _signs(output)
+        plain = pull(edges, noise)
+        suspects: set[str] = set()
+        for tag in tags(self._samples):
+            weights = torch.from_numpy(tag).to(output.device, output.dtype)
+            tagged = pull(edges, noise * _per_sample(weights, output.ndim))
+            for name, i in zip(parameters, which, strict=True):
+                if not _tagged(plain[i], tagged[i], weights, layouts[name]):
+                    suspects.add(name)
+        # Where the arithmetic of a kernel depends on its company, or numbers are too large, zeros still tell.
+        return {name for name in suspects if not self._apart(name, output, pull)}
+
+    def _apart(self, name: str, output: Tensor, pull: Pull) -> bool:
+        edges, _ = self.edges([name])
+        layout = self.use(name).layout
+        for half in halves(self._samples):
+            selected = torch.from_numpy(half).to(output.device)
+            (delta,) = pull(edges, _signs(output) * _per_sample(selected, output.ndim))
+            if delta is not None and bool((layout.canonical(delta)[~selected] != 0).any()):
+                return False
+        return True
+
+    # -- for the derivatives of a batch -------------------------------------------------------------------------------
+
+    def use(self, name: str) -> LinearUse:
+        """The operation that a parameter is linear in.
+
+        Raises:
+            ModelError: in this batch there is none, though one was expected.
+        """
+        if name not in self._uses:
+            entry = self._entry(name)
+            use = linear_use(entry, self._tensors[name], self._samples, interleaved=self._order(name))
+            if isinstance(use, str):
+                raise ModelError(f"{name}: {use}, but only from a later batch on; use --method coordinate.")
+            self._uses[name] = use
+        return self._uses[name]
+
+    def _order(self, name: str) -> bool:
+        return self._known_order(self.signature, name)
+
+    def edges(self, parameters: Sequence[str]) -> tuple[list[Any], list[int]]:
+        """The distinct z of these parameters as gradient edges, and which one each parameter has."""
+        nodes: dict[int, int] = {}
+        edges: list[Any] = []
+        which: list[int] = []
+        for name in parameters:
+            node = self._entry(name).node
+            if id(node) not in nodes:
+                nodes[id(node)] = len(edges)
+                edges.append(GradientEdge(node, 0))
+            which.append(nodes[id(node)])
+        return edges, which
+
+    def _entry(self, name: str) -> Entry:
+        return self._entries[name][0]
+
+
+def _signs(output: Tensor) -> Tensor:
+    """±1 at random, like the output, always the same."""
+    random = torch.Generator().manual_seed(_SEED)
+    signs = torch.randint(0, 2, output.shape, generator=random, dtype=torch.int8)
+    return (2 * signs - 1).to(output.device, output.dtype)
+
+
+def _per_sample(values: Tensor, ndim: int) -> Tensor:
+    return values.reshape(-1, *(1,) * (ndim - 1))
+
+
+def _tagged(plain: Tensor | None, tagged: Tensor | None, weights: Tensor, layout: ZLayout) -> bool:
+    if plain is None or tagged is None:
+        return plain is tagged
+    return bool((layout.canonical(tagged) == layout.canonical(plain) * weights[:, None, None]).all())

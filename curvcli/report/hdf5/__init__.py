@@ -1,0 +1,1 @@
+"""Records as HDF5: writing with resume, reading without trust."""

@@ -1,0 +1,162 @@
+"""One group per layer, ``/layers/<escaped name>``, with what was found of it; parts and reports share it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import cast
+
+import h5py
+import numpy as np
+
+from curvcli.report.hdf5.reading import read_numbers
+from curvcli.report.hdf5.schema import LAYERS, Status, escape, storable
+from curvcli.report.hdf5.spectra import read_quantity, write_spectra
+from curvcli.report.hdf5.split import read_split, write_split
+from curvcli.report.hdf5.storage import Output, write_array
+from curvcli.report.hdf5.tables import write_tables
+from curvcli.report.records.layers import Array, LayerRecord, ParameterRecord
+from curvcli.report.records.quantities import AnyQuantity, BlockRecord, DensityRecord, EigenRecord, Float64, TraceRecord
+from curvcli.report.records.split import SplitRecord
+from curvcli.report.records.statistics import summarise
+from curvcli.report.records.summaries import LayerSummary, ParameterSummary
+
+_LONG_NAMES = {
+    "gradient": "gradient of the loss by {}",
+    "diagonal": "Hessian diagonal of the loss by {}",
+    "diagonal_stderr": "standard error of the Hessian diagonal by {}",
+}
+
+
+def write_layers(output: Output, records: Iterable[LayerRecord]) -> tuple[LayerSummary, ...]:
+    """Write the layers, holding one at a time, then the tables over all of them.
+
+    Args:
+        output: a new file.
+        records: in model order.
+
+    Returns:
+        The rows of the tables.
+
+    Raises:
+        ValueError: two layers share a name, or they are not in model order.
+        OSError: the disk is full.
+    """
+    group = output.file.create_group(LAYERS)
+    rows: list[LayerSummary] = []
+    for record in records:
+        if rows and rows[-1].index >= record.index:
+            raise ValueError(f"layer {record.name!r} (index {record.index}) is not after {rows[-1].name!r}")
+        _write_layer(group.create_group(escape(record.name)), record)
+        rows.append(summarise(record))
+        output.check()
+    write_tables(output.file, rows)
+    return tuple(rows)
+
+
+def read_layer(file: h5py.File, row: LayerSummary) -> LayerRecord:
+    """Read the layer of `row` back with all its arrays."""
+    group = file[LAYERS][escape(row.name)]
+    return LayerRecord(
+        name=row.name,
+        kind=row.kind,
+        index=row.index,
+        parameters=tuple(_read_parameter(group, parameter) for parameter in row.parameters),
+        seconds=row.seconds,
+        status=cast("Status", row.status),
+        trace=read_quantity(group, TraceRecord),
+        eigen=read_quantity(group, EigenRecord),
+        density=read_quantity(group, DensityRecord),
+        block=read_quantity(group, BlockRecord),
+        split=read_split(group),
+        entries=int(group.attrs["entries"]) if "entries" in group.attrs else None,
+    )
+
+
+def read_record(file: h5py.File, layer: str, kind: type[AnyQuantity]) -> AnyQuantity | None:
+    """Read one record of a layer, of the class `kind`; ``None`` when the report does not hold it."""
+    return read_quantity(file[LAYERS][escape(layer)], kind)
+
+
+def read_hessian_eigenvalues(file: h5py.File, layer: str) -> Float64 | None:
+    """Read the eigenvalues of a layer's full Hessian, and nothing else of it; ``None`` where there are none."""
+    dataset = file[LAYERS][escape(layer)].get("hessian/eigenvalues")
+    return None if dataset is None else cast("Float64", read_numbers(dataset))
+
+
+def read_layer_split(file: h5py.File, layer: str) -> SplitRecord | None:
+    """Read the gradient in two parts at a layer's output; ``None`` when the report does not hold it."""
+    return read_split(file[LAYERS][escape(layer)])
+
+
+def read_array(file: h5py.File, layer: str, quantity: str, label: str) -> Array | None:
+    """Read one array of a layer; ``None`` when the report does not hold it."""
+    return _read_array(file[LAYERS][escape(layer)], quantity, label)
+
+
+def _write_layer(group: h5py.Group, record: LayerRecord) -> None:
+    group.attrs["name"] = record.name
+    group.attrs["kind"] = record.kind
+    group.attrs["index"] = np.int64(record.index)
+    group.attrs["method"] = record.method
+    group.attrs["exact"] = np.uint8(record.exact)
+    group.attrs["products"] = np.int64(record.products)
+    group.attrs["status"] = record.status
+    if record.entries is not None:
+        group.attrs["entries"] = np.int64(record.entries)
+    for parameter in record.parameters:
+        _write_parameter(group, parameter)
+    write_spectra(group, record)
+    if record.split is not None:
+        write_split(group, record)
+
+
+def _write_parameter(group: h5py.Group, record: ParameterRecord) -> None:
+    """Write the arrays that there are; how each came about stands beside it, for whoever opens the file alone."""
+    for quantity, array in (
+        ("gradient", record.gradient),
+        ("diagonal", record.diagonal),
+        ("diagonal_stderr", record.diagonal_stderr),
+    ):
+        if array is None:
+            continue
+        attributes = {
+            "long_name": _LONG_NAMES[quantity].format(record.name),
+            "units": "loss",
+            "parameter": record.name,
+        }
+        dataset = write_array(group.require_group(quantity), escape(record.label), array, record.axes, attributes)
+        if quantity != "gradient":
+            dataset.attrs["method"] = record.method
+            dataset.attrs["reason"] = storable(record.reason)
+            dataset.attrs["exact"] = np.uint8(record.exact)
+            dataset.attrs["products"] = np.int64(record.products)
+            dataset.attrs["rounding"] = np.float64(record.rounding)
+
+
+def _read_parameter(group: h5py.Group, row: ParameterSummary) -> ParameterRecord:
+    return ParameterRecord(
+        label=row.label,
+        name=row.name,
+        shape=row.shape,
+        axes=row.axes,
+        gradient=_read_array(group, "gradient", row.label),
+        diagonal=_read_array(group, "diagonal", row.label),
+        diagonal_stderr=_read_array(group, "diagonal_stderr", row.label),
+        method=row.method,
+        exact=row.exact,
+        reason=row.reason,
+        products=row.products,
+        status=cast("Status", row.status),
+        estimates=row.estimates,
+        degrees=row.degrees,
+        widening=row.widening,
+        independent=row.independent,
+        rounding=row.rounding,
+        verified=row.verified,
+        verification=row.verification,
+    )
+
+
+def _read_array(group: h5py.Group, quantity: str, label: str) -> Array | None:
+    dataset = group.get(f"{quantity}/{escape(label)}")
+    return None if dataset is None else cast("Array", read_numbers(dataset))
