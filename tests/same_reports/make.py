@@ -49,7 +49,7 @@ COMMANDS = {
     "torch_density": "density --limit 24 --batch-size 10 --whole-model --method lanczos --steps 15 mlp_tanh.pt",
     "torch_hessian": "hessian --limit 24 --batch-size 10 --layer norm --layer fc3 mlp_tanh.pt",
     "torch_inputs": "inputs --limit 6 poisson_tanh.pt",
-    "torch_split": "split --limit 6 --layer fc2 mlp_tanh.pt",
+    "torch_split": "split --limit 6 --at fc2 mlp_tanh.pt",
     "torch_run": "run mlp_tanh.pt",
     "tf_diag": "diag --limit 37 --batch-size 16 mlp_tanh",
     "tf_diag_budget": "diag --limit 12 --budget 4 --probes 6 attention_digits",
@@ -58,7 +58,7 @@ COMMANDS = {
     "tf_density": "density --limit 24 --layer fc3 mlp_tanh",
     "tf_hessian": "hessian --limit 24 --layer fc3 mlp_tanh",
     "tf_inputs": "inputs --limit 6 poisson_tanh",
-    "tf_split": "split --limit 6 --layer fc2 mlp_tanh",
+    "tf_split": "split --limit 6 --at fc2 mlp_tanh",
 }
 
 
