@@ -26,7 +26,7 @@ class CurvcliError(Exception):
 
     def __str__(self) -> str:
         """The message with options as typed on the command line; `spoken_in_python` makes it a Python caller's."""
-        return in_shell(super().__str__())
+        return in_shell(Exception.__str__(self))
 
     def spoken_in_python(self) -> None:
         """From now on name options as arguments of Python functions."""

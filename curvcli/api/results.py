@@ -15,8 +15,6 @@ Record_co = TypeVar("Record_co", covariant=True)
 class UnknownNameError(ReportError, KeyError):
     """There are no results of this name; the message has the nearest ones."""
 
-    __str__ = ReportError.__str__  # KeyError's would quote the message
-
 
 class Results(Mapping[str, Record_co], Generic[Record_co]):
     """Records by name, in model order; each look-up reads its arrays from the report.
