@@ -11,6 +11,7 @@ from curvcli.analysis.options.shared import DataOptions, ModelOptions, Selection
 from curvcli.analysis.progress import Voice
 from curvcli.curvature.rounding import Twins
 from curvcli.data.interface import Samples
+from curvcli.data.registry import TABLES
 from curvcli.data.samples import open_samples
 from curvcli.errors import CurvcliError, ModelError, SpecError
 from curvcli.models.base import Objective
@@ -62,7 +63,7 @@ def open_files(model: ModelOptions, data: DataOptions, voice: Voice) -> Opened:
     backend_of(path)
     found = find_dataset_spec(path, data.data, Path.cwd())
     voice.detail(f"dataset spec: {found.source_description}")
-    loaded = with_overrides(found.load(), limit=data.limit, batch_size=data.batch_size, seed=data.seed)
+    loaded = with_overrides(found.load(TABLES), limit=data.limit, batch_size=data.batch_size, seed=data.seed)
     samples = open_samples(loaded)
     _ = samples.digest  # reads every input once: a NaN is found now and not in the middle
     opened = open_model(path, device=model.device, dtype=model.dtype)
@@ -76,7 +77,7 @@ def with_data(model: TorchScriptModel | SavedModel, options: ModelOptions, data:
         CurvcliError: whatever is wrong with the spec or the data.
     """
     found = find_dataset_spec(options.model, data.data, Path.cwd())
-    loaded = with_overrides(found.load(), limit=data.limit, batch_size=data.batch_size, seed=data.seed)
+    loaded = with_overrides(found.load(TABLES), limit=data.limit, batch_size=data.batch_size, seed=data.seed)
     return Opened(options.model, model, loaded, open_samples(loaded), options.device, options.dtype)
 
 
