@@ -59,7 +59,8 @@ class GaussianNLL(Loss):
         if values.ndim < 2 or values.shape[self._axis] % 2:
             raise SpecError(
                 f"loss.name = 'gaussian_nll' needs means and variances, an even number of them along axis "
-                f"{self._axis}; {self.end.where} returns {values.shape[1:]} per sample.\nSet loss.class_axis if it is another axis."
+                f"{self._axis}; {self.end.where} returns {values.shape[1:]} per sample.\n"
+                "Set loss.class_axis if it is another axis."
             )
         _, spread = NUMPY.halves(values, self._axis)
         if not self._log and spread.size and float(spread.min()) < 0:
