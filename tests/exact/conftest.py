@@ -39,7 +39,7 @@ class Outcome:
 
 
 def write_spec(
-    folder: Path, stem: str, inputs: Arrays, target: np.ndarray | None, loss: str, batch: int = BATCH
+    folder: Path, stem: str, inputs: Arrays, target: np.ndarray | None, loss: str, *, batch: int = BATCH
 ) -> Path:
     """Data and a spec for it."""
     arrays = {f"in_{k}": v for k, v in inputs.items()} | ({} if target is None else {"target": target})
@@ -69,7 +69,7 @@ def compute(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[..., tup
     ) -> tuple[int, Path]:
         nonlocal count
         count += 1
-        spec, report = write_spec(tmp_path, str(count), inputs, target, loss, batch), tmp_path / f"{count}.h5"
+        spec, report = write_spec(tmp_path, str(count), inputs, target, loss, batch=batch), tmp_path / f"{count}.h5"
         dtype = () if "--dtype" in options else ("--dtype", "float64")
         # Checks trace a SavedModel's graph once more; those of the random networks are made.
         checked = not model.is_dir() or command in ("inputs", "split", "check") or "--verify" in options

@@ -14,8 +14,8 @@ from curvcli.curvature.operator import Block
 from curvcli.curvature.work import BlockWork, OnStep
 from curvcli.engine import serial
 from curvcli.models.base import Array, Objective
-from curvcli.report.hdf5.schema import Status
 from curvcli.report.records.layers import LayerRecord
+from curvcli.report.records.status import Status
 
 # From best to worst.
 _WORST: tuple[Status, ...] = (

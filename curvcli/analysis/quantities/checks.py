@@ -14,7 +14,7 @@ from curvcli.curvature.operator import Matrix
 from curvcli.curvature.probes import uniform
 from curvcli.curvature.rounding import SPOILT, Rounding
 from curvcli.models.base import Array, Parameter
-from curvcli.report.hdf5.schema import Status
+from curvcli.report.records.status import Status
 
 
 def rounding_piece(run: RunPlan) -> BlockPiece | None:

@@ -17,8 +17,8 @@ from curvcli.curvature.diagonal.estimators import ESTIMATORS, Effort, EstimateWo
 from curvcli.curvature.diagonal.planner import METHODS, OVER_BUDGET, UNREACHED, Choice, Method, Plan, plan_diagonal
 from curvcli.curvature.diagonal.verification import agrees
 from curvcli.models.base import Array, Objective, Parameter
-from curvcli.report.hdf5.schema import Status
 from curvcli.report.records.layers import LayerRecord, ParameterRecord
+from curvcli.report.records.status import Status
 from curvcli.wording import shell_option
 
 

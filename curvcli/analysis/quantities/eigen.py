@@ -24,9 +24,9 @@ from curvcli.curvature.search import LEAST
 from curvcli.errors import UsageError
 from curvcli.files import size_text
 from curvcli.models.base import Array
-from curvcli.report.hdf5.schema import Status
 from curvcli.report.records.layers import LayerRecord
 from curvcli.report.records.quantities import EigenRecord
+from curvcli.report.records.status import Status
 from curvcli.wording import option, shell_option
 
 # Blocks of up to so many entries may as well be made whole where products alone do not get there.

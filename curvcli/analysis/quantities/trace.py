@@ -19,9 +19,9 @@ from curvcli.curvature.operator import Block
 from curvcli.curvature.trace.estimate import Rule, TraceEstimate, data_spread
 from curvcli.curvature.trace.work import ESTIMATORS, Estimator, TraceWork, estimators
 from curvcli.models.base import Array, Parameter, Site
-from curvcli.report.hdf5.schema import Status
 from curvcli.report.records.layers import LayerRecord
 from curvcli.report.records.quantities import TraceRecord
+from curvcli.report.records.status import Status
 from curvcli.wording import shell_option
 
 # Probes where neither a number nor a tolerance is given, and at most where only a tolerance is.
