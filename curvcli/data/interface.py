@@ -95,11 +95,13 @@ class Batch:
         start: the first one's position among the selected samples (not its row in the file).
         inputs: by the model's input name; (k, …) each, C-contiguous, native byte order.
         target: (k, …), or None if the loss has none.
+        weight: of each sample, float64, (k,); None if the spec gives them none.
     """
 
     start: int
     inputs: Mapping[str, Array]
     target: Array | None
+    weight: Array | None = None
 
     def __len__(self) -> int:
         return len(next(iter(self.inputs.values())))

@@ -32,11 +32,15 @@ class FileSamples:
         self._reader = reader
         inputs = {name: _described(reader, table.names) for name, table in spec.inputs.items()}
         target = _described(reader, spec.target.names) if spec.target else []
-        count = same_rows([column for columns in (*inputs.values(), target) for column in columns])
+        weight = _described(reader, [spec.loss.sample_weight] if spec.loss.sample_weight else [])
+        count = same_rows([column for columns in (*inputs.values(), target, weight) for column in columns])
         self._columns = inputs
         self._steps = {name: Preprocessor(name, spec.inputs[name], columns) for name, columns in inputs.items()}
         self._rows = chosen_rows(count, spec.sampling.limit, spec.sampling.seed)
-        self._targets = _targets(reader, spec.target, target, self._rows) if spec.target else None
+        self._targets = (
+            _targets(reader, spec.target, target, self._rows, allow_nan=spec.loss.ignore_nan) if spec.target else None
+        )
+        self._weights = _weights(reader, weight[0], self._rows) if weight else None
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -73,6 +77,8 @@ class FileSamples:
         if self._targets is not None:
             kind, data = _canonical(self._targets)
             parts.append([None, kind, self._targets.shape[1:], hashlib.sha256(data).hexdigest()])
+        if self._weights is not None:
+            parts.append([0, "float", (), hashlib.sha256(_canonical(self._weights)[1]).hexdigest()])
         return hashlib.sha256(json.dumps([len(self), parts]).encode()).hexdigest()
 
     def batches(self, batch_size: int | None = None, *, start: int = 0) -> Iterator[Batch]:
@@ -95,7 +101,8 @@ class FileSamples:
             }
             # A copy, so that nobody who works in place on a batch changes the next iteration.
             target = None if self._targets is None else self._targets[first : first + size].copy()
-            yield Batch(first, inputs, target)
+            weight = None if self._weights is None else self._weights[first : first + size].copy()
+            yield Batch(first, inputs, target, weight)
 
 
 def open_samples(loaded: LoadedSpec) -> FileSamples:
@@ -107,6 +114,7 @@ def open_samples(loaded: LoadedSpec) -> FileSamples:
     spec = loaded.spec
     wanted = [name for table in spec.inputs.values() for name in table.names]
     wanted += spec.target.names if spec.target else ()
+    wanted += [spec.loss.sample_weight] if spec.loss.sample_weight else []
     return FileSamples(spec, FORMATS[spec.source.format].open(spec.source, loaded.resolve, wanted))
 
 
@@ -117,13 +125,26 @@ def read_column(loaded: LoadedSpec, name: str, rows: Rows) -> Array:
         DataError: there is no such column, or it holds something else.
     """
     reader = FORMATS[loaded.spec.source.format].open(loaded.spec.source, loaded.resolve, [name])
-    shape = reader.column(name).shape
+    return _one_number(reader, reader.column(name), rows)
+
+
+def _one_number(reader: Reader, column: Column, rows: Rows) -> Array:
+    name, shape = column.name, column.shape
     if prod(shape) != 1:
         raise DataError(f"column {name!r} has shape {shape} per sample; one number per sample is needed.")
     values = np.asarray(reader.read(name, rows), dtype=np.float64).reshape(len(rows))
     if not np.isfinite(values).all():
         bad = int(np.argmin(np.isfinite(values)))
         raise DataError(f"column {name!r}, row {rows[bad]}: {values[bad]}, which is not finite.")
+    return values
+
+
+def _weights(reader: Reader, column: Column, rows: Rows) -> Array:
+    """One weight per sample, (samples,), float64."""
+    values = _one_number(reader, column, rows)
+    if (values < 0).any():
+        bad = int(np.argmax(values < 0))
+        raise DataError(f"column {column.name!r}, row {rows[bad]}: {values[bad]:.6g}; weights are 0 or more.")
     return values
 
 
@@ -143,9 +164,10 @@ def _described(reader: Reader, names: Sequence[str]) -> list[Column]:
     return [reader.column(name) for name in names]
 
 
-def _targets(reader: Reader, spec: TargetSpec, columns: Sequence[Column], rows: Rows) -> Array:
+def _targets(reader: Reader, spec: TargetSpec, columns: Sequence[Column], rows: Rows, *, allow_nan: bool) -> Array:
     shape = joined_shape(columns)
-    values = join([reader.read(name, rows) for name in spec.names], columns, rows).reshape(len(rows), *shape)
+    parts = [reader.read(name, rows) for name in spec.names]
+    values = join(parts, columns, rows, allow_nan=allow_nan).reshape(len(rows), *shape)
     return cast(values, spec.dtype, place_of(columns), rows)
 
 

@@ -13,9 +13,10 @@ from pydantic import Field, ValidationError, ValidationInfo, create_model, field
 
 from curvcli.errors import SpecError
 from curvcli.spec.columns import InputSpec, TargetSpec
+from curvcli.spec.loss import LossSpec
 from curvcli.spec.mistakes import sentences
 from curvcli.spec.sources import SourceTable
-from curvcli.spec.table import LARGEST, FromList, Table, Text, mistake
+from curvcli.spec.table import LARGEST, Table, mistake
 from curvcli.text import cut
 from curvcli.toml import TomlError, parse_toml, read_toml_text
 
@@ -23,51 +24,6 @@ from curvcli.toml import TomlError, parse_toml, read_toml_text
 _MOST_INPUTS = 1000
 
 Tables = Sequence[type[SourceTable]]
-LossName = Literal["cross_entropy", "mse", "bce", "output"]
-
-
-class LossSpec(Table):
-    """The loss, declared.
-
-    Attributes:
-        from_logits: whether the model's output comes before softmax or sigmoid; ``"auto"`` reads it from the graph.
-            Required for ``cross_entropy`` and ``bce``, None for the others.
-        reduction: over samples.
-        weight_decay: λ of (λ/2)·‖θ‖².
-        class_weights: one per class, for ``cross_entropy``.
-        ignore_index: a label whose samples don't count, for ``cross_entropy``.
-        output: which of the model's outputs, if it has several.
-    """
-
-    name: LossName
-    from_logits: bool | Literal["auto"] | None = Field(default=None, validate_default=True)
-    reduction: Literal["mean", "sum"] = "mean"
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    class_weights: Annotated[tuple[Annotated[float, Field(ge=0)], ...], FromList, Field(min_length=1)] | None = None
-    ignore_index: Annotated[int, Field(ge=-LARGEST, le=LARGEST)] | None = None
-    output: Text | None = None
-
-    @field_validator("from_logits", mode="plain")
-    @classmethod
-    def _declared(cls, value: Any, info: ValidationInfo) -> bool | Literal["auto"] | None:
-        name = info.data.get("name")
-        if value is not None and not isinstance(value, bool) and value != "auto":
-            raise mistake('must be true, false or "auto"')
-        if name in ("cross_entropy", "bce") and value is None:
-            raise mistake(f'missing; {name} needs true, false, or "auto" to read it from the graph')
-        if name in ("mse", "output") and value is not None:
-            raise mistake(f"goes with cross_entropy and bce, not with {name}; remove it")
-        return value  # type: ignore[no-any-return]  # one of the three by now
-
-    @field_validator("class_weights", "ignore_index")
-    @classmethod
-    def _of_cross_entropy(cls, value: Any, info: ValidationInfo) -> Any:
-        name = info.data.get("name", "cross_entropy")
-        if value is not None and name != "cross_entropy":
-            raise mistake(f"goes with cross_entropy, not with {name}; remove it")
-        if isinstance(value, tuple) and not any(value):
-            raise mistake("needs a weight above 0")
-        return value
 
 
 class SamplingSpec(Table):

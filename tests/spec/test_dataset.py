@@ -95,7 +95,8 @@ def test_a_missing_format_is_reported_at_its_place(mistakes, changed):
 
 def test_an_unknown_loss_is_answered_with_the_known_ones(mistakes, changed):
     assert mistakes(changed("cross_entropy", "crossentropy")) == [
-        "digits.toml: loss.name: unknown name 'crossentropy'; choose cross_entropy, mse, bce or output"
+        "digits.toml: loss.name: unknown name 'crossentropy'; choose cross_entropy, bce, mse, mae, huber, poisson, "
+        "gaussian_nll, hinge or output"
     ]
 
 
