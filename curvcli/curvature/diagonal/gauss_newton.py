@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from curvcli.curvature.diagonal.work import Accumulation, reached_in, refuse_mixed, vectors_at_once
 from curvcli.errors import ModelError
 from curvcli.models.base import Objective
+from curvcli.wording import option
 
 # Columns per step at most: enough to hide a forward pass behind them.
 _STEP = 32
@@ -61,7 +62,7 @@ class GaussNewton:
                 if self.whole and bent is not None:
                     raise ModelError(
                         f"batch {progress.batch}: {bent.blocker} after {bent.parameter} is not piecewise linear; "
-                        "use --method coordinate."
+                        f"use {option('method', 'coordinate')}."
                     )
             step = vectors_at_once(batch, self.weight, _STEP)
             for start in range(progress.position, self.rank, step):

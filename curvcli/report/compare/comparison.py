@@ -16,6 +16,7 @@ from curvcli.report.compare.noise import Noise, combined, welch
 from curvcli.report.hdf5.read import Report
 from curvcli.report.records.summaries import LayerSummary
 from curvcli.text import printable
+from curvcli.wording import option
 
 Outcome = Literal["same", "within error", "changed", "undecided"]
 
@@ -100,7 +101,7 @@ class Comparison:
         new: the new one.
         tolerances: that were used.
         changes: of all common quantities, layer by layer in model order.
-        mismatches: what was let pass by ``--allow-mismatch``.
+        mismatches: what was let pass by ``allow_mismatch``.
         notes: what else differs.
         missing_layers: only in the base.
         new_layers: only in the new report.
@@ -163,7 +164,8 @@ def compare(
     if differences and not allow_mismatch:
         raise UsageError(
             f"{new.path} can't be compared with {base.path}: {_sentences(differences)}.\n"
-            "Compute both for the same loss, data and layers, or give --allow-mismatch to compare what they share."
+            f"Compute both for the same loss, data and layers, or give {option('allow_mismatch', True)} to "
+            "compare what they share."
         )
     changes = _judged([pair for pair in pairs if not pair.other], (base, new), tolerances)
     asked_for_loss = quantities is not None and LOSS in quantities

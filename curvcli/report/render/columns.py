@@ -10,8 +10,9 @@ from typing import Any, Final
 from curvcli.report.hdf5.read import Report
 from curvcli.report.records.summaries import LayerSummary
 from curvcli.text import printable
+from curvcli.wording import shell_option
 
-_TOP: Final = 3  # eigenvalues in a cell; --format json has all
+_TOP: Final = 3  # eigenvalues in a cell; JSON has all
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Section:
     columns: tuple[Column, ...]
     rows: Sequence[Any]
     footer: tuple[str, ...] = ()
-    whole: str = "--format json has all"
+    whole: str = f"{shell_option('format', 'json')} has all"
 
 
 def showing(every: Sequence[Column], held: frozenset[str]) -> tuple[Column, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isnan
@@ -11,6 +10,8 @@ from typing import Any, Final
 from curvcli.errors import UsageError
 from curvcli.report.hdf5.read import Report
 from curvcli.report.render import csv
+from curvcli.text import nearest
+from curvcli.wording import shell_option
 
 # Headings of the table, and fields of several numbers, by the number that is meant.
 _ALSO: Final[Mapping[str, str]] = {
@@ -31,7 +32,7 @@ _COMPUTES: Final = {
     "eigenvalues": "eigs",
     "residuals": "eigs",
     "top": "eigs",
-    "smallest": "eigs --which smallest",
+    "smallest": f"eigs {shell_option('which', 'smallest')}",
     "largest": "eigs",
     "converged": "eigs",
     "density": "density",
@@ -127,8 +128,7 @@ def column_named(name: str, columns: Sequence[str]) -> str:
         return wanted
     if _ALSO.get(wanted) in columns:
         return _ALSO[wanted]
-    near = difflib.get_close_matches(wanted, [*columns, *_ALSO], n=3, cutoff=0.5)
-    near += [column for column in columns if wanted and wanted in column and column not in near][:3]
+    near = nearest(wanted, [*columns, *_ALSO])
     hint = f"Nearest: {', '.join(near)}." if near else f"There are {', '.join(columns)}."
     raise UsageError(f"No column {name!r} to sort by. {hint}")
 

@@ -18,6 +18,7 @@ from curvcli.report.records.quantities import TraceRecord
 from curvcli.report.records.summaries import LayerSummary
 from curvcli.report.rules.rule import Bound
 from curvcli.report.verdicts.numbers import short
+from curvcli.wording import option
 
 # Infinity is an answer here: a singular block has no other condition number.
 _MAY_BE_INFINITE: Final = frozenset({"condition_number"})
@@ -117,7 +118,8 @@ def judge(report: Report, rules: Rules) -> Assessment:
         judgements.append(_verdict(None, "finite", "" if isfinite(loss) else f"the loss is {loss}"))
     if not judgements:
         raise UsageError(
-            "no rule: give --max, --min, --finite, --converged or --exact, or a table [assert] by --config."
+            f"no rule: give {option('max')}, {option('min')}, {option('finite', True)}, {option('converged', True)} or "
+            f"{option('exact', True)}."
         )
     return Assessment(report=report, rules=rules, judgements=tuple(judgements))
 
@@ -136,12 +138,13 @@ class _Reader:
 
 
 def _missing(report: Report, bound: Bound, layers: Sequence[str]) -> str:
-    where = f"--{bound.side} {bound.quantity}={bound.number:g}"
+    where = f"{option(bound.side)} {bound.quantity}={bound.number:g}"
     if not layers:
         return f"{report.path}: {where} has no layers to hold for."
     return (
         f"{report.path}: {where}: {bound.quantity} was not computed for {listed(layers)}.\n"
-        "Compute it, or name by a pattern or --layer the layers that have it; `curvcli show` tells what there is."
+        f"Compute it, or name by a pattern or {option('layer')} the layers that have it; "
+        "`curvcli show` tells what there is."
     )
 
 

@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from curvcli.wording import shell_option
+
 _GAP: Final = 2
 _NOTE: Final = "note"
 _NAME: Final = 12
@@ -92,7 +94,7 @@ def render_grid(grid: Grid, console: Console) -> str:
         target.print()
         target.print(table)
     hidden = [heading for heading in widths if heading not in shown]
-    narrow = [f"too narrow for: {', '.join(hidden)} (--format json has all)"] if hidden else []
+    narrow = [f"too narrow for: {', '.join(hidden)} ({shell_option('format', 'json')} has all)"] if hidden else []
     for line in ["", *grid.below, *narrow]:
         target.print(Text(line), soft_wrap=True)
     return "".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines())
