@@ -123,6 +123,11 @@ class Comparison:
         """Whether anything changed."""
         return any(change.outcome == "changed" for change in self.changes)
 
+    @property
+    def verdict(self) -> Literal["changed", "undecided", "same"]:
+        """``changed`` if anything did; ``undecided`` if something may have, without an error bar to tell by."""
+        return "changed" if self.failed else "undecided" if self.count("undecided") else "same"
+
     def count(self, outcome: Outcome) -> int:
         """How many changes ended so."""
         return sum(change.outcome == outcome for change in self.changes)

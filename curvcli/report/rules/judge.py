@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite, isnan, nan
-from typing import Final
+from typing import Final, Literal
 
 from curvcli.errors import UsageError
 from curvcli.report.compare.figure import LOSS, Figure
@@ -87,6 +87,11 @@ class Assessment:
     def failed(self) -> int:
         """How many rules are broken."""
         return sum(not judgement.holds for judgement in self.judgements)
+
+    @property
+    def verdict(self) -> Literal["broken", "incomplete", "holds"]:
+        """``broken`` if any rule is; ``incomplete`` if all hold, for a report that lacks layers."""
+        return "broken" if self.failed else "holds" if self.report.status == "complete" else "incomplete"
 
 
 def judge(report: Report, rules: Rules) -> Assessment:
