@@ -8,7 +8,7 @@ used: ``import curvcli`` itself imports nothing, least of all a framework.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from curvcli.version import __version__
+from curvcli.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from curvcli.api.check import check
@@ -47,7 +47,6 @@ __all__ = [
     "Results",
     "SpecError",
     "UsageError",
-    "__version__",
     "check",
     "check_rules",
     "compare",

@@ -143,7 +143,7 @@ class _Reader:
 
 
 def _missing(report: Report, bound: Bound, layers: Sequence[str]) -> str:
-    where = f"{option(bound.side)} {bound.quantity}={bound.number:g}"
+    where = option(bound.side, f"{bound.quantity}={bound.number:g}")
     if not layers:
         return f"{report.path}: {where} has no layers to hold for."
     return (

@@ -44,7 +44,7 @@ def parse_bound(side: Side, text: str) -> Bound:
     Raises:
         UsageError: it is no rule, the quantity is unknown, or the number is none.
     """
-    where = f"{option(side)} {text}"
+    where = option(side, text)
     left, equals, right = text.rpartition("=")
     if not equals:
         raise UsageError(f"{where}: not a rule; write PATTERN:QUANTITY=NUMBER, such as 'conv*:top_eigenvalue=50'.")
