@@ -216,9 +216,9 @@ def test_json_lists_functions_with_null_for_what_was_not_computed(report, functi
     first, second, third = document["inputs"]
     assert list(first) == list(second) == list(third)
     assert list(first) == (
-        "name inputs samples coordinates method exact reason products probes status value_mean gradient_norm_mean "
-        "laplacian_mean laplacian_stderr_mean laplacian_min laplacian_max laplacian_abs_mean diagonal_min diagonal_max "
-        "order residual"
+        "name inputs samples coordinates method exact value_mean gradient_norm_mean laplacian_mean "
+        "laplacian_stderr_mean laplacian_min laplacian_max laplacian_abs_mean diagonal_min diagonal_max products "
+        "probes status reason order residual"
     ).split(" ")
     assert first["inputs"] == [{"name": "x", "shape": []}, {"name": "y", "shape": [1]}]
     assert (first["order"], first["residual"]) == (

@@ -13,10 +13,11 @@ import numpy.typing as npt
 from curvcli.errors import ReportError
 from curvcli.report.export.rows import about
 from curvcli.report.export.table import Batch, Constant, Field, Table, Values
+from curvcli.report.hdf5.chunks import chunk_shape
 from curvcli.report.hdf5.read import Report
 from curvcli.report.hdf5.reading import dataset_at
 from curvcli.report.hdf5.schema import LAYERS, escape
-from curvcli.report.hdf5.storage import chunk_shape, opened
+from curvcli.report.hdf5.storage import opened
 from curvcli.report.records.summaries import ParameterSummary
 
 _QUANTITIES: Final = {

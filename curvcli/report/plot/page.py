@@ -11,7 +11,7 @@ from typing import Final
 from curvcli.report.plot.draw import Picture
 from curvcli.report.plot.style import GRID, INK, MUTED, PAPER
 from curvcli.report.plot.view import Side, View
-from curvcli.report.render.columns import Section
+from curvcli.report.render.section import Section
 from curvcli.report.render.sections import heading, notes, sections
 from curvcli.report.render.view import View as Shown
 from curvcli.text import printable

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from curvcli.report.hdf5.read import Report
-from curvcli.report.render.columns import Section
+from curvcli.report.render.section import Section
 from curvcli.report.render.sections import heading, notes, sections
 from curvcli.report.render.view import View
 

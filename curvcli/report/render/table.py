@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from curvcli.report.hdf5.read import Report
-from curvcli.report.render.columns import Column, Section
 from curvcli.report.render.encoding import legible, plain
+from curvcli.report.render.section import Section, Shown
 from curvcli.report.render.sections import heading, notes, sections
 from curvcli.report.render.view import View
 
@@ -62,14 +62,14 @@ def render_table(report: Report, console: Console, view: View) -> str:
     return "".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines())
 
 
-def _widths(section: Section) -> dict[Column, int]:
+def _widths(section: Section) -> dict[Shown, int]:
     return {
         column: max(map(cell_len, [column.heading, *(column.cell(row) for row in section.rows)]))
         for column in section.columns
     }
 
 
-def _table(section: Section, shown: Sequence[Column], widths: Mapping[Column, int]) -> Table:
+def _table(section: Section, shown: Sequence[Shown], widths: Mapping[Shown, int]) -> Table:
     table = Table(
         box=None,
         padding=(0, _GAP, 0, 0),
@@ -91,7 +91,7 @@ def _table(section: Section, shown: Sequence[Column], widths: Mapping[Column, in
     return table
 
 
-def _fitting(widths: Mapping[Column, int], room: int) -> tuple[Column, ...]:
+def _fitting(widths: Mapping[Shown, int], room: int) -> tuple[Shown, ...]:
     """Leave out columns, the most dispensable first, until the rest fits or only the essential are left."""
     shown = list(widths)
     needed = {column: min(width, _PROSE) if column.prose else width for column, width in widths.items()}
