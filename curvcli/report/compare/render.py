@@ -8,11 +8,13 @@ from typing import Any, Final, Literal
 from rich.console import Console
 
 from curvcli.report.compare.comparison import Change, Comparison
+from curvcli.report.documents import json_text
 from curvcli.report.hdf5.read import Report
+from curvcli.report.numbers import change as percent
+from curvcli.report.numbers import error, number
 from curvcli.report.verdicts.github import render_github
 from curvcli.report.verdicts.grid import Grid, markdown_grid, render_grid
 from curvcli.report.verdicts.junit import render_junit
-from curvcli.report.verdicts.numbers import json_text, percent, plus_minus, short
 from curvcli.report.verdicts.verdict import Ending, Verdict, counted, place
 from curvcli.text import printable
 
@@ -78,12 +80,12 @@ def _verdict(change: Change) -> Verdict:
 
 
 def _message(change: Change) -> str:
-    bar = "" if isnan(_bar(change)) else f", error bar {short(_bar(change))}"
+    bar = "" if isnan(_bar(change)) else f", error bar {number(_bar(change))}"
     relative = "" if isnan(change.relative) else f", {percent(change.relative)}"
     note = f": {change.note}" if change.note else ""
     return (
-        f"{change.quantity} {short(change.old)} → {short(change.new)} "
-        f"(change {short(change.change)}{relative}; tolerance {short(change.tolerance)}{bar}){note}"
+        f"{change.quantity} {number(change.old)} → {number(change.new)} "
+        f"(change {number(change.change)}{relative}; tolerance {number(change.tolerance)}{bar}){note}"
     )
 
 
@@ -96,14 +98,14 @@ def _grid(comparison: Comparison, *, only_changed: bool) -> Grid:
         [
             printable(place(change.layer)),
             change.quantity,
-            short(change.old),
-            short(change.new),
-            short(change.change),
+            number(change.old),
+            number(change.new),
+            number(change.change),
             percent(change.relative),
-            short(change.tolerance),
-            plus_minus(_bar(change)),
+            number(change.tolerance),
+            error(_bar(change)),
             change.outcome,
-            *([plus_minus(_data_error(change))] if data else []),
+            *([error(_data_error(change))] if data else []),
             *([change.note] if noted else []),
         ]
         for change in shown

@@ -7,11 +7,12 @@ from typing import Any, Final, Literal
 
 from rich.console import Console
 
+from curvcli.report.documents import json_text
+from curvcli.report.numbers import beside
 from curvcli.report.rules.judge import Assessment, Judgement
 from curvcli.report.verdicts.github import render_github
 from curvcli.report.verdicts.grid import Grid, markdown_grid, render_grid
 from curvcli.report.verdicts.junit import render_junit
-from curvcli.report.verdicts.numbers import beside, json_text
 from curvcli.report.verdicts.verdict import Verdict, counted, place
 from curvcli.text import printable
 
