@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from curvcli.spec.sources import SourceTable
+
 Array = NDArray[Any]
 Rows = NDArray[np.int64]
+Source = TypeVar("Source", bound=SourceTable)
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,35 @@ class Reader(Protocol):
     def read(self, name: str, rows: Rows) -> Array:
         """A wanted column's ``rows`` (k,), ascending: a new array (k, …) in the stored dtype."""
         ...
+
+
+@dataclass(frozen=True)
+class Format(Generic[Source]):
+    """A format that samples are stored in.
+
+    Attributes:
+        table: its ``[source]`` table in a spec, which names the format.
+        reader: makes a `Reader`.
+    """
+
+    table: type[Source]
+    reader: Callable[[Source, Callable[[str], Path], Sequence[str]], Reader]
+
+    @property
+    def name(self) -> str:
+        """As ``source.format`` has it."""
+        return str(get_args(self.table.model_fields["format"].annotation)[0])
+
+    def open(self, source: SourceTable, resolve: Callable[[str], Path], wanted: Sequence[str]) -> Reader:
+        """The reader for a source table of this format.
+
+        Raises:
+            TypeError: it is another format's.
+            DataError: files or wanted columns are missing or damaged.
+        """
+        if not isinstance(source, self.table):
+            raise TypeError(f"{source.format} is not {self.name}")
+        return self.reader(source, resolve, wanted)
 
 
 @dataclass(frozen=True)

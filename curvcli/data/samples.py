@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from math import prod
-from pathlib import Path
-from typing import assert_never
 
 import numpy as np
 
 from curvcli.data.checks import cast, same_rows
-from curvcli.data.csv import CsvReader
 from curvcli.data.interface import Array, Batch, Column, Reader, Rows
-from curvcli.data.npy import NpyReader
-from curvcli.data.npz import NpzReader
 from curvcli.data.preprocess import Preprocessor, join, joined_shape, place_of
+from curvcli.data.registry import FORMATS
 from curvcli.errors import DataError
 from curvcli.spec.columns import TargetSpec
 from curvcli.spec.dataset import DatasetSpec, LoadedSpec
-from curvcli.spec.sources import CsvSource, NpySource, NpzSource, Source
 
 
 class FileSamples:
@@ -120,7 +115,7 @@ def open_samples(loaded: LoadedSpec) -> FileSamples:
     wanted = [name for table in spec.inputs.values() for name in table.names]
     wanted += spec.target.names if spec.target else ()
     wanted += [spec.loss.sample_weight] if spec.loss.sample_weight else []
-    return FileSamples(spec, open_reader(spec.source, loaded.resolve, wanted))
+    return FileSamples(spec, FORMATS[spec.source.format].open(spec.source, loaded.resolve, wanted))
 
 
 def read_column(loaded: LoadedSpec, name: str, rows: Rows) -> Array:
@@ -129,7 +124,7 @@ def read_column(loaded: LoadedSpec, name: str, rows: Rows) -> Array:
     Raises:
         DataError: there is no such column, or it holds something else.
     """
-    reader = open_reader(loaded.spec.source, loaded.resolve, [name])
+    reader = FORMATS[loaded.spec.source.format].open(loaded.spec.source, loaded.resolve, [name])
     return _one_number(reader, reader.column(name), rows)
 
 
@@ -151,22 +146,6 @@ def _weights(reader: Reader, column: Column, rows: Rows) -> Array:
         bad = int(np.argmax(values < 0))
         raise DataError(f"column {column.name!r}, row {rows[bad]}: {values[bad]:.6g}; weights are 0 or more.")
     return values
-
-
-def open_reader(source: Source, resolve: Callable[[str], Path], wanted: Sequence[str]) -> Reader:
-    """The registry of formats: the reader for a source table.
-
-    Raises:
-        DataError: files or wanted columns are missing or damaged.
-    """
-    match source:
-        case NpzSource():
-            return NpzReader(source, resolve, wanted)
-        case NpySource():
-            return NpyReader(source, resolve, wanted)
-        case CsvSource():
-            return CsvReader(source, resolve, wanted)
-    assert_never(source)
 
 
 def chosen_rows(count: int, limit: int | None, seed: int) -> Rows:
