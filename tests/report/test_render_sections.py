@@ -185,11 +185,11 @@ def test_only_entries_that_are_shown_are_read(report, image, make_inputs):
         rendered(few)
 
 
-def test_a_failed_check_is_red_and_a_passed_one_is_not(report, checks):
+def test_a_failed_check_is_red_and_a_passed_one_green(report, checks):
     console = Console(file=io.StringIO(), force_terminal=True, width=120, color_system="standard", _environ={})
     text = render_report(report(checks=checks), "table", console=console)
     assert "\x1b[31mfailed" in text
-    assert not re.search(r"\x1b\[[0-9;]*mpassed", text)
+    assert "\x1b[32mpassed" in text
 
 
 def test_a_long_detail_wraps_on_a_terminal_before_any_column_goes(report):

@@ -1,4 +1,4 @@
-"""A table that is shown: its columns as short text, its rows, and the lines below it."""
+"""What is printed: tables of short text, with lines above and below, for people and for Markdown alike."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ class Shown:
         numeric: whether to align it right.
         folds: when the window is too narrow the column with the largest goes first; 0 always stays.
         prose: whether it is a sentence, which wraps before any column goes.
+        code: whether Markdown shows it as code, as it does the first column.
         drawn: whether it is a picture made of characters, in which blanks count.
         legend: lines below the table where the column is shown.
     """
@@ -26,6 +27,7 @@ class Shown:
     numeric: bool = False
     folds: int = 0
     prose: bool = False
+    code: bool = False
     drawn: bool = False
     legend: tuple[str, ...] = ()
 
@@ -49,3 +51,22 @@ class Section:
     rows: Sequence[Any]
     footer: tuple[str, ...] = ()
     whole: str = "--format json has all"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """Tables with what stands around them; all text is printable, one line each.
+
+    Attributes:
+        above: label and text, such as which report.
+        sections: the tables.
+        summary: the result in one line; empty where there is none.
+        lines: that follow it.
+        notes: what is missing or not sound, as names of files and layers have it.
+    """
+
+    above: Sequence[tuple[str, str]] = ()
+    sections: Sequence[Section] = ()
+    summary: str = ""
+    lines: Sequence[str] = ()
+    notes: Sequence[str] = ()
