@@ -18,6 +18,7 @@ from curvcli.api.report import Report
 from curvcli.api.turn import IN_PYTHON, TURN
 from curvcli.api.voice import QuietVoice
 from curvcli.errors import UsageError
+from curvcli.wording import shell_option
 
 Table = Mapping[str, object]
 # What may stand beside a config.
@@ -100,7 +101,7 @@ def _by_config(path: Path, arguments: Mapping[str, Any]) -> tuple[Request, str]:
     force, resume = (flag_of(name, arguments[name]) for name in ("force", "resume"))
     output = request.output
     output = replace(output, force=force or output.force, resume=resume and output.resume, dry_run=False)
-    flags = ["--force"] * force + ["--no-resume"] * (not resume)
+    flags = [shell_option("force", True)] * force + [shell_option("resume", False)] * (not resume)
     return replace(request, output=output), shlex.join(["curvcli", "run", *flags, str(path)])
 
 

@@ -14,10 +14,10 @@ from curvcli.analysis.judging import Assertion, AssertOptions
 from curvcli.analysis.options.record import filled
 from curvcli.cli.console import Voice
 from curvcli.cli.options import config_option, layer_options, record_option, voice_options
+from curvcli.cli.verdicts import write_verdicts
 from curvcli.errors import ExitCode
 from curvcli.report.hdf5.read import read_report
 from curvcli.report.rules.render import Format, render_assessment, summary
-from curvcli.report.verdicts.output import write_verdicts
 
 _METAVAR = "[PATTERN:]QUANTITY=NUMBER"
 

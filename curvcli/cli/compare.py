@@ -14,10 +14,10 @@ from curvcli.analysis.options.record import filled
 from curvcli.cli.console import Voice
 from curvcli.cli.options import config_option, layer_options, record_option, voice_options
 from curvcli.cli.repeatable import Repeatable
+from curvcli.cli.verdicts import write_verdicts
 from curvcli.errors import ExitCode
 from curvcli.report.compare.render import Format, render_comparison, summary
 from curvcli.report.hdf5.read import read_report
-from curvcli.report.verdicts.output import write_verdicts
 
 
 class Tolerance(click.ParamType[tuple[str, float]]):
