@@ -1,4 +1,4 @@
-"""What ``curvcli inputs`` is told, held against the model: functions, inputs, coordinates, and by how many products."""
+"""The options of ``curvcli inputs`` held against the model: functions, inputs, coordinates, and their cost."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from curvcli.spec.mistakes import listed
 from curvcli.text import did_you_mean
 from curvcli.wording import option, shell_option
 
-# Where no coordinate is named, derivatives of higher order are taken along every coordinate up to so many.
+# Where no coordinate is named, derivatives of higher order are taken along every coordinate up to this many.
 _ALONG_ALL = 16
 # The batches' Hessians, all of them joined, and what goes to the report.
 _COPIES = 3

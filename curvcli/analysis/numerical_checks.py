@@ -155,7 +155,7 @@ class NumericalChecks:
     def _in_run(self) -> TorchObjective | TensorFlowObjective:
         """The same samples' objective in the dtype that a run has by default."""
         if self._narrow is None:
-            raise ValueError("no other dtype was asked for")
+            raise ValueError("no other dtype is compared")
         return objective_of(self._narrow(), self._samples, self._objective.batch_size)
 
     def _in_float32(self, layer: Layer, exact: Mapping[str, Any]) -> None:

@@ -74,7 +74,7 @@ class Planned:
 
 
 def plan_run(request: Request, session: Session, voice: Voice, *, line: str | None = None) -> Planned:
-    """Plan what a request asks for.
+    """Plan a request.
 
     Args:
         request: of any command that computes.

@@ -99,7 +99,7 @@ class Drawing:
     Attributes:
         view: what was drawn.
         pictures: as files.
-        formats: that are wanted of them.
+        formats: of the files.
     """
 
     view: View
@@ -107,7 +107,7 @@ class Drawing:
     formats: tuple[str, ...]
 
     def write(self, target: Path) -> list[Path]:
-        """Write what is wanted and return the paths.
+        """Write the files and return their paths.
 
         Raises:
             UsageError: one image file for several figures.

@@ -25,7 +25,7 @@ class Model:
     """A saved model, opened; see `open_model`.
 
     Attributes:
-        path: the file or directory, as it was given; absolute once the working directory is another one.
+        path: the file or directory, as it was passed; absolute once the working directory is another one.
         device: e.g. ``cpu``.
         dtype: ``float32`` or ``float64``.
         layers: in model order; each has a ``name``, a ``kind``, a ``size`` and ``parameters`` with ``name``, ``label``,
@@ -92,8 +92,8 @@ def open_model(path: StrPath, device: str = "cpu", dtype: str = "float32") -> Mo
         (32, 64)
     """
     with IN_PYTHON, TURN:
-        wanted = path_of("path", path, "the path of a SavedModel directory or a TorchScript file is wanted")
-        options = filled(ModelOptions, {"model": wanted, "device": str(device), "dtype": dtype})
+        file = path_of("path", path, "the path of a SavedModel directory or a TorchScript file")
+        options = filled(ModelOptions, {"model": file, "device": str(device), "dtype": dtype})
         opened = files.open_model(options.model, device=options.device, dtype=options.dtype)
     return Model(opened, device=options.device, dtype=options.dtype)
 
