@@ -17,7 +17,7 @@ import numpy as np
 from scipy.special import expit
 
 from curvcli.curvature import loss_hessian
-from curvcli.curvature.probes import normals
+from curvcli.models.probes import normals
 from curvcli.models.base import Array, Objective, Parameter
 
 # Steps relative to the size of a layer's parameters, and how well one of them must agree.

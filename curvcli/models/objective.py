@@ -11,8 +11,9 @@ import numpy as np
 
 from curvcli.data.interface import Batch, Samples
 from curvcli.errors import UsageError
-from curvcli.models.base import Array, DifferentiatedBatch, Link, Site
+from curvcli.models.base import Array, DifferentiatedBatch, Link, Parameter, Site
 from curvcli.models.loss import BatchLoss, TargetReader, check_declaration, resolve_link, total_weight
+from curvcli.models.vectors import NumPySpace, VectorSpace
 from curvcli.spec.dataset import LossSpec
 
 # Outputs this far apart, relative to the largest, differ by more than the order in which a kernel adds numbers up.
@@ -190,6 +191,10 @@ class DataObjective(ABC):
     @abstractmethod
     def _read_sites(self, parameters: Sequence[str]) -> Mapping[str, Site]:
         """Read the sites off the graph of the first batch."""
+
+    def space(self, parameters: Sequence[Parameter]) -> VectorSpace:
+        """The vectors of some parameters, as products take and return them."""
+        return NumPySpace(tuple(parameters))
 
     @abstractmethod
     def batches(self, parameters: Sequence[str], *, start: int = 0) -> Iterator[DifferentiatedBatch]:

@@ -11,7 +11,7 @@ from curvcli.analysis.session import twins
 from curvcli.analysis.targets import parameters_of
 from curvcli.curvature.diagonal.verification import Reported, Verification, Verified, agrees
 from curvcli.curvature.operator import Matrix
-from curvcli.curvature.probes import uniform
+from curvcli.models.probes import uniform
 from curvcli.curvature.rounding import SPOILT, Rounding
 from curvcli.models.base import Array, Parameter
 from curvcli.report.hdf5.schema import Status

@@ -14,7 +14,7 @@ from typing import Literal, assert_never
 
 import numpy as np
 
-from curvcli.curvature.probes import signs
+from curvcli.models.probes import signs
 from curvcli.curvature.stride import Stride
 from curvcli.errors import ModelError
 from curvcli.models.base import Array
