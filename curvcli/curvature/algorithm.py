@@ -68,7 +68,9 @@ class Algorithm(Protocol[Result_co]):
         """Whether ``passes_per_batch`` is a bound, and it may end with fewer."""
         ...
 
-    def steps(self, about: About, kept: Mapping[str, Array] | None) -> Generator[BatchTask[Any] | Keep, Sums, Result_co]:
+    def steps(
+        self, about: About, kept: Mapping[str, Array] | None
+    ) -> Generator[BatchTask[Any] | Keep, Sums, Result_co]:
         """The algorithm.
 
         Args:

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import eigh, eigvalsh
 
 from curvcli.curvature.algorithm import About, Keep, Steps
-from curvcli.curvature.operator import Block, CurvatureOperator, Matrix
+from curvcli.curvature.krylov import Which, chosen
+from curvcli.curvature.operator import Block, CurvatureOperator, Matrix, finite
+from curvcli.curvature.pairs import Eigenpairs, judge
 from curvcli.models.base import Array
 
 _STEP = 64
@@ -33,6 +36,39 @@ class WholeBlock:
     def times(self, vectors: Array) -> Array:
         """Products with rows, (k, n) → (k, n), from those already made: what is not symmetric shows in residuals."""
         return np.asarray(vectors @ self.rows)
+
+    def eigenvalues(self, name: str) -> Array:
+        """All of the symmetric part, descending (n,).
+
+        Raises:
+            NotFiniteError: an entry is no number.
+        """
+        found: Array = eigvalsh(finite(self.symmetric(), name))[::-1] if self.rows.size else np.zeros(0)
+        return found
+
+    def eigenvalues_or_nan(self) -> Array:
+        """The same; NaN where an entry is no number, so that nothing is said of them."""
+        if not np.isfinite(self.rows).all():
+            return np.full(len(self.rows), np.nan)
+        return self.eigenvalues("")
+
+    def eigenpairs(self, k: int, which: Which, tolerance: float, name: str) -> Eigenpairs:
+        """The wanted ones, judged by the rows as products.
+
+        Args:
+            k: pairs wanted; so many from each end for ``both``.
+            which: end of the spectrum.
+            tolerance: of residuals, relative to the largest magnitude.
+            name: of the block, for messages.
+
+        Raises:
+            NotFiniteError: an entry is no number.
+        """
+        values, columns = eigh(finite(self.symmetric(), name))
+        order = chosen(values, k, which)
+        values, vectors = values[order], np.ascontiguousarray(columns.T[order])
+        scale = float(np.abs(values).max()) if len(values) else 0.0
+        return judge(values, vectors, self.times(vectors), tolerance, scale)
 
     @property
     def asymmetry(self) -> float:

@@ -15,6 +15,7 @@ import numpy as np
 from curvcli.curvature.algorithm import About, Keep, Steps, within
 from curvcli.curvature.krylov import Krylov
 from curvcli.curvature.operator import Block, CurvatureOperator, Matrix, finite
+from curvcli.curvature.student import mean_error
 from curvcli.models.base import Array
 from curvcli.models.vectors import VectorSpace
 
@@ -38,6 +39,9 @@ class Density:
             that the moments allow to be zero, which more steps bring down to that share.
         weight_at_zero_stderr: over probes.
         support: (smallest, largest) atom.
+        estimates: from how many the errors are; none where the spectrum is known.
+        degrees: of freedom of the errors; infinite where it is known.
+        independent: whether the estimates are independent of each other.
     """
 
     nodes: Array
@@ -49,6 +53,9 @@ class Density:
     weight_at_zero: float
     weight_at_zero_stderr: float
     support: tuple[float, float]
+    estimates: int
+    degrees: float
+    independent: bool
 
 
 def smoothed(nodes: Array, weights: Array, zero: Array, *, exact: bool) -> Density:
@@ -82,7 +89,23 @@ def smoothed(nodes: Array, weights: Array, zero: Array, *, exact: bool) -> Densi
         float(zero.mean()),
         float(stderr(zero)),
         (low, high),
+        estimates=0 if exact else count,
+        degrees=float("inf") if exact else count - 1.0,
+        independent=not exact,
     )
+
+
+def exact_density(values: Array, tolerance: float) -> Density:
+    """The density of a spectrum that is known.
+
+    Args:
+        values: all eigenvalues, (n,); none are one zero.
+        tolerance: magnitudes up to this are zero to rounding.
+    """
+    values = values if len(values) else np.zeros(1)
+    weights = np.full((1, len(values)), 1.0 / len(values))
+    zero = np.mean(np.abs(values) <= tolerance, keepdims=True)
+    return smoothed(values[None], weights, zero, exact=True)
 
 
 def largest_weight_at_zero(nodes: Array, weights: Array, tolerance: float) -> float:
@@ -163,6 +186,16 @@ class Quadrature:
         self.squares = np.append(self.squares, float((weights * nodes**2).sum() / weights.sum()) * self.size)
         self.stretch = min(self.stretch, process.smallest_stretch())
 
+    def frobenius(self) -> tuple[float, float]:
+        """‖H‖_F, whose square is the mean of ‖Hv‖² over random signs, and its standard error."""
+        frobenius = float(np.sqrt(float(self.squares.mean())))
+        return frobenius, mean_error(self.squares) / (2 * frobenius) if frobenius else 0.0
+
+    def condition(self) -> float:
+        """A lower bound of |λ|max / |λ|min: ‖Hy‖ over a Krylov space bounds the smallest |eigenvalue| from above."""
+        largest = max(abs(edge) for edge in self.density(0.0).support)
+        return largest / self.stretch if self.stretch > 0 else float("inf")
+
     def density(self, tolerance: float) -> Density:
         """What the probes so far say; differences up to ``tolerance`` are rounding."""
         zero = [largest_weight_at_zero(x, w, tolerance) for x, w in zip(self.nodes, self.weights, strict=True)]
@@ -236,7 +269,7 @@ class LanczosQuadrature:
 
 
 def _arrays(group: list[Krylov]) -> dict[str, Array]:
-    found = {}
+    found: dict[str, Array] = {}
     for place, one in enumerate(group):
         found |= {f"group {place}:{name}": values for name, values in {**one.state(), "basis": one.basis}.items()}
     return found

@@ -231,7 +231,9 @@ class _Course:
         found = []
         for end in ("largest", "smallest") if options.which == "both" else (options.which,):
             left = max(1, (options.max_products - self._products) // (2 * options.k))
-            solver = asking(_lobpcg(starts, largest=end == "largest", tolerance=options.tolerance * look.scale, most=left))
+            solver = asking(
+                _lobpcg(starts, largest=end == "largest", tolerance=options.tolerance * look.scale, most=left)
+            )
             found.append((yield from self._answered(solver)))
         basis = np.linalg.qr(np.concatenate(found, axis=1))[0].T
         made = yield from self._apply(space.from_numpy(basis))

@@ -55,7 +55,7 @@ class RowsTask(ParameterTask):
         """See ``BatchTask``."""
         return ("rows",)
 
-    def passes(self, part: Part) -> int:
+    def passes(self, batch: DifferentiatedBatch, part: Part) -> int:
         """One per column."""
         return self.rank
 
@@ -102,6 +102,12 @@ class GramSpectrum:
         found = vectors[:, kept].T @ self.rows
         found /= np.linalg.norm(found, axis=1, keepdims=True)
         return values[kept], found
+
+    def eigenvalues(self, weight_decay: float) -> Array:
+        """All n of the block, descending, the zeros of its null space included; λ is added to each."""
+        values, _ = self.eigenpairs
+        null = np.zeros(max(self.rows.shape[1] - len(values), 0))
+        return np.sort(np.concatenate([values, null]) + weight_decay)[::-1]
 
 
 @dataclass(frozen=True)

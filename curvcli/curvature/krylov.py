@@ -1,8 +1,9 @@
 """The Lanczos process (1950) from one random start, beside known eigenvectors and restarted where memory ends.
 
-The basis is kept whole and orthogonal to rounding, and known eigenvectors stand in the same bundle. Where it is full, the Ritz vectors nearest the wanted ends are kept and the process goes on from them (thick restarts: Wu, Simon
-2000), which is ARPACK's implicit restart in another form. What has been seen of the start vector is kept through all of
-them: see ``weight``.
+The basis is kept whole and orthogonal to rounding, and known eigenvectors stand in the same bundle. Where it is full,
+the Ritz vectors nearest the wanted ends are kept and the process goes on from them (thick restarts: Wu, Simon 2000),
+which is ARPACK's implicit restart in another form. What has been seen of the start vector is kept through all of them:
+see ``weight``.
 """
 
 from __future__ import annotations
@@ -241,8 +242,9 @@ class Krylov:
 
     @property
     def shares(self) -> Array:
-        """The squared first components of the eigenvectors of T, which sum to 1, after ``solve``: of what is random in
-        the start vector each Ritz vector has that share (Golub, Welsch 1969); without restarts.
+        """The squared part of the start vector along each Ritz vector, after ``solve``; without restarts.
+
+        They are the squared first components of the eigenvectors of T, and sum to 1 (Golub, Welsch 1969).
         """
         return np.asarray(self._inner[0] ** 2)
 

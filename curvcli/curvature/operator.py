@@ -109,7 +109,7 @@ class ProductTask(ParameterTask):
 
     def cut(self, batch: DifferentiatedBatch) -> Cut:
         """See ``BatchTask``; no product depends on what stands beside it."""
-        return Cut(len(self.vectors), self.products.at_once, self.products.space.size)
+        return Cut.even(len(self.vectors), self.products.at_once, self.products.space.size)
 
     def __call__(self, batch: DifferentiatedBatch, part: Part) -> Sums:
         """See ``BatchTask``."""

@@ -11,34 +11,61 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from curvcli.models.base import Array, DifferentiatedBatch, Objective, Parameter
-from curvcli.models.pointwise import PointwiseObjective
+from curvcli.models.pointwise import ChainBatch, InputBatch, SampleFunction
 from curvcli.models.vectors import VectorSpace
 
 Sums = dict[str, Array]
 Batch = TypeVar("Batch")
 
 
-class Data(Objective, PointwiseObjective, Protocol):
+class Data(Objective, Protocol):
     """What tasks open their batches of."""
 
     def space(self, parameters: Sequence[Parameter]) -> VectorSpace:
         """The vectors of some parameters, as products take and return them."""
         ...
 
+    def input_batches(self, function: SampleFunction, inputs: Sequence[str], *, start: int = 0) -> Iterator[InputBatch]:
+        """See ``PointwiseObjective``."""
+        ...
+
+    def chain_batches(
+        self, layer: Sequence[str], parameters: Sequence[str], inputs: Sequence[str], *, start: int = 0
+    ) -> Iterator[ChainBatch]:
+        """See ``PointwiseObjective``."""
+        ...
+
 
 @dataclass(frozen=True)
-class Cut:
-    """How many vectors, columns or coordinates a batch is given one after the other.
+class Segment:
+    """Vectors, columns or coordinates of one kind, which a batch is given one after the other.
 
     Attributes:
-        count: in all; 0 is one empty part.
+        count: in all.
         at_once: at most in one part.
         entries: of one vector, where no sum depends on the cut and an engine may go by the clock; else None.
     """
 
-    count: int = 1
-    at_once: int = 1
+    count: int
+    at_once: int
     entries: int | None = None
+
+
+@dataclass(frozen=True)
+class Cut:
+    """All that a batch is given, segment by segment, across whose ends no part goes; nothing is an empty part."""
+
+    segments: tuple[Segment, ...]
+
+    @classmethod
+    def even(cls, count: int = 1, at_once: int = 1, entries: int | None = None) -> Cut:
+        """A single segment."""
+        return cls((Segment(count, at_once, entries),))
+
+    @property
+    def count(self) -> int:
+        """Of all segments."""
+        return sum(segment.count for segment in self.segments)
 
 
 @dataclass(frozen=True)
@@ -49,7 +76,8 @@ class Part:
         batch: its number.
         start: the first vector.
         stop: behind the last.
-        so_far: what the parts of this batch before this one gave together; rows not among it.
+        so_far: what the parts of this batch before this one gave together, without rows that are added. Folded results
+            may be changed in place, and returned.
     """
 
     batch: int
@@ -84,7 +112,7 @@ class BatchTask(Protocol[Batch]):
         """How a batch's vectors may be cut."""
         ...
 
-    def passes(self, part: Part) -> int:
+    def passes(self, batch: Batch, part: Part) -> int:
         """Passes through the batch's graph that a part takes."""
         ...
 
@@ -129,8 +157,8 @@ class ParameterTask:
 
     def cut(self, batch: DifferentiatedBatch) -> Cut:
         """See ``BatchTask``."""
-        return Cut()
+        return Cut.even()
 
-    def passes(self, part: Part) -> int:
+    def passes(self, batch: DifferentiatedBatch, part: Part) -> int:
         """See ``BatchTask``."""
         return part.stop - part.start

@@ -45,11 +45,11 @@ class JointTask:
 
     def cut(self, batch: DifferentiatedBatch) -> Cut:
         """See ``BatchTask``: a part is a task."""
-        return Cut(len(self.tasks), 1)
+        return Cut.even(len(self.tasks), 1)
 
-    def passes(self, part: Part) -> int:
+    def passes(self, batch: DifferentiatedBatch, part: Part) -> int:
         """See ``BatchTask``."""
-        return self.tasks[part.start].passes(Part(part.batch, 0, 1))
+        return self.tasks[part.start].passes(batch, Part(part.batch, 0, 1))
 
     def __call__(self, batch: DifferentiatedBatch, part: Part) -> Sums:
         """See ``BatchTask``."""

@@ -78,13 +78,17 @@ class Flight:
 
     def end(self) -> Sums:
         """The task's results; this flight is over."""
-        return {**self._sums, **{name: np.concatenate(each) for name, each in self._joined.items()}}
+        return {**self._sums, **self.finished()}
+
+    def finished(self) -> Sums:
+        """What is joined over the batches, of those that are done."""
+        return {name: np.concatenate(each) for name, each in self._joined.items()}
 
     def state(self) -> dict[str, Array]:
         """All of it as arrays; empty before the first step."""
         if not self.begun:
             return {}
-        joined = {f"joined:{name}": np.concatenate(each) for name, each in self._joined.items()}
+        joined = {f"joined:{name}": values for name, values in self.finished().items()}
         place = np.array([float(self.batch), float(self.position)])
         sums = {f"sum:{name}": values for name, values in self._sums.items()}
         return {"place": place, **sums, **joined, **{f"open:{name}": values for name, values in self._open.items()}}

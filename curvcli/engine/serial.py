@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from curvcli.curvature.tasks import BatchTask, Cut, Data, Sums
+from curvcli.curvature.tasks import BatchTask, Cut, Data, Segment, Sums
 from curvcli.engine.interface import Flight, OnStep, unheard
 from curvcli.engine.stride import Stride
 from curvcli.models.base import Array, Parameter
@@ -18,7 +18,7 @@ class SerialEngine:
     def __init__(self, objective: Data) -> None:
         """Run tasks over an objective's batches."""
         self._objective = objective
-        self._strides: dict[tuple[type, Cut], Stride] = {}
+        self._strides: dict[tuple[type, Segment], Stride] = {}
 
     @property
     def denominator(self) -> float:
@@ -41,15 +41,19 @@ class SerialEngine:
             for stop in self._stops(task, cut, flight.position):
                 part = flight.part(stop)
                 flight.add(task, cut, part, task(batch, part))
-                on_step(task.passes(part))
+                on_step(task.passes(batch, part))
         return flight.end()
 
     def _stops(self, task: BatchTask[Any], cut: Cut, start: int) -> Iterator[int]:
         """Where the parts of a batch end."""
         if not cut.count:
             yield 0
-        elif cut.entries is None:
-            yield from (min(place + cut.at_once, cut.count) for place in range(start, cut.count, cut.at_once))
-        else:
-            stride = self._strides.setdefault((type(task), cut), Stride(cut.at_once, cut.entries))
-            yield from (stop for _, stop in stride.parts(start, cut.count))
+        first = 0
+        for segment in cut.segments:
+            begin, end = max(start, first), first + segment.count
+            if segment.entries is None:
+                yield from (min(place + segment.at_once, end) for place in range(begin, end, segment.at_once))
+            else:
+                stride = self._strides.setdefault((type(task), segment), Stride(segment.at_once, segment.entries))
+                yield from (stop for _, stop in stride.parts(begin, end))
+            first = end

@@ -28,7 +28,8 @@ class Work(Generic[Result]):
         targets: the names of what it has results for.
         passes: over single batches, as far as can be told.
         at_most: whether it may end with fewer.
-        checks: whether it checks what other work found.
+        checks: whether it checks what other work found; that is a few numbers, which stay after ``release``.
+        repeats: whether it may go over the data more than once.
         done: whether it has run to its end.
     """
 
@@ -41,6 +42,7 @@ class Work(Generic[Result]):
         targets: tuple[str, ...] = (),
         batches: int = 1,
         checks: bool = False,
+        repeats: bool = True,
     ) -> None:
         """Nothing done yet.
 
@@ -51,8 +53,10 @@ class Work(Generic[Result]):
             targets: it has results for.
             batches: of the data.
             checks: whether it checks other work.
+            repeats: whether it may go over the data more than once.
         """
-        self.algorithm, self.key, self.title, self.targets, self.checks = algorithm, key, title, targets, checks
+        self.algorithm, self.key, self.title, self.targets = algorithm, key, title, targets
+        self.checks, self.repeats = checks, repeats
         self.passes, self.at_most = algorithm.passes_per_batch * batches, algorithm.at_most
         self._stored: Mapping[str, Array] | None = None
         self._course: Course[Result] | None = None
@@ -108,6 +112,15 @@ class Work(Generic[Result]):
             raise ValueError(f"{self.title} has not run")
         return self._course.result
 
+    @property
+    def batches_done(self) -> int:
+        """Of the task under way."""
+        return self._flight.batch
+
+    def finished(self) -> dict[str, Array]:
+        """What the task under way joins over the batches, of those that are done."""
+        return self._flight.finished()
+
     def state(self) -> dict[str, Array]:
         """All there is to know, whenever a step has been made."""
         course = dict(self._stored or {}) if self._course is None else self._course.state()
@@ -124,4 +137,5 @@ class Work(Generic[Result]):
 
     def release(self) -> None:
         """Let go of the result, and of all that led to it: everybody has taken what they need."""
-        self._course, self._stored, self._flight = None, None, Flight()
+        if not self.checks:
+            self._course, self._stored, self._flight = None, None, Flight()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -332,4 +333,4 @@ class NumPySpace:
 
     def _places(self) -> list[slice]:
         starts = np.cumsum([0, *(p.size for p in self.parameters)])
-        return [slice(int(a), int(b)) for a, b in zip(starts, starts[1:], strict=False)]
+        return [slice(int(a), int(b)) for a, b in pairwise(starts)]

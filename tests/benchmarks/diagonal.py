@@ -18,6 +18,7 @@ from pathlib import Path
 import click
 import numpy as np
 import torch
+from curvcli.curvature.diagonal.work import Accumulation
 from rich.console import Console
 from rich.table import Table
 from torch import nn
@@ -27,7 +28,6 @@ from curvcli.cli.console import Voice
 from curvcli.cli.meters import duration
 from curvcli.curvature import loss_hessian
 from curvcli.curvature.diagonal.planner import Plan, plan_diagonal
-from curvcli.curvature.diagonal.work import Accumulation
 from curvcli.engine import serial
 
 ROOT = Path(__file__).parents[2]

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from curvcli.curvature.trace.work import estimators
 
 from curvcli.curvature import loss_hessian
 from curvcli.curvature.diagonal.estimators import Effort, plan_estimates
 from curvcli.curvature.operator import CurvatureOperator
 from curvcli.curvature.trace.estimate import Rule
-from curvcli.curvature.trace.work import estimators
 from curvcli.errors import DataError
 from curvcli.models.base import OutputState, Site
 from curvcli.models.loss import BatchLoss, TargetReader, check_declaration, loss_sum, resolve_link, total_weight

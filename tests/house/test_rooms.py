@@ -12,8 +12,8 @@ HOUSE = House(ROOT)
 FRAMEWORKS = {"torch", "tensorflow", "keras", "jax"}
 # What all rooms stand on; each stands on errors and on the others alone.
 SHARED = ("curvcli.errors", "curvcli.memory", "curvcli.files", "curvcli.arrays", "curvcli.toml", "curvcli.text")
-# What of models/ the rooms above see: the protocols, never an adapter.
-PROTOCOLS = ("curvcli.models.base", "curvcli.models.pointwise")
+# What of models/ the rooms above see: the protocols, vectors and what draws them, never an adapter.
+PROTOCOLS = ("curvcli.models.base", "curvcli.models.pointwise", "curvcli.models.vectors", "curvcli.models.probes")
 ADAPTERS = ("curvcli.models.torch", "curvcli.models.tensorflow")
 VERSION = "curvcli.version"
 BELOW = {

@@ -45,7 +45,7 @@ class RoundTask(ParameterTask):
     seed: int
     remainder: bool
 
-    def passes(self, part: Part) -> int:
+    def passes(self, batch: DifferentiatedBatch, part: Part) -> int:
         """One per probe."""
         return _ROUND
 

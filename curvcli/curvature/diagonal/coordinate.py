@@ -39,9 +39,9 @@ class EntriesTask(ParameterTask):
 
     def cut(self, batch: DifferentiatedBatch) -> Cut:
         """See ``BatchTask``."""
-        return Cut(self.size, _STEP, self.size)
+        return Cut.even(self.size, _STEP, self.size)
 
-    def passes(self, part: Part) -> int:
+    def passes(self, batch: DifferentiatedBatch, part: Part) -> int:
         """One product per entry, and the first derivative."""
         return part.stop - part.start + (part.start == 0)
 

@@ -57,7 +57,9 @@ def trace(name: str) -> str:
 
 def with_traces(diagonals: Mapping[str, Array], parameters: Sequence[str]) -> Sums:
     """Diagonals of one batch, and the sum of each one's entries, (1,): 0 for what the batch does not depend on."""
-    traces = {trace(name): np.array([float(diagonals[name].sum()) if name in diagonals else 0.0]) for name in parameters}
+    traces = {
+        trace(name): np.array([float(diagonals[name].sum()) if name in diagonals else 0.0]) for name in parameters
+    }
     return {**diagonals, **traces}
 
 

@@ -44,9 +44,9 @@ class ColumnsTask(ParameterTask):
     def cut(self, batch: DifferentiatedBatch) -> Cut:
         """See ``BatchTask``; nothing is left of a batch that depends on none of the parameters."""
         live = bool(reached_in(batch, self.parameters))
-        return Cut(self.rank if live else 0, vectors_at_once(batch, self.weight, _STEP))
+        return Cut.even(self.rank if live else 0, vectors_at_once(batch, self.weight, _STEP))
 
-    def passes(self, part: Part) -> int:
+    def passes(self, batch: DifferentiatedBatch, part: Part) -> int:
         """The columns, and two passes that make sure the samples are independent."""
         return part.stop - part.start + (2 if part.start == 0 and part.stop else 0)
 

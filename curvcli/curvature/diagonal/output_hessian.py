@@ -40,9 +40,9 @@ class BasisTask(ParameterTask):
         """See ``BatchTask``; a batch of another way through the model may have a z of another size, or none."""
         sites = batch.sites(reached_in(batch, self.parameters))
         basis = max((site.units * site.positions for site in sites.values()), default=0)
-        return Cut(basis, vectors_at_once(batch, self.weight, _STEP))
+        return Cut.even(basis, vectors_at_once(batch, self.weight, _STEP))
 
-    def passes(self, part: Part) -> int:
+    def passes(self, batch: DifferentiatedBatch, part: Part) -> int:
         """One product per basis vector, the first derivative, and two that make sure the samples are independent."""
         return part.stop - part.start + (3 if part.start == 0 and part.stop else 0)
 

@@ -117,7 +117,9 @@ def _cost(work: DiagonalMethod) -> int:
     return work.passes_per_batch if isinstance(work, GaussNewton) else _PRODUCT * work.passes_per_batch
 
 
-def _without_columns(parameters: Sequence[Parameter], sites: Mapping[str, Site], method: Method) -> list[DiagonalMethod]:
+def _without_columns(
+    parameters: Sequence[Parameter], sites: Mapping[str, Site], method: Method
+) -> list[DiagonalMethod]:
     """The cheapest of the other methods, z by z: the products of one z serve all its parameters."""
     work: list[DiagonalMethod] = []
     done: set[str] = set()

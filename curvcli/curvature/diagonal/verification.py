@@ -79,7 +79,7 @@ class EntryTask(ParameterTask):
 
     def cut(self, batch: DifferentiatedBatch) -> Cut:
         """See ``BatchTask``: product by product."""
-        return Cut(len(self.places) + bool(self.unreached), 1)
+        return Cut.even(len(self.places) + bool(self.unreached), 1)
 
     def __call__(self, batch: DifferentiatedBatch, part: Part) -> Sums:
         """See ``BatchTask``."""
@@ -124,9 +124,7 @@ class Verification:
         found = yield EntryTask(names, places, unreached, self.seed)
         products = zip(places, found["entries"].tolist(), strict=False)
         said = {name: Verified(place, product / about.denominator) for (name, place), product in products}
-        return said | {
-            name: Verified(0, float(np.abs(found[name]).max()) / about.denominator) for name, _ in unreached
-        }
+        return said | {name: Verified(0, float(np.abs(found[name]).max()) / about.denominator) for name, _ in unreached}
 
     def _place(self, parameter: Parameter) -> int:
         drawn, by_size = (uniform(self.seed, f"verify:{parameter.name}", number) for number in (0, 1))

@@ -154,8 +154,8 @@ class XDiag(WeightProbes):
         omega = space.signs(self.seed, self.block.name, range(mixed.shape[1]))
         for start in range(0, space.size, _ENTRIES):
             stop = min(start + _ENTRIES, space.size)
-            parts = (space.entries(bundle, start, stop) for bundle in (omega, basis, image))
-            value[start:stop], stderr[start:stop] = _of_entries(*parts, mixed)
+            here = [space.entries(bundle, start, stop) for bundle in (omega, basis, image)]
+            value[start:stop], stderr[start:stop] = _of_entries(here[0], here[1], here[2], mixed)
         return value, stderr
 
 

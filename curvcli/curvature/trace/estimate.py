@@ -11,7 +11,7 @@ from curvcli.curvature.algorithm import About, Algorithm
 from curvcli.curvature.operator import Block, Matrix, Products
 from curvcli.curvature.student import widening, widening_for_skewness
 from curvcli.curvature.tasks import ParameterTask, Part
-from curvcli.models.base import Array
+from curvcli.models.base import Array, DifferentiatedBatch
 from curvcli.models.vectors import Vectors
 
 # A spread over fewer probes than this says too little to stop on.
@@ -79,7 +79,7 @@ class TraceTask(ParameterTask):
     products: Products
     vectors: Vectors
 
-    def passes(self, part: Part) -> int:
+    def passes(self, batch: DifferentiatedBatch, part: Part) -> int:
         """One per vector."""
         return len(self.vectors)
 
@@ -178,10 +178,3 @@ def data_spread(parts: Array, weights: Array) -> float:
         return float("nan")
     off = parts - parts.sum() * weights / weights.sum()
     return float(np.sqrt(count / (count - 1) * (off**2).sum()))
-
-
-def mean_error(samples: Array) -> float:
-    """Standard error of the mean of independent samples; NaN for fewer than two."""
-    if len(samples) < 2:
-        return float("nan")
-    return float(samples.std(ddof=1) / np.sqrt(len(samples)))

@@ -9,8 +9,9 @@ import numpy as np
 
 from curvcli.curvature.algorithm import About, Keep, Steps
 from curvcli.curvature.operator import Block
+from curvcli.curvature.student import mean_error
 from curvcli.curvature.tasks import Part, Sums
-from curvcli.curvature.trace.estimate import Rule, TraceEstimate, TraceTask, mean_error
+from curvcli.curvature.trace.estimate import Rule, TraceEstimate, TraceTask
 from curvcli.models.base import Array, DifferentiatedBatch
 
 _STEP = 8
@@ -91,7 +92,7 @@ class Hutchinson:
 
         Looked at after whole steps only: where it stops must not depend on how many probes memory allowed at once.
         """
-        done = values.shape[2]
+        done = int(values.shape[2])
         whole = done and done % _STEP == 0
         if done >= self.rule.probes or (whole and self.rule.rtol is not None and self._met(values)):
             return 0

@@ -9,8 +9,9 @@ import numpy as np
 
 from curvcli.curvature.algorithm import About, Keep, Steps
 from curvcli.curvature.operator import Block
+from curvcli.curvature.student import mean_error
 from curvcli.curvature.tasks import Part, Sums
-from curvcli.curvature.trace.estimate import Rule, TraceEstimate, TraceTask, mean_error
+from curvcli.curvature.trace.estimate import Rule, TraceEstimate, TraceTask
 from curvcli.models.base import Array, DifferentiatedBatch
 
 _STEP = 8
@@ -115,7 +116,7 @@ class HutchPlusPlus:
         left = self.rule.probes - self._sketch - rank - rest.shape[1]
         if left <= 0 or (self.rule.rtol is not None and self._estimate(rank, inside, rest).converged):
             return 0
-        return min(_STEP, left)
+        return int(min(_STEP, left))
 
     def _estimate(self, rank: int, inside: Array, rest: Array) -> TraceEstimate:
         """The exact part and the mean of the rest."""

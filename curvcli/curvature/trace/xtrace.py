@@ -17,8 +17,9 @@ import numpy as np
 from curvcli.curvature.algorithm import About, Keep, Steps
 from curvcli.curvature.operator import Block
 from curvcli.curvature.sketch import only_reached_by, without_direction
+from curvcli.curvature.student import mean_error
 from curvcli.curvature.tasks import Part, Sums
-from curvcli.curvature.trace.estimate import Rule, TraceEstimate, TraceTask, mean_error
+from curvcli.curvature.trace.estimate import Rule, TraceEstimate, TraceTask
 from curvcli.models.base import Array, DifferentiatedBatch
 from curvcli.models.vectors import Vectors, VectorSpace
 

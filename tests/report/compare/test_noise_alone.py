@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from curvcli.curvature.trace.work import ESTIMATORS, TraceWork, estimators
 
 from curvcli.curvature.density import QuadratureWork
 from curvcli.curvature.diagonal.weight_probes import HutchinsonDiagonal, XDiag
 from curvcli.curvature.operator import Block
 from curvcli.curvature.trace.estimate import Rule
-from curvcli.curvature.trace.work import ESTIMATORS, TraceWork, estimators
 from curvcli.models.base import Array, OutputState, Parameter
 from curvcli.report.compare.comparison import Tolerances, compare
 from curvcli.report.hdf5.read import Report
