@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from curvcli.cli.console import Voice
 from curvcli.curvature.rounding import Twins
 from curvcli.data.interface import Samples
+from curvcli.data.registry import TABLES
 from curvcli.data.samples import open_samples
 from curvcli.errors import CurvcliError, ModelError, SpecError
 from curvcli.models.base import Objective
@@ -69,7 +70,7 @@ def open_files(
     backend_of(path)
     found = find_dataset_spec(path, data, Path.cwd())
     voice.detail(f"dataset spec: {found.source_description}")
-    loaded = with_overrides(found.load(), limit=limit, batch_size=batch_size, seed=seed)
+    loaded = with_overrides(found.load(TABLES), limit=limit, batch_size=batch_size, seed=seed)
     samples = open_samples(loaded)
     _ = samples.digest  # reads every input once: a NaN is found now and not in the middle
     return Opened(path, open_model(path, device=device, dtype=dtype), loaded, samples, device, dtype)

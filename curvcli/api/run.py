@@ -19,6 +19,7 @@ from curvcli.api.report import Report, read_report, read_temporary
 from curvcli.api.turn import TURN
 from curvcli.api.voice import QuietVoice
 from curvcli.cli.compute import chosen_targets, output_path, planned
+from curvcli.data.registry import TABLES
 from curvcli.data.samples import open_samples
 from curvcli.errors import ModelError
 from curvcli.spec.dataset import with_overrides
@@ -146,7 +147,7 @@ def _session(model: Model | StrPath, given: Mapping[str, Any], voice: QuietVoice
     """The data, and the objective they make with the model, which is opened now unless it is already."""
     sampling = {name: given[name] for name in ("limit", "batch_size", "seed")}
     if isinstance(model, Model):
-        loaded = with_overrides(find_dataset_spec(model.path, given["data"], Path.cwd()).load(), **sampling)
+        loaded = with_overrides(find_dataset_spec(model.path, given["data"], Path.cwd()).load(TABLES), **sampling)
         samples = open_samples(loaded)
         opened = Opened(model.path, model.opened, loaded, samples, model.device, model.dtype)
     else:

@@ -229,8 +229,8 @@ def _against(
 
 def _declared(objective: Any, opened: Opened) -> str:
     loss = opened.loaded.spec.loss
-    if loss.name in ("output", "mse"):
-        return f"{loss.name}: {'the model gives its own' if loss.name == 'output' else 'squared error'}"
+    settled = objective.loss
+    if not settled.takes:
+        return f"{loss.name}: {settled.title}"
     ends = f"the graph ends in {objective.final}" if objective.final else "the graph ends in no softmax or sigmoid"
-    kind = "probabilities" if objective.cut or objective.link in ("probabilities", "bernoulli") else "logits"
-    return f"{loss.name} of {kind}: {ends}{', which is cut off' if objective.cut else ''}"
+    return f"{loss.name} of {settled.takes}: {ends}{', which is cut off' if settled.cut else ''}"

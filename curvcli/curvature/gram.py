@@ -13,7 +13,6 @@ from functools import cached_property
 import numpy as np
 from scipy.linalg import eigh
 
-from curvcli.curvature import loss_hessian
 from curvcli.curvature.algorithm import About, Steps
 from curvcli.curvature.diagonal.exact import reached_in, refuse_mixed
 from curvcli.curvature.operator import Block, Matrix
@@ -75,7 +74,7 @@ class RowsTask(ParameterTask):
             places = np.concatenate([where[name] for name in live])
             for start in range(0, self.rank, _STEP):
                 stop = min(start + _STEP, self.rank)
-                columns = loss_hessian.columns(state, start, stop)
+                columns = state.columns(start, stop).vectors
                 rows[start:stop, :, places] = batch.sample_gradients(live, columns)
         return {"rows": rows.reshape(-1, self.block.size)}
 

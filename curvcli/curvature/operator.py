@@ -10,7 +10,6 @@ from typing import Literal, assert_never
 
 import numpy as np
 
-from curvcli.curvature import loss_hessian
 from curvcli.curvature.algorithm import About, Steps
 from curvcli.curvature.tasks import Cut, ParameterTask, Part, Sums
 from curvcli.errors import NotFiniteError
@@ -85,7 +84,7 @@ class Products:
                 return batch.hessian_products(self.parameters, rows)
             case "gauss_newton":
                 pushed = batch.pushforward(self.parameters, rows)
-                return batch.pullback(self.parameters, loss_hessian.apply(batch.output, pushed))
+                return batch.pullback(self.parameters, batch.output.product(pushed))
             case _:
                 assert_never(self.matrix)
 

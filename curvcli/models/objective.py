@@ -11,10 +11,12 @@ import numpy as np
 
 from curvcli.data.interface import Batch, Samples
 from curvcli.errors import UsageError
-from curvcli.models.base import Array, DifferentiatedBatch, Link, Parameter, Site
-from curvcli.models.loss import BatchLoss, TargetReader, check_declaration, resolve_link, total_weight
+from curvcli.losses.class_targets import class_axis_of
+from curvcli.losses.interface import End, Given, Loss, Targets
+from curvcli.losses.registry import settle
+from curvcli.models.base import Array, DifferentiatedBatch, Parameter, Site
 from curvcli.models.vectors import NumPySpace, VectorSpace
-from curvcli.spec.dataset import LossSpec
+from curvcli.spec.loss import LossSpec
 
 # Outputs this far apart, relative to the largest, differ by more than the order in which a kernel adds numbers up.
 _COMPANY = 1e-5
@@ -25,11 +27,10 @@ class DataObjective(ABC):
 
     Attributes:
         samples: the data.
-        loss: its declaration.
+        loss_spec: the loss, as declared.
+        loss: settled on the output in use; which may stand before the model's final softmax or sigmoid.
         where: the model, for messages.
         batch_size: in use; the whole data where the model returns one number per batch.
-        link: of the loss on the output in use.
-        cut: whether the output in use stands before the model's final softmax or sigmoid.
         final: the softmax, log-softmax or sigmoid that the graph ends in.
         scalar: whether the model returns one number per batch.
         batch_weights: see ``base.Objective``.
@@ -38,15 +39,14 @@ class DataObjective(ABC):
         uncompared: why the file's own function can't be run here, and was not compared; None if it was.
     """
 
-    link: Link
-    cut: bool
+    loss: Loss
     final: str | None
     batch_weights: Array
     denominator: float
 
     def __init__(self, samples: Samples, loss: LossSpec, batch_size: int, target_column: str, where: str) -> None:
         """Keep what the spec says; ``_settle`` follows once the model's output has been seen."""
-        self.samples, self.loss, self.where = samples, loss, where
+        self.samples, self.loss_spec, self.where = samples, loss, where
         self.batch_size = batch_size
         self.scalar = False
         self.backward_passes = 0
@@ -58,13 +58,25 @@ class DataObjective(ABC):
         """The data's first batch."""
         return next(iter(self.samples.batches(self.batch_size)))
 
+    def _class_axis(self, shape: tuple[int, ...], convention: int) -> int:
+        """The axis of the classes in an output of the first batch, counted from the samples' axis 0.
+
+        Args:
+            shape: of the output.
+            convention: the framework's, for outputs of three axes and more.
+
+        Raises:
+            SpecError: there is no such axis, or several fit the targets.
+        """
+        return class_axis_of(self.loss_spec, shape, self.first_batch().target, convention, self.where)
+
     def _settle(self, values: Array, final: str | None, class_axis: int) -> None:
         """Compare the declaration with the first batch's output, then weigh all targets.
 
         Args:
             values: what the model returned.
             final: the softmax or sigmoid the graph ends in.
-            class_axis: by the framework's convention, for outputs of three axes and more.
+            class_axis: see ``_class_axis``.
 
         Raises:
             SpecError: the loss declaration contradicts the model.
@@ -72,7 +84,7 @@ class DataObjective(ABC):
             DataError: targets that do not fit the output.
         """
         self.final = final
-        self.link, self.cut = resolve_link(self.loss, final, self.where)
+        self.loss = settle(self.loss_spec, End(final, class_axis, self._target_column, self.where))
         first = min(self.batch_size, len(self.samples))
         self.scalar = self.loss.name == "output" and (values.ndim == 0 or values.size == 1 < first)
         if self.scalar:
@@ -85,9 +97,13 @@ class DataObjective(ABC):
                 f"loss.name = 'output' needs one number per sample; {self.where} returns {values.shape[1:]}.\n"
                 "Name a loss for it, or choose an output with loss.output."
             )
-        elif self.loss.name != "output" and not self.cut:
-            check_declaration(self.loss, self.link, values, class_axis if values.ndim > 2 else -1, self.where)
-        self._targets = TargetReader(self.loss, self.link, class_axis, self._target_column)
+        elif not self.loss.cut:
+            self.loss.check(values)
+        if self.scalar and self.loss_spec.sample_weight is not None:
+            raise UsageError(
+                f"{self.where} returns one number for the whole batch: its samples can't be weighted.\n"
+                "Remove loss.sample_weight, or export a model that returns one number per sample."
+            )
         self.batch_weights = self._weigh(tuple(values.shape[1:]))
         self.denominator = self._denominator()
 
@@ -95,12 +111,12 @@ class DataObjective(ABC):
         weights = []
         for batch in self.samples.batches(self.batch_size):
             count = len(next(iter(batch.inputs.values())))
-            weights.append(total_weight(self.batch_loss(batch, (count, *per_sample)), count))
+            weights.append(self.targets(batch, (count, *per_sample)).total)
         return np.array(weights)
 
     def _denominator(self) -> float:
         total = float(self.batch_weights.sum())
-        if self.loss.reduction == "sum" or self.scalar:
+        if self.loss_spec.reduction == "sum" or self.scalar:
             return 1.0
         if total == 0:
             raise UsageError("every target is ignored or has weight zero: there is no loss to take a mean of.")
@@ -132,10 +148,10 @@ class DataObjective(ABC):
             raise UsageError(f"{self.where}: output {output!r} has shape {shape}, and so no axis of samples.")
         return shape[1:]
 
-    def batch_loss(self, batch: Batch, shape: tuple[int, ...]) -> BatchLoss:
+    def targets(self, batch: Batch, shape: tuple[int, ...]) -> Targets:
         """The targets of a batch, for an output of ``shape``."""
         rows = self.samples.rows[batch.start : batch.start + (shape[0] if shape else 1)]
-        return self._targets.batch(batch.target, shape, [int(r) for r in rows])
+        return self.loss.targets(Given(batch.target, batch.weight, shape, [int(r) for r in rows]))
 
     def batch_count(self) -> int:
         """How many batches there are."""

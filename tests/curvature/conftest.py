@@ -12,7 +12,9 @@ from curvcli.curvature.algorithm import Algorithm
 from curvcli.engine.interface import OnStep, unheard
 from curvcli.engine.serial import SerialEngine
 from curvcli.engine.work import Work
-from curvcli.models.base import Array, OutputState, Parameter, Site
+from curvcli.losses.interface import OutputState, Targets
+from curvcli.losses.output import Output
+from curvcli.models.base import Array, Parameter, Site
 from curvcli.models.vectors import NumPySpace, VectorSpace
 
 Result = TypeVar("Result")
@@ -40,7 +42,7 @@ class QuadraticBatch:
     @property
     def output(self) -> OutputState:
         empty = np.zeros((1, 1))
-        return OutputState("output", empty, empty, empty, 1.0)
+        return OutputState(Output(), empty, Targets(empty, empty, 1.0, 1.0))
 
     def hessian_products(self, block: Sequence[str], vectors: Array) -> Array:
         where = np.concatenate([self._place[name] for name in block])

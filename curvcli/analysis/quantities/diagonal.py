@@ -12,7 +12,6 @@ from curvcli.analysis.options.quantities import DiagonalOptions
 from curvcli.analysis.quantities.base import PlanRow, RunPlan, owners, worst
 from curvcli.analysis.quantities.checks import DiagonalChecks, finite_largest, precision, rounding_of, rounding_work
 from curvcli.analysis.targets import Target, parameters_of
-from curvcli.curvature import loss_hessian
 from curvcli.curvature.diagonal.estimate import DiagonalEstimate
 from curvcli.curvature.diagonal.estimators import ESTIMATORS, DiagonalEstimator, Effort, plan_estimates
 from curvcli.curvature.diagonal.planner import METHODS, OVER_BUDGET, UNREACHED, Choice, Method, Plan, plan_diagonal
@@ -230,4 +229,4 @@ class DiagonalQuantity:
 
 def loss_rank(objective: Objective, parameters: Sequence[Parameter]) -> int:
     """Columns of ∇²_o ℓ per sample, from the first batch."""
-    return loss_hessian.rank(next(iter(objective.batches([p.name for p in parameters]))).output)
+    return next(iter(objective.batches([p.name for p in parameters]))).output.rank

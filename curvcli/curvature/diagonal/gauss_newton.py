@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from curvcli.curvature import loss_hessian
 from curvcli.curvature.algorithm import About, Steps
 from curvcli.curvature.diagonal.exact import (
     ExactDiagonal,
@@ -67,7 +66,7 @@ class ColumnsTask(ParameterTask):
                     f"batch {part.batch}: {bent.blocker} after {bent.parameter} is not piecewise linear; "
                     "use --method coordinate."
                 )
-        columns = loss_hessian.columns(batch.output, part.start, part.stop)
+        columns = batch.output.columns(part.start, part.stop).vectors
         return with_traces(batch.squared_columns(live, columns), self.parameters)
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from curvcli.data.interface import Batch
-from curvcli.models.base import Array, OutputState, Site, as_float64, halves, tags
-from curvcli.models.loss import loss_sum
+from curvcli.losses.interface import OutputState
+from curvcli.models.base import Array, Site, as_float64, halves, tags
 from curvcli.models.pointwise import weighted_signs
 from curvcli.models.tensorflow.graph import full
 from curvcli.models.tensorflow.imported import Imported, along, gradients, joined, parts
@@ -50,10 +50,10 @@ class TensorFlowBatch:
         self._values = as_float64(raw)
         # A scalar output has no axis of samples: the batch is then one sample.
         self.samples = 1 if o.scalar else self._raw_shape[0]
-        self._loss = o.batch_loss(data, self._raw_shape)
+        self._targets = targets = o.targets(data, self._raw_shape)
         self._reached = not output_outside
-        self._truth = tf.constant(self._loss.truth, dtype=o.dtype)
-        self._weight = tf.constant(self._loss.weight * self._loss.scale, dtype=o.dtype)
+        self._truth = tf.constant(targets.truth, dtype=o.dtype)
+        self._weight = tf.constant(targets.weight * targets.scale, dtype=o.dtype)
 
     # -- inside a traced function -------------------------------------------------------------------------------------
 
@@ -75,7 +75,7 @@ class TensorFlowBatch:
                 dict(zip(o.weights, weights, strict=True)),
                 found[0],
                 dict(zip(fetch, found[1:], strict=True)),
-                o.link,
+                o.loss,
                 truth,
                 weight,
             )
@@ -85,10 +85,10 @@ class TensorFlowBatch:
 
     @property
     def output(self) -> OutputState:
-        return self._loss.state(self._values)
+        return OutputState(self._objective.loss, self._values, self._targets)
 
     def loss(self) -> float:
-        return loss_sum(self.output)
+        return self.output.value
 
     def gradient(self, parameters: Sequence[str]) -> dict[str, Array]:
         self._objective.backward_passes += 1

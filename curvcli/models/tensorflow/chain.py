@@ -64,9 +64,9 @@ class TensorFlowChainBatch:
         raw, z = self._run("output", lambda g: [g.graph.output, g.z])
         self.samples = 1 if o.scalar else int(raw.shape[0])
         self._raw_shape = tuple(int(n) for n in raw.shape)
-        loss = o.batch_loss(data, self._raw_shape)
-        self._truth = tf.constant(loss.truth, dtype=o.dtype)
-        self._weight = tf.constant(loss.weight * loss.scale, dtype=o.dtype)
+        targets = o.targets(data, self._raw_shape)
+        self._truth = tf.constant(targets.truth, dtype=o.dtype)
+        self._weight = tf.constant(targets.weight * targets.scale, dtype=o.dtype)
         self._shape = tuple(int(n) for n in z.shape)
         self._rows = RowOrder.find(self._shape, self.samples, self._weighted, layer[0])
         self.z_shape = self._rows.shape
@@ -103,7 +103,7 @@ class TensorFlowChainBatch:
             named = dict(zip(o.weights, weights, strict=True))
             by = {p: named[p] for p in self._parameters} | dict(zip(o.flat.inputs, fed, strict=True))
             fetched = dict(zip(fetch, found, strict=True))
-            return body(_Inside(Imported(named, output, fetched, o.link, truth, weight), z, by), *rest)
+            return body(_Inside(Imported(named, output, fetched, o.loss, truth, weight), z, by), *rest)
 
         own = [*o.all_weights(), *self._fed, self._truth, self._weight]
         return o.call((*self._key, key, tuple(fetch)), traced, *own, *arguments)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from curvcli.data.interface import Batch
+from curvcli.losses.interface import OutputState
+from curvcli.losses.output import Output
 from curvcli.models.base import Array, as_float64
-from curvcli.models.loss import sample_losses
 from curvcli.models.pointwise import SampleFunction, rows_separate
 from curvcli.models.tensorflow.imported import Imported, gradients
 from curvcli.models.tensorflow.runtime import tensorflow
@@ -34,7 +35,8 @@ class TensorFlowInputBatch:
         self._places = [names.index(name) for name in inputs]
         self._output = o.output if function.output is None else o.returned(function.output)
         self._key = ("inputs", function.output is None, self._output, function.index, tuple(inputs))
-        self._mask = self._truth = self._weight = tf.zeros([0], o.dtype)
+        self._mask = self._truth = tf.zeros([0], o.dtype)
+        self._weight = tf.ones([], o.dtype)
         raw = as_float64(self._run("output", lambda g, _: g.output))
         self.samples = 1 if o.scalar else raw.shape[0]
         self._shapes = [tuple(int(n) for n in self._fed[i].shape) for i in self._places]
@@ -42,10 +44,10 @@ class TensorFlowInputBatch:
         place: tuple[Any, ...] = function.index if o.scalar else (slice(None), *function.index)
         mask = np.zeros(raw.shape)
         if function.output is None:
-            loss = o.batch_loss(data, raw.shape)
-            self._values = sample_losses(loss.state(raw), self.samples)
-            self._truth = tf.constant(loss.truth, dtype=o.dtype)
-            self._weight = tf.constant(loss.weight * loss.scale, dtype=o.dtype)
+            targets = o.targets(data, raw.shape)
+            self._values = OutputState(o.loss, raw, targets).sample_values(self.samples)
+            self._truth = tf.constant(targets.truth, dtype=o.dtype)
+            self._weight = tf.constant(targets.weight * targets.scale, dtype=o.dtype)
             mask[...] = 1.0
         else:
             self._values = raw[place].reshape(self.samples)
@@ -64,8 +66,8 @@ class TensorFlowInputBatch:
             weights, fed = tensors[:count], tensors[count : count + len(self._fed)]
             mask, truth, weight, *rest = tensors[count + len(self._fed) :]
             (output,) = o.import_graph(weights, o.input_tensors, fed, [self._output])
-            link = "output" if function.output is not None else o.link
-            graph = Imported({}, output, {"mask": mask}, link, truth, weight)
+            loss = o.loss if function.output is None else Output()
+            graph = Imported({}, output, {"mask": mask}, loss, truth, weight)
             return body(graph, [fed[i] for i in self._places], *rest)
 
         return traced, [*o.all_weights(), *self._fed, self._mask, self._truth, self._weight]

@@ -33,12 +33,12 @@ from curvcli.models.tensorflow.nodes import all_nodes
 from curvcli.models.tensorflow.operations import readable
 from curvcli.models.tensorflow.runtime import quiet_stderr, tensorflow
 from curvcli.models.tensorflow.split import SplitFunction
-from curvcli.spec.dataset import LossSpec
+from curvcli.spec.loss import LossSpec
 
 # How far the flat graph's outputs may be from the saved function's, which is in the file's own dtype.
 _SAME = 1e-2
 _CHOICES = frozenset({"If", "StatelessIf", "Case", "StatelessCase"})
-# TensorFlow's convention: the classes are the last axis.
+# TensorFlow's convention where neither spec nor targets say it: the classes are the last axis.
 _CLASS_AXIS = -1
 
 
@@ -74,12 +74,13 @@ class TensorFlowObjective(DataObjective):
         self._splits: dict[tuple[Any, ...], SplitFunction] = {}
         self.located: dict[str, Located] = {}
         returned = _choose(flat.outputs, output, where)
-        logits, final = self._logits(returned)
         values = self._run_output(returned, self.first_batch())
+        axis = self._class_axis(values.shape, _CLASS_AXIS)
+        logits, final = self._logits(returned, axis, values.ndim)
         if original is not None and not flat.random:
             self._hold_against(original, values, output)
-        self._settle(values, final, _CLASS_AXIS)
-        self.output = logits if self.cut else returned
+        self._settle(values, final, axis)
+        self.output = logits if self.loss.cut else returned
         self.needed = self.reader.upstream(self.output)
 
     def _hold_against(self, original: Any, values: Array, output: str | None) -> None:
@@ -107,20 +108,30 @@ class TensorFlowObjective(DataObjective):
                 "Please report this with the model."
             )
 
-    def _logits(self, returned: str) -> tuple[str, str | None]:
-        """The tensor to take the loss of where it can be had, and the normaliser that what is returned comes from."""
+    def _logits(self, returned: str, axis: int, axes: int) -> tuple[str, str | None]:
+        """The tensor to take the loss of where it can be had, and the normaliser that what is returned comes from.
+
+        Args:
+            returned: what the model returns.
+            axis: the classes' in it.
+            axes: how many it has.
+        """
         end = find_end(self.reader, returned)
-        if end.kind is None or end.plain:
-            return end.logits, end.kind
+        if end.kind is None:
+            return end.logits, None
+        if end.plain:
+            # TensorFlow's own softmax normalises the last axis.
+            along_classes = end.kind == "sigmoid" or axis >= axes - 1
+            return (end.logits, end.kind) if along_classes else (returned, None)
         original = self.flat
         self.flat, moved = with_moved_logits(original, self.reader, end)
         self.reader = GraphReader(self.flat)
-        if self._same(end, moved):
+        if self._same(end, moved, axis if axes > 2 else -1):
             return moved, end.kind
         self.flat, self.reader = original, GraphReader(original)
         return returned, None
 
-    def _same(self, end: End, moved: str) -> bool:
+    def _same(self, end: End, moved: str, axis: int) -> bool:
         """Whether the normaliser of the moved logits is what the model returns, for logits at random."""
         tf = tensorflow()
 
@@ -130,7 +141,7 @@ class TensorFlowObjective(DataObjective):
             normalised = normaliser(end.kind)(noise)
             feeds = [*self.input_tensors, end.logits, end.probabilities]
             old, new = self.import_graph(weights, feeds, [*data, noise, normalised], [end.returned, moved])
-            return tf.reduce_max(tf.abs(old - normaliser(end.kind)(new))), tf.shape(old), tf.shape(new)
+            return tf.reduce_max(tf.abs(old - normaliser(end.kind, axis)(new))), tf.shape(old), tf.shape(new)
 
         arguments = self.all_weights(), self.feed(self.first_batch())
         error, before, after = self.call(("same", end.returned), difference, *arguments)

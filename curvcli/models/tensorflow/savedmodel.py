@@ -19,7 +19,7 @@ from curvcli.models.tensorflow.objective import TensorFlowObjective
 from curvcli.models.tensorflow.operations import readable
 from curvcli.models.tensorflow.runtime import quiet_stderr, tensorflow
 from curvcli.models.tensorflow.sanitised import loadable
-from curvcli.spec.dataset import LossSpec
+from curvcli.spec.loss import LossSpec
 
 _KINDS = {
     "Conv2D": "Conv2D",

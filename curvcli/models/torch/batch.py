@@ -12,8 +12,8 @@ from torch import Tensor
 
 from curvcli.data.interface import Batch
 from curvcli.errors import ModelError
-from curvcli.models.base import Array, OutputState, Site, as_float64
-from curvcli.models.loss import loss_sum
+from curvcli.losses.interface import OutputState
+from curvcli.models.base import Array, Site, as_float64
 from curvcli.models.torch.end import LossEnd, solid
 from curvcli.models.torch.sites import Sites
 
@@ -70,7 +70,7 @@ class TorchBatch:
         return self._end.output
 
     def loss(self) -> float:
-        return loss_sum(self.output)
+        return self.output.value
 
     # -- first derivatives --------------------------------------------------------------------------------------------
 

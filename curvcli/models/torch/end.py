@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,7 +10,9 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from curvcli.data.interface import Batch
-from curvcli.models.base import Array, OutputState, as_float64
+from curvcli.losses.interface import OutputState
+from curvcli.models.base import Array, as_float64
+from curvcli.models.torch.loss_operations import TORCH
 
 if TYPE_CHECKING:
     from curvcli.models.torch.objective import TorchObjective
@@ -38,7 +40,7 @@ class LossEnd:
         self._objective = objective
         self.raw = raw
         self.samples = 1 if objective.scalar else raw.shape[0]
-        self._loss = objective.batch_loss(data, tuple(raw.shape))
+        self._targets = objective.targets(data, tuple(raw.shape))
         self.edge = _edge(raw, cut=objective.edge_cut)
         self.cotangent = self._loss_cotangent()
 
@@ -49,56 +51,22 @@ class LossEnd:
         )
 
     def _loss_cotangent(self) -> Tensor:
-        raw, loss = self.raw, self._loss
-        if loss.link == "output":
-            return torch.ones_like(raw)
-        truth, weight = self.tensor(loss.truth), self.tensor(loss.weight * loss.scale)
-        if self._objective.edge_cut:
-            linked = raw.exp() if self._objective.final == "log_softmax" else raw
-            return weight * (linked - truth)
-        match loss.link:
-            case "probabilities":
-                return -weight * _share(truth, raw)
-            case "bernoulli":
-                return weight * (_share(1 - truth, 1 - raw) - _share(truth, raw))
-            case "softmax":
-                return weight * _softmax_less(raw, truth, loss.class_axis)
-            case "sigmoid":
-                return weight * torch.where(raw > 0, (1 - truth) - torch.sigmoid(-raw), torch.sigmoid(raw) - truth)
-            case "identity":
-                return weight * (raw - truth)
-        assert_never(loss.link)
+        o, loss, targets = self._objective, self._objective.loss, self._targets
+        truth, weight = self.tensor(targets.truth), self.tensor(targets.weight * targets.scale)
+        if o.edge_cut:
+            normalised = self.raw.exp() if o.final == "log_softmax" else self.raw
+            slope: Tensor = loss.slope_of_normalised(normalised, truth, weight)
+        else:
+            slope = loss.slope(TORCH, self.raw, truth, weight)
+        return slope
 
     @property
     def output(self) -> OutputState:
         """What the loss sees."""
-        values = as_float64(self.raw.detach().cpu())
+        values, loss = as_float64(self.raw.detach().cpu()), self._objective.loss
         if self._objective.edge_cut and self._objective.final != "log_softmax":
-            with np.errstate(divide="ignore"):
-                # Log-probabilities are logits up to a shift per sample, which neither the loss nor softmax sees.
-                values = np.log(values) if self._loss.link == "softmax" else np.log(values) - np.log1p(-values)
-        return self._loss.state(values)
-
-
-def _softmax_less(raw: Tensor, truth: Tensor, axis: int) -> Tensor:
-    """Softmax − truth, for truths that sum to 1, without a difference of nearly equal numbers in it or its derivatives.
-
-    Beside the largest logit all others are small where a network is sure: with e_j = exp(o_j − o_max), and s their sum
-    without the largest's own, p_j = e_j / (1 + s), and p_max − 1 = −s / (1 + s).
-    """
-    place = raw.argmax(axis, keepdim=True)
-    largest = torch.zeros_like(raw, dtype=torch.bool).scatter_(axis, place, True)
-    # The largest's own is 1 whatever the logits are: it takes no part.
-    others = torch.where(largest, 0, torch.exp(raw - raw.gather(axis, place)))
-    total = others.sum(axis, keepdim=True)
-    return torch.where(largest, (1 - truth) - total / (1 + total), others / (1 + total) - truth)
-
-
-def _share(truth: Tensor, probability: Tensor) -> Tensor:
-    """Truth / probability; 0 where the truth is, however small the probability: that class has no part in the loss."""
-    used = truth > 0
-    # Chosen before the division as well, or its derivative would be infinite times zero.
-    return torch.where(used, truth, 0) / torch.where(used, probability, 1)
+            values = loss.logits_of(values)
+        return OutputState(loss, values, self._targets)
 
 
 def _edge(raw: Tensor, *, cut: bool) -> GradientEdge | None:

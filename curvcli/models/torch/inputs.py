@@ -13,7 +13,6 @@ from torch.autograd.graph import GradientEdge
 from curvcli.data.interface import Batch
 from curvcli.errors import ModelError
 from curvcli.models.base import Array, as_float64
-from curvcli.models.loss import sample_losses
 from curvcli.models.pointwise import SampleFunction, rows_separate
 from curvcli.models.torch.end import LossEnd, solid
 
@@ -37,7 +36,7 @@ class TorchInputBatch:
         self._cotangent: Tensor
         if function.output is None:
             end = LossEnd(objective, raw, data)
-            self._values = sample_losses(end.output, self.samples)
+            self._values = end.output.sample_values(self.samples)
             self._edge, self._cotangent = end.edge, end.cotangent
         else:
             place: tuple[Any, ...] = function.index if objective.scalar else (slice(None), *function.index)

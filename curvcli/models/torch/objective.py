@@ -24,9 +24,9 @@ from curvcli.models.torch.chain import TorchChainBatch
 from curvcli.models.torch.graph import operation
 from curvcli.models.torch.inputs import TorchInputBatch
 from curvcli.models.torch.program import FinalOperation, Program, differentiable
-from curvcli.spec.dataset import LossSpec
+from curvcli.spec.loss import LossSpec
 
-# Torch's convention: the classes are axis 1.
+# Torch's convention where neither spec nor targets say it: the classes are axis 1.
 _CLASS_AXIS = 1
 
 
@@ -86,14 +86,15 @@ class TorchObjective(DataObjective):
         probe = self.forward(arguments)
         if original is not None:
             self._hold_against(original, arguments)
-        ending = self._final(probe, arguments)
-        final = _final_operation(probe) if ending is None else ending.name
+        axis = self._class_axis(tuple(probe.shape), _CLASS_AXIS)
+        ending = self._final(arguments, axis)
+        final = _final_operation(probe, axis) if ending is None else ending.name
         values = as_float64(probe.detach().cpu())
         del probe
-        self._settle(values, final, _CLASS_AXIS)
-        if self.cut and ending is not None:
+        self._settle(values, final, axis)
+        if self.loss.cut and ending is not None:
             self._loss_program = ending.before
-        self.edge_cut = self.cut and ending is None
+        self.edge_cut = self.loss.cut and ending is None
 
     @property
     def random(self) -> tuple[str, ...]:
@@ -147,7 +148,7 @@ class TorchObjective(DataObjective):
             torch.manual_seed(0)
             return _choose(self._run(program, arguments), self.output_name, self.where).detach()
 
-    def _final(self, probe: Tensor, arguments: Mapping[str, Tensor]) -> FinalOperation | None:
+    def _final(self, arguments: Mapping[str, Tensor], axis: int) -> FinalOperation | None:
         """The normaliser along the classes that the output comes from, if the program can be cut before it.
 
         The cut is taken only where the same normaliser of what it returns is the output itself.
@@ -158,8 +159,8 @@ class TorchObjective(DataObjective):
         before = self._alike(ending.before, arguments)
         if ending.name == "sigmoid":
             expected = torch.sigmoid(before)
-        elif before.ndim > _CLASS_AXIS:
-            expected = getattr(torch, ending.name)(before, _CLASS_AXIS)
+        elif before.ndim > axis:
+            expected = getattr(torch, ending.name)(before, axis)
         else:
             return None
         given = self._alike(self.program, arguments)
@@ -291,8 +292,8 @@ class TorchObjective(DataObjective):
 _NORMALISERS = {"Softmax": "softmax", "LogSoftmax": "log_softmax", "Sigmoid": "sigmoid"}
 
 
-def _final_operation(output: Tensor) -> str | None:
-    """The softmax or sigmoid the output comes from, if it comes from one."""
+def _final_operation(output: Tensor, class_axis: int) -> str | None:
+    """The softmax along the classes or sigmoid that the output comes from, if it comes from one."""
     if output.grad_fn is None:
         return None
     name = _NORMALISERS.get(operation(output.grad_fn))
@@ -300,7 +301,7 @@ def _final_operation(output: Tensor) -> str | None:
         axis = int(output.grad_fn._saved_dim)  # type: ignore[attr-defined]
         # The axis is stored unsigned; -1 comes back as a huge number.
         axis = axis - (1 << 64) if axis >= 1 << 63 else axis
-        return name if axis % output.ndim == _CLASS_AXIS else None
+        return name if axis % output.ndim == class_axis else None
     return name
 
 

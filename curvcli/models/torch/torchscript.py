@@ -20,7 +20,7 @@ from curvcli.models.base import Array, Layer, Parameter, Port, as_float64
 from curvcli.models.torch.archive import read_archive
 from curvcli.models.torch.objective import Original, TorchObjective
 from curvcli.models.torch.program import Program
-from curvcli.spec.dataset import LossSpec
+from curvcli.spec.loss import LossSpec
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 _SPATIAL = {1: ("kernel",), 2: ("kernel_h", "kernel_w"), 3: ("kernel_d", "kernel_h", "kernel_w")}

@@ -13,7 +13,10 @@ from curvcli.curvature.density import QuadratureWork
 from curvcli.curvature.diagonal.weight_probes import HutchinsonDiagonal, XDiag
 from curvcli.curvature.operator import Block
 from curvcli.curvature.trace.estimate import Rule
-from curvcli.models.base import Array, OutputState, Parameter
+from curvcli.curvature.trace.registry import ESTIMATORS, estimators, traces
+from curvcli.losses.interface import OutputState, Targets
+from curvcli.losses.output import Output
+from curvcli.models.base import Array, Parameter
 from curvcli.report.compare.comparison import Tolerances, compare
 from curvcli.report.hdf5.read import Report
 from curvcli.report.records.layers import LayerRecord, ParameterRecord
@@ -37,7 +40,7 @@ class Quadratic:
     def __init__(self, matrix: Array) -> None:
         self._matrix = matrix
         empty = np.zeros((1, 1))
-        self.output = OutputState("output", empty, empty, empty, 1.0)
+        self.output = OutputState(Output(), empty, Targets(empty, empty, 1.0, 1.0))
 
     def batches(self, parameters: Sequence[str], *, start: int = 0) -> Iterator[Quadratic]:
         yield self
