@@ -5,6 +5,7 @@ A product costs one pass over the data. Batches whose graphs are kept (see ``kep
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
@@ -151,6 +152,35 @@ class CurvatureOperator:
         if not self.weight_decay:
             return products
         return self.space.sum(products, self.weight_decay, self.space.decayed(vectors))
+
+
+@dataclass(frozen=True)
+class MatrixProducts:
+    """The matrix times some vectors, and nothing else (see ``Algorithm``).
+
+    Attributes:
+        block: of the matrix.
+        vectors: (k, n), float64.
+        matrix: Hessian or Gauss–Newton.
+        weight_decay: λ.
+    """
+
+    block: Block
+    vectors: Array
+    matrix: Matrix = "hessian"
+    weight_decay: float = 0.0
+    at_most = False
+
+    @property
+    def passes_per_batch(self) -> int:
+        """One per vector."""
+        return len(self.vectors)
+
+    def steps(self, about: About, kept: Mapping[str, Array] | None) -> Steps[Array]:
+        """See ``Algorithm``; the result is (k, n), float64, divided."""
+        operator = CurvatureOperator.of(about, self.block, self.matrix, self.weight_decay)
+        vectors = operator.space.from_numpy(self.vectors)
+        return operator.space.to_numpy((yield from operator.times(vectors)))
 
 
 def finite(values: Array, name: str) -> Array:
