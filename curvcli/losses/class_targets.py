@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from curvcli.errors import DataError, SpecError
-from curvcli.losses.interface import Array, End, Given, Targets
+from curvcli.losses.interface import Array, End, Given, Targets, summed_by_sample
 from curvcli.losses.one_hot import labels_of
 from curvcli.losses.targets import given_target
 from curvcli.spec.loss import LossSpec
@@ -99,13 +99,14 @@ def class_targets(given: Given, spec: LossSpec, end: End) -> Targets:
     truth = np.moveaxis(np.eye(classes)[safe], -1, axis)
     own = np.expand_dims(class_weights[safe], axis)
     counted = np.expand_dims(used, axis) * given.sample_weight(len(shape))
-    total = float((own * counted).sum())
+    weight = own * counted
+    total, by_sample = float(weight.sum()), summed_by_sample(weight, weight.shape)
     if not spec.label_smoothing:
-        return Targets(truth, own * counted, 1.0, total)
+        return Targets(truth, weight, 1.0, total, by_sample)
     each = class_weights.reshape([-1 if i == axis else 1 for i in range(len(shape))])
     smooth = each * _smoothed(truth, spec.label_smoothing, axis)
     whole = smooth.sum(axis=axis, keepdims=True)
-    return Targets(smooth / whole, counted * whole, 1.0, total)
+    return Targets(smooth / whole, counted * whole, 1.0, total, by_sample)
 
 
 def _smoothed(truth: Array, smoothing: float, axis: int) -> Array:
@@ -151,4 +152,4 @@ def _soft(target: Array, given: Given, spec: LossSpec, end: End) -> Targets:
     truth = np.asarray(target, dtype=np.float64) / np.expand_dims(sums, axis)
     if spec.label_smoothing:
         truth = _smoothed(truth, spec.label_smoothing, axis)
-    return Targets(truth, weight, 1.0, float(weight.sum()))
+    return Targets(truth, weight, 1.0, float(weight.sum()), summed_by_sample(weight, weight.shape))

@@ -8,7 +8,7 @@ from math import prod
 
 import numpy as np
 
-from curvcli.losses.interface import Array, Columns, End, Given, Loss, Source, Targets, no_columns
+from curvcli.losses.interface import Array, Columns, End, Given, Loss, Source, Targets, no_columns, summed_by_sample
 from curvcli.losses.operations import Operations, Tensor
 from curvcli.losses.targets import like_output, used_of
 from curvcli.spec.loss import LossSpec
@@ -85,7 +85,8 @@ class Elementwise(Loss):
             weight = weight * used
         scale = 1.0 / given.outputs
         total = float(np.broadcast_to(weight, given.shape).sum() / given.outputs)
-        return self.weighted(Targets(truth, weight, scale, total))
+        by_sample = summed_by_sample(weight, given.shape) / given.outputs
+        return self.weighted(Targets(truth, weight, scale, total, by_sample))
 
     def weighted(self, targets: Targets) -> Targets:
         """With what the loss's own options change of truth and weights; the mean's denominator stays."""

@@ -17,7 +17,7 @@ from math import prod
 import numpy as np
 
 from curvcli.errors import DataError, SpecError
-from curvcli.losses.interface import Array, Columns, End, Given, Loss, Source, Targets
+from curvcli.losses.interface import Array, Columns, End, Given, Loss, Source, Targets, summed_by_sample
 from curvcli.losses.operations import NUMPY, Operations, Tensor
 from curvcli.losses.targets import given_target, used_of
 from curvcli.spec.loss import LossSpec
@@ -85,7 +85,8 @@ class GaussianNLL(Loss):
             weight = weight * used
         count = max(1, prod(shape[1:]))
         total = float(np.broadcast_to(weight, shape).sum() / count)
-        return Targets(np.where(used, target, 0.0), weight, 1.0 / count, total)
+        by_sample = summed_by_sample(weight, shape) / count
+        return Targets(np.where(used, target, 0.0), weight, 1.0 / count, total, by_sample)
 
     def _parts(self, values: Array, targets: Targets) -> tuple[Array, Array, Array]:
         """R, the variance, and where it is free to move: not below ε."""

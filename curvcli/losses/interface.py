@@ -73,12 +73,14 @@ class Targets:
         weight: float64, broadcastable: the loss's weight of every element; zero for what is ignored.
         scale: 1 / (outputs per sample) where ℓ_n is the mean over them, else 1.
         total: the batch's part of the mean's denominator: the used weights.
+        sample_weights: each sample's part of it, (samples,), float64.
     """
 
     truth: Array
     weight: Array
     scale: float
     total: float
+    sample_weights: Array
 
 
 @dataclass(frozen=True)
@@ -294,6 +296,12 @@ class OutputState:
     def saturation(self) -> float:
         """See ``Loss.saturation``."""
         return self.loss.saturation(self.values, self.targets)
+
+
+def summed_by_sample(weight: Array, shape: tuple[int, ...]) -> Array:
+    """Σ over a sample's elements of weights that are broadcast to this shape, (samples,)."""
+    found: Array = np.broadcast_to(weight, shape).reshape(shape[0], -1).sum(axis=1)
+    return found
 
 
 def no_columns(values: Array, count: int) -> Columns:

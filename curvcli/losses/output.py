@@ -23,7 +23,8 @@ class Output(Loss):
         weight = np.ones(()) if given.weight is None else given.sample_weight(len(given.shape))
         samples = given.shape[0] if given.shape else len(given.rows)
         total = float(samples if given.weight is None else weight.sum())
-        return Targets(np.zeros(0), weight, 1.0, total)
+        by_sample = np.ones(samples) if given.weight is None else weight.reshape(-1)
+        return Targets(np.zeros(0), weight, 1.0, total, by_sample)
 
     def elements(self, values: Array, targets: Targets) -> Array:
         found: Array = targets.weight * values

@@ -42,7 +42,7 @@ class QuadraticBatch:
     @property
     def output(self) -> OutputState:
         empty = np.zeros((1, 1))
-        return OutputState(Output(), empty, Targets(empty, empty, 1.0, 1.0))
+        return OutputState(Output(), empty, Targets(empty, empty, 1.0, 1.0, np.ones(1)))
 
     def hessian_products(self, block: Sequence[str], vectors: Array) -> Array:
         where = np.concatenate([self._place[name] for name in block])

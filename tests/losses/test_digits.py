@@ -18,7 +18,9 @@ def state(scale: float, axis: int, shape: tuple[int, ...]) -> OutputState:
     truth = np.moveaxis(np.eye(shape[axis])[labels], -1, axis)
     weight = np.full([1 if i == axis else n for i, n in enumerate(shape)], 0.75)
     loss = settle(LossSpec(name="cross_entropy", from_logits=True), End(None, axis, "y", "model.pt"))
-    return OutputState(loss, rng.standard_normal(shape) * scale, Targets(truth, weight, 1.0, float(weight.sum())))
+    return OutputState(
+        loss, rng.standard_normal(shape) * scale, Targets(truth, weight, 1.0, float(weight.sum()), np.ones(1))
+    )
 
 
 def rows(array: np.ndarray, axis: int) -> np.ndarray:

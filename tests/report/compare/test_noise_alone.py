@@ -42,7 +42,7 @@ class Quadratic:
     def __init__(self, matrix: Array) -> None:
         self._matrix = matrix
         empty = np.zeros((1, 1))
-        self.output = OutputState(Output(), empty, Targets(empty, empty, 1.0, 1.0))
+        self.output = OutputState(Output(), empty, Targets(empty, empty, 1.0, 1.0, np.ones(1)))
 
     def batches(self, parameters: Sequence[str], *, start: int = 0) -> Iterator[Quadratic]:
         yield self
