@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -27,10 +27,7 @@ from curvcli.curvature.rounding import SPOILT
 from curvcli.data.interface import Samples
 from curvcli.engine import serial
 from curvcli.models.base import Layer
-
-if TYPE_CHECKING:
-    from curvcli.models.tensorflow.objective import TensorFlowObjective
-    from curvcli.models.torch.objective import TorchObjective
+from curvcli.models.model import ModelObjective
 
 # What the check is called that is not made in float64.
 _NARROW = "float32"
@@ -151,7 +148,7 @@ class NumericalChecks:
             checks.attempt(_NARROW, layer.name, lambda: self._in_float32(layer, found))
 
     @cached_property
-    def _in_run(self) -> TorchObjective | TensorFlowObjective:
+    def _in_run(self) -> ModelObjective:
         """The same samples' objective in the dtype that a run has without --dtype float64."""
         if self._narrow is None:
             raise ValueError("no other dtype was asked for")

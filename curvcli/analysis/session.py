@@ -5,25 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from curvcli.cli.console import Voice
 from curvcli.curvature.rounding import Twins
 from curvcli.data.interface import Samples
 from curvcli.data.samples import open_samples
 from curvcli.errors import CurvcliError, ModelError, SpecError
-from curvcli.models.base import Objective
-from curvcli.models.open import backend_of, open_model
+from curvcli.models.model import Model, ModelObjective
+from curvcli.models.open import format_of, open_model
 from curvcli.spec.dataset import LoadedSpec, with_overrides
 from curvcli.spec.lookup import find_dataset_spec
 from curvcli.spec.patterns import select
-
-if TYPE_CHECKING:
-    from curvcli.models.tensorflow.objective import TensorFlowObjective
-    from curvcli.models.tensorflow.savedmodel import SavedModel
-    from curvcli.models.torch.objective import TorchObjective
-    from curvcli.models.torch.torchscript import TorchScriptModel
-
 
 # Samples whose products are repeated in float64, of no more numbers together than this if several.
 _FEW, _NUMBERS = 8, 1 << 14
@@ -36,7 +28,7 @@ class Opened:
     """A model and its data, each opened, and not yet held against each other."""
 
     path: Path
-    model: TorchScriptModel | SavedModel
+    model: Model
     loaded: LoadedSpec
     samples: Samples
     device: str
@@ -47,7 +39,7 @@ class Opened:
 class Session(Opened):
     """An opened model with its data, and the objective they make."""
 
-    objective: TorchObjective | TensorFlowObjective
+    objective: ModelObjective
 
 
 def open_files(
@@ -66,7 +58,7 @@ def open_files(
     Raises:
         CurvcliError: whatever is wrong with path, spec, data or model.
     """
-    backend_of(path)
+    format_of(path)
     found = find_dataset_spec(path, data, Path.cwd())
     voice.detail(f"dataset spec: {found.source_description}")
     loaded = with_overrides(found.load(), limit=limit, batch_size=batch_size, seed=seed)
@@ -101,7 +93,7 @@ def open_session(
     return Session(path, opened.model, opened.loaded, opened.samples, device, dtype, objective)
 
 
-def objective_of(opened: Opened, samples: Samples, batch_size: int) -> TorchObjective | TensorFlowObjective:
+def objective_of(opened: Opened, samples: Samples, batch_size: int) -> ModelObjective:
     """The spec's loss of the model over some samples.
 
     Raises:
@@ -109,14 +101,7 @@ def objective_of(opened: Opened, samples: Samples, batch_size: int) -> TorchObje
         DataError: targets that do not fit the output.
         ModelError: the forward pass fails.
     """
-    loss = opened.loaded.spec.loss
-    return opened.model.objective(
-        samples,
-        loss,
-        output=loss.output,
-        batch_size=batch_size,
-        target_column=samples.target_column or "target",
-    )
+    return opened.model.objective(samples, opened.loaded.spec.loss, batch_size)
 
 
 def twins(opened: Opened, memory: int) -> Twins:
@@ -127,7 +112,7 @@ def twins(opened: Opened, memory: int) -> Twins:
         memory: bytes that may be taken: a second model's parameters have to fit.
     """
 
-    def made() -> tuple[Objective, Objective] | None:
+    def made() -> tuple[ModelObjective, ModelObjective] | None:
         size = sum(one.size for one in opened.model.layers)
         if _TWIN_BYTES * size > memory:
             return None
@@ -144,14 +129,12 @@ def twins(opened: Opened, memory: int) -> Twins:
     return made
 
 
-def replace_model(opened: Opened, model: TorchScriptModel | SavedModel) -> Opened:
+def replace_model(opened: Opened, model: Model) -> Opened:
     """The same data for another form of the model."""
     return Opened(opened.path, model, opened.loaded, opened.samples, opened.device, "float64")
 
 
-def chosen_layers(
-    model: TorchScriptModel | SavedModel, include: tuple[str, ...], exclude: tuple[str, ...]
-) -> list[int]:
+def chosen_layers(model: Model, include: tuple[str, ...], exclude: tuple[str, ...]) -> list[int]:
     """Places in the model of the layers that the patterns choose.
 
     Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from curvcli.api.call import Name, StrPath, call, name_of, path_of
 from curvcli.api.turn import TURN
@@ -11,10 +11,7 @@ from curvcli.cli import layers
 from curvcli.errors import UsageError
 from curvcli.models import open as files
 from curvcli.models.base import Array, Layer, Port
-
-if TYPE_CHECKING:
-    from curvcli.models.tensorflow.savedmodel import SavedModel
-    from curvcli.models.torch.torchscript import TorchScriptModel
+from curvcli.models.model import Model as OpenedModel
 
 MODEL_WANTED = "what curvcli.open_model returns is wanted, or the path of a saved model"
 
@@ -32,7 +29,7 @@ class Model:
         outputs: likewise.
     """
 
-    def __init__(self, opened: TorchScriptModel | SavedModel, *, device: str, dtype: str) -> None:
+    def __init__(self, opened: OpenedModel, *, device: str, dtype: str) -> None:
         self.opened = opened
         self._given: Path = opened.path
         self._absolute = self._given.absolute()

@@ -34,6 +34,7 @@ from curvcli.data.samples import open_samples
 from curvcli.errors import ModelError, UsageError
 from curvcli.files import same_file
 from curvcli.models.base import Layer
+from curvcli.models.model import ModelObjective
 from curvcli.models.open import open_model
 from curvcli.report.hdf5.parts import Parts
 from curvcli.spec.dataset import with_overrides
@@ -227,7 +228,7 @@ def _against(
     compare_with(checks, mine, other_side(given["against"], given["against_data"], own), options)
 
 
-def _declared(objective: Any, opened: Opened) -> str:
+def _declared(objective: ModelObjective, opened: Opened) -> str:
     loss = opened.loaded.spec.loss
     if loss.name in ("output", "mse"):
         return f"{loss.name}: {'the model gives its own' if loss.name == 'output' else 'squared error'}"

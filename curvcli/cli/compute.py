@@ -102,7 +102,7 @@ def planned(
     deterministic = is_deterministic(session, voice, allow_random=given["allow_random"])
     limit = memory_limit(session.objective, given["memory_limit"])
     # What the model takes, and one product with its first graph, is had whatever the limit.
-    needed = session.objective.memory_in_use() + _PRODUCT * 8 * max((t.block.size for t in chosen), default=0)
+    needed = session.objective.memory.in_use() + _PRODUCT * 8 * max((t.block.size for t in chosen), default=0)
     if limit < needed:
         voice.warn(
             f"--memory-limit {size_text(limit)} can't be met: the model and one product take about "

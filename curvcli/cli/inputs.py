@@ -182,7 +182,7 @@ def _plan(session: Session, space: InputSpace, given: Mapping[str, Any]) -> tupl
             raise UsageError(f"--full needs {space.size} products, --budget allows {given['budget']}.")
         second, reason = "probes", f"{space.size} coordinates, --budget allows {given['budget']} products"
     needed = _COPIES * 8 * len(session.samples) * space.size**2
-    if given["full"] and needed > session.objective.memory_free():
+    if given["full"] and needed > session.objective.memory.free():
         raise UsageError(
             f"--full: {space.size} × {space.size} entries for each of {len(session.samples)} samples take "
             f"{size_text(needed)}, more than is free.\nUse --limit, or --input to hold others fixed."

@@ -78,7 +78,7 @@ class Rounding:
                     float(size @ size),
                     abs(float(error @ vector[here])),
                 )
-            objective.memory_release()
+            objective.memory.release()
         on_step(0)
 
     def _pair(self, block: Block, vector: Array) -> tuple[Array, Array] | None:

@@ -39,6 +39,22 @@ class QuadraticBatch:
         return vectors @ self._matrix[np.ix_(where, where)]
 
 
+class Unlimited:
+    """Memory of which nothing is ever in use."""
+
+    def in_use(self) -> int:
+        return 0
+
+    def peak(self) -> int:
+        return 0
+
+    def free(self) -> int:
+        return 1 << 40
+
+    def release(self) -> None:
+        pass
+
+
 class Quadratic:
     """Batches that add up to a matrix, unevenly."""
 
@@ -50,7 +66,7 @@ class Quadratic:
         self._parameters = tuple(parameters)
         self.batch_weights = np.array(shares) * 10
         self.denominator = 1.0
-        self.backward_passes = 0
+        self.memory = Unlimited()
         self.passes = 0
 
     def sites(self, parameters: Sequence[str]) -> dict[str, Site]:
@@ -64,20 +80,8 @@ class Quadratic:
     def batch_count(self) -> int:
         return len(self._parts)
 
-    def memory_in_use(self) -> int:
-        return 0
-
-    def memory_release(self) -> None:
-        pass
-
-    def memory_peak(self) -> int:
-        return 0
-
     def joint_blocker(self, parameters: Sequence[str]) -> str | None:
         return "a matrix"
-
-    def memory_free(self) -> int:
-        return 1 << 40
 
 
 def vector_parameter(size: int = SIZE, name: str = "p") -> Parameter:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, assert_never
+from typing import assert_never
 
 import numpy as np
 import torch
@@ -10,17 +10,9 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from curvcli.data.interface import Batch
-from curvcli.models.base import Array, OutputState, as_float64
-
-if TYPE_CHECKING:
-    from curvcli.models.torch.objective import TorchObjective
-
-
-def solid(tensor: Tensor | None) -> Tensor | None:
-    """A derivative with memory of its own: where it is zero by a formula, autograd may return one without any."""
-    if tensor is None or not tensor._is_zerotensor():
-        return tensor
-    return torch.zeros(tensor.shape, dtype=tensor.dtype, device=tensor.device)
+from curvcli.models.base import OutputState, as_float64
+from curvcli.models.data_loss import DataLoss
+from curvcli.models.torch.forward import Forward
 
 
 class LossEnd:
@@ -33,28 +25,23 @@ class LossEnd:
         cotangent: ∂ℓ/∂o, as a function of o that can be differentiated again; like ``raw``.
     """
 
-    def __init__(self, objective: TorchObjective, raw: Tensor, data: Batch) -> None:
+    def __init__(self, forward: Forward, loss: DataLoss, raw: Tensor, data: Batch) -> None:
         """Read the batch's targets."""
-        self._objective = objective
         self.raw = raw
-        self.samples = 1 if objective.scalar else raw.shape[0]
-        self._loss = objective.batch_loss(data, tuple(raw.shape))
-        self.edge = _edge(raw, cut=objective.edge_cut)
+        self.samples = 1 if loss.scalar else raw.shape[0]
+        self._tensor = forward.parameters.tensor
+        self._edge_cut, self._final = forward.edge_cut, loss.final
+        self._loss = loss.batch_loss(data, tuple(raw.shape))
+        self.edge = _edge(raw, cut=self._edge_cut)
         self.cotangent = self._loss_cotangent()
-
-    def tensor(self, array: Array) -> Tensor:
-        """On the objective's device, in its dtype."""
-        return torch.from_numpy(np.require(array, requirements=["C", "W"])).to(
-            self._objective.device, self._objective.dtype
-        )
 
     def _loss_cotangent(self) -> Tensor:
         raw, loss = self.raw, self._loss
         if loss.link == "output":
             return torch.ones_like(raw)
-        truth, weight = self.tensor(loss.truth), self.tensor(loss.weight * loss.scale)
-        if self._objective.edge_cut:
-            linked = raw.exp() if self._objective.final == "log_softmax" else raw
+        truth, weight = self._tensor(loss.truth), self._tensor(loss.weight * loss.scale)
+        if self._edge_cut:
+            linked = raw.exp() if self._final == "log_softmax" else raw
             return weight * (linked - truth)
         match loss.link:
             case "probabilities":
@@ -73,7 +60,7 @@ class LossEnd:
     def output(self) -> OutputState:
         """What the loss sees."""
         values = as_float64(self.raw.detach().cpu())
-        if self._objective.edge_cut and self._objective.final != "log_softmax":
+        if self._edge_cut and self._final != "log_softmax":
             with np.errstate(divide="ignore"):
                 # Log-probabilities are logits up to a shift per sample, which neither the loss nor softmax sees.
                 values = np.log(values) if self._loss.link == "softmax" else np.log(values) - np.log1p(-values)

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from curvcli.errors import ModelError
-from curvcli.models.base import Site, halves, tags
+from curvcli.models.base import Site
+from curvcli.models.samples import halves, tags
 from curvcli.models.torch.graph import AutogradGraph, Entry, operation
 from curvcli.models.torch.linear import LinearUse, ZLayout
 from curvcli.models.torch.rules import linear_use, z_shape

@@ -14,6 +14,7 @@ from curvcli.curvature.operator import Block
 from curvcli.curvature.trace.estimate import Rule
 from curvcli.curvature.trace.work import ESTIMATORS, TraceWork, estimators
 from curvcli.models.base import Array, OutputState, Parameter
+from curvcli.models.memory import ProcessMemory
 from curvcli.report.compare.comparison import Tolerances, compare
 from curvcli.report.hdf5.read import Report
 from curvcli.report.records.layers import LayerRecord, ParameterRecord
@@ -33,6 +34,7 @@ class Quadratic:
     """½ xᵀ A x as an objective, and as its only batch."""
 
     denominator = 1.0
+    memory = ProcessMemory()
 
     def __init__(self, matrix: Array) -> None:
         self._matrix = matrix
@@ -47,9 +49,6 @@ class Quadratic:
 
     def hessian_products(self, block: Sequence[str], vectors: Array) -> Array:
         return vectors @ self._matrix
-
-    def memory_release(self) -> None:
-        pass
 
 
 def matrix(values: Array) -> Array:
