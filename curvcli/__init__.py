@@ -8,6 +8,8 @@ nothing, least of all a framework.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from curvcli.version import __version__
+
 if TYPE_CHECKING:
     from curvcli.api.check import check
     from curvcli.api.compute import density, diagonal, eigenvalues, hessian, trace
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
         UsageError,
     )
 
-__version__ = "0.1.0"
 
 __all__ = [
     "CurvcliError",
@@ -41,6 +42,7 @@ __all__ = [
     "Results",
     "SpecError",
     "UsageError",
+    "__version__",
     "check",
     "density",
     "diagonal",

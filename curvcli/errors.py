@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from curvcli.wording import in_python, in_shell
+
 
 class ExitCode(IntEnum):
     """What the process says to the shell; the README and ``--help`` list the same."""
@@ -21,6 +23,14 @@ class CurvcliError(Exception):
     """An error a person reads: what went wrong, where, and what to do, in one or two lines."""
 
     exit_code = ExitCode.COULD_NOT_COMPUTE
+
+    def __str__(self) -> str:
+        """The message with options as typed on the command line; `spoken_in_python` makes it a Python caller's."""
+        return in_shell(super().__str__())
+
+    def spoken_in_python(self) -> None:
+        """From now on name options as arguments of Python functions."""
+        self.args = tuple(in_python(one) if isinstance(one, str) else one for one in self.args)
 
 
 class UsageError(CurvcliError):

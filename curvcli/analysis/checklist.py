@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from curvcli.cli.meters import Meter
 from curvcli.errors import CurvcliError, ExitCode
-from curvcli.report.hdf5.checks import CheckRecord
+from curvcli.report.records.checks import CheckRecord
 
 T = TypeVar("T")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -219,14 +219,14 @@ class Job:
             "work": [[piece.key, list(piece.targets)] for piece in self._pieces],
             "layers": [t.name for t in self.targets],
             "deterministic": self.deterministic,
-            **{quantity.name: quantity.options for quantity in self.quantities},
+            **{quantity.name: asdict(quantity.options) for quantity in self.quantities},
             **self.options,
         }
 
     def _provenance(self, report: Path) -> Provenance:
         options: dict[str, Any] = {"layers": [t.name for t in self.targets], **self.options}
         for quantity in self.quantities:
-            options |= {f"{quantity.name}.{key}": value for key, value in quantity.options.items()}
+            options |= {f"{quantity.name}.{key}": value for key, value in asdict(quantity.options).items()}
         denominator = self.session.objective.denominator
         return provenance(
             self.session,

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from curvcli import __version__
 from curvcli.analysis.session import Opened, Session
 from curvcli.report.hdf5.origin import Origin
 from curvcli.report.records.layers import Provenance
+from curvcli.version import __version__
 
 
 def run_key(session: Opened, command: str) -> dict[str, Any]:

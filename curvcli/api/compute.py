@@ -5,11 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import Literal, TypeVar
 
-from curvcli.analysis.quantities.block import BlockQuantity
-from curvcli.analysis.quantities.density import DensityQuantity
-from curvcli.analysis.quantities.diagonal import DiagonalQuantity
-from curvcli.analysis.quantities.eigen import EigenQuantity
-from curvcli.analysis.quantities.trace import TraceQuantity
+from curvcli.analysis.options.quantities import (
+    DensityOptions,
+    DiagonalOptions,
+    EigenOptions,
+    HessianOptions,
+    TraceOptions,
+)
 from curvcli.api.call import Patterns, StrPath
 from curvcli.api.model import Model
 from curvcli.api.report import Report
@@ -97,7 +99,7 @@ def diagonal(
         0.0536
     """
     options = options_of(locals())
-    report = computed(diag.command, DiagonalQuantity, model, options, output, verbose=verbose)
+    report = computed(diag.command, DiagonalOptions, model, options, output, verbose=verbose)
     names = {p.name: (row.name, p.label) for row in report.layers for p in row.parameters}
     return Results(report, {name: partial(_parameter, report, *place) for name, place in names.items()})
 
@@ -149,7 +151,7 @@ def trace(
         {'fc1': (60.17, True), 'fc2': (2.73, True), 'fc3': (0.64, True)}
     """
     options = options_of(locals())
-    report = computed(trace_command.command, TraceQuantity, model, options, output, verbose=verbose)
+    report = computed(trace_command.command, TraceOptions, model, options, output, verbose=verbose)
     return _by_layer(report, TraceRecord)
 
 
@@ -206,7 +208,7 @@ def eigenvalues(
         (array([21.8, 11.4]), True)
     """
     options = options_of(locals())
-    report = computed(eigs.command, EigenQuantity, model, options, output, verbose=verbose)
+    report = computed(eigs.command, EigenOptions, model, options, output, verbose=verbose)
     return _by_layer(report, EigenRecord)
 
 
@@ -254,7 +256,7 @@ def density(
         (True, True)
     """
     options = options_of(locals())
-    report = computed(density_command.command, DensityQuantity, model, options, output, verbose=verbose)
+    report = computed(density_command.command, DensityOptions, model, options, output, verbose=verbose)
     return _by_layer(report, DensityRecord)
 
 
@@ -298,7 +300,7 @@ def hessian(
         ((64, 64), 64)
     """
     options = options_of(locals())
-    report = computed(hessian_command.command, BlockQuantity, model, options, output, verbose=verbose)
+    report = computed(hessian_command.command, HessianOptions, model, options, output, verbose=verbose)
     return _by_layer(report, BlockRecord)
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from curvcli.api.call import StrPath, path_of
 from curvcli.errors import UsageError
 from curvcli.report.hdf5 import read
-from curvcli.report.hdf5.checks import CheckRecord
+from curvcli.report.records.checks import CheckRecord
 from curvcli.report.records.input_statistics import InputsSummary
 from curvcli.report.records.summaries import LayerSummary, ParameterSummary
 

@@ -15,7 +15,7 @@ Record_co = TypeVar("Record_co", covariant=True)
 class UnknownNameError(ReportError, KeyError):
     """There are no results of this name; the message has the nearest ones."""
 
-    __str__ = Exception.__str__  # KeyError's would quote the message
+    __str__ = ReportError.__str__  # KeyError's would quote the message
 
 
 class Results(Mapping[str, Record_co], Generic[Record_co]):

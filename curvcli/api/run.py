@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import click
 
 from curvcli.analysis.job import Job
-from curvcli.analysis.quantities.base import Build
+from curvcli.analysis.options.record import Options, filled
 from curvcli.analysis.session import Opened, Session, fitting_batch_size, objective_of, open_files
 from curvcli.api.call import Call, StrPath, call, flag_of, path_of
 from curvcli.api.model import MODEL_WANTED, Model, settled
@@ -43,7 +43,7 @@ def options_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 def computed(
     command: click.Command,
-    build: Build,
+    record: type[Options],
     model: Model | StrPath,
     options: dict[str, Any],
     output: StrPath | None,
@@ -55,7 +55,7 @@ def computed(
 
     Args:
         command: whose options these are.
-        build: the quantity.
+        record: the class of its own options.
         model: opened, or a path.
         options: by click's names; None for a default.
         output: the report's path.
@@ -68,9 +68,10 @@ def computed(
             raise ModelError(session.model.why_no_layers)
         given = shared(asked.given)
         chosen = chosen_targets(session, given)
-        setting, quantities, allowed = planned(session, chosen, given, [(build, dict(asked.given))], voice)
-        job = Job(str(command.name), session, voice, chosen, quantities, allowed, {}, asked.line, setting.deterministic)
-        job.reserved = setting.memory
+        own = {str(command.name): filled(record, asked.given)}
+        run, quantities, allowed = planned(session, chosen, given, own, voice)
+        job = Job(str(command.name), session, voice, chosen, quantities, allowed, {}, asked.line, run.deterministic)
+        job.reserved = run.memory
         return finished(job, voice, output, resume=asked.given["resume"])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from curvcli.analysis.quantities.split import SplitQuantity
+from curvcli.analysis.options.quantities import SplitOptions
 from curvcli.api.call import Patterns, StrPath
 from curvcli.api.model import Model
 from curvcli.api.report import Report
@@ -56,7 +56,7 @@ def split(
     """
     options = options_of(locals())
     report = computed(
-        split_command.command, SplitQuantity, model, options, output, verbose=verbose, shared=split_command.shared
+        split_command.command, SplitOptions, model, options, output, verbose=verbose, shared=split_command.shared
     )
     return Results(report, {row.name: partial(_of_layer, report, row.name) for row in report.layers})
 

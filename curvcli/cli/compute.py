@@ -12,7 +12,9 @@ import click
 
 from curvcli.analysis.answers import is_deterministic
 from curvcli.analysis.job import Job
-from curvcli.analysis.quantities.base import Build, Quantity, Setting
+from curvcli.analysis.options.record import Options
+from curvcli.analysis.quantities.base import Quantity, RunPlan
+from curvcli.analysis.quantities.registry import QUANTITIES
 from curvcli.analysis.session import Session, chosen_layers, open_session
 from curvcli.analysis.targets import Target, parameters_of, targets
 from curvcli.cli.confinement import confine_to_output
@@ -32,13 +34,13 @@ _LEAST_ROOM = 16 << 20
 _PRODUCT = 8
 
 
-def compute(command: str, given: dict[str, Any], builds: Sequence[tuple[Build, dict[str, Any]]]) -> int:
+def compute(command: str, given: dict[str, Any], quantities: Mapping[str, Options]) -> int:
     """Run a computing command.
 
     Args:
         command: its name.
         given: the options that all computing commands share, by click's names.
-        builds: each quantity with its own options.
+        quantities: the options of each.
 
     Returns:
         The exit code.
@@ -46,16 +48,16 @@ def compute(command: str, given: dict[str, Any], builds: Sequence[tuple[Build, d
     voice = voice_of(given)
     path = output_path(command, given)
     session, chosen = opened(given, voice)
-    setting, quantities, limit = planned(session, chosen, given, builds, voice)
+    run, works, limit = planned(session, chosen, given, quantities, voice)
     if given["dry_run"]:
-        rows = [row for quantity in quantities for row in quantity.plan()]
-        pieces = list(setting.pieces.values())
+        rows = [row for quantity in works for row in quantity.plan()]
+        pieces = list(run.pieces.values())
         names = [p.name for p in parameters_of(chosen)]
-        seconds = timed(pieces, KeptObjective(session.objective, names, limit, reserved=setting.memory))
-        click.echo(render_plan(rows, pieces, setting.batches, seconds, given["output_format"]))
+        seconds = timed(pieces, KeptObjective(session.objective, names, limit, reserved=run.memory))
+        click.echo(render_plan(rows, pieces, run.batches, seconds, given["output_format"]))
         return int(ExitCode.DONE)
-    job = Job(command, session, voice, chosen, quantities, limit, {}, deterministic=setting.deterministic)
-    job.reserved = setting.memory
+    job = Job(command, session, voice, chosen, works, limit, {}, deterministic=run.deterministic)
+    job.reserved = run.memory
     status = job.run(path, resume=given["resume"])
     return say_report(voice, status, _count(chosen), job.value, path, given)
 
@@ -91,9 +93,9 @@ def planned(
     session: Session,
     chosen: tuple[Target, ...],
     given: Mapping[str, Any],
-    builds: Sequence[tuple[Build, dict[str, Any]]],
+    quantities: Mapping[str, Options],
     voice: Voice,
-) -> tuple[Setting, list[Quantity], int]:
+) -> tuple[RunPlan, list[Quantity], int]:
     """The quantities with their work, what they are computed from, and the bytes that may be in use.
 
     Raises:
@@ -110,8 +112,8 @@ def planned(
         )
     # Half of what is left is for vectors and bases, half for graphs. A few small vectors are always had.
     room = max((limit - needed) // 2, _LEAST_ROOM)
-    setting = Setting(session, chosen, room, deterministic, verify=given["verify"] and deterministic)
-    return setting, [build(setting, options) for build, options in builds], limit
+    run = RunPlan(session, chosen, room, deterministic, verify=given["verify"] and deterministic)
+    return run, [QUANTITIES[name].plan(run, options) for name, options in quantities.items()], limit
 
 
 def session_of(given: dict[str, Any], voice: Voice, *, needs_layers: bool = True) -> Session:

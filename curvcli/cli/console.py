@@ -13,6 +13,7 @@ from rich.table import Column
 
 from curvcli.cli.meters import BarMeter, LineMeter, Meter
 from curvcli.text import clean
+from curvcli.wording import in_shell
 
 # All that is said goes here too, whatever -q and -v let through: --log-file keeps it.
 LOG = logging.getLogger("curvcli")
@@ -33,21 +34,21 @@ class Voice:
 
     def note(self, text: str) -> None:
         """What a person would want to know."""
-        text = clean(text)
+        text = clean(in_shell(text))
         LOG.info(text)
         if self.level >= 0:
             self.console.print(text, markup=False)
 
     def detail(self, text: str) -> None:
         """What a person asks for with -v."""
-        text = clean(text)
+        text = clean(in_shell(text))
         LOG.debug(text)
         if self.level >= 1:
             self.console.print(text, markup=False)
 
     def warn(self, text: str) -> None:
         """What must be said even with -q."""
-        text = clean(text)
+        text = clean(in_shell(text))
         LOG.warning(text)
         self.console.print(text, markup=False)
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from curvcli.analysis.quantities.density import DENSITY_METHODS, DensityQuantity
+from curvcli.analysis.options.quantities import DENSITY_METHODS, DensityOptions
+from curvcli.analysis.options.record import filled
 from curvcli.cli.compute import compute
 from curvcli.cli.numbers import Whole
 from curvcli.cli.options import computing, matrix_option, whole_model_option
@@ -34,4 +35,4 @@ def command(**given: Any) -> int:
       curvcli density model/ --layer conv4_3
       curvcli density model.pt --whole-model --probes 16 --steps 80
     """
-    return compute("density", given, [(DensityQuantity, given)])
+    return compute("density", given, {"density": filled(DensityOptions, given)})

@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from curvcli.analysis.quantities.diagonal import DIAGONAL_METHODS, DiagonalQuantity
+from curvcli.analysis.options.quantities import DIAGONAL_METHODS, DiagonalOptions
+from curvcli.analysis.options.record import filled
 from curvcli.cli.compute import compute
 from curvcli.cli.numbers import Real, Whole
 from curvcli.cli.options import computing
@@ -45,4 +46,4 @@ def command(**given: Any) -> int:
       curvcli diag model/ --budget 200 --rtol 0.05
       curvcli diag model/ --dry-run
     """
-    return compute("diag", given, [(DiagonalQuantity, given)])
+    return compute("diag", given, {"diag": filled(DiagonalOptions, given)})

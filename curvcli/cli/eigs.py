@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from curvcli.analysis.quantities.eigen import EIGEN_METHODS, EigenQuantity
+from curvcli.analysis.options.quantities import EIGEN_METHODS, EigenOptions
+from curvcli.analysis.options.record import filled
 from curvcli.cli.compute import compute
 from curvcli.cli.numbers import Real, Whole
 from curvcli.cli.options import computing, matrix_option, whole_model_option
@@ -50,4 +51,4 @@ def command(**given: Any) -> int:
       curvcli eigs model.pt --whole-model --which both
       curvcli eigs model/ --layer conv4_3 --matrix gauss_newton --vectors
     """
-    return compute("eigs", given, [(EigenQuantity, given)])
+    return compute("eigs", given, {"eigs": filled(EigenOptions, given)})

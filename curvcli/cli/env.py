@@ -12,9 +12,9 @@ from typing import Any
 
 import click
 
-from curvcli import __version__
 from curvcli.cli.confinement import landlock_version
 from curvcli.errors import ExitCode
+from curvcli.version import __version__
 
 # Each backend is asked in a process of its own: two frameworks in one have a history of crashing each other.
 _QUESTIONS = {

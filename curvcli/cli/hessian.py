@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from curvcli.analysis.quantities.block import BlockQuantity
+from curvcli.analysis.options.quantities import HessianOptions
+from curvcli.analysis.options.record import filled
 from curvcli.cli.compute import compute
 from curvcli.cli.numbers import Whole
 from curvcli.cli.options import computing, matrix_option, whole_model_option
@@ -32,4 +33,4 @@ def command(**given: Any) -> int:
       curvcli hessian model/ --layer fc8
       curvcli hessian model.pt --layer head --matrix gauss_newton
     """
-    return compute("hessian", given, [(BlockQuantity, given)])
+    return compute("hessian", given, {"hessian": filled(HessianOptions, given)})

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from curvcli.analysis.quantities.base import Setting
+from curvcli.analysis.options.quantities import DiagonalOptions
+from curvcli.analysis.quantities.base import RunPlan
 from curvcli.analysis.quantities.diagonal import DiagonalQuantity
 from curvcli.analysis.session import chosen_layers
 from curvcli.cli.compute import opened, voice_of
@@ -56,9 +57,7 @@ def command(**given: Any) -> int:
         click.echo(render_layers(chosen, model.inputs, model.outputs, given["output_format"]))
         return int(ExitCode.DONE)
     session, targets = opened(given, voice_of(given))
-    quantity = DiagonalQuantity(
-        Setting(session, targets, 0, verify=False), {"method": "auto", "budget": None, "probes": 2, "rtol": None}
-    )
+    quantity = DiagonalQuantity(RunPlan(session, targets, 0, verify=False), DiagonalOptions())
     batches = session.objective.batch_count()
     click.echo(render_plan(quantity.plan(), quantity.pieces, batches, {}, given["output_format"]))
     return int(ExitCode.DONE)

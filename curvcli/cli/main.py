@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import click
 
-from curvcli import __version__
 from curvcli.analysis.watch import WATCH
 from curvcli.cli.streams import tolerant_stderr
 from curvcli.errors import CurvcliError, ExitCode, Interrupted
 from curvcli.text import clean, visible
+from curvcli.version import __version__
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem

@@ -8,12 +8,14 @@ from typing import Any
 
 import click
 
-from curvcli.analysis.quantities.base import Build
-from curvcli.analysis.quantities.block import BlockQuantity
-from curvcli.analysis.quantities.density import DensityQuantity
-from curvcli.analysis.quantities.diagonal import DiagonalQuantity
-from curvcli.analysis.quantities.eigen import EigenQuantity
-from curvcli.analysis.quantities.trace import TraceQuantity
+from curvcli.analysis.options.quantities import (
+    DensityOptions,
+    DiagonalOptions,
+    EigenOptions,
+    HessianOptions,
+    TraceOptions,
+)
+from curvcli.analysis.options.record import Options, filled
 from curvcli.cli import density, diag, eigs, hessian, trace
 from curvcli.cli.compute import compute
 from curvcli.cli.config import did_you_mean, option_values, read_toml
@@ -22,12 +24,12 @@ from curvcli.errors import UsageError
 from curvcli.text import cut
 
 # In the order in which they are computed: what is cheap and sure first.
-_QUANTITIES: dict[str, tuple[click.Command, Build]] = {
-    "diag": (diag.command, DiagonalQuantity),
-    "trace": (trace.command, TraceQuantity),
-    "eigs": (eigs.command, EigenQuantity),
-    "density": (density.command, DensityQuantity),
-    "hessian": (hessian.command, BlockQuantity),
+_QUANTITIES: dict[str, tuple[click.Command, type[Options]]] = {
+    "diag": (diag.command, DiagonalOptions),
+    "trace": (trace.command, TraceOptions),
+    "eigs": (eigs.command, EigenOptions),
+    "density": (density.command, DensityOptions),
+    "hessian": (hessian.command, HessianOptions),
 }
 # What is said once for all quantities, and not in their tables.
 _SHARED = frozenset(
@@ -86,13 +88,13 @@ def command(config: Path, **said: Any) -> int:
         given["resume"] = said["resume"]
     if "diag" in tables and given["whole_model"] and not given["layer"]:
         given["layer"] = ("*",)  # alone it would mean no layer, and diagonals are the layers'
-    builds = []
+    quantities = {}
     for name, table in tables.items():
         if not isinstance(table, dict):
             raise UsageError(f"{config}: [{name}] must be a table.")
-        own, build = _QUANTITIES[name]
-        builds.append((build, _options(own, table, config, f"{name}.", without=_SHARED)))
-    return compute("run", given, builds)
+        own, record = _QUANTITIES[name]
+        quantities[name] = filled(record, _options(own, table, config, f"{name}.", without=_SHARED))
+    return compute("run", given, quantities)
 
 
 def _options(

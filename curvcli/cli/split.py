@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from curvcli.analysis.quantities.split import SplitQuantity
+from curvcli.analysis.options.quantities import SplitOptions
+from curvcli.analysis.options.record import filled
 from curvcli.cli.compute import compute
 from curvcli.cli.options import (
     ByteSize,
@@ -54,7 +55,7 @@ def command(**given: Any) -> int:
       curvcli split model.pt --at fc1 --by weight --by image
       curvcli split model/ --at conv4_3 --limit 8 --jacobian-limit 1GiB
     """
-    return compute("split", shared(given), [(SplitQuantity, given)])
+    return compute("split", shared(given), {"split": filled(SplitOptions, given)})
 
 
 def shared(given: Mapping[str, Any]) -> dict[str, Any]:

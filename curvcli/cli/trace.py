@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from curvcli.analysis.quantities.trace import TRACE_METHODS, TraceQuantity
+from curvcli.analysis.options.quantities import TRACE_METHODS, TraceOptions
+from curvcli.analysis.options.record import filled
 from curvcli.cli.compute import compute
 from curvcli.cli.numbers import Real, Whole
 from curvcli.cli.options import computing, matrix_option, whole_model_option
@@ -46,4 +47,4 @@ def command(**given: Any) -> int:
       curvcli trace model.pt --whole-model --rtol 0.02
       curvcli trace model/ --layer 'conv*' --method hutchinson --probes 100
     """
-    return compute("trace", given, [(TraceQuantity, given)])
+    return compute("trace", given, {"trace": filled(TraceOptions, given)})

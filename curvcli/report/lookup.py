@@ -14,10 +14,10 @@ import numpy as np
 from curvcli.errors import UsageError
 from curvcli.report.export.computed import came_out
 from curvcli.report.hdf5.read import Quantity, Report
-from curvcli.report.hdf5.schema import OUTCOME_CODES
 from curvcli.report.records.input_statistics import InputsSummary
 from curvcli.report.records.quantities import BlockRecord, DensityRecord, EigenRecord, TraceRecord
 from curvcli.report.records.split import SplitPartSummary
+from curvcli.report.records.status import OUTCOME_CODES
 from curvcli.report.records.summaries import LayerSummary, ParameterSummary
 from curvcli.report.render.json import check_document, layer_document, nullified, parameter_document
 from curvcli.report.render.view import not_computed

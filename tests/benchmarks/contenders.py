@@ -29,7 +29,8 @@ def fixed_vector(size: int) -> np.ndarray:
 
 def curvcli(folder: Path, dtype: str) -> dict[str, Task]:
     """Ours, from the saved model."""
-    from curvcli.analysis.quantities.base import Setting
+    from curvcli.analysis.options.quantities import TraceOptions
+    from curvcli.analysis.quantities.base import RunPlan
     from curvcli.analysis.quantities.trace import TraceQuantity
     from curvcli.analysis.session import open_session
     from curvcli.analysis.targets import targets
@@ -67,8 +68,7 @@ def curvcli(folder: Path, dtype: str) -> dict[str, Task]:
         return work.results()[block.name].value
 
     def exact() -> float:
-        options = {"method": "exact", "budget": None, "probes": None, "rtol": None, "matrix": "hessian"}
-        quantity = TraceQuantity(Setting(session, (target,), 1 << 40), options)
+        quantity = TraceQuantity(RunPlan(session, (target,), 1 << 40), TraceOptions(method="exact"))
         objective = opened()
         for piece in quantity.pieces:
             piece.run(objective, lambda passes: None)

@@ -17,8 +17,8 @@ from curvcli.data.checks import first_difference
 from curvcli.data.interface import Batch
 from curvcli.data.samples import FileSamples, open_samples
 from curvcli.models.tensorflow.runtime import tensorflow
-from curvcli.report.hdf5.checks import CheckRecord
 from curvcli.report.hdf5.read import read_report
+from curvcli.report.records.checks import CheckRecord
 from curvcli.spec.dataset import load_dataset_spec
 
 from .conftest import ROOT, SPEC, Curvcli

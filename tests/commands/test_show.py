@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 from curvcli.cli.main import run
-from curvcli.report.hdf5.checks import CheckRecord
 from curvcli.report.hdf5.write import write_report
+from curvcli.report.records.checks import CheckRecord
 from curvcli.report.records.inputs import InputAxes, InputsRecord, ResidualRecord
 from curvcli.report.records.layers import LayerRecord, ParameterRecord, Provenance
 from curvcli.report.records.quantities import EigenRecord, TraceRecord

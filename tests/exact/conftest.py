@@ -38,7 +38,9 @@ class Outcome:
                 self.method = {f"{layer}/{label}": method for layer, label, method in zip(*rows, strict=True)}
 
 
-def write_spec(folder: Path, stem: str, inputs: Arrays, target: np.ndarray | None, loss: str) -> Path:
+def write_spec(
+    folder: Path, stem: str, inputs: Arrays, target: np.ndarray | None, loss: str, *, batch: int = BATCH
+) -> Path:
     """Data and a spec for it."""
     arrays = {f"in_{k}": v for k, v in inputs.items()} | ({} if target is None else {"target": target})
     np.savez(folder / f"{stem}.npz", **arrays)
@@ -48,21 +50,26 @@ def write_spec(folder: Path, stem: str, inputs: Arrays, target: np.ndarray | Non
     if target is not None:
         lines += ["[target]", 'column = "target"']
     spec = folder / f"{stem}.toml"
-    spec.write_text("\n".join([*lines, "[loss]", loss, "[sampling]", f"batch_size = {BATCH}"]))
+    spec.write_text("\n".join([*lines, "[loss]", loss, "[sampling]", f"batch_size = {batch}"]))
     return spec
 
 
 @pytest.fixture
-def compute(tmp_path: Path) -> Callable[..., tuple[int, Path]]:
-    """``compute(command, model, inputs, target, loss_lines, *options)``: write data and spec, run the command."""
+def compute(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[..., tuple[int, Path]]:
+    """``compute(command, model, inputs, target, loss_lines, *options)``: write data and spec, run the command.
+
+    A file of tests that are about operations, whatever the batches, says ``ONE_BATCH``: TensorFlow traces every shape
+    of batch anew.
+    """
     count = 0
+    batch = SAMPLES if getattr(request.module, "ONE_BATCH", False) else BATCH
 
     def call(
         command: str, model: Path, inputs: Arrays, target: np.ndarray | None, loss: str, *options: str
     ) -> tuple[int, Path]:
         nonlocal count
         count += 1
-        spec, report = write_spec(tmp_path, str(count), inputs, target, loss), tmp_path / f"{count}.h5"
+        spec, report = write_spec(tmp_path, str(count), inputs, target, loss, batch=batch), tmp_path / f"{count}.h5"
         dtype = () if "--dtype" in options else ("--dtype", "float64")
         # Checks trace a SavedModel's graph once more; those of the random networks are made.
         checked = not model.is_dir() or command in ("inputs", "split", "check") or "--verify" in options

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -32,7 +33,10 @@ class Dense:
 
     def hessian(self) -> np.ndarray:
         """Of the mean cross-entropy of logits."""
+        return self._hessian
 
+    @cached_property
+    def _hessian(self) -> np.ndarray:
         def loss(flat: Tensor) -> Tensor:
             return F.cross_entropy(self._outputs(flat), self._y)
 
@@ -40,6 +44,10 @@ class Dense:
 
     def gauss_newton(self) -> np.ndarray:
         """(1/N) Σ Jᵀ (diag p − p pᵀ) J."""
+        return self._gauss_newton
+
+    @cached_property
+    def _gauss_newton(self) -> np.ndarray:
         jacobian = torch.autograd.functional.jacobian(self._outputs, self._flat).numpy()
         p = torch.softmax(self._outputs(self._flat), 1).detach().numpy()
         middle = np.einsum("nc,cd->ncd", p, np.eye(p.shape[1])) - np.einsum("nc,nd->ncd", p, p)

@@ -14,6 +14,7 @@ from curvcli.models.tensorflow.runtime import tensorflow
 from .conftest import SAMPLES, Outcome, assert_close
 from .tf_modules import Network, by_differences, float32_values, gradient_function, save
 
+ONE_BATCH = True
 Diag = Callable[..., Outcome]
 RNG = np.random.default_rng(4)
 X = float32_values(RNG, SAMPLES, 3)

@@ -29,6 +29,7 @@ from .tf_modules import by_common_differences, by_differences, float32_values, g
 from .tf_operation_cases import CONSTANT, DIVISIONS, MULTILINEAR, PIECEWISE, Branch, like
 from .tf_rule_cases import RULE_CASES
 
+ONE_BATCH = True
 Diag = Callable[..., Outcome]
 RNG = np.random.default_rng(8)
 X = float32_values(RNG, SAMPLES, 5)

@@ -12,6 +12,7 @@ import pytest
 from .conftest import SAMPLES, Outcome, assert_close
 from .tf_modules import Network, by_differences, float32_values, gradient_function, methods, save
 
+ONE_BATCH = True
 Diag = Callable[..., Outcome]
 RNG = np.random.default_rng(6)
 X = float32_values(RNG, SAMPLES, 3)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from curvcli.report.hdf5.checks import CheckRecord
+from curvcli.report.records.checks import CheckRecord
 from curvcli.report.records.inputs import InputAxes, InputsRecord, ResidualRecord
 from curvcli.report.records.layers import LayerRecord, ParameterRecord, Provenance
 from curvcli.report.records.quantities import BlockRecord, DensityRecord, EigenRecord, Quantity, TraceRecord

@@ -8,10 +8,10 @@ import pytest
 import xarray
 
 from curvcli.errors import ReportError
-from curvcli.report.hdf5.checks import CheckRecord
 from curvcli.report.hdf5.digest import content_digest
 from curvcli.report.hdf5.read import read_report
 from curvcli.report.hdf5.write import write_report
+from curvcli.report.records.checks import CheckRecord
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ import pytest
 from rich.console import Console
 
 from curvcli.errors import ReportError
-from curvcli.report.hdf5.checks import CheckRecord
 from curvcli.report.hdf5.read import read_report
 from curvcli.report.hdf5.write import write_report
+from curvcli.report.records.checks import CheckRecord
 from curvcli.report.records.inputs import InputAxes
 from curvcli.report.render import render_report
 

@@ -20,7 +20,7 @@ _OF_ONE_RUN = ("command_line", "model_path", "spec_path", "config", "created", "
 
 
 def _of_one_run(name: str) -> bool:
-    return any(word in name.rsplit("/", 1)[-1] for word in _OF_ONE_RUN)
+    return name == "provenance/command" or any(word in name.rsplit("/", 1)[-1] for word in _OF_ONE_RUN)
 
 
 def contents(path: Path) -> dict[str, Any]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
+from curvcli.analysis.options.record import Options
 from curvcli.analysis.session import Session
 from curvcli.analysis.targets import Target
 from curvcli.curvature.diagonal.work import Accumulation, Work
@@ -13,8 +14,8 @@ from curvcli.curvature.operator import Block
 from curvcli.curvature.work import BlockWork, OnStep
 from curvcli.engine import serial
 from curvcli.models.base import Array, Objective
-from curvcli.report.hdf5.schema import Status
 from curvcli.report.records.layers import LayerRecord
+from curvcli.report.records.status import Status
 
 # From best to worst.
 _WORST: tuple[Status, ...] = (
@@ -30,8 +31,8 @@ _WORST: tuple[Status, ...] = (
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What every quantity of a run is computed from.
+class RunPlan:
+    """What a run is about, and the work that is planned for it.
 
     Attributes:
         session: the opened model and data.
@@ -180,13 +181,16 @@ class Quantity(Protocol):
 
     Attributes:
         name: the command's.
-        options: all that its numbers depend on.
         pieces: in the order in which they are run.
     """
 
     name: str
-    options: dict[str, Any]
     pieces: Sequence[Piece]
+
+    @property
+    def options(self) -> Options:
+        """All that its numbers depend on."""
+        ...
 
     def plan(self) -> list[PlanRow]:
         """What is going to be done for whom, and why."""
@@ -288,6 +292,3 @@ def owners(chosen: Sequence[Target], parameters: Sequence[str]) -> tuple[str, ..
     """The names of the targets that hold any of these parameters."""
     wanted = set(parameters)
     return tuple(t.name for t in chosen if wanted & set(t.block.names))
-
-
-Build = Callable[[Setting, dict[str, Any]], Quantity]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from scipy.linalg import eigvalsh
 
-from curvcli.analysis.quantities.base import BlockPiece, Piece, PlanRow, Setting, target_row, worst
+from curvcli.analysis.options.quantities import HessianOptions
+from curvcli.analysis.quantities.base import BlockPiece, Piece, PlanRow, RunPlan, target_row, worst
 from curvcli.analysis.quantities.checks import precision, rounding_of, rounding_piece
 from curvcli.analysis.quantities.density import quadrature
 from curvcli.analysis.quantities.spectrum import dense_piece
@@ -22,6 +22,7 @@ from curvcli.files import size_text
 from curvcli.models.base import Array
 from curvcli.report.records.layers import LayerRecord
 from curvcli.report.records.quantities import BlockRecord
+from curvcli.wording import shell_option
 
 # The rows, their symmetric part, and what the eigenvalue solver works in.
 _COPIES = 4
@@ -33,33 +34,35 @@ class BlockQuantity:
 
     name = "hessian"
 
-    def __init__(self, setting: Setting, options: dict[str, Any]) -> None:
+    def __init__(self, run: RunPlan, options: HessianOptions) -> None:
         """Plan.
 
         Args:
-            setting: of the run.
-            options: ``budget``, ``matrix``.
+            run: what it is about.
+            options: its own.
         """
-        self.options = {key: options[key] for key in ("budget", "matrix")}
-        self._setting, self._matrix = setting, options["matrix"]
+        self.options = options
+        self._run, self._matrix = run, options.matrix
         self._reason: dict[str, str] = {}
-        self._pieces = {target.name: self._choose(target) for target in setting.targets}
-        self._rounding = rounding_piece(setting)
+        self._pieces = {target.name: self._choose(target) for target in run.targets}
+        self._rounding = rounding_piece(run)
         first = [] if self._rounding is None else [self._rounding]
         self.pieces: Sequence[Piece] = [*first, *self._pieces.values()]
 
     def _choose(self, target: Target) -> BlockPiece:
-        size, budget = target.block.size, self.options["budget"]
+        size, budget = target.block.size, self.options.budget
         needed = _COPIES * 8 * size * size
         reason = f"{size} products"
-        if needed > self._setting.memory:
-            reason = f"{size} × {size} entries take {size_text(needed)}, more than --memory-limit leaves"
+        if needed > self._run.memory:
+            reason = (
+                f"{size} × {size} entries take {size_text(needed)}, more than {shell_option('memory_limit')} leaves"
+            )
         elif budget is not None and size > budget:
-            reason = f"{size} products, --budget allows {budget}"
+            reason = f"{size} products, {shell_option('budget')} allows {budget}"
         self._reason[target.name] = reason
         if reason == f"{size} products":
-            return dense_piece(self._setting, target, self._matrix)
-        return quadrature(self._setting, target, _PROBES, _STEPS, self._matrix)
+            return dense_piece(self._run, target, self._matrix)
+        return quadrature(self._run, target, _PROBES, _STEPS, self._matrix)
 
     def _work(self, target: Target) -> BlockWork:
         return self._pieces[target.name].work
@@ -73,9 +76,9 @@ class BlockQuantity:
                 "dense" if isinstance(self._work(target), DenseWork) else "probes",
                 self._reason[target.name],
                 self._pieces[target.name],
-                self._setting.batches,
+                self._run.batches,
             )
-            for target in self._setting.targets
+            for target in self._run.targets
         ]
 
     def record(self, target: Target, record: LayerRecord) -> LayerRecord:
@@ -96,7 +99,7 @@ class BlockQuantity:
         off = rounding.largest(target.block, largest)
         status, reason = precision(off, largest), block.reason
         if status == "imprecise":
-            reason += f"; rounding moves eigenvalues by up to {off:.2g}: use --dtype float64"
+            reason += f"; rounding moves eigenvalues by up to {off:.2g}: use {shell_option('dtype', 'float64')}"
         block = replace(block, rounding=off, reason=reason, exact=block.exact and status == "done")
         return replace(record, block=block, status=worst(record.status, status))
 
@@ -104,8 +107,8 @@ class BlockQuantity:
         entries = work.result()
         finite = bool(np.isfinite(entries).all())
         values: Array = eigvalsh(entries)[::-1] if finite and entries.size else np.full(len(entries), np.nan)
-        tolerance = zero_tolerance(values, len(values), self._setting.session.dtype)
-        kind = np.float64 if self._setting.session.dtype == "float64" else np.float32
+        tolerance = zero_tolerance(values, len(values), self._run.session.dtype)
+        kind = np.float64 if self._run.session.dtype == "float64" else np.float32
         return BlockRecord(
             entries=entries.astype(kind),
             eigenvalues=values,
@@ -119,7 +122,7 @@ class BlockQuantity:
             reason=self._reason[target.name],
             exact=True,
             matrix=self._matrix,
-            products=work.products * self._setting.batches,
+            products=work.products * self._run.batches,
             parameters=target.block.names if target.layer is None else None,
             degrees=float("inf"),
         )
@@ -143,7 +146,7 @@ class BlockQuantity:
             reason=self._reason[target.name],
             exact=False,
             matrix=self._matrix,
-            products=work.spent * self._setting.batches,
+            products=work.spent * self._run.batches,
             estimates=len(squares),
             degrees=len(squares) - 1.0,
             independent=True,

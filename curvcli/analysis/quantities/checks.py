@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from curvcli.analysis.quantities.base import BlockPiece, ExactPiece, Setting, owners
+from curvcli.analysis.quantities.base import BlockPiece, ExactPiece, RunPlan, owners
 from curvcli.analysis.session import twins
 from curvcli.analysis.targets import parameters_of
 from curvcli.curvature.diagonal.verification import Reported, Verification, Verified, agrees
@@ -14,19 +14,19 @@ from curvcli.curvature.operator import Matrix
 from curvcli.curvature.probes import uniform
 from curvcli.curvature.rounding import SPOILT, Rounding
 from curvcli.models.base import Array, Parameter
-from curvcli.report.hdf5.schema import Status
+from curvcli.report.records.status import Status
 
 
-def rounding_piece(setting: Setting) -> BlockPiece | None:
+def rounding_piece(run: RunPlan) -> BlockPiece | None:
     """The measured rounding of products, shared by all quantities; None where no checks are wanted."""
-    if not setting.verify:
+    if not run.verify:
         return None
-    session = setting.session
-    return setting.check(
+    session = run.session
+    return run.check(
         "rounding",
         "rounding of products",
-        tuple(t.name for t in setting.targets),
-        lambda: Rounding(parameters_of(setting.targets), twins(session, setting.memory), setting.seed, session.dtype),
+        tuple(t.name for t in run.targets),
+        lambda: Rounding(parameters_of(run.targets), twins(session, run.memory), run.seed, session.dtype),
     )
 
 
@@ -42,17 +42,17 @@ def rounding_of(piece: BlockPiece | None) -> Rounding | None:
 class DiagonalChecks:
     """Products for the diagonals of some parameters, and what they say."""
 
-    def __init__(self, setting: Setting, matrix: Matrix = "hessian") -> None:
+    def __init__(self, run: RunPlan, matrix: Matrix = "hessian") -> None:
         """Nothing planned yet; products are the Hessian's, and say nothing of another matrix."""
-        self._setting, self._matrix = setting, matrix
+        self._run, self._matrix = run, matrix
         self._pieces: list[BlockPiece] = []
 
     def one_after(self, piece: ExactPiece) -> list[BlockPiece]:
         """The check of one diagonal of an exact piece, drawn at random: for sums that cost less than a check of all."""
-        if f"verify:{piece.key}" in self._setting.pieces:
+        if f"verify:{piece.key}" in self._run.pieces:
             return self.after(piece)
         names = piece.work.parameters
-        drawn = names[int(uniform(self._setting.seed, f"verify:{piece.key}", 0) * len(names))]
+        drawn = names[int(uniform(self._run.seed, f"verify:{piece.key}", 0) * len(names))]
         return self._after(f"{piece.key}:{drawn}", piece, {drawn})
 
     def after(self, piece: ExactPiece) -> list[BlockPiece]:
@@ -60,12 +60,12 @@ class DiagonalChecks:
         return self._after(piece.key, piece, set(piece.work.parameters))
 
     def _after(self, key: str, piece: ExactPiece, wanted: set[str]) -> list[BlockPiece]:
-        reached = [p for p in parameters_of(self._setting.targets) if p.name in wanted]
+        reached = [p for p in parameters_of(self._run.targets) if p.name in wanted]
 
         def reported(name: str) -> Array | None:
             return None if piece.found is None else piece.found.get(name)
 
-        return self.of(key, reached, (), reported, owners(self._setting.targets, piece.work.parameters))
+        return self.of(key, reached, (), reported, owners(self._run.targets, piece.work.parameters))
 
     def of(
         self,
@@ -84,17 +84,17 @@ class DiagonalChecks:
             reported: the diagonals, once they are there.
             targets: that wait for the check; those with the parameters unless said.
         """
-        setting = self._setting
+        run = self._run
         names = [p.name for p in (*reached, *unreached)]
-        if not setting.verify or not names or self._matrix != "hessian":
+        if not run.verify or not names or self._matrix != "hessian":
             return []
-        targets = targets or owners(setting.targets, names)
+        targets = targets or owners(run.targets, names)
         shown = targets[0] if len(targets) == 1 else f"{targets[0]} … {targets[-1]} ({len(targets)} layers)"
-        piece = setting.check(
+        piece = run.check(
             f"verify:{key}",
             f"{shown}: check by products",
             targets,
-            lambda: Verification(reached, unreached, reported, setting.seed),
+            lambda: Verification(reached, unreached, reported, run.seed),
         )
         self._pieces.append(piece)
         return [piece]
@@ -115,7 +115,7 @@ class DiagonalChecks:
                 found.difference(values),
                 largest[name],
                 whole,
-                self._setting.session.dtype,
+                self._run.session.dtype,
                 rounding.noise(tuple(diagonals)),
             ):
                 return False

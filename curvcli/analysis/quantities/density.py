@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from scipy.linalg import eigvalsh
 
-from curvcli.analysis.quantities.base import BlockPiece, Piece, PlanRow, Setting, target_row, worst
+from curvcli.analysis.options.quantities import DensityOptions
+from curvcli.analysis.quantities.base import BlockPiece, Piece, PlanRow, RunPlan, target_row, worst
 from curvcli.analysis.quantities.checks import precision, rounding_of, rounding_piece
 from curvcli.analysis.quantities.spectrum import Chosen, Ways, with_zeros
 from curvcli.analysis.targets import Target
@@ -21,8 +21,7 @@ from curvcli.errors import UsageError
 from curvcli.files import size_text
 from curvcli.report.records.layers import LayerRecord
 from curvcli.report.records.quantities import DensityRecord
-
-DENSITY_METHODS = ("auto", "lanczos", "dense", "gram")
+from curvcli.wording import option, shell_option
 
 
 class DensityQuantity:
@@ -30,32 +29,32 @@ class DensityQuantity:
 
     name = "density"
 
-    def __init__(self, setting: Setting, options: dict[str, Any]) -> None:
+    def __init__(self, run: RunPlan, options: DensityOptions) -> None:
         """Plan.
 
         Args:
-            setting: of the run.
-            options: ``probes``, ``steps``, ``method``, ``matrix``.
+            run: what it is about.
+            options: its own.
 
         Raises:
             UsageError: a block's vectors do not fit into memory, or the method does not apply.
         """
-        self.options = {key: options[key] for key in ("probes", "steps", "method", "matrix")}
-        self._setting, self._matrix = setting, options["matrix"]
-        ways = Ways(setting, self._matrix)
+        self.options = options
+        self._run, self._matrix = run, options.matrix
+        ways = Ways(run, self._matrix)
         self._ways: dict[str, Chosen] = {}
         self._pieces: dict[str, BlockPiece] = {}
-        for target in setting.targets:
-            way = ways.choose(target, options["method"])
+        for target in run.targets:
+            way = ways.choose(target, options.method)
             if not target.block.size:
                 way = Chosen("dense", "it is empty")
             self._ways[target.name] = way
             self._pieces[target.name] = (
-                quadrature(setting, target, options["probes"], options["steps"], self._matrix)
+                quadrature(run, target, options.probes, options.steps, self._matrix)
                 if way.way == "iterative"
                 else ways.piece(way.way, target)
             )
-        self._rounding = rounding_piece(setting)
+        self._rounding = rounding_piece(run)
         first = [] if self._rounding is None else [self._rounding]
         self.pieces: Sequence[Piece] = [*first, *self._pieces.values()]
 
@@ -68,9 +67,9 @@ class DensityQuantity:
                 self._ways[target.name].way.replace("iterative", "lanczos_quadrature"),
                 self._ways[target.name].reason,
                 self._pieces[target.name],
-                self._setting.batches,
+                self._run.batches,
             )
-            for target in self._setting.targets
+            for target in self._run.targets
         ]
 
     def record(self, target: Target, record: LayerRecord) -> LayerRecord:
@@ -78,14 +77,14 @@ class DensityQuantity:
         work, way = self._pieces[target.name].work, self._ways[target.name]
         found, method, spent = self._density(target)
         reason = way.reason
-        if isinstance(work, QuadratureWork) and work.steps < min(self.options["steps"], target.block.size):
+        if isinstance(work, QuadratureWork) and work.steps < min(self.options.steps, target.block.size):
             reason += f"; {work.steps} steps, as many as memory allows"
         largest = max(abs(edge) for edge in found.support)
         rounding = rounding_of(self._rounding)
         off = float("nan") if rounding is None else rounding.largest(target.block, largest)
         status = precision(off, largest)
         if status == "imprecise":
-            reason += f"; rounding moves eigenvalues by up to {off:.2g}: use --dtype float64"
+            reason += f"; rounding moves eigenvalues by up to {off:.2g}: use {shell_option('dtype', 'float64')}"
         density = DensityRecord(
             nodes=found.nodes,
             weights=found.weights,
@@ -101,7 +100,7 @@ class DensityQuantity:
             exact=method != "lanczos_quadrature" and status == "done",
             rounding=off,
             matrix=self._matrix,
-            products=spent * self._setting.batches,
+            products=spent * self._run.batches,
             estimates=len(found.nodes) if method == "lanczos_quadrature" else 0,
             degrees=len(found.nodes) - 1.0 if method == "lanczos_quadrature" else float("inf"),
             independent=method == "lanczos_quadrature",
@@ -110,13 +109,13 @@ class DensityQuantity:
         return replace(record, density=density, status=worst(record.status, status if finite else "nonfinite"))
 
     def _density(self, target: Target) -> tuple[Density, str, int]:
-        work, dtype, size = self._pieces[target.name].work, self._setting.session.dtype, target.block.size
+        work, dtype, size = self._pieces[target.name].work, self._run.session.dtype, target.block.size
         if isinstance(work, QuadratureWork):
             return work.density(zero_tolerance(work.nodes, size, dtype)), "lanczos_quadrature", work.spent
         if isinstance(work, DenseWork):
             values, method = eigvalsh(finite(work.result(), target.name))[::-1] if size else np.zeros(0), "dense"
         elif isinstance(work, GramWork):
-            values, method = with_zeros(work.eigenpairs()[0], size, self._setting.decay_of(target.block)), "gram"
+            values, method = with_zeros(work.eigenpairs()[0], size, self._run.decay_of(target.block)), "gram"
         else:
             raise TypeError(f"{target.name}: {type(work).__name__} gives no density")
         tolerance = zero_tolerance(values, size, dtype)
@@ -127,28 +126,28 @@ class DensityQuantity:
         return smoothed(values[None], weights, zero, exact=True), method, work.products
 
 
-def quadrature(setting: Setting, target: Target, probes: int, steps: int, matrix: Matrix) -> BlockPiece:
+def quadrature(run: RunPlan, target: Target, probes: int, steps: int, matrix: Matrix) -> BlockPiece:
     """Lanczos quadrature within memory.
 
     Raises:
         UsageError: not even a few vectors fit.
     """
-    room = int(setting.memory // (8 * max(target.block.size, 1)))
+    room = int(run.memory // (8 * max(target.block.size, 1)))
     if room < 3:
         needed = size_text(3 * 8 * target.block.size)
         raise UsageError(
-            f"{target.name}: three vectors take {needed}, more than --memory-limit leaves "
-            f"({size_text(setting.memory)})."
+            f"{target.name}: three vectors take {needed}, more than {option('memory_limit')} leaves "
+            f"({size_text(run.memory)})."
         )
     work = QuadratureWork(
         target.block,
         probes=probes,
         steps=steps,
-        seed=setting.seed,
+        seed=run.seed,
         matrix=matrix,
-        weight_decay=setting.decay,
+        weight_decay=run.decay,
         vectors=room,
     )
     # With the steps that memory allowed: a state of fewer or more can't be taken up.
     key = f"quadrature:{matrix}:{probes}:{work.steps}:{target.name}"
-    return setting.block(key, f"{target.name}: Lanczos quadrature", (target.name,), lambda: work)
+    return run.block(key, f"{target.name}: Lanczos quadrature", (target.name,), lambda: work)

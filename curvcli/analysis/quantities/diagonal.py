@@ -8,19 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from curvcli.analysis.quantities.base import BlockPiece, Piece, PlanRow, Setting, owners, worst
+from curvcli.analysis.options.quantities import DiagonalOptions
+from curvcli.analysis.quantities.base import BlockPiece, Piece, PlanRow, RunPlan, owners, worst
 from curvcli.analysis.quantities.checks import DiagonalChecks, finite_largest, precision, rounding_of, rounding_piece
 from curvcli.analysis.targets import Target, parameters_of
 from curvcli.curvature import loss_hessian
 from curvcli.curvature.diagonal.estimate import DiagonalEstimate
 from curvcli.curvature.diagonal.estimators import ESTIMATORS, Effort, EstimateWork, plan_estimates
-from curvcli.curvature.diagonal.planner import METHODS, OVER_BUDGET, UNREACHED, Choice, Plan, plan_diagonal
+from curvcli.curvature.diagonal.planner import METHODS, OVER_BUDGET, UNREACHED, Choice, Method, Plan, plan_diagonal
 from curvcli.curvature.diagonal.verification import agrees
 from curvcli.models.base import Array, Objective, Parameter
-from curvcli.report.hdf5.schema import Status
 from curvcli.report.records.layers import LayerRecord, ParameterRecord
-
-DIAGONAL_METHODS = (*METHODS, *ESTIMATORS)
+from curvcli.report.records.status import Status
+from curvcli.wording import shell_option
 
 
 class DiagonalQuantity:
@@ -28,35 +28,34 @@ class DiagonalQuantity:
 
     name = "diag"
 
-    def __init__(self, setting: Setting, options: dict[str, Any]) -> None:
+    def __init__(self, run: RunPlan, options: DiagonalOptions) -> None:
         """Plan.
 
         Args:
-            setting: of the run.
-            options: ``method``, ``budget``, ``probes``, ``rtol``.
+            run: what it is about.
+            options: its own.
 
         Raises:
             UsageError: the forced method does not apply to some parameter.
         """
-        self.options = {key: options[key] for key in ("method", "budget", "probes", "rtol")}
-        self._setting = setting
-        layers = tuple(t for t in setting.targets if t.layer is not None)
+        self.options = options
+        self._run = run
+        layers = tuple(t for t in run.targets if t.layer is not None)
         parameters = parameters_of(layers)
-        sites = setting.objective.sites([p.name for p in parameters])
-        rank = loss_rank(setting.objective, parameters)
-        method, budget = options["method"], options["budget"]
-        forced = method if method in ESTIMATORS else None
-        self.plan_exact: Plan = plan_diagonal(
-            parameters, sites, rank, method="auto" if forced else method, budget=0 if forced else budget
-        )
+        sites = run.objective.sites([p.name for p in parameters])
+        rank = loss_rank(run.objective, parameters)
+        budget = options.budget
+        forced = next((name for name in ESTIMATORS if name == options.method), None)
+        exact: Method = next((name for name in METHODS if name == options.method), "auto")
+        self.plan_exact: Plan = plan_diagonal(parameters, sites, rank, method=exact, budget=0 if forced else budget)
         self.estimates: list[EstimateWork] = []
         dear = [p for p in parameters if self.plan_exact.choices[p.name].method == OVER_BUDGET]
         if dear:
-            effort = Effort(options["probes"], options["rtol"], setting.seed, rank, budget, setting.memory)
+            effort = Effort(options.probes, options.rtol, run.seed, rank, budget, run.memory)
             self.estimates = plan_estimates(dear, sites, forced, effort)
-        self._exact = [setting.exact(w, owners(layers, w.parameters)) for w in self.plan_exact.work]
+        self._exact = [run.exact(w, owners(layers, w.parameters)) for w in self.plan_exact.work]
         self._estimates = [
-            setting.block(
+            run.block(
                 _key(w),
                 f"{owners(layers, w.parameters)[0]}: {w.method}",
                 owners(layers, w.parameters),
@@ -65,8 +64,8 @@ class DiagonalQuantity:
             for w in self.estimates
         ]
         self._by_name = {p.name: p for p in parameters}
-        self._rounding = rounding_piece(setting)
-        self._checks = DiagonalChecks(setting)
+        self._rounding = rounding_piece(run)
+        self._checks = DiagonalChecks(run)
         self.pieces: Sequence[Piece] = self._in_order()
 
     def _in_order(self) -> list[Piece]:
@@ -91,8 +90,8 @@ class DiagonalQuantity:
         for work in self.estimates:
             for name in work.parameters:
                 exact = found[name]
-                reason = f"asked for; {work.products} passes per batch"
-                if self.options["method"] not in ESTIMATORS:
+                reason = f"requested with {shell_option('method')}; {work.products} passes per batch"
+                if self.options.method not in ESTIMATORS:
                     reason = f"estimated: {exact.reason}"
                 found[name] = Choice(name, work.method, reason, work.products)
         return found
@@ -104,7 +103,7 @@ class DiagonalQuantity:
         shared = {n: len(w.parameters) for w in self.plan_exact.work for n in w.parameters}
         shared |= {n: len(w.parameters) for w in self.estimates for n in w.parameters}
         rows = []
-        for target in self._setting.targets:
+        for target in self._run.targets:
             for p in target.layer.parameters if target.layer is not None else ():
                 choice, key = self.choices[p.name], piece[p.name].key if p.name in piece else ""
                 rows.append(
@@ -132,7 +131,7 @@ class DiagonalQuantity:
 
     def _judged(self, records: tuple[ParameterRecord, ...]) -> tuple[ParameterRecord, ...]:
         """The same with what the checks say; they are judged on the scale of the layer's largest entry."""
-        if not self._setting.verify:
+        if not self._run.verify:
             return records
         diagonals = {r.name: self._data_part(r) for r in records}
         largest = {name: finite_largest(values) for name, values in diagonals.items()}
@@ -156,7 +155,7 @@ class DiagonalQuantity:
             whole: the largest of these.
         """
         largest, together = every[record.name], tuple(every)
-        dtype, rounding = self._setting.session.dtype, rounding_of(self._rounding)
+        dtype, rounding = self._run.session.dtype, rounding_of(self._rounding)
         found = self._checks.of_parameter(record.name)
         off = rounding.relative([record.name]) * largest if rounding is not None else float("nan")
         status = precision(off, whole)
@@ -172,10 +171,11 @@ class DiagonalQuantity:
         verification = "" if found is None else "no products but zero" if unreached else "1 entry, by 1 product"
         reason = record.reason
         if status == "imprecise":
-            reason += "; rounding has spoilt it: use --dtype float64"
+            reason += f"; rounding has spoilt it: use {shell_option('dtype', 'float64')}"
         elif status == "unverified":
-            advice = " --dtype float64 or" if dtype == "float32" else ""
-            reason += f"; a product gives {difference:.3g} more or less than reported: try{advice} --method coordinate"
+            coordinate = shell_option("method", "coordinate")
+            advice = f" {shell_option('dtype', 'float64')} or" if dtype == "float32" else ""
+            reason += f"; a product gives {difference:.3g} more or less than reported: try{advice} {coordinate}"
         return replace(
             record,
             rounding=off,
@@ -188,8 +188,8 @@ class DiagonalQuantity:
 
     def _parameter(self, record: ParameterRecord) -> ParameterRecord:
         choice = self.choices[record.name]
-        decay = self._setting.decay if self._by_name[record.name].trained else 0.0
-        kind = np.float64 if self._setting.session.dtype == "float64" else np.float32
+        decay = self._run.decay if self._by_name[record.name].trained else 0.0
+        kind = np.float64 if self._run.session.dtype == "float64" else np.float32
         estimate = self._estimate(record.name)
         if estimate is not None:
             diagonal, stderr = estimate.value + decay, estimate.stderr
@@ -208,7 +208,7 @@ class DiagonalQuantity:
             method=choice.method,
             exact=estimate is None,
             reason=choice.reason,
-            products=spent * self._setting.batches,
+            products=spent * self._run.batches,
             status=status,
             estimates=0 if estimate is None else estimate.estimates,
             degrees=float("inf") if estimate is None else estimate.degrees,

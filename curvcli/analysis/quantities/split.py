@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
-from curvcli.analysis.quantities.base import Piece, PlanRow, Setting, target_row, worst
+from curvcli.analysis.options.quantities import SplitOptions
+from curvcli.analysis.quantities.base import Piece, PlanRow, RunPlan, target_row, worst
 from curvcli.analysis.targets import Target
 from curvcli.curvature.pointwise.chain import ChainWork, Factor
 from curvcli.curvature.work import OnStep
@@ -17,6 +17,7 @@ from curvcli.files import size_text
 from curvcli.models.base import Array, Objective
 from curvcli.report.records.layers import LayerRecord
 from curvcli.report.records.split import SplitPart, SplitRecord
+from curvcli.wording import option, shell_option
 
 
 class SplitPiece:
@@ -24,29 +25,29 @@ class SplitPiece:
 
     repeats = at_most = False
 
-    def __init__(self, work: ChainWork, target: Target, setting: Setting) -> None:
+    def __init__(self, work: ChainWork, target: Target, run: RunPlan) -> None:
         """Look at the first batch, which tells z's shape and so the cost."""
         self.work = work
         self.key = f"split:{target.name}:{','.join(f.name for f in work.factors)}"
         self.title = f"{target.name}: split"
         self.targets: tuple[str, ...] = (target.name,)
-        self._setting = setting
-        next(work.batches(setting.session.objective))
+        self._run = run
+        next(work.batches(run.session.objective))
         size = int(np.prod(work.z_shape))
         whole = work.whole(self.samples)
         per_factor = {f.name: 1 + (size if f.name in whole else 1) for f in work.factors}
         self.passes_per_batch = 1 + sum(per_factor.values())
-        self.passes = self.passes_per_batch * setting.batches
+        self.passes = self.passes_per_batch * run.batches
 
     @property
     def samples(self) -> int:
         """As many as z has; a model that returns one number per batch makes the data one sample."""
-        session = self._setting.session
+        session = self._run.session
         return 1 if session.objective.scalar else len(session.samples)
 
     def run(self, objective: Objective, on_step: OnStep) -> None:
         """Do the rest; by the session's own objective, as nothing is gained from kept batches."""
-        session = self._setting.session
+        session = self._run.session
         self.work.run(session.objective, len(session.samples), on_step)
 
     def state(self) -> dict[str, Array]:
@@ -67,22 +68,22 @@ class SplitQuantity:
 
     name = "split"
 
-    def __init__(self, setting: Setting, options: dict[str, Any]) -> None:
+    def __init__(self, run: RunPlan, options: SplitOptions) -> None:
         """Plan.
 
         Args:
-            setting: of the run.
-            options: ``by``, ``jacobian_limit``.
+            run: what it is about.
+            options: its own.
 
         Raises:
             UsageError: ``by`` names nothing that the model has.
             ModelError: no layer has a single output.
         """
-        self.options = {"by": list(options["by"]), "jacobian_limit": options["jacobian_limit"]}
-        self._setting = setting
+        self.options = options
+        self._run = run
         self._pieces: dict[str, SplitPiece] = {}
         self._without_output: dict[str, ModelError] = {}
-        for target in setting.targets:
+        for target in run.targets:
             try:
                 self._pieces[target.name] = self._piece(target)
             except ModelError as error:
@@ -90,25 +91,25 @@ class SplitQuantity:
         if not self._pieces:
             raise next(iter(self._without_output.values()))
         self.pieces: Sequence[Piece] = list(self._pieces.values())
-        setting.pieces.update({piece.key: piece for piece in self.pieces})
+        run.pieces.update({piece.key: piece for piece in self.pieces})
 
     def _piece(self, target: Target) -> SplitPiece:
-        work = ChainWork(target.block.names, self._factors(target), self.options["jacobian_limit"])
-        return SplitPiece(work, target, self._setting)
+        work = ChainWork(target.block.names, self._factors(target), self.options.jacobian_limit)
+        return SplitPiece(work, target, self._run)
 
     def _factors(self, target: Target) -> list[Factor]:
         own = {p.label: p for p in target.block.parameters}
-        if not self.options["by"]:
+        if not self.options.by:
             return [Factor(p.name, False, p.shape) for p in own.values()]
-        session = self._setting.session
+        session = self._run.session
         every = {p.name: p for layer in session.model.layers for p in layer.parameters}
         inputs = {name: self._input_shape(name) for name in session.objective.differentiable_inputs()}
         found = {}
-        for name in self.options["by"]:
+        for name in self.options.by:
             parameter = own.get(name) or every.get(name)
             if parameter is not None and name in inputs:
                 raise UsageError(
-                    f"--by {name}: both a parameter of {target.name} and an input; write {parameter.name}."
+                    f"{option('by', name)}: both a parameter of {target.name} and an input; write {parameter.name}."
                 )
             if parameter is not None:
                 found[parameter.name] = Factor(parameter.name, False, parameter.shape)
@@ -116,21 +117,21 @@ class SplitQuantity:
                 found[name] = Factor(name, True, inputs[name])
             else:
                 known = ", ".join([*own, *inputs])
-                raise UsageError(f"--by {name}: {target.name} has {known}; another layer's by its full name.")
+                raise UsageError(f"{option('by', name)}: {target.name} has {known}; another layer's by its full name.")
         return list(found.values())
 
     def _input_shape(self, name: str) -> tuple[int, ...]:
-        session = self._setting.session
+        session = self._run.session
         shape = session.samples.input_shapes[name]
         return (len(session.samples), *shape) if session.objective.scalar else shape
 
     def plan(self) -> list[PlanRow]:
         """One row per layer and factor; one for a layer without a single output."""
         rows = []
-        for target in self._setting.targets:
+        for target in self._run.targets:
             if target.name in self._without_output:
                 why = str(self._without_output[target.name])
-                rows.append(target_row(self.name, target, "none", why, None, self._setting.batches))
+                rows.append(target_row(self.name, target, "none", why, None, self._run.batches))
                 continue
             piece = self._pieces[target.name]
             for factor in piece.work.factors:
@@ -155,8 +156,11 @@ class SplitQuantity:
         needed = size_text(piece.work.jacobian_bytes(factor, piece.samples))
         if factor.name in piece.work.whole(piece.samples):
             return True, f"the whole Jacobian takes {needed}"
-        limit = size_text(self.options["jacobian_limit"])
-        return False, f"the whole Jacobian would take {needed}, --jacobian-limit is {limit} for all together"
+        limit = size_text(self.options.jacobian_limit)
+        return (
+            False,
+            f"the whole Jacobian would take {needed}, {shell_option('jacobian_limit')} is {limit} for all together",
+        )
 
     @staticmethod
     def _label(target: Target, factor: Factor) -> str:
@@ -169,7 +173,7 @@ class SplitQuantity:
             why = str(self._without_output[target.name])
             parameters = tuple(replace(p, reason=why, status="failed") for p in record.parameters)
             return replace(record, parameters=parameters, status="failed")
-        session, piece = self._setting.session, self._pieces[target.name]
+        session, piece = self._run.session, self._pieces[target.name]
         work, denominator = piece.work, session.objective.denominator
         kind = np.float64 if session.dtype == "float64" else np.float32
         delta = work.output_gradient(denominator)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
-from curvcli.analysis.quantities.base import CheckPiece, Piece, PlanRow, Setting, owners, target_row, worst
+from curvcli.analysis.options.quantities import TraceOptions
+from curvcli.analysis.quantities.base import CheckPiece, Piece, PlanRow, RunPlan, owners, target_row, worst
 from curvcli.analysis.quantities.checks import DiagonalChecks, precision, rounding_of, rounding_piece
 from curvcli.analysis.quantities.diagonal import loss_rank
 from curvcli.analysis.targets import Target, parameters_of
@@ -19,11 +19,11 @@ from curvcli.curvature.operator import Block
 from curvcli.curvature.trace.estimate import Rule, TraceEstimate, data_spread
 from curvcli.curvature.trace.work import ESTIMATORS, Estimator, TraceWork, estimators
 from curvcli.models.base import Array, Parameter, Site
-from curvcli.report.hdf5.schema import Status
 from curvcli.report.records.layers import LayerRecord
 from curvcli.report.records.quantities import TraceRecord
+from curvcli.report.records.status import Status
+from curvcli.wording import shell_option
 
-TRACE_METHODS = ("auto", "exact", *ESTIMATORS)
 # Probes where neither a number nor a tolerance is given, and at most where only a tolerance is.
 _PROBES, _PROBES_TO_TOLERANCE = 64, 1000
 # An exact trace is taken where it costs up to so many times the passes of an estimate.
@@ -35,44 +35,42 @@ class TraceQuantity:
 
     name = "trace"
 
-    def __init__(self, setting: Setting, options: dict[str, Any]) -> None:
+    def __init__(self, run: RunPlan, options: TraceOptions) -> None:
         """Plan.
 
         Args:
-            setting: of the run.
-            options: ``method``, ``budget``, ``probes``, ``rtol``, ``matrix``.
+            run: what it is about.
+            options: its own.
         """
-        self.options = {key: options[key] for key in ("method", "budget", "probes", "rtol", "matrix")}
-        self._setting, self._matrix = setting, options["matrix"]
-        probes = options["probes"] or (_PROBES if options["rtol"] is None else _PROBES_TO_TOLERANCE)
-        budget = _WORTH * probes if options["budget"] is None else options["budget"]
-        parameters = parameters_of(setting.targets)
-        sites = setting.objective.sites([p.name for p in parameters])
-        rank = loss_rank(setting.objective, parameters)
-        self._exact_targets, work, self._choices = self._plan(parameters, sites, rank, options["method"], budget)
-        self._exact = [setting.exact(w, owners(self._exact_targets, w.parameters)) for w in work]
-        objective = setting.objective
-        rule = Rule(
-            probes, options["rtol"], setting.seed, objective.denominator, objective.batch_weights, setting.decay
-        )
+        self.options = options
+        self._run, self._matrix = run, options.matrix
+        probes = options.probes or (_PROBES if options.rtol is None else _PROBES_TO_TOLERANCE)
+        budget = _WORTH * probes if options.budget is None else options.budget
+        parameters = parameters_of(run.targets)
+        sites = run.objective.sites([p.name for p in parameters])
+        rank = loss_rank(run.objective, parameters)
+        self._exact_targets, work, self._choices = self._plan(parameters, sites, rank, options.method, budget)
+        self._exact = [run.exact(w, owners(self._exact_targets, w.parameters)) for w in work]
+        objective = run.objective
+        rule = Rule(probes, options.rtol, run.seed, objective.denominator, objective.batch_weights, run.decay)
         exact = {t.name for t in self._exact_targets}
-        left = [t.block for t in setting.targets if t.name not in exact]
-        self._rounding = rounding_piece(setting)
-        self._checks = DiagonalChecks(setting, self._matrix)
+        left = [t.block for t in run.targets if t.name not in exact]
+        self._rounding = rounding_piece(run)
+        self._checks = DiagonalChecks(run, self._matrix)
         pieces: list[Piece] = [] if self._rounding is None else [self._rounding]
         for exact_piece in self._exact:
             pieces += [exact_piece, *self._checks.one_after(exact_piece)]
         self._estimates: TraceWork | None = None
         if left:
-            method: Estimator = "xtrace" if options["method"] in ("auto", "exact") else options["method"]
+            method: Estimator = next((name for name in ESTIMATORS if name == options.method), "xtrace")
             every = list({p.name: p for block in left for p in block.parameters}.values())
             whole = Block("", tuple(every)) if len(left) > 1 else None
-            traces = TraceWork(estimators(left, whole, method, rule, setting.memory), self._matrix, rule)
+            traces = TraceWork(estimators(left, whole, method, rule, run.memory), self._matrix, rule)
             names = tuple(block.name for block in left)
             title = f"trace of {names[0]}" if len(names) == 1 else f"traces of {len(names)} blocks"
             # With the estimators that memory allowed: a state of others can't be taken up.
             chosen = ",".join(f"{name}={found.method}" for name, found in traces.results().items())
-            pieces.append(setting.block(f"trace:{self._matrix}:{chosen}", title, names, lambda: traces))
+            pieces.append(run.block(f"trace:{self._matrix}:{chosen}", title, names, lambda: traces))
             self._estimates = traces
         self.pieces: Sequence[Piece] = pieces
 
@@ -80,12 +78,12 @@ class TraceQuantity:
         self, parameters: Sequence[Parameter], sites: dict[str, Site], rank: int, method: str, budget: int
     ) -> tuple[tuple[Target, ...], list[Work], dict[str, Choice]]:
         """Which targets are exact, by what work, and why or why not."""
-        setting = self._setting
+        run = self._run
         limit = None if method == "exact" else 0 if method in ESTIMATORS else budget
         if self._matrix == "gauss_newton":
             return self._plan_gauss_newton(parameters, sites, rank, limit)
         plan = plan_diagonal(parameters, sites, rank, budget=limit)
-        exact = tuple(t for t in setting.targets if all(plan.choices[n].method != OVER_BUDGET for n in t.block.names))
+        exact = tuple(t for t in run.targets if all(plan.choices[n].method != OVER_BUDGET for n in t.block.names))
         plan_exact = plan_diagonal(parameters_of(exact), sites, rank, budget=limit)
         return exact, list(plan_exact.work), {**plan.choices, **plan_exact.choices}
 
@@ -105,7 +103,7 @@ class TraceQuantity:
             else:
                 reason = site.why_not or f"exact needs {rank + 2} passes per batch, the budget is {limit}"
                 choices[p.name] = Choice(p.name, OVER_BUDGET, reason, rank + 2)
-        exact = tuple(t for t in self._setting.targets if all(choices[n].method != OVER_BUDGET for n in t.block.names))
+        exact = tuple(t for t in self._run.targets if all(choices[n].method != OVER_BUDGET for n in t.block.names))
         summed = [p for p in parameters_of(exact) if choices[p.name].method == "gauss_newton"]
         names = tuple(p.name for p in summed)
         work: list[Work] = [GaussNewton(names, rank, multiplications(summed, sites), whole=False)] if names else []
@@ -114,11 +112,11 @@ class TraceQuantity:
     def plan(self) -> list[PlanRow]:
         """One row per target."""
         rows = []
-        for target in self._setting.targets:
+        for target in self._run.targets:
             piece = next((p for p in self.pieces if target.name in p.targets and not isinstance(p, CheckPiece)), None)
             exact = target in self._exact_targets
             method, reason = self._told(target) if exact else (self._estimator(target), self._why_not(target))
-            rows.append(target_row(self.name, target, method, reason, piece, self._setting.batches))
+            rows.append(target_row(self.name, target, method, reason, piece, self._run.batches))
         return rows
 
     def _told(self, target: Target) -> tuple[str, str]:
@@ -132,8 +130,8 @@ class TraceQuantity:
 
     def _why_not(self, target: Target) -> str:
         """Why a trace is estimated."""
-        if self.options["method"] in ESTIMATORS:
-            return "asked for"
+        if self.options.method in ESTIMATORS:
+            return f"requested with {shell_option('method')}"
         choices = [self._choices[n] for n in target.block.names]
         return next((c.reason for c in choices if c.method == OVER_BUDGET), "")
 
@@ -155,10 +153,10 @@ class TraceQuantity:
         off = max(rounding.relative(names) * abs(trace.value), rounding.of_trace(names))
         status, reason = precision(off, max(abs(trace.value), rounding.frobenius(names))), trace.reason
         if status == "imprecise":
-            reason += "; rounding has spoilt it: use --dtype float64"
+            reason += f"; rounding has spoilt it: use {shell_option('dtype', 'float64')}"
         if trace.exact and not self._checks.agree(self._diagonals(target), rounding):
             status = "unverified"
-            reason += "; a product gives another entry of the diagonal: use --method xtrace"
+            reason += f"; a product gives another entry of the diagonal: use {shell_option('method', 'xtrace')}"
         sure = status == "done"
         converged, exact = trace.converged and sure, trace.exact and sure
         return replace(trace, rounding=off, exact=exact, converged=converged, reason=reason), status
@@ -170,24 +168,24 @@ class TraceQuantity:
         return {name: values for piece in pieces for name, values in (piece.found or {}).items()}
 
     def _exact_record(self, target: Target) -> TraceRecord:
-        setting, names = self._setting, set(target.block.names)
-        sums = np.zeros(setting.batches)
+        run, names = self._run, set(target.block.names)
+        sums = np.zeros(run.batches)
         for piece in self._exact:
             for name in names & set(piece.work.parameters):
                 part: Array = piece.progress.traces.get(name, np.zeros(0))
                 sums[: len(part)] += part
-        sums /= setting.objective.denominator
+        sums /= run.objective.denominator
         method, reason = self._told(target)
         return TraceRecord(
-            value=float(sums.sum()) + setting.decay * target.block.trained_size,
+            value=float(sums.sum()) + run.decay * target.block.trained_size,
             stderr=0.0,
-            data_stderr=data_spread(sums, setting.objective.batch_weights),
+            data_stderr=data_spread(sums, run.objective.batch_weights),
             method=method,
             exact=True,
             reason=reason,
             matrix=self._matrix,
             probes=0,
-            products=sum(self._shares(names)) * setting.batches,
+            products=sum(self._shares(names)) * run.batches,
             converged=True,
             samples=np.zeros(0),
             batches=sums,
@@ -202,8 +200,8 @@ class TraceQuantity:
             raise ValueError(f"{target.name} has no work")
         found: TraceEstimate = self._estimates.results()[target.name]
         reason = self._why_not(target)
-        if found.method == "hutchinson" and self.options["method"] != "hutchinson":
-            reason += "; a basis for xtrace or hutch++ takes more than --memory-limit leaves"
+        if found.method == "hutchinson" and self.options.method != "hutchinson":
+            reason += f"; a basis for xtrace or hutch++ takes more than {shell_option('memory_limit')} leaves"
         if found.exact:
             reason = f"{target.block.size} entries, no more than probes: one product each"
         return TraceRecord(
@@ -215,7 +213,7 @@ class TraceQuantity:
             reason=reason,
             matrix=self._matrix,
             probes=found.probes,
-            products=self._estimates.spent.get(target.name, 0) * self._setting.batches,
+            products=self._estimates.spent.get(target.name, 0) * self._run.batches,
             converged=found.converged,
             samples=found.samples,
             batches=found.batches,

@@ -8,7 +8,7 @@ from typing import Final
 
 from curvcli.report.compare.figure import DIAGONAL, Figure
 from curvcli.report.hdf5.read import Report
-from curvcli.report.hdf5.schema import UNRELIABLE
+from curvcli.report.records.status import UNRELIABLE
 from curvcli.report.records.summaries import LayerSummary
 
 _WHY: Final = {

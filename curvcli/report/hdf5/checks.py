@@ -3,45 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from math import nan
 from typing import Final
 
 import h5py
 
-from curvcli.report.hdf5.schema import CHECKS, OUTCOME_CODES, Outcome
+from curvcli.report.hdf5.schema import CHECKS
 from curvcli.report.hdf5.tabular import NUMBER, OUTCOME, PROSE, Column, read_rows, write_columns
-
-
-@dataclass(frozen=True, kw_only=True)
-class CheckRecord:
-    """One check of a spec, a model or the numerics.
-
-    Attributes:
-        name: of the check, e.g. ``symmetry``.
-        subject: what was checked, e.g. a layer.
-        outcome: ``passed``, ``failed`` or ``skipped``.
-        figure: what was measured; NaN if nothing was.
-        limit: that the figure is held against; NaN if there is none.
-        detail: one sentence: what was found, or why it was skipped.
-
-    Raises:
-        ValueError: the name is empty, or the outcome is unknown.
-    """
-
-    name: str
-    subject: str
-    outcome: Outcome
-    figure: float = nan
-    limit: float = nan
-    detail: str = ""
-
-    def __post_init__(self) -> None:
-        if not self.name:
-            raise ValueError(f"the check of {self.subject!r} has no name")
-        if self.outcome not in OUTCOME_CODES:
-            raise ValueError(f"check {self.name!r}: outcome {self.outcome!r} is not one of {', '.join(OUTCOME_CODES)}")
-
+from curvcli.report.records.checks import CheckRecord
 
 _COLUMNS: Final = (
     Column("subject", PROSE, "what was checked"),

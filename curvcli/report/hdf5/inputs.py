@@ -11,10 +11,11 @@ import numpy as np
 from curvcli.report.hdf5.attributes import COUNT, FLAG, NUMBER, TEXT, read_attributes, write_attributes
 from curvcli.report.hdf5.input_table import encode_axes, write_inputs_table
 from curvcli.report.hdf5.reading import read_numbers
-from curvcli.report.hdf5.schema import INPUTS, Status, escape, storable, unescape
+from curvcli.report.hdf5.schema import INPUTS, escape, storable, unescape
 from curvcli.report.hdf5.storage import Output, write_array
 from curvcli.report.records.input_statistics import InputsSummary, summarise_inputs
 from curvcli.report.records.inputs import Array, InputsRecord, ResidualRecord
+from curvcli.report.records.status import Status
 
 _ATTRIBUTES: Final = {
     "name": TEXT,

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 
 from curvcli.report.hdf5.reading import read_numbers
-from curvcli.report.hdf5.schema import LAYERS, Status, escape, storable
+from curvcli.report.hdf5.schema import LAYERS, escape, storable
 from curvcli.report.hdf5.spectra import read_quantity, write_spectra
 from curvcli.report.hdf5.split import read_split, write_split
 from curvcli.report.hdf5.storage import Output, write_array
@@ -18,6 +18,7 @@ from curvcli.report.records.layers import Array, LayerRecord, ParameterRecord
 from curvcli.report.records.quantities import AnyQuantity, BlockRecord, DensityRecord, EigenRecord, Float64, TraceRecord
 from curvcli.report.records.split import SplitRecord
 from curvcli.report.records.statistics import summarise
+from curvcli.report.records.status import Status
 from curvcli.report.records.summaries import LayerSummary, ParameterSummary
 
 _LONG_NAMES = {

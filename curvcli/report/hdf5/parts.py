@@ -17,18 +17,18 @@ from typing import Literal, Self
 from curvcli.errors import ReportError
 from curvcli.files import open_regular, read_bounded
 from curvcli.report.hdf5.atomic import explained, leftovers, publish, replaced, sync_directory, temporary
-from curvcli.report.hdf5.checks import CheckRecord
 from curvcli.report.hdf5.clock import stamp
 from curvcli.report.hdf5.layers import read_layer, write_layers
 from curvcli.report.hdf5.lock import WriterLock
 from curvcli.report.hdf5.origin import earlier_report
 from curvcli.report.hdf5.progress import PATTERN, State, load_progress, progress_path, save_progress
-from curvcli.report.hdf5.schema import ReportStatus
 from curvcli.report.hdf5.storage import created, opened
 from curvcli.report.hdf5.tables import read_tables
 from curvcli.report.hdf5.write import write_report
+from curvcli.report.records.checks import CheckRecord
 from curvcli.report.records.inputs import InputsRecord
 from curvcli.report.records.layers import LayerRecord, Provenance
+from curvcli.report.records.status import ReportStatus
 from curvcli.report.records.summaries import LayerSummary
 
 _RUN = "run.json"

@@ -12,7 +12,7 @@ import h5py
 
 from curvcli.errors import ReportError, UsageError
 from curvcli.report.hdf5.attributes import text_of
-from curvcli.report.hdf5.checks import CheckRecord, read_checks
+from curvcli.report.hdf5.checks import read_checks
 from curvcli.report.hdf5.input_table import read_inputs_table
 from curvcli.report.hdf5.inputs import read_inputs
 from curvcli.report.hdf5.layers import read_array, read_hessian_eigenvalues, read_layer, read_layer_split, read_record
@@ -21,6 +21,7 @@ from curvcli.report.hdf5.schema import FORMAT, READABLE_MAJOR
 from curvcli.report.hdf5.storage import opened
 from curvcli.report.hdf5.tables import read_tables
 from curvcli.report.records import quantities
+from curvcli.report.records.checks import CheckRecord
 from curvcli.report.records.input_statistics import InputsSummary
 from curvcli.report.records.inputs import InputsRecord
 from curvcli.report.records.layers import Array, LayerRecord, Provenance

@@ -14,6 +14,7 @@ from curvcli.files import check_room
 from curvcli.memory import available_memory
 
 _MOST_TEXTS: Final = 4096
+_FEW_BYTES: Final = 1 << 24
 
 
 def dataset_at(group: h5py.Group, path: str) -> Any:
@@ -91,7 +92,8 @@ def read_texts(dataset: Any) -> list[str]:
 def _text_pieces(dataset: Any, size: int) -> Iterator[list[str]]:
     """Yield texts in pieces that would fit into memory were each of them as long as the file."""
     longest = max(size, dataset.dtype.itemsize)
-    at_once = min(max(1, available_memory() // 4 // longest), _MOST_TEXTS)
+    few = len(dataset) * longest <= _FEW_BYTES  # asking how much memory is free takes longer than reading them
+    at_once = len(dataset) if few else min(max(1, available_memory() // 4 // longest), _MOST_TEXTS)
     view = dataset.asstr()
-    for start in range(0, len(dataset), at_once):
+    for start in range(0, len(dataset), max(at_once, 1)):
         yield view[start : start + at_once].tolist()

@@ -1,8 +1,8 @@
-"""The names and codes of report format 1.2, and the escaping that makes any layer name an HDF5 link name."""
+"""The names in a report of format 1.2, and the escaping that makes any layer name an HDF5 link name."""
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final
 from urllib.parse import unquote
 
 FORMAT: Final = "curvcli-report"
@@ -10,26 +10,6 @@ FORMAT: Final = "curvcli-report"
 # in the run, three statuses, and in /provenance the command's name and where model and spec lie.
 FORMAT_VERSION: Final = "1.2"
 READABLE_MAJOR: Final = 1
-
-ReportStatus = Literal["complete", "partial"]
-Status = Literal["done", "over_budget", "nonfinite", "failed", "not_converged", "imprecise", "unverified", "incomplete"]
-
-# 0 stays free for "pending". Later versions append codes and never renumber.
-STATUS_CODES: Final[dict[Status, int]] = {
-    "done": 1,
-    "over_budget": 2,
-    "nonfinite": 3,
-    "failed": 4,
-    "not_converged": 5,  # finished, but the tolerance that was asked for is not reached
-    "imprecise": 6,  # finished, but rounding has spoilt the digits
-    "unverified": 7,  # a check in the same run contradicts it
-    "incomplete": 8,  # the run was interrupted before all quantities of the layer were computed
-}
-# There are numbers, but they are not to be relied on.
-UNRELIABLE: Final = frozenset({"imprecise", "unverified"})
-
-Outcome = Literal["passed", "failed", "skipped"]
-OUTCOME_CODES: Final[dict[Outcome, int]] = {"passed": 1, "failed": 2, "skipped": 3}
 
 PROVENANCE: Final = "provenance"
 SUMMARY: Final = "summary"

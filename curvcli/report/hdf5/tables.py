@@ -10,6 +10,7 @@ from typing import Any, Final
 import h5py
 import numpy as np
 
+from curvcli.report.hdf5.legacy import add_searched_ends
 from curvcli.report.hdf5.schema import PARAMETERS, SPLIT_PARTS, SUMMARY
 from curvcli.report.hdf5.tabular import (
     COUNT,
@@ -29,7 +30,6 @@ from curvcli.report.hdf5.tabular import (
     write_columns,
     write_matrices,
 )
-from curvcli.report.records.legacy import add_searched_ends
 from curvcli.report.records.split import SplitPartSummary
 from curvcli.report.records.summaries import LayerSummary, ParameterSummary
 from curvcli.report.records.validation import check_axes, check_distinct

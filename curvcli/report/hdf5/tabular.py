@@ -13,7 +13,8 @@ import numpy as np
 from curvcli.errors import ReportError
 from curvcli.files import check_room
 from curvcli.report.hdf5.reading import dataset_at, read_numbers, read_texts
-from curvcli.report.hdf5.schema import OUTCOME_CODES, STATUS_CODES, storable
+from curvcli.report.hdf5.schema import storable
+from curvcli.report.records.status import OUTCOME_CODES, STATUS_CODES
 
 _TEXT = h5py.string_dtype("utf-8")
 # What a row of the widest table takes as the record that it becomes.

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from curvcli import __version__
 from curvcli.report.hdf5.atomic import explained, publish, temporary
-from curvcli.report.hdf5.checks import CheckRecord, write_checks
+from curvcli.report.hdf5.checks import write_checks
 from curvcli.report.hdf5.inputs import write_inputs
 from curvcli.report.hdf5.layers import write_layers
 from curvcli.report.hdf5.provenance import write_provenance
-from curvcli.report.hdf5.schema import FORMAT, FORMAT_VERSION, ReportStatus
+from curvcli.report.hdf5.schema import FORMAT, FORMAT_VERSION
 from curvcli.report.hdf5.storage import created
+from curvcli.report.records.checks import CheckRecord
 from curvcli.report.records.inputs import InputsRecord
 from curvcli.report.records.layers import LayerRecord, Provenance
+from curvcli.report.records.status import ReportStatus
+from curvcli.version import __version__
 
 
 def write_report(

@@ -15,7 +15,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from curvcli.report.hdf5.schema import UNRELIABLE
 from curvcli.report.plot.names import elided, labels
 from curvcli.report.plot.panels import numbered, pages
 from curvcli.report.plot.scale import Scale, fitted
@@ -23,6 +22,7 @@ from curvcli.report.plot.style import INK, MUTED, NEGATIVE, OTHER, POSITIVE, WID
 from curvcli.report.plot.view import Side, View
 from curvcli.report.records.ends import LARGEST, ends
 from curvcli.report.records.quantities import BlockRecord, EigenRecord
+from curvcli.report.records.status import UNRELIABLE
 from curvcli.report.records.summaries import LayerSummary
 from curvcli.text import printable
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from curvcli.report.hdf5.schema import Status
+from curvcli.report.records.status import Status
 from curvcli.report.records.validation import check_errors, check_floats, check_rows, check_shape, check_status
 
 Array = npt.NDArray[np.floating[Any]]

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from curvcli.report.hdf5.schema import Status
 from curvcli.report.records.quantities import BlockRecord, DensityRecord, EigenRecord, Quantity, TraceRecord
 from curvcli.report.records.split import SplitRecord
+from curvcli.report.records.status import Status
 from curvcli.report.records.validation import check_axes, check_errors, check_estimates, check_floats, check_status
 
 Array = npt.NDArray[np.floating[Any]]

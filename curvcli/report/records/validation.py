@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from curvcli.report.hdf5.schema import STATUS_CODES
+from curvcli.report.records.status import STATUS_CODES
 
 
 def check_status(owner: str, status: str) -> None:

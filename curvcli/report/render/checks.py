@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Final
 
 from curvcli.report.hdf5.read import Report
-from curvcli.report.hdf5.schema import OUTCOME_CODES
+from curvcli.report.records.status import OUTCOME_CODES
 from curvcli.report.render.columns import Column, Section, short
 from curvcli.text import printable
 

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from math import isfinite
 from typing import Any, Final
 
-from curvcli.report.hdf5.checks import CheckRecord
 from curvcli.report.hdf5.read import Report
+from curvcli.report.records.checks import CheckRecord
 from curvcli.report.records.input_statistics import InputsSummary
 from curvcli.report.records.summaries import LayerSummary, ParameterSummary
 

@@ -1,0 +1,149 @@
+"""Kinds of option values: what each takes, and the sentence about what it does not."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from curvcli.spec.mistakes import listed, shown
+from curvcli.spec.table import LARGEST
+
+
+class Kind(Protocol):
+    """What an option takes."""
+
+    def read(self, value: object) -> object:
+        """The value as the record keeps it.
+
+        Raises:
+            ValueError: it is not of this kind; the message continues a sentence that begins with the option.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A whole number from ``least`` to what a report can keep, 2⁶³ − 1."""
+
+    least: int
+
+    def read(self, value: object) -> int:
+        """NumPy's whole numbers too, but no truth values."""
+        if isinstance(value, bool | np.bool_) or not isinstance(value, Integral):
+            raise ValueError(f"must be a whole number, found {shown(value)}")  # noqa: TRY004 - one error for all mistakes
+        number = int(value)
+        if number < self.least:
+            raise ValueError(f"must be {self.least} or more, found {shown(number)}")
+        if number > LARGEST:
+            raise ValueError(f"must be {LARGEST} or less, found {shown(number)}")
+        return number
+
+
+@dataclass(frozen=True)
+class Number:
+    """A finite number from ``least``, or above it, to ``most``."""
+
+    least: float
+    most: float | None = None
+    above: bool = False
+
+    def read(self, value: object) -> float:
+        """NumPy's numbers too, but no truth values."""
+        if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
+            raise ValueError(f"must be a number, found {shown(value)}")  # noqa: TRY004 - likewise
+        try:
+            number = float(value)
+        except OverflowError:
+            number = float("inf")
+        if not isfinite(number):
+            raise ValueError(f"must be a finite number, found {shown(value)}")
+        if number < self.least or (self.above and number == self.least):
+            raise ValueError(
+                f"must be {'above ' if self.above else ''}{self.least:g}{' or more' * (not self.above)}, "
+                f"found {number:g}"
+            )
+        if self.most is not None and number > self.most:
+            raise ValueError(f"must be {self.most:g} or less, found {number:g}")
+        return number
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """One of some words."""
+
+    words: Sequence[str]
+
+    def read(self, value: object) -> str:
+        """Exactly as it is written."""
+        if isinstance(value, str) and value in self.words:
+            return str(value)
+        raise ValueError(f"must be {listed(self.words, most=len(self.words))}, found {shown(value)}")
+
+
+@dataclass(frozen=True)
+class Flag:
+    """True or False."""
+
+    def read(self, value: object) -> bool:
+        """NumPy's too; nothing else, though Python has a truth value of everything."""
+        if isinstance(value, bool | np.bool_):
+            return bool(value)
+        raise ValueError(f"must be True or False, found {shown(value)}")
+
+
+@dataclass(frozen=True)
+class Size:
+    """A number of bytes: a whole number, or text such as ``500M`` or ``4GiB``.
+
+    The units are powers of 1024 however they are spelled, as those of other tools that limit memory.
+    """
+
+    def read(self, value: object) -> int:
+        """Bytes."""
+        if isinstance(value, int) and value > LARGEST:
+            raise ValueError(f"must be a size, such as 500M or 4GiB; found {shown(value)}")
+        found = re.fullmatch(r"\s*(\d{1,18}(?:\.\d{0,18})?)\s*([kmgt]?)(i?b)?\s*", str(value), re.IGNORECASE)
+        if found is None or float(found[1]) == 0:
+            raise ValueError(f"must be a size, such as 500M or 4GiB; found {shown(value)}")
+        return int(float(found[1]) * 1024 ** " kmgt".index(found[2].lower() or " "))
+
+
+@dataclass(frozen=True)
+class Text:
+    """Text."""
+
+    def read(self, value: object) -> str:
+        """As it stands."""
+        if isinstance(value, str):
+            return str(value)
+        raise ValueError(f"must be text, found {shown(value)}")
+
+
+@dataclass(frozen=True)
+class Names:
+    """Any number of names or patterns."""
+
+    def read(self, value: object) -> tuple[str, ...]:
+        """A list or a tuple."""
+        if isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):
+            return tuple(value)
+        raise ValueError(f"must be names, found {shown(value)}")
+
+
+@dataclass(frozen=True)
+class File:
+    """The path of a file or a directory."""
+
+    def read(self, value: object) -> Path:
+        """Text, or a path."""
+        if isinstance(value, str | os.PathLike) and isinstance(os.fspath(value), str):
+            return Path(value)
+        raise ValueError(f"must be a path, found {shown(value)}")

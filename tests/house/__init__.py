@@ -1,0 +1,1 @@
+"""The shape of the code: rooms, imports between them, circles, the size of files."""
