@@ -19,7 +19,7 @@ _COSTS: dict[str, Callable[..., int]] = {
     "activation_probes": lambda parameters, signs, remainder: len(signs),
     "sample_gradients": lambda parameters, columns: len(columns),
     "hessian_diagonal_entries": lambda parameter, indices: len(indices),
-    "diagonal_entries": lambda places: len(places),
+    "diagonal_entries": len,
 }
 
 
