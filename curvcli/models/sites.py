@@ -1,4 +1,4 @@
-"""What holds of a parameter's sites in all batches, where a model takes different ways in them."""
+"""What is said of the place where a parameter enters, in one batch and in all."""
 
 from __future__ import annotations
 
@@ -6,6 +6,28 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from curvcli.models.base import Site
+from curvcli.models.layout import ZLayout
+
+
+def linear_site(parameter: str, place: str, operation: str, layout: ZLayout, blocker: str | None) -> Site:
+    """A site whose z the parameter is linear in.
+
+    Args:
+        parameter: its full name.
+        place: names the joining operation, in this graph alone.
+        operation: its kind.
+        layout: of z.
+        blocker: see `Site`.
+    """
+    return Site(
+        parameter,
+        reached=True,
+        z=f"{place}:{layout.channels}x{layout.positions}",
+        operation=operation,
+        units=layout.channels,
+        positions=layout.positions,
+        blocker=blocker,
+    )
 
 
 def merged_sites(batches: Sequence[Site]) -> Site:

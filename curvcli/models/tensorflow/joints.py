@@ -14,7 +14,8 @@ from curvcli.models.tensorflow.confirm import Located
 from curvcli.models.tensorflow.cut import CutBatch
 from curvcli.models.tensorflow.graph import full
 from curvcli.models.tensorflow.imported import Imported
-from curvcli.models.tensorflow.linear import LinearUse, ZLayout
+from curvcli.models.tensorflow.layout import TensorFlowLayout
+from curvcli.models.tensorflow.linear import LinearUse
 from curvcli.models.tensorflow.runtime import tensorflow
 
 
@@ -53,7 +54,7 @@ class Joints:
         """The tensors that a function needs."""
         return [*self.z, *self.data]
 
-    def single(self) -> ZLayout:
+    def single(self) -> TensorFlowLayout:
         """How the one z that all of them share is laid out.
 
         Raises:

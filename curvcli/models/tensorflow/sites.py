@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from curvcli.models.base import Site
 from curvcli.models.data_loss import DataLoss
+from curvcli.models.sites import linear_site
 from curvcli.models.tensorflow.confirm import NOT_CONFIRMED, Located, not_confirmed
 from curvcli.models.tensorflow.forward import Forward
 from curvcli.models.tensorflow.graph import Entry, full
@@ -60,16 +61,7 @@ def read_sites(
         if name in why_not:
             sites[name] = Site(name, reached=True, why_not=why_not[name], operation=operation)
             continue
-        layout = located[name].use.layout
-        sites[name] = Site(
-            name,
-            reached=True,
-            z=f"{entry.node}:{layout.channels}x{layout.positions}",
-            operation=operation,
-            units=layout.channels,
-            positions=layout.positions,
-            blocker=blocker[entry.node],
-        )
+        sites[name] = linear_site(name, entry.node, operation, located[name].use.layout, blocker[entry.node])
     return sites
 
 
