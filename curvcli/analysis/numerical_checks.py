@@ -28,6 +28,7 @@ from curvcli.data.interface import Samples
 from curvcli.engine import serial
 from curvcli.models.base import Layer
 from curvcli.models.model import ModelObjective
+from curvcli.wording import shell_option
 
 # What the check is called that is not made in float64.
 _NARROW = "float32"
@@ -149,7 +150,7 @@ class NumericalChecks:
 
     @cached_property
     def _in_run(self) -> ModelObjective:
-        """The same samples' objective in the dtype that a run has without --dtype float64."""
+        """The same samples' objective in the dtype that a run has by default."""
         if self._narrow is None:
             raise ValueError("no other dtype was asked for")
         return objective_of(self._narrow(), self._samples, self._objective.batch_size)
@@ -180,7 +181,8 @@ class NumericalChecks:
             error / scale if scale else 0.0,
             SPOILT,
             good="diagonals in float32 against float64, relative to the layer's largest entry",
-            bad="diagonals in float32 differ from float64's: compute this layer with --dtype float64",
+            bad="diagonals in float32 differ from float64's: compute this layer with "
+            + shell_option("dtype", "float64"),
         )
 
     def _diagonal(self, layer: Layer) -> dict[str, Any]:

@@ -14,9 +14,7 @@ from math import prod
 from typing import Protocol
 
 import numpy as np
-from scipy.special import expit
 
-from curvcli.curvature import loss_hessian
 from curvcli.curvature.probes import normals
 from curvcli.models.base import Array, Objective, Parameter
 
@@ -155,21 +153,12 @@ class DerivativeChecks:
 
 
 def loss_slope(objective: Objective, names: Sequence[str]) -> float:
-    """The largest |link(o) − truth| over the data, 1 for losses without one: what all derivatives are proportional to.
+    """The largest slope of the loss over the data, 1 for losses that do not saturate: what all derivatives scale with.
 
     It carries the rounding of probabilities near one: below about 1e-5 two ways to the same derivative agree no better
     than that.
     """
-    largest = 0.0
-    for batch in objective.batches(names):
-        state = batch.output
-        if state.link not in ("softmax", "sigmoid"):
-            return 1.0
-        axis = state.class_axis % state.values.ndim
-        linked = loss_hessian.softmax(state.values, axis) if state.link == "softmax" else expit(state.values)
-        slopes = np.abs(linked - state.truth) * (np.broadcast_to(state.weight, linked.shape) > 0)
-        largest = max(largest, float(slopes.max(initial=0.0)))
-    return largest
+    return max((batch.output.saturation for batch in objective.batches(names)), default=0.0)
 
 
 def entry_error(

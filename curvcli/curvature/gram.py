@@ -11,7 +11,6 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.linalg import eigh
 
-from curvcli.curvature import loss_hessian
 from curvcli.curvature.diagonal.work import reached_in, refuse_mixed
 from curvcli.curvature.operator import Block, Matrix
 from curvcli.curvature.work import OnStep
@@ -82,7 +81,7 @@ class GramWork:
                 columns = np.concatenate([where[name] for name in live])
                 for start in range(0, self._rank, _STEP):
                     stop = min(start + _STEP, self._rank)
-                    part = batch.sample_gradients(live, loss_hessian.columns(state, start, stop))
+                    part = batch.sample_gradients(live, state.columns(start, stop).vectors)
                     rows[start:stop, :, columns] = part
             self._rows.append(rows.reshape(-1, self.block.size))
             on_step(self._rank)

@@ -11,7 +11,6 @@ from typing import Literal, assert_never
 
 import numpy as np
 
-from curvcli.curvature import loss_hessian
 from curvcli.curvature.stride import Stride
 from curvcli.curvature.work import OnStep
 from curvcli.errors import NotFiniteError
@@ -159,7 +158,7 @@ class CurvatureOperator:
                 return batch.hessian_products(block.names, rows)
             case "gauss_newton":
                 pushed = batch.pushforward(block.names, rows)
-                return batch.pullback(block.names, loss_hessian.apply(batch.output, pushed))
+                return batch.pullback(block.names, batch.output.product(pushed))
             case _:
                 assert_never(self.matrix)
 

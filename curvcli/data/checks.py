@@ -95,26 +95,30 @@ def same_rows(columns: Sequence[Column]) -> int:
     return first.rows
 
 
-def check_finite(values: Array, place: str, rows: Rows) -> None:
-    """Look for NaN and infinity in ``values`` (k, …), row by row.
+def check_finite(values: Array, place: str, rows: Rows, *, allow_nan: bool = False) -> None:
+    """Look for NaN, unless it is allowed, and infinity in ``values`` (k, …), row by row.
 
     Args:
         values: any real dtype.
         place: file and column, for the message.
         rows: (k,), the rows' numbers in the data.
+        allow_nan: whether NaN is a value like any other.
 
     Raises:
         DataError: there is one.
     """
-    if values.dtype.kind != "f" or np.isfinite(values).all():
+    if values.dtype.kind != "f":
         return
-    first = tuple(np.argwhere(~np.isfinite(values))[0])
+    wrong = np.isinf(values) if allow_nan else ~np.isfinite(values)
+    if not wrong.any():
+        return
+    first = tuple(np.argwhere(wrong)[0])
     found = "NaN" if np.isnan(values[first]) else "an infinite value"
     raise DataError(f"{place}, row {rows[first[0]]}: {found}.\nRemove the row or fill it in.")
 
 
 def cast(values: Array, dtype: str | None, place: str, rows: Rows) -> Array:
-    """``values`` (k, …), finite, in ``dtype`` if given; else floats as float64, and whole numbers as they are.
+    """``values`` (k, …), finite or NaN, in ``dtype`` if given; else floats as float64, and whole numbers as they are.
 
     Raises:
         DataError: a value doesn't fit: a fraction for integers, too large.
@@ -128,10 +132,10 @@ def cast(values: Array, dtype: str | None, place: str, rows: Rows) -> Array:
         unfit = (values < limits.min) | (values > limits.max)
         if values.dtype.kind == "f":
             # The largest int64 is no float64; the next float64 above it is 2⁶³, one too large.
-            unfit |= (values >= 2.0 ** (limits.bits - 1)) | (values != np.round(values))
+            unfit |= (values >= 2.0 ** (limits.bits - 1)) | (values != np.round(values))  # NaN too
     else:
         with np.errstate(over="ignore"):
-            unfit = ~np.isfinite(values.astype(wanted)) if wanted.kind == "f" else np.zeros(values.shape, dtype=bool)
+            unfit = np.isinf(values.astype(wanted)) if wanted.kind == "f" else np.zeros(values.shape, dtype=bool)
     if unfit.any():
         first = tuple(np.argwhere(unfit)[0])
         raise DataError(f"{place}, row {rows[first[0]]}: {values[first]} does not fit {wanted}; change dtype.")
@@ -150,8 +154,11 @@ def first_difference(first: Samples, second: Samples) -> int | None:
         columns = [(left.inputs[name], right.inputs[name]) for name in left.inputs]
         if left.target is not None and right.target is not None:
             columns.append((left.target, right.target))
+        if left.weight is not None and right.weight is not None:
+            columns.append((left.weight, right.weight))
         for one, other in columns:
-            different = (one != other).reshape(len(one), -1).any(axis=1)
+            # NaN, which an ignored target may be, differs from itself.
+            different = ((one != other) & ~(np.isnan(one) & np.isnan(other))).reshape(len(one), -1).any(axis=1)
             if different.any():
                 return int(first.rows[left.start + int(different.argmax())])
     return None

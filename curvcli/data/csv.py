@@ -8,19 +8,42 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TextIO
+from typing import Literal, TextIO
 
 import numpy as np
+from pydantic import field_validator
 
 from curvcli.data.checks import describe, existing_file, missing_column
-from curvcli.data.interface import Array, Column, Rows
+from curvcli.data.interface import Array, Column, Format, Rows
 from curvcli.errors import DataError
 from curvcli.files import check_room, open_regular
-from curvcli.spec.sources import CsvSource
+from curvcli.spec.sources import SourceTable
+from curvcli.spec.table import Text, mistake
 from curvcli.text import quoted
 
 _MOST_LINE = 1 << 24
 _CHECKED_ROWS = 1 << 20
+
+
+class CsvSource(SourceTable):
+    """One CSV file of numbers.
+
+    Attributes:
+        delimiter: one character.
+        header: whether the first row holds the columns' names; without one they are called ``"0"``, ``"1"``, …
+    """
+
+    format: Literal["csv"]
+    path: Text
+    delimiter: str = ","
+    header: bool = True
+
+    @field_validator("delimiter")
+    @classmethod
+    def _one_character(cls, delimiter: str) -> str:
+        if len(delimiter) != 1 or delimiter in '"\r\n':
+            raise mistake('must be one character, such as ";" or "\\t"')
+        return delimiter
 
 
 class CsvReader:
@@ -138,3 +161,6 @@ class _Numbers:
     def array(self) -> Array:
         """What was read, int64 or float64, (rows,)."""
         return np.array(self._values if self._whole is None else self._whole)
+
+
+FORMAT = Format(CsvSource, CsvReader)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from curvcli.spec.sources import SourceTable
+
 Array = NDArray[Any]
 Rows = NDArray[np.int64]
+Source = TypeVar("Source", bound=SourceTable)
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,35 @@ class Reader(Protocol):
 
 
 @dataclass(frozen=True)
+class Format(Generic[Source]):
+    """A format that samples are stored in.
+
+    Attributes:
+        table: its ``[source]`` table in a spec, which names the format.
+        reader: makes a `Reader`.
+    """
+
+    table: type[Source]
+    reader: Callable[[Source, Callable[[str], Path], Sequence[str]], Reader]
+
+    @property
+    def name(self) -> str:
+        """As ``source.format`` has it."""
+        return str(get_args(self.table.model_fields["format"].annotation)[0])
+
+    def open(self, source: SourceTable, resolve: Callable[[str], Path], wanted: Sequence[str]) -> Reader:
+        """The reader for a source table of this format.
+
+        Raises:
+            TypeError: it is another format's.
+            DataError: files or wanted columns are missing or damaged.
+        """
+        if not isinstance(source, self.table):
+            raise TypeError(f"{source.format} is not {self.name}")
+        return self.reader(source, resolve, wanted)
+
+
+@dataclass(frozen=True)
 class Batch:
     """Consecutive samples.
 
@@ -62,11 +95,13 @@ class Batch:
         start: the first one's position among the selected samples (not its row in the file).
         inputs: by the model's input name; (k, …) each, C-contiguous, native byte order.
         target: (k, …), or None if the loss has none.
+        weight: of each sample, float64, (k,); None if the spec gives them none.
     """
 
     start: int
     inputs: Mapping[str, Array]
     target: Array | None
+    weight: Array | None = None
 
     def __len__(self) -> int:
         return len(next(iter(self.inputs.values())))

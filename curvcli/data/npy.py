@@ -5,16 +5,43 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import Field, ValidationInfo, field_validator
 
 from curvcli.arrays import MAGIC, BadArrayError, read_header
 from curvcli.data.checks import describe, existing_file, missing_column, unreadable
-from curvcli.data.interface import Array, Column, Rows
+from curvcli.data.interface import Array, Column, Format, Rows
 from curvcli.errors import DataError
 from curvcli.files import UNREADABLE, open_regular
-from curvcli.spec.sources import NpySource
+from curvcli.spec.sources import SourceTable
+from curvcli.spec.table import Text, mistake
+
+
+class NpySource(SourceTable):
+    """``.npy`` files; each is one column.
+
+    Attributes:
+        path: a folder, in which column ``images`` is ``images.npy``; or one file, whose column is called by its name
+            without ``.npy``.
+        paths: the file of each column, under ``[source.paths]``; in place of ``path``.
+    """
+
+    format: Literal["npy"]
+    paths: Annotated[dict[str, Text], Field(min_length=1)] | None = None
+    path: Text | None = Field(default=None, validate_default=True)
+
+    @field_validator("path")
+    @classmethod
+    def _path_or_paths(cls, path: str | None, info: ValidationInfo) -> str | None:
+        if "paths" not in info.data:  # wrong in itself, and said so already
+            return path
+        if path is None and info.data["paths"] is None:
+            raise mistake('missing; give a file or folder, or one file per column: paths = { images = "a.npy" }')
+        if path is not None and info.data["paths"] is not None:
+            raise mistake("given together with paths; keep one of them")
+        return path
 
 
 class NpyReader:
@@ -77,3 +104,6 @@ def _map(written: str, resolve: Callable[[str], Path]) -> Array:
             return np.memmap(file, header.dtype, "r", header.offset, header.shape, order)
     except UNREADABLE as error:
         raise unreadable(written, ".npy", error) from None
+
+
+FORMAT = Format(NpySource, NpyReader)

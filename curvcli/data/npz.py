@@ -5,16 +5,25 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from curvcli.arrays import Archive
 from curvcli.data.checks import describe, existing_file, missing_column, unreadable
-from curvcli.data.interface import Array, Column, Rows
+from curvcli.data.interface import Array, Column, Format, Rows
 from curvcli.errors import DataError
 from curvcli.files import UNREADABLE, check_room, open_regular
-from curvcli.spec.sources import NpzSource
+from curvcli.spec.sources import SourceTable
+from curvcli.spec.table import Text
 from curvcli.text import quoted
+
+
+class NpzSource(SourceTable):
+    """One ``.npz`` file; a column is an array in it, rows along its first axis."""
+
+    format: Literal["npz"]
+    path: Text
 
 
 class NpzReader:
@@ -62,3 +71,6 @@ class NpzReader:
             return archive.read(name, f"{self._where}: column {quoted(name)}")
         except UNREADABLE as error:
             raise unreadable(f"{self._where}: column {quoted(name)}", ".npz", error) from None
+
+
+FORMAT = Format(NpzSource, NpzReader)

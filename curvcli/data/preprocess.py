@@ -131,14 +131,14 @@ def joined_shape(columns: Sequence[Column]) -> tuple[int, ...]:
     return (*shapes[0][:-1], sum(shape[-1] for shape in shapes))
 
 
-def join(parts: Sequence[Array], columns: Sequence[Column], rows: Rows) -> Array:
+def join(parts: Sequence[Array], columns: Sequence[Column], rows: Rows, *, allow_nan: bool = False) -> Array:
     """The columns' rows as one array, (k, *joined_shape).
 
     Raises:
-        DataError: NaN or infinity.
+        DataError: NaN, unless it is allowed, or infinity.
     """
     for part, column in zip(parts, columns, strict=True):
-        check_finite(part, place_of([column]), rows)
+        check_finite(part, place_of([column]), rows, allow_nan=allow_nan)
     if len(parts) == 1:
         return parts[0]
     return np.concatenate(

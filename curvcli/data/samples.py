@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from math import prod
-from pathlib import Path
-from typing import assert_never
 
 import numpy as np
 
 from curvcli.data.checks import cast, same_rows
-from curvcli.data.csv import CsvReader
 from curvcli.data.interface import Array, Batch, Column, Reader, Rows
-from curvcli.data.npy import NpyReader
-from curvcli.data.npz import NpzReader
 from curvcli.data.preprocess import Preprocessor, join, joined_shape, place_of
+from curvcli.data.registry import FORMATS
 from curvcli.errors import DataError
 from curvcli.spec.columns import TargetSpec
 from curvcli.spec.dataset import DatasetSpec, LoadedSpec
-from curvcli.spec.sources import CsvSource, NpySource, NpzSource, Source
 
 
 class FileSamples:
@@ -37,11 +32,15 @@ class FileSamples:
         self._reader = reader
         inputs = {name: _described(reader, table.names) for name, table in spec.inputs.items()}
         target = _described(reader, spec.target.names) if spec.target else []
-        count = same_rows([column for columns in (*inputs.values(), target) for column in columns])
+        weight = _described(reader, [spec.loss.sample_weight] if spec.loss.sample_weight else [])
+        count = same_rows([column for columns in (*inputs.values(), target, weight) for column in columns])
         self._columns = inputs
         self._steps = {name: Preprocessor(name, spec.inputs[name], columns) for name, columns in inputs.items()}
         self._rows = chosen_rows(count, spec.sampling.limit, spec.sampling.seed)
-        self._targets = _targets(reader, spec.target, target, self._rows) if spec.target else None
+        self._targets = (
+            _targets(reader, spec.target, target, self._rows, allow_nan=spec.loss.ignore_nan) if spec.target else None
+        )
+        self._weights = _weights(reader, weight[0], self._rows) if weight else None
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -78,6 +77,8 @@ class FileSamples:
         if self._targets is not None:
             kind, data = _canonical(self._targets)
             parts.append([None, kind, self._targets.shape[1:], hashlib.sha256(data).hexdigest()])
+        if self._weights is not None:
+            parts.append([0, "float", (), hashlib.sha256(_canonical(self._weights)[1]).hexdigest()])
         return hashlib.sha256(json.dumps([len(self), parts]).encode()).hexdigest()
 
     def batches(self, batch_size: int | None = None, *, start: int = 0) -> Iterator[Batch]:
@@ -100,7 +101,8 @@ class FileSamples:
             }
             # A copy, so that nobody who works in place on a batch changes the next iteration.
             target = None if self._targets is None else self._targets[first : first + size].copy()
-            yield Batch(first, inputs, target)
+            weight = None if self._weights is None else self._weights[first : first + size].copy()
+            yield Batch(first, inputs, target, weight)
 
 
 def open_samples(loaded: LoadedSpec) -> FileSamples:
@@ -112,7 +114,8 @@ def open_samples(loaded: LoadedSpec) -> FileSamples:
     spec = loaded.spec
     wanted = [name for table in spec.inputs.values() for name in table.names]
     wanted += spec.target.names if spec.target else ()
-    return FileSamples(spec, open_reader(spec.source, loaded.resolve, wanted))
+    wanted += [spec.loss.sample_weight] if spec.loss.sample_weight else []
+    return FileSamples(spec, FORMATS[spec.source.format].open(spec.source, loaded.resolve, wanted))
 
 
 def read_column(loaded: LoadedSpec, name: str, rows: Rows) -> Array:
@@ -121,8 +124,12 @@ def read_column(loaded: LoadedSpec, name: str, rows: Rows) -> Array:
     Raises:
         DataError: there is no such column, or it holds something else.
     """
-    reader = open_reader(loaded.spec.source, loaded.resolve, [name])
-    shape = reader.column(name).shape
+    reader = FORMATS[loaded.spec.source.format].open(loaded.spec.source, loaded.resolve, [name])
+    return _one_number(reader, reader.column(name), rows)
+
+
+def _one_number(reader: Reader, column: Column, rows: Rows) -> Array:
+    name, shape = column.name, column.shape
     if prod(shape) != 1:
         raise DataError(f"column {name!r} has shape {shape} per sample; one number per sample is needed.")
     values = np.asarray(reader.read(name, rows), dtype=np.float64).reshape(len(rows))
@@ -132,20 +139,13 @@ def read_column(loaded: LoadedSpec, name: str, rows: Rows) -> Array:
     return values
 
 
-def open_reader(source: Source, resolve: Callable[[str], Path], wanted: Sequence[str]) -> Reader:
-    """The registry of formats: the reader for a source table.
-
-    Raises:
-        DataError: files or wanted columns are missing or damaged.
-    """
-    match source:
-        case NpzSource():
-            return NpzReader(source, resolve, wanted)
-        case NpySource():
-            return NpyReader(source, resolve, wanted)
-        case CsvSource():
-            return CsvReader(source, resolve, wanted)
-    assert_never(source)
+def _weights(reader: Reader, column: Column, rows: Rows) -> Array:
+    """One weight per sample, (samples,), float64."""
+    values = _one_number(reader, column, rows)
+    if (values < 0).any():
+        bad = int(np.argmax(values < 0))
+        raise DataError(f"column {column.name!r}, row {rows[bad]}: {values[bad]:.6g}; weights are 0 or more.")
+    return values
 
 
 def chosen_rows(count: int, limit: int | None, seed: int) -> Rows:
@@ -164,9 +164,10 @@ def _described(reader: Reader, names: Sequence[str]) -> list[Column]:
     return [reader.column(name) for name in names]
 
 
-def _targets(reader: Reader, spec: TargetSpec, columns: Sequence[Column], rows: Rows) -> Array:
+def _targets(reader: Reader, spec: TargetSpec, columns: Sequence[Column], rows: Rows, *, allow_nan: bool) -> Array:
     shape = joined_shape(columns)
-    values = join([reader.read(name, rows) for name in spec.names], columns, rows).reshape(len(rows), *shape)
+    parts = [reader.read(name, rows) for name in spec.names]
+    values = join(parts, columns, rows, allow_nan=allow_nan).reshape(len(rows), *shape)
     return cast(values, spec.dtype, place_of(columns), rows)
 
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from curvcli.losses.interface import OutputState
+
 Array = NDArray[Any]
-Link = Literal["softmax", "sigmoid", "identity", "probabilities", "bernoulli", "output"]
 
 
 @dataclass(frozen=True)
@@ -93,31 +94,6 @@ class Site:
     units: int = 0
     positions: int = 0
     blocker: str | None = None
-
-
-@dataclass(frozen=True)
-class OutputState:
-    """What the loss sees of one batch, enough to write ∇²_o ℓ down.
-
-    For every link but the last three, ∂ℓ/∂o = scale · weight · (link(o) − truth).
-
-    Attributes:
-        link: ``softmax`` (cross-entropy), ``sigmoid`` (binary cross-entropy), ``identity`` (squared error);
-            ``probabilities`` and ``bernoulli`` where the model returns probabilities by operations that could not be
-            cut off; ``output`` for the model's own scalar.
-        values: float64, (samples, …): logits, predictions or probabilities.
-        truth: float64, like ``values``: one-hot or soft labels, or targets; empty for ``output``.
-        weight: float64, broadcastable to ``values``: the loss's weight of every element.
-        scale: 1 for cross-entropy, 1/m for binary cross-entropy and 2/m for squared error over m outputs per sample.
-        class_axis: the axis of ``values`` that softmax normalises.
-    """
-
-    link: Link
-    values: Array
-    truth: Array
-    weight: Array
-    scale: float
-    class_axis: int = -1
 
 
 class DifferentiatedBatch(Protocol):

@@ -9,9 +9,11 @@ import numpy as np
 
 from curvcli.data.interface import Batch, Samples
 from curvcli.errors import UsageError
-from curvcli.models.base import Array, Link
-from curvcli.models.loss import BatchLoss, TargetReader, check_declaration, resolve_link, total_weight
-from curvcli.spec.dataset import LossSpec
+from curvcli.losses.class_targets import class_axis_of
+from curvcli.losses.interface import End, Given, Loss, Targets
+from curvcli.losses.registry import settle
+from curvcli.models.base import Array
+from curvcli.spec.loss import LossSpec
 
 
 class DataLoss:
@@ -24,15 +26,13 @@ class DataLoss:
         where: the model, for messages.
         batch_size: in use; the whole data where the model returns one number per batch.
         scalar: whether the model returns one number per batch; settled.
-        link: of the loss on the output in use; settled.
-        cut: whether the output in use stands before the model's final softmax or sigmoid; settled.
+        loss: of the output in use, which may stand before the model's final softmax or sigmoid; settled.
         final: the softmax, log-softmax or sigmoid that the graph ends in; settled.
         batch_weights: see ``base.Objective``; settled.
         denominator: see ``base.Objective``; settled.
     """
 
-    link: Link
-    cut: bool
+    loss: Loss
     final: str | None
     batch_weights: Array
     denominator: float
@@ -58,13 +58,25 @@ class DataLoss:
         """The data's first batch."""
         return next(self.batches())
 
+    def class_axis(self, shape: tuple[int, ...], convention: int) -> int:
+        """The axis of the classes in an output of the first batch, counted from the samples' axis 0.
+
+        Args:
+            shape: of the output.
+            convention: the framework's, for outputs of three axes and more.
+
+        Raises:
+            SpecError: there is no such axis, or several fit the targets.
+        """
+        return class_axis_of(self.spec, shape, self.first_batch().target, convention, self.where)
+
     def settle(self, values: Array, final: str | None, class_axis: int) -> None:
         """Compare the declaration with the first batch's output, then weigh all targets.
 
         Args:
             values: what the model returned.
             final: the softmax or sigmoid the graph ends in.
-            class_axis: by the framework's convention, for outputs of three axes and more.
+            class_axis: of the output.
 
         Raises:
             SpecError: the loss declaration contradicts the model.
@@ -72,22 +84,27 @@ class DataLoss:
             DataError: targets that do not fit the output.
         """
         self.final = final
-        self.link, self.cut = resolve_link(self.spec, final, self.where)
+        column = self._samples.target_column or "target"
+        self.loss = settle(self.spec, End(final, class_axis, column, self.where))
         first = min(self.batch_size, len(self._samples))
-        self.scalar = self.spec.name == "output" and (values.ndim == 0 or values.size == 1 < first)
+        self.scalar = self.loss.name == "output" and (values.ndim == 0 or values.size == 1 < first)
         if self.scalar:
             # One number per batch: only the whole data in one batch gives the loss that was meant.
             self.batch_size = len(self._samples)
         elif values.ndim == 0:
             raise UsageError(f"{self.where} returns one number for the whole batch: set loss.name = 'output'.")
-        elif self.spec.name == "output" and values.size != values.shape[0]:
+        elif self.loss.name == "output" and values.size != values.shape[0]:
             raise UsageError(
                 f"loss.name = 'output' needs one number per sample; {self.where} returns {values.shape[1:]}.\n"
                 "Name a loss for it, or choose an output with loss.output."
             )
-        elif self.spec.name != "output" and not self.cut:
-            check_declaration(self.spec, self.link, values, class_axis if values.ndim > 2 else -1, self.where)
-        self._targets = TargetReader(self.spec, self.link, class_axis, self._samples.target_column or "target")
+        elif not self.loss.cut:
+            self.loss.check(values)
+        if self.scalar and self.spec.sample_weight is not None:
+            raise UsageError(
+                f"{self.where} returns one number for the whole batch: its samples can't be weighted.\n"
+                "Remove loss.sample_weight, or export a model that returns one number per sample."
+            )
         self.batch_weights = self._weigh(tuple(values.shape[1:]))
         self.denominator = self._denominator()
 
@@ -95,7 +112,7 @@ class DataLoss:
         weights = []
         for batch in self.batches():
             count = len(next(iter(batch.inputs.values())))
-            weights.append(total_weight(self.batch_loss(batch, (count, *per_sample)), count))
+            weights.append(self.targets(batch, (count, *per_sample)).total)
         return np.array(weights)
 
     def _denominator(self) -> float:
@@ -106,10 +123,10 @@ class DataLoss:
             raise UsageError("every target is ignored or has weight zero: there is no loss to take a mean of.")
         return total
 
-    def batch_loss(self, batch: Batch, shape: tuple[int, ...]) -> BatchLoss:
+    def targets(self, batch: Batch, shape: tuple[int, ...]) -> Targets:
         """The targets of a batch, for an output of ``shape``."""
         rows = self._samples.rows[batch.start : batch.start + (shape[0] if shape else 1)]
-        return self._targets.batch(batch.target, shape, [int(r) for r in rows])
+        return self.loss.targets(Given(batch.target, batch.weight, shape, [int(r) for r in rows]))
 
     def of_one_sample(self, shape: tuple[int, ...], output: str | None) -> tuple[int, ...]:
         """One sample's part of an output of the first batch.

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from curvcli.data.interface import Samples
-from curvcli.models.base import Array, Layer, Link, Objective, Port
+from curvcli.losses.interface import Loss
+from curvcli.models.base import Array, Layer, Objective, Port
 from curvcli.models.pointwise import PointwiseObjective
-from curvcli.spec.dataset import LossSpec
+from curvcli.spec.loss import LossSpec
 
 Backend = Literal["torch", "tensorflow"]
 
@@ -30,13 +31,8 @@ class ModelObjective(Objective, PointwiseObjective, Protocol):
         ...
 
     @property
-    def cut(self) -> bool:
-        """Whether the loss is taken of what stands before that."""
-        ...
-
-    @property
-    def link(self) -> Link:
-        """How the loss reads what it is taken of; see `OutputState`."""
+    def loss(self) -> Loss:
+        """The declared loss, settled on the output that it is taken of."""
         ...
 
     @property

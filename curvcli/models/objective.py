@@ -9,7 +9,8 @@ from dataclasses import replace
 import numpy as np
 
 from curvcli.data.interface import Batch
-from curvcli.models.base import Array, DifferentiatedBatch, Link, Memory, Site
+from curvcli.losses.interface import Loss
+from curvcli.models.base import Array, DifferentiatedBatch, Memory, Site
 from curvcli.models.data_loss import DataLoss
 from curvcli.models.pointwise import ChainBatch, InputBatch, SampleFunction
 
@@ -21,13 +22,13 @@ class DataObjective(ABC):
     """The framework-free half of ``model.ModelObjective``.
 
     Attributes:
-        loss: over the data, settled by the framework's half.
+        data_loss: settled by the framework's half.
         memory: see ``base.Objective``.
         uncompared: see ``model.ModelObjective``.
     """
 
-    def __init__(self, loss: DataLoss, memory: Memory) -> None:
-        self.loss, self.memory = loss, memory
+    def __init__(self, data_loss: DataLoss, memory: Memory) -> None:
+        self.data_loss, self.memory = data_loss, memory
         self.uncompared: str | None = None
         self._sites: dict[str, Site] = {}
 
@@ -36,41 +37,36 @@ class DataObjective(ABC):
     @property
     def batch_size(self) -> int:
         """See ``model.ModelObjective``."""
-        return self.loss.batch_size
+        return self.data_loss.batch_size
 
     @property
     def scalar(self) -> bool:
         """See ``pointwise.PointwiseObjective``."""
-        return self.loss.scalar
+        return self.data_loss.scalar
 
     @property
-    def link(self) -> Link:
+    def loss(self) -> Loss:
         """See ``model.ModelObjective``."""
-        return self.loss.link
-
-    @property
-    def cut(self) -> bool:
-        """See ``model.ModelObjective``."""
-        return self.loss.cut
+        return self.data_loss.loss
 
     @property
     def final(self) -> str | None:
         """See ``model.ModelObjective``."""
-        return self.loss.final
+        return self.data_loss.final
 
     @property
     def batch_weights(self) -> Array:
         """See ``base.Objective``."""
-        return self.loss.batch_weights
+        return self.data_loss.batch_weights
 
     @property
     def denominator(self) -> float:
         """See ``base.Objective``."""
-        return self.loss.denominator
+        return self.data_loss.denominator
 
     def batch_count(self) -> int:
         """See ``base.Objective``."""
-        return self.loss.batch_count()
+        return self.data_loss.batch_count()
 
     # -- what the model returns ---------------------------------------------------------------------------------------
 
@@ -80,7 +76,7 @@ class DataObjective(ABC):
 
     def outputs(self, batch_size: int) -> Array:
         """See ``model.ModelObjective``."""
-        values = [self._output_values(batch) for batch in self.loss.batches(batch_size=batch_size)]
+        values = [self._output_values(batch) for batch in self.data_loss.batches(batch_size=batch_size)]
         return np.stack(values) if values[0].ndim == 0 else np.concatenate(values)
 
     @property
@@ -102,7 +98,7 @@ class DataObjective(ABC):
         """See ``model.ModelObjective``."""
         if self.scalar:
             return False
-        batches = self.loss.batches() if self.branches else [self.loss.first_batch()]
+        batches = self.data_loss.batches() if self.branches else [self.data_loss.first_batch()]
         return any(map(self._samples_interact_in, batches))
 
     def _samples_interact_in(self, batch: Batch) -> bool:
@@ -135,7 +131,7 @@ class DataObjective(ABC):
 
     def batches(self, parameters: Sequence[str], *, start: int = 0) -> Iterator[DifferentiatedBatch]:
         """See ``base.Objective``."""
-        for data in self.loss.batches(start=start):
+        for data in self.data_loss.batches(start=start):
             yield self._batch(data, parameters)
 
     @abstractmethod
@@ -144,7 +140,7 @@ class DataObjective(ABC):
 
     def input_batches(self, function: SampleFunction, inputs: Sequence[str], *, start: int = 0) -> Iterator[InputBatch]:
         """See ``pointwise.PointwiseObjective``."""
-        for data in self.loss.batches(start=start):
+        for data in self.data_loss.batches(start=start):
             yield self._input_batch(data, function, inputs)
 
     @abstractmethod
@@ -155,7 +151,7 @@ class DataObjective(ABC):
         self, layer: Sequence[str], parameters: Sequence[str], inputs: Sequence[str], *, start: int = 0
     ) -> Iterator[ChainBatch]:
         """See ``pointwise.PointwiseObjective``."""
-        for data in self.loss.batches(start=start):
+        for data in self.data_loss.batches(start=start):
             yield self._chain_batch(data, layer, parameters, inputs)
 
     @abstractmethod

@@ -5,67 +5,25 @@ from __future__ import annotations
 import os
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Union, get_args
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, create_model, field_validator, model_validator
 
 from curvcli.errors import SpecError
 from curvcli.spec.columns import InputSpec, TargetSpec
+from curvcli.spec.loss import LossSpec
 from curvcli.spec.mistakes import sentences
-from curvcli.spec.sources import SOURCES, Source
-from curvcli.spec.table import LARGEST, FromList, Table, Text, mistake
+from curvcli.spec.sources import SourceTable
+from curvcli.spec.table import LARGEST, Table, mistake
 from curvcli.text import cut
 from curvcli.toml import TomlError, parse_toml, read_toml_text
 
 # More inputs than any model has.
 _MOST_INPUTS = 1000
 
-LossName = Literal["cross_entropy", "mse", "bce", "output"]
-
-
-class LossSpec(Table):
-    """The loss, declared.
-
-    Attributes:
-        from_logits: whether the model's output comes before softmax or sigmoid; ``"auto"`` reads it from the graph.
-            Required for ``cross_entropy`` and ``bce``, None for the others.
-        reduction: over samples.
-        weight_decay: λ of (λ/2)·‖θ‖².
-        class_weights: one per class, for ``cross_entropy``.
-        ignore_index: a label whose samples don't count, for ``cross_entropy``.
-        output: which of the model's outputs, if it has several.
-    """
-
-    name: LossName
-    from_logits: bool | Literal["auto"] | None = Field(default=None, validate_default=True)
-    reduction: Literal["mean", "sum"] = "mean"
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    class_weights: Annotated[tuple[Annotated[float, Field(ge=0)], ...], FromList, Field(min_length=1)] | None = None
-    ignore_index: Annotated[int, Field(ge=-LARGEST, le=LARGEST)] | None = None
-    output: Text | None = None
-
-    @field_validator("from_logits", mode="plain")
-    @classmethod
-    def _declared(cls, value: Any, info: ValidationInfo) -> bool | Literal["auto"] | None:
-        name = info.data.get("name")
-        if value is not None and not isinstance(value, bool) and value != "auto":
-            raise mistake('must be true, false or "auto"')
-        if name in ("cross_entropy", "bce") and value is None:
-            raise mistake(f'missing; {name} needs true, false, or "auto" to read it from the graph')
-        if name in ("mse", "output") and value is not None:
-            raise mistake(f"goes with cross_entropy and bce, not with {name}; remove it")
-        return value  # type: ignore[no-any-return]  # one of the three by now
-
-    @field_validator("class_weights", "ignore_index")
-    @classmethod
-    def _of_cross_entropy(cls, value: Any, info: ValidationInfo) -> Any:
-        name = info.data.get("name", "cross_entropy")
-        if value is not None and name != "cross_entropy":
-            raise mistake(f"goes with cross_entropy, not with {name}; remove it")
-        if isinstance(value, tuple) and not any(value):
-            raise mistake("needs a weight above 0")
-        return value
+Tables = Sequence[type[SourceTable]]
 
 
 class SamplingSpec(Table):
@@ -86,7 +44,7 @@ class DatasetSpec(Table):
     """A whole dataset spec; ``target`` is None only for the loss ``output``."""
 
     version: Literal[1]
-    source: Source
+    source: SourceTable
     inputs: Annotated[dict[str, InputSpec], Field(min_length=1, max_length=_MOST_INPUTS)]
     loss: LossSpec
     target: TargetSpec | None
@@ -156,13 +114,17 @@ class LoadedSpec:
         return resolved
 
 
-def load_dataset_spec(path: Path) -> LoadedSpec:
+def load_dataset_spec(path: Path, tables: Tables) -> LoadedSpec:
     """Read a spec file.
+
+    Args:
+        path: of the file.
+        tables: what ``[source]`` may be, one per format.
 
     Raises:
         SpecError: unreadable or wrong; all mistakes at once, one per line.
     """
-    return parse_dataset_spec(read_text(path), path=path)
+    return parse_dataset_spec(read_text(path), tables, path=path)
 
 
 def read_text(path: Path) -> str:
@@ -174,11 +136,14 @@ def read_text(path: Path) -> str:
     return read_toml_text(path, "a dataset spec", shown=path.name, error=SpecError)
 
 
-def parse_dataset_spec(text: str, *, path: Path, label: str | None = None, model: Path | None = None) -> LoadedSpec:
+def parse_dataset_spec(
+    text: str, tables: Tables, *, path: Path, label: str | None = None, model: Path | None = None
+) -> LoadedSpec:
     """Validate a spec's text.
 
     Args:
         text: TOML.
+        tables: what ``[source]`` may be, one per format.
         path: the file it came from; relative paths start from its folder.
         label: what messages begin with; the file's name if None.
         model: that the spec lies in, if it does.
@@ -188,11 +153,13 @@ def parse_dataset_spec(text: str, *, path: Path, label: str | None = None, model
     """
     label = label or path.name
     try:
-        spec = DatasetSpec.model_validate(parse_toml(text))
+        spec = _spec_model(tuple(tables)).model_validate(parse_toml(text))
     except TomlError as error:
         raise SpecError(f"{label}: {error}") from None
     except ValidationError as error:
-        raise SpecError("\n".join(f"{label}: {line}" for line in sentences(error, _table_at))) from None
+        raise SpecError(
+            "\n".join(f"{label}: {line}" for line in sentences(error, partial(_table_at, tables)))
+        ) from None
     return LoadedSpec(spec, path, text, model)
 
 
@@ -221,11 +188,18 @@ def _comes_with(file: Path, model: Path) -> bool:
     return beside or file.is_relative_to(root)
 
 
-def _table_at(place: Sequence[Hashable]) -> type[Table]:
+@cache
+def _spec_model(tables: tuple[type[SourceTable], ...]) -> type[DatasetSpec]:
+    """`DatasetSpec` with a ``source`` that is one of these tables, told apart by ``format``."""
+    sources: Any = Annotated[Union[tables], Field(discriminator="format")]  # noqa: UP007 - made of what is registered
+    return create_model("DatasetSpec", __base__=DatasetSpec, source=(sources, ...))
+
+
+def _table_at(tables: Tables, place: Sequence[Hashable]) -> type[Table]:
     """The table that holds the key at ``place``, a pydantic location."""
     match place:
         case ["source", tag, _, *_]:
-            return SOURCES[tag]
+            return next(table for table in tables if tag in get_args(table.model_fields["format"].annotation))
         case ["inputs", _, _, *_]:
             return InputSpec
         case ["target", _, *_]:

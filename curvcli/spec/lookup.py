@@ -10,7 +10,7 @@ from pathlib import Path
 
 from curvcli.errors import SpecError, UsageError
 from curvcli.files import TEXT_LIMIT, UNREADABLE, is_regular, regular_file, size_text
-from curvcli.spec.dataset import LoadedSpec, parse_dataset_spec, read_text
+from curvcli.spec.dataset import LoadedSpec, Tables, parse_dataset_spec, read_text
 from curvcli.spec.mistakes import listed
 
 SPEC_NAME = "curvcli.toml"
@@ -36,13 +36,16 @@ class FoundSpec:
     label: str
     model: Path | None = None
 
-    def load(self) -> LoadedSpec:
+    def load(self, tables: Tables) -> LoadedSpec:
         """Validate it.
+
+        Args:
+            tables: what ``[source]`` may be, one per format (see ``data.registry``).
 
         Raises:
             SpecError: all mistakes at once, one per line.
         """
-        return parse_dataset_spec(self.text, path=self.path, label=self.label, model=self.model)
+        return parse_dataset_spec(self.text, tables, path=self.path, label=self.label, model=self.model)
 
 
 def find_dataset_spec(model_path: Path, explicit: Path | None, cwd: Path) -> FoundSpec:

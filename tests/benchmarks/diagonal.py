@@ -22,10 +22,9 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
+from curvcli.analysis.progress import duration
 from curvcli.analysis.session import Session, open_session
 from curvcli.cli.console import Voice
-from curvcli.cli.meters import duration
-from curvcli.curvature import loss_hessian
 from curvcli.curvature.diagonal.planner import Plan, plan_diagonal
 from curvcli.curvature.diagonal.work import Accumulation
 from curvcli.engine import serial
@@ -52,7 +51,7 @@ def planned(session: Session, layers: list[str]) -> Plan:
     """The planner's choice; once per model, so not timed."""
     parameters = [p for one in session.model.layers if one.name in layers for p in one.parameters]
     names = [p.name for p in parameters]
-    rank = loss_hessian.rank(next(iter(session.objective.batches(names))).output)
+    rank = next(iter(session.objective.batches(names))).output.rank
     return plan_diagonal(parameters, session.objective.sites(names), rank)
 
 
@@ -161,7 +160,7 @@ def full_size(folder: Path, columns: int, repeat: int, console: Console) -> None
     session.objective.sites(names)
     batch = next(session.objective.batches(names))
     state = batch.output
-    part = loss_hessian.columns(state, 0, columns)
+    part = state.columns(0, columns).vectors
     batch.squared_columns(names, part[:1])
     per_column, backward, product = [], [], []
     for _ in range(repeat):
@@ -170,7 +169,7 @@ def full_size(folder: Path, columns: int, repeat: int, console: Console) -> None
     batch.hessian_diagonal_entries(names[0], np.arange(1))
     product.append(seconds(lambda: batch.hessian_diagonal_entries(names[0], np.arange(4))) / 4)
     c, b, p = (statistics.median(x) for x in (per_column, backward, product))
-    rank, entries = loss_hessian.rank(state), session.model.values(names[0]).size
+    rank, entries = state.rank, session.model.values(names[0]).size
     console.print(f"VGG16 conv4_3, {len(session.samples)} images, {rank} classes, float32")
     console.print(f"one column {c:.3f} s, one backward pass through the same tail {b:.3f} s: ratio {c / b:.2f}")
     console.print(f"whole diagonal about {duration(c * rank)}; by coordinates about {duration(p * entries)}")

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from curvcli.cli.main import run
 from curvcli.data.checks import first_difference
 from curvcli.data.interface import Batch
+from curvcli.data.registry import TABLES
 from curvcli.data.samples import FileSamples, open_samples
 from curvcli.models.tensorflow.runtime import tensorflow
 from curvcli.report.hdf5.read import read_report
@@ -290,7 +291,7 @@ class ShuffledSamples(FileSamples):
 
 def test_a_shuffled_reader(tmp_path: Path, check: Check) -> None:
     """Two readings are compared sample by sample."""
-    loaded = load_dataset_spec(tmp_path / "spec.toml")
+    loaded = load_dataset_spec(tmp_path / "spec.toml", TABLES)
     straight = open_samples(loaded)
     shuffled = ShuffledSamples(straight._spec, straight._reader)
     assert first_difference(straight, open_samples(loaded)) is None

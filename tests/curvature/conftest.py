@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from curvcli.curvature.operator import Block
-from curvcli.models.base import Array, OutputState, Parameter, Site
+from curvcli.losses.interface import OutputState, Targets
+from curvcli.losses.output import Output
+from curvcli.models.base import Array, Parameter, Site
 
 SIZE = 300
 
@@ -32,7 +34,7 @@ class QuadraticBatch:
     @property
     def output(self) -> OutputState:
         empty = np.zeros((1, 1))
-        return OutputState("output", empty, empty, empty, 1.0)
+        return OutputState(Output(), empty, Targets(empty, empty, 1.0, 1.0, np.ones(1)))
 
     def hessian_products(self, block: Sequence[str], vectors: Array) -> Array:
         where = np.concatenate([self._place[name] for name in block])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from curvcli.data.registry import TABLES
 from curvcli.data.samples import FileSamples, open_samples
 from curvcli.spec.dataset import parse_dataset_spec
 
@@ -39,7 +40,7 @@ def open_spec(tmp_path: Path) -> Callable[..., FileSamples]:
         sampling: str = "batch_size = 4",
     ) -> FileSamples:
         text = SPEC.format(source=source, x=x, target=target, loss=loss, sampling=sampling)
-        return open_samples(parse_dataset_spec(text, path=tmp_path / "spec.toml"))
+        return open_samples(parse_dataset_spec(text, TABLES, path=tmp_path / "spec.toml"))
 
     return open_
 

@@ -10,7 +10,6 @@ from torch.nn import functional as F
 from curvcli.analysis.session import Session, open_session
 from curvcli.cli.console import Voice
 from curvcli.cli.main import run
-from curvcli.curvature import loss_hessian
 from curvcli.curvature.diagonal.planner import plan_diagonal
 
 from .conftest import ROOT, Arrays, Outcome
@@ -137,7 +136,7 @@ def test_conv4_3_costs_at_most_classes_plus_five_passes_per_batch(name: str) -> 
     layer = next(one for one in opened.model.layers if one.name == "conv4_3")
     names = [p.name for p in layer.parameters]
     objective = CountedObjective(opened.objective)
-    rank = loss_hessian.rank(next(objective.batches(names)).output)
+    rank = next(objective.batches(names)).output.rank
     plan = plan_diagonal(layer.parameters, objective.sites(names), rank)
     (work,) = plan.work
     serial.FirstOrderWork(names).run(objective, lambda passes: None)

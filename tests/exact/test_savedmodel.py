@@ -15,6 +15,8 @@ from curvcli.report.records.quantities import BlockRecord
 
 from .conftest import SAMPLES, Arrays, Outcome, assert_close
 
+# Uneven batches are in the test that splits the data.
+ONE_BATCH = True
 Diag = Callable[..., Outcome]
 LOGITS = 'name = "cross_entropy"\nfrom_logits = true'
 DECLARED = 'name = "cross_entropy"\nfrom_logits = false'

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from curvcli.data.registry import TABLES
 from curvcli.errors import SpecError
 from curvcli.spec.dataset import LoadedSpec, parse_dataset_spec
 
@@ -46,7 +47,7 @@ def changed() -> Callable[[str, str], str]:
 @pytest.fixture
 def parse() -> Callable[[str], LoadedSpec]:
     """Read a spec that lies at specs/digits.toml."""
-    return lambda text: parse_dataset_spec(text, path=Path("specs/digits.toml"))
+    return lambda text: parse_dataset_spec(text, TABLES, path=Path("specs/digits.toml"))
 
 
 @pytest.fixture

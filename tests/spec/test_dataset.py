@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from curvcli.data.registry import TABLES
 from curvcli.errors import SpecError
 from curvcli.spec.dataset import load_dataset_spec, with_overrides
 
@@ -24,13 +25,13 @@ def test_a_complete_spec_is_read_with_its_defaults(parse, digits):
 def test_a_loaded_spec_keeps_its_text_as_written(tmp_path, digits):
     path = tmp_path / "digits.toml"
     path.write_text(digits + "# a note\n")
-    assert load_dataset_spec(path).text == digits + "# a note\n"
+    assert load_dataset_spec(path, TABLES).text == digits + "# a note\n"
 
 
 def test_relative_paths_start_from_the_folder_of_the_spec(tmp_path, digits):
     path = tmp_path / "digits.toml"
     path.write_text(digits)
-    assert load_dataset_spec(path).resolve("data/x.npz") == tmp_path / "data" / "x.npz"
+    assert load_dataset_spec(path, TABLES).resolve("data/x.npz") == tmp_path / "data" / "x.npz"
 
 
 def test_absolute_paths_stay_as_they_are(parse, digits):
@@ -40,7 +41,7 @@ def test_absolute_paths_stay_as_they_are(parse, digits):
 def test_a_byte_order_mark_is_no_mistake(tmp_path, digits):
     path = tmp_path / "digits.toml"
     path.write_bytes(b"\xef\xbb\xbf" + digits.encode())
-    assert load_dataset_spec(path).spec.version == 1
+    assert load_dataset_spec(path, TABLES).spec.version == 1
 
 
 def test_a_spec_cannot_be_changed(parse, digits):
@@ -94,7 +95,8 @@ def test_a_missing_format_is_reported_at_its_place(mistakes, changed):
 
 def test_an_unknown_loss_is_answered_with_the_known_ones(mistakes, changed):
     assert mistakes(changed("cross_entropy", "crossentropy")) == [
-        "digits.toml: loss.name: unknown name 'crossentropy'; choose cross_entropy, mse, bce or output"
+        "digits.toml: loss.name: unknown name 'crossentropy'; choose cross_entropy, bce, mse, mae, huber, poisson, "
+        "gaussian_nll, hinge or output"
     ]
 
 
@@ -153,19 +155,19 @@ def test_a_syntax_error_is_reported_with_line_and_column(mistakes):
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(SpecError, match=r"none\.toml: no such file"):
-        load_dataset_spec(tmp_path / "none.toml")
+        load_dataset_spec(tmp_path / "none.toml", TABLES)
 
 
 def test_a_folder_is_no_spec(tmp_path):
     with pytest.raises(SpecError, match="is a directory"):
-        load_dataset_spec(tmp_path)
+        load_dataset_spec(tmp_path, TABLES)
 
 
 def test_a_file_that_is_no_utf8_text_is_refused(tmp_path):
     path = tmp_path / "digits.toml"
     path.write_bytes(b"# \xff")
     with pytest.raises(SpecError, match=r"digits\.toml: not UTF-8 text \(byte 2\)"):
-        load_dataset_spec(path)
+        load_dataset_spec(path, TABLES)
 
 
 def test_overrides_replace_sampling_and_keep_the_text(parse, digits):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from curvcli.data.registry import TABLES
 from curvcli.data.samples import open_samples
 from curvcli.errors import CurvcliError, SpecError, UsageError
 from curvcli.spec.dataset import load_dataset_spec, parse_dataset_spec
@@ -29,7 +30,7 @@ def model(tmp_path: Path) -> Path:
 def spec_of(model: Path, path: str) -> str:
     (model / "assets.extra" / "curvcli.toml").write_text(DIGITS.replace('"digits.npz"', f'"{path}"'))
     found = find_dataset_spec(model, None, model)
-    return str(found.load().resolve(path))
+    return str(found.load(TABLES).resolve(path))
 
 
 @pytest.mark.parametrize("path", ["data.npz", "../data.npz", "../../data.npz", "../../arrays/x.npy", "../../arrays"])
@@ -52,11 +53,11 @@ def test_a_spec_that_a_person_names_reads_any_file(model: Path, tmp_path: Path) 
     named = tmp_path / "mine.toml"
     named.write_text(DIGITS.replace('"digits.npz"', f'"{tmp_path}/secret.npz"'))
     found = find_dataset_spec(model, named, tmp_path)
-    assert found.load().resolve(f"{tmp_path}/secret.npz").read_text() == "nobody's business"
+    assert found.load(TABLES).resolve(f"{tmp_path}/secret.npz").read_text() == "nobody's business"
 
 
 def test_a_home_that_is_nobodys_is_told(tmp_path: Path) -> None:
-    loaded = parse_dataset_spec(DIGITS, path=tmp_path / "s.toml")
+    loaded = parse_dataset_spec(DIGITS, TABLES, path=tmp_path / "s.toml")
     with pytest.raises(SpecError, match="no such home folder"):
         loaded.resolve("~nobody-at-all/x.npz")
 
@@ -74,7 +75,7 @@ def test_a_spec_of_gigabytes_is_not_read(tmp_path: Path) -> None:
     with (tmp_path / "spec.toml").open("wb") as stream:
         stream.truncate(1 << 40)
     with pytest.raises(SpecError, match="too large for a dataset spec"):
-        load_dataset_spec(tmp_path / "spec.toml")
+        load_dataset_spec(tmp_path / "spec.toml", TABLES)
 
 
 @pytest.mark.parametrize(
@@ -122,13 +123,13 @@ def test_prose_with_dots_is_no_nesting() -> None:
 def test_nonsense_is_named_in_short(old: str, new: str, expected: str, tmp_path: Path) -> None:
     """Keys of a megabyte are cut, numbers of any length are told."""
     with pytest.raises(SpecError) as error:
-        parse_dataset_spec(DIGITS.replace(old, new, 1), path=tmp_path / "s.toml")
+        parse_dataset_spec(DIGITS.replace(old, new, 1), TABLES, path=tmp_path / "s.toml")
     assert expected in str(error.value)
     assert len(str(error.value)) < 400
 
 
 @pytest.mark.parametrize("name", ["x" * 5000, "a\\u0000b"])
 def test_a_path_that_can_not_be_is_told(name: str, tmp_path: Path) -> None:
-    loaded = parse_dataset_spec(DIGITS.replace("digits.npz", name), path=tmp_path / "s.toml")
+    loaded = parse_dataset_spec(DIGITS.replace("digits.npz", name), TABLES, path=tmp_path / "s.toml")
     with pytest.raises(CurvcliError, match=r"no such file|too long|no path can hold"):
         open_samples(loaded)

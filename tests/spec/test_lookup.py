@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from curvcli.data.registry import TABLES
 from curvcli.errors import SpecError, UsageError
 from curvcli.spec.lookup import find_dataset_spec
 
@@ -106,7 +107,7 @@ def test_a_spec_inside_an_archive_is_found_before_the_working_directory(archive,
 def test_mistakes_of_a_spec_inside_an_archive_name_the_archive(archive, tmp_path):
     write_archive(archive, {"vgg/extra/curvcli.toml": "version = 2"})
     with pytest.raises(SpecError, match=r"^vgg\.pt: curvcli\.toml: version: must be 1"):
-        find_dataset_spec(archive, None, tmp_path).load()
+        find_dataset_spec(archive, None, tmp_path).load(TABLES)
 
 
 def test_paths_of_a_spec_inside_an_archive_start_from_the_archives_folder(archive, tmp_path):
@@ -117,7 +118,7 @@ inputs = { x = { column = "x" } }
 loss = { name = "output" }
 """
     write_archive(archive, {"vgg/extra/curvcli.toml": spec})
-    assert find_dataset_spec(archive, None, tmp_path).load().resolve("d.npz") == archive.parent / "d.npz"
+    assert find_dataset_spec(archive, None, tmp_path).load(TABLES).resolve("d.npz") == archive.parent / "d.npz"
 
 
 def test_a_member_elsewhere_in_the_archive_is_not_taken(archive, tmp_path):

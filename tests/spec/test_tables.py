@@ -27,11 +27,52 @@ def test_from_logits_may_be_nothing_else(mistakes, changed):
     assert mistakes(changed("true", '"yes"')) == ['digits.toml: loss.from_logits: must be true, false or "auto"']
 
 
-def test_class_weights_and_ignore_index_go_with_cross_entropy_only(mistakes, changed):
-    lines = mistakes(changed("cross_entropy", "bce") + "class_weights = [1.0, 2.0]\nignore_index = 3\n")
-    assert lines == [
-        f"digits.toml: loss.{key}: goes with cross_entropy, not with bce; remove it"
-        for key in ("class_weights", "ignore_index")
+OPTIONS = {
+    "class_axis = 1": "cross_entropy, bce and gaussian_nll",
+    "class_weights = [1.0, 2.0]": "cross_entropy",
+    "ignore_index = 3": "cross_entropy, bce and hinge",
+    "ignore_nan = true": "bce, mse, mae, huber, poisson, gaussian_nll and hinge",
+    "label_smoothing = 0.1": "cross_entropy and bce",
+    "pos_weight = 2.0": "bce",
+    "delta = 0.5": "huber",
+    "log_input = false": "poisson",
+    "eps = 1e-3": "poisson and gaussian_nll",
+    "squared = true": "hinge",
+    "log_variance = true": "gaussian_nll",
+}
+
+
+@pytest.mark.parametrize("line", OPTIONS)
+def test_an_option_of_other_losses_is_refused_with_their_names(line, mistakes, changed):
+    text = changed("cross_entropy", "output").replace("from_logits = true\n", "").replace("[target]\ncolumn", "#")
+    key = line.partition(" ")[0]
+    assert mistakes(text + line + "\n") == [
+        f"digits.toml: loss.{key}: goes with {OPTIONS[line]}, not with output; remove it"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "mistake"),
+    [
+        ("class_axis = 0", "class_axis: is the samples' axis; count from 1, or from -1 at the end"),
+        ("label_smoothing = 1.0", "label_smoothing: input should be less than 1"),
+        ("label_smoothing = -0.5", "label_smoothing: must be 0 or more, found -0.5"),
+        ("pos_weight = [1.0, 0]", "pos_weight: must be a number above 0, or a list of one per class"),
+        ("pos_weight = true", "pos_weight: must be a number above 0, or a list of one per class"),
+    ],
+)
+def test_numbers_out_of_range_are_told(line, mistake, mistakes, changed):
+    assert mistakes(changed("cross_entropy", "bce") + line + "\n") == [f"digits.toml: loss.{mistake}"]
+
+
+def test_gaussian_nll_needs_to_know_what_the_model_returns(mistakes, changed):
+    text = changed("cross_entropy", "gaussian_nll").replace("from_logits = true\n", "")
+    assert mistakes(text) == [
+        "digits.toml: loss.log_variance: missing; gaussian_nll needs true or false: whether the model returns "
+        "logarithms of variances"
+    ]
+    assert mistakes(text + "log_variance = true\neps = 1e-4\n") == [
+        "digits.toml: loss.eps: goes with log_variance = false; remove it"
     ]
 
 

@@ -12,7 +12,6 @@ from curvcli.analysis.options.quantities import DiagonalOptions
 from curvcli.analysis.quantities.base import BlockPiece, Piece, PlanRow, RunPlan, owners, worst
 from curvcli.analysis.quantities.checks import DiagonalChecks, finite_largest, precision, rounding_of, rounding_piece
 from curvcli.analysis.targets import Target, parameters_of
-from curvcli.curvature import loss_hessian
 from curvcli.curvature.diagonal.estimate import DiagonalEstimate
 from curvcli.curvature.diagonal.estimators import ESTIMATORS, Effort, EstimateWork, plan_estimates
 from curvcli.curvature.diagonal.planner import METHODS, OVER_BUDGET, UNREACHED, Choice, Method, Plan, plan_diagonal
@@ -235,4 +234,4 @@ def _key(work: EstimateWork) -> str:
 
 def loss_rank(objective: Objective, parameters: Sequence[Parameter]) -> int:
     """Columns of ∇²_o ℓ per sample, from the first batch."""
-    return loss_hessian.rank(next(iter(objective.batches([p.name for p in parameters]))).output)
+    return next(iter(objective.batches([p.name for p in parameters]))).output.rank

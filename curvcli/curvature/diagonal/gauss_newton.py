@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from curvcli.curvature import loss_hessian
 from curvcli.curvature.diagonal.work import Accumulation, reached_in, refuse_mixed, vectors_at_once
 from curvcli.errors import ModelError
 from curvcli.models.base import Objective
@@ -67,7 +66,7 @@ class GaussNewton:
             step = vectors_at_once(batch, self.weight, _STEP)
             for start in range(progress.position, self.rank, step):
                 stop = min(start + step, self.rank)
-                progress.add(batch.squared_columns(live, loss_hessian.columns(state, start, stop)))
+                progress.add(batch.squared_columns(live, state.columns(start, stop).vectors))
                 progress.position = stop
                 if stop == self.rank:
                     progress.next_batch()

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from curvcli.data.interface import Batch
-from curvcli.models.base import Array, OutputState, Site, as_float64
+from curvcli.losses.interface import OutputState
+from curvcli.models.base import Array, Site, as_float64
 from curvcli.models.data_loss import DataLoss
-from curvcli.models.loss import loss_sum
 from curvcli.models.tensorflow.confirm import Located
 from curvcli.models.tensorflow.cut import CutBatch
 from curvcli.models.tensorflow.forward import Forward
@@ -29,7 +29,7 @@ class TensorFlowBatch:
     def __init__(
         self,
         forward: Forward,
-        loss: DataLoss,
+        data_loss: DataLoss,
         located: dict[str, Located],
         known_sites: Callable[[Sequence[str]], dict[str, Site]],
         data: Batch,
@@ -39,23 +39,23 @@ class TensorFlowBatch:
 
         Args:
             forward: runs it.
-            loss: of all the data.
+            data_loss: of all the data.
             located: canonical forms by parameter; shared, and added to where sites are read.
             known_sites: what was read off the graph, which is the same for all batches.
             data: this batch.
             parameters: what it will be differentiated by.
         """
-        self._forward, self._data_loss, self._located, self._known_sites = forward, loss, located, known_sites
+        self._forward, self._data_loss, self._located, self._known_sites = forward, data_loss, located, known_sites
         self._names = tuple(parameters)
-        self._cut = CutBatch(forward, loss, data, parameters)
+        self._cut = CutBatch(forward, data_loss, data, parameters)
         self.samples = self._cut.samples
 
     @property
     def output(self) -> OutputState:
-        return self._cut.loss.state(self._cut.values)
+        return OutputState(self._data_loss.loss, self._cut.values, self._cut.targets)
 
     def loss(self) -> float:
-        return loss_sum(self.output)
+        return self.output.value
 
     def gradient(self, parameters: Sequence[str]) -> dict[str, Array]:
         if not self._cut.reached:

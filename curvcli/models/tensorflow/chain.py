@@ -38,7 +38,7 @@ class TensorFlowChainBatch:
     def __init__(
         self,
         forward: Forward,
-        loss: DataLoss,
+        data_loss: DataLoss,
         data: Batch,
         layer: Sequence[str],
         parameters: Sequence[str],
@@ -50,7 +50,7 @@ class TensorFlowChainBatch:
             ModelError: the layer has no single output, or samples influence each other after it.
         """
         tf = tensorflow()
-        self._forward, self._scalar, self._link = forward, loss.scalar, loss.link
+        self._forward, self._scalar, self._loss = forward, data_loss.scalar, data_loss.loss
         self._parameters, self._inputs = tuple(parameters), tuple(inputs)
         entry, entries = _find(forward, layer)
         self._z = f"{entry.node}:0"
@@ -64,9 +64,9 @@ class TensorFlowChainBatch:
             if one.node == entry.node and name in parameters
         }
         raw, z = self._run("output", lambda g: [g.graph.output, g.z])
-        self.samples = 1 if loss.scalar else int(raw.shape[0])
+        self.samples = 1 if data_loss.scalar else int(raw.shape[0])
         self._raw_shape = tuple(int(n) for n in raw.shape)
-        targets = loss.batch_loss(data, self._raw_shape)
+        targets = data_loss.targets(data, self._raw_shape)
         self._truth = tf.constant(targets.truth, dtype=forward.dtype)
         self._weight = tf.constant(targets.weight * targets.scale, dtype=forward.dtype)
         self._shape = tuple(int(n) for n in z.shape)
@@ -106,7 +106,7 @@ class TensorFlowChainBatch:
             named = dict(zip(forward.weights, weights, strict=True))
             by = {p: named[p] for p in self._parameters} | dict(zip(forward.flat.inputs, fed, strict=True))
             fetched = dict(zip(fetch, found, strict=True))
-            return body(_Inside(Imported(named, output, fetched, self._link, truth, weight), z, by), *rest)
+            return body(_Inside(Imported(named, output, fetched, self._loss, truth, weight), z, by), *rest)
 
         own = [*forward.all_weights(), *self._fed, self._truth, self._weight]
         return forward.functions.call((*self._key, key, tuple(fetch)), traced, *own, *arguments)

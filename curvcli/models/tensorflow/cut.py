@@ -22,15 +22,15 @@ class CutBatch:
         samples: of the batch; a scalar output has no axis of samples, the batch is then one sample.
         shape: of the output.
         values: the output, float64.
-        loss: the targets, and the loss's weights.
+        targets: of the batch.
         reached: whether the output depends on the chosen weights at all.
         loops: whether it does so through a loop.
     """
 
-    def __init__(self, forward: Forward, loss: DataLoss, data: Batch, parameters: Sequence[str]) -> None:
+    def __init__(self, forward: Forward, data_loss: DataLoss, data: Batch, parameters: Sequence[str]) -> None:
         """Run everything before the chosen weights."""
         tf = tensorflow()
-        self._forward, self._link = forward, loss.link
+        self._forward, self._loss = forward, data_loss.loss
         inside, self._frontier = forward.reader.cut(parameters, forward.needed)
         self.loops = forward.reader.has_loops(inside)
         self.reached = forward.output.split(":")[0] in inside
@@ -49,10 +49,10 @@ class CutBatch:
         raw = self.run("output", lambda g: g.output) if self.reached else values[-1]
         self.shape = tuple(int(n) for n in raw.shape)
         self.values = as_float64(raw)
-        self.samples = 1 if loss.scalar else self.shape[0]
-        self.loss = loss.batch_loss(data, self.shape)
-        self._truth = tf.constant(self.loss.truth, dtype=forward.dtype)
-        self._weight = tf.constant(self.loss.weight * self.loss.scale, dtype=forward.dtype)
+        self.samples = 1 if data_loss.scalar else self.shape[0]
+        self.targets = targets = data_loss.targets(data, self.shape)
+        self._truth = tf.constant(targets.truth, dtype=forward.dtype)
+        self._weight = tf.constant(targets.weight * targets.scale, dtype=forward.dtype)
 
     def run(self, key: Any, body: Callable[..., Any], *arguments: Any, fetch: Sequence[str] = ()) -> Any:
         """Trace and run ``body(graph, *arguments)`` with the cut graph imported.
@@ -79,7 +79,7 @@ class CutBatch:
                 dict(zip(forward.weights, weights, strict=True)),
                 found[0],
                 dict(zip(fetch, found[1:], strict=True)),
-                self._link,
+                self._loss,
                 truth,
                 weight,
             )

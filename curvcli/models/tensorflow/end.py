@@ -97,27 +97,33 @@ def with_moved_logits(flat: FlatGraph, reader: GraphReader, end: End) -> tuple[F
     return replace(flat, graph_def=graph_def), tensor
 
 
-def logits_of(forward: Forward, returned: str, batch: Batch) -> tuple[str, str | None]:
+def logits_of(forward: Forward, returned: str, batch: Batch, axis: int, axes: int) -> tuple[str, str | None]:
     """The tensor to take the loss of where it can be had, and the normaliser that what is returned comes from.
 
     Args:
         forward: gets another graph where logits have to be moved as the model moves its probabilities.
         returned: what the model returns.
         batch: to try that on.
+        axis: the classes' in what is returned.
+        axes: how many it has.
     """
     end = find_end(forward.reader, returned)
-    if end.kind is None or end.plain:
-        return end.logits, end.kind
+    if end.kind is None:
+        return end.logits, None
+    if end.plain:
+        # TensorFlow's own softmax normalises the last axis.
+        along_classes = end.kind == "sigmoid" or axis >= axes - 1
+        return (end.logits, end.kind) if along_classes else (returned, None)
     original = forward.flat
     flat, moved = with_moved_logits(original, forward.reader, end)
     forward.replace(flat)
-    if _same(forward, end, moved, batch):
+    if _same(forward, end, moved, batch, axis if axes > 2 else -1):
         return moved, end.kind
     forward.replace(original)
     return returned, None
 
 
-def _same(forward: Forward, end: End, moved: str, batch: Batch) -> bool:
+def _same(forward: Forward, end: End, moved: str, batch: Batch, axis: int) -> bool:
     """Whether the normaliser of the moved logits is what the model returns, for logits at random."""
     tf = tensorflow()
 
@@ -127,7 +133,7 @@ def _same(forward: Forward, end: End, moved: str, batch: Batch) -> bool:
         normalised = normaliser(end.kind)(noise)
         feeds = [*forward.input_tensors, end.logits, end.probabilities]
         old, new = forward.import_graph(weights, feeds, [*data, noise, normalised], [end.returned, moved])
-        return tf.reduce_max(tf.abs(old - normaliser(end.kind)(new))), tf.shape(old), tf.shape(new)
+        return tf.reduce_max(tf.abs(old - normaliser(end.kind, axis)(new))), tf.shape(old), tf.shape(new)
 
     arguments = forward.all_weights(), forward.feed(batch)
     error, before, after = forward.functions.call(("same", end.returned), difference, *arguments)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from curvcli.models.base import Link
+from curvcli.losses.interface import Loss
+from curvcli.models.tensorflow.loss_operations import TENSORFLOW
 from curvcli.models.tensorflow.runtime import tensorflow
 
 
@@ -19,59 +20,23 @@ class Imported:
     weights: dict[str, Any]
     output: Any
     fetched: dict[str, Any]
-    link: Link
+    loss: Loss
     truth: Any
     weight: Any
 
     def cotangent(self) -> Any:
         """∂ℓ/∂o, as a function of o that can be differentiated again."""
-        tf, o = tensorflow(), self.output
-        link = self.link
-        if link == "output":
-            return tf.ones_like(o)
-        if link == "probabilities":
-            return -_quotient(self.weight * self.truth, o)
-        if link == "bernoulli":
-            return _quotient(self.weight * (1 - self.truth), 1 - o) - _quotient(self.weight * self.truth, o)
-        if link == "softmax":
-            return self.weight * _softmax_less(o, self.truth)
-        if link == "sigmoid":
-            # The smaller of σ(o) and 1 − σ(o): the larger one rounds to 1.
-            small = tf.nn.sigmoid(tf.where(o > 0, -o, o))
-            return self.weight * tf.where(o > 0, (1 - self.truth) - small, small - self.truth)
-        return self.weight * (o - self.truth)
+        return self.loss.slope(TENSORFLOW, self.output, self.truth, self.weight)
 
     def gradients(self, inputs: Sequence[Any], cotangent: Any = None) -> list[Any]:
         """∂ℓ/∂inputs, or Jᵀ · ``cotangent``; zeros where there is no path."""
         return gradients([self.output], inputs, [self.cotangent() if cotangent is None else cotangent])
 
 
-def _quotient(above: Any, below: Any) -> Any:
-    """Above / below, and exactly zero, all derivatives included, where ``above`` is zero and ``below`` may be."""
-    tf = tensorflow()
-    counts = above != 0
-    return tf.where(counts, above / tf.where(counts, below, tf.ones_like(below)), tf.zeros_like(below))
-
-
-def _softmax_less(logits: Any, truth: Any) -> Any:
-    """Softmax − truth along the last axis, for truths that sum to 1, without cancellation in it or its derivatives.
-
-    Beside the largest logit all others are small where a network is sure: with e_j = exp(o_j − o_max), and s their sum
-    without the largest's own, p_j = e_j / (1 + s), and p_max − 1 = −s / (1 + s).
-    """
-    tf = tensorflow()
-    place = tf.argmax(logits, -1)
-    largest = tf.one_hot(place, tf.shape(logits)[-1], on_value=True, off_value=False, dtype=tf.bool)
-    highest = tf.gather(logits, place[..., None], batch_dims=len(logits.shape) - 1)
-    # The largest's own is 1 whatever the logits are: it takes no part.
-    others = tf.where(largest, tf.zeros_like(logits), tf.exp(logits - highest))
-    total = tf.reduce_sum(others, -1, keepdims=True)
-    return tf.where(largest, (1 - truth) - total / (1 + total), others / (1 + total) - truth)
-
-
-def normaliser(kind: str | None) -> Any:
-    """TensorFlow's function for ``softmax``, ``log_softmax`` or ``sigmoid``."""
-    return getattr(tensorflow().nn, str(kind))
+def normaliser(kind: str | None, axis: int = -1) -> Callable[[Any], Any]:
+    """TensorFlow's function for ``softmax`` or ``log_softmax`` along an axis, or ``sigmoid``."""
+    function: Callable[..., Any] = getattr(tensorflow().nn, str(kind))
+    return function if kind == "sigmoid" else lambda tensor: function(tensor, axis=axis)
 
 
 def gradients(outputs: Sequence[Any], inputs: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:

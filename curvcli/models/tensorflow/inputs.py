@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from curvcli.data.interface import Batch
+from curvcli.losses.interface import OutputState
+from curvcli.losses.output import Output
 from curvcli.models.base import Array, as_float64
 from curvcli.models.data_loss import DataLoss
-from curvcli.models.loss import sample_losses
 from curvcli.models.pointwise import SampleFunction
 from curvcli.models.rows import rows_separate
 from curvcli.models.tensorflow.forward import Forward
@@ -23,27 +24,28 @@ class TensorFlowInputBatch:
     """One batch, differentiable by its inputs (see ``pointwise.InputBatch``)."""
 
     def __init__(
-        self, forward: Forward, loss: DataLoss, data: Batch, function: SampleFunction, inputs: Sequence[str]
+        self, forward: Forward, data_loss: DataLoss, data: Batch, function: SampleFunction, inputs: Sequence[str]
     ) -> None:
         """Run the forward pass."""
         tf = tensorflow()
-        self._forward, self._link = forward, loss.link
+        self._forward, self._loss = forward, data_loss.loss
         self._function = function
         self._fed = forward.feed(data)
         names = list(forward.flat.inputs)
         self._places = [names.index(name) for name in inputs]
         self._output = forward.output if function.output is None else forward.returned(function.output)
         self._key = ("inputs", function.output is None, self._output, function.index, tuple(inputs))
-        self._mask = self._truth = self._weight = tf.zeros([0], forward.dtype)
+        self._mask = self._truth = tf.zeros([0], forward.dtype)
+        self._weight = tf.ones([], forward.dtype)
         raw = as_float64(self._run("output", lambda g, _: g.output))
-        self.samples = 1 if loss.scalar else raw.shape[0]
+        self.samples = 1 if data_loss.scalar else raw.shape[0]
         self._shapes = [tuple(int(n) for n in self._fed[i].shape) for i in self._places]
         self.coordinates = sum(prod(shape) for shape in self._shapes) // self.samples
-        place: tuple[Any, ...] = function.index if loss.scalar else (slice(None), *function.index)
+        place: tuple[Any, ...] = function.index if data_loss.scalar else (slice(None), *function.index)
         mask = np.zeros(raw.shape)
         if function.output is None:
-            targets = loss.batch_loss(data, raw.shape)
-            self._values = sample_losses(targets.state(raw), self.samples)
+            targets = data_loss.targets(data, raw.shape)
+            self._values = OutputState(self._loss, raw, targets).sample_values(self.samples)
             self._truth = tf.constant(targets.truth, dtype=forward.dtype)
             self._weight = tf.constant(targets.weight * targets.scale, dtype=forward.dtype)
             mask[...] = 1.0
@@ -64,8 +66,8 @@ class TensorFlowInputBatch:
             weights, fed = tensors[:count], tensors[count : count + len(self._fed)]
             mask, truth, weight, *rest = tensors[count + len(self._fed) :]
             (output,) = forward.import_graph(weights, forward.input_tensors, fed, [self._output])
-            link = "output" if function.output is not None else self._link
-            graph = Imported({}, output, {"mask": mask}, link, truth, weight)
+            loss = self._loss if function.output is None else Output()
+            graph = Imported({}, output, {"mask": mask}, loss, truth, weight)
             return body(graph, [fed[i] for i in self._places], *rest)
 
         return traced, [*forward.all_weights(), *self._fed, self._mask, self._truth, self._weight]

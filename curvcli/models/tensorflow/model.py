@@ -18,7 +18,7 @@ from curvcli.models.tensorflow.forward import Forward, Original
 from curvcli.models.tensorflow.functions import Functions
 from curvcli.models.tensorflow.objective import TensorFlowObjective
 from curvcli.models.tensorflow.runtime import tensorflow
-from curvcli.spec.dataset import LossSpec
+from curvcli.spec.loss import LossSpec
 
 
 @dataclass

@@ -25,19 +25,19 @@ from curvcli.models.tensorflow.memory import memory_of
 from curvcli.models.tensorflow.nodes import all_nodes
 
 _CHOICES = frozenset({"If", "StatelessIf", "Case", "StatelessCase"})
-# TensorFlow's convention: the classes are the last axis.
+# TensorFlow's convention where neither spec nor targets say it: the classes are the last axis.
 _CLASS_AXIS = -1
 
 
 class TensorFlowObjective(DataObjective):
     """L(θ) of a flat graph over samples (see ``model.ModelObjective``)."""
 
-    def __init__(self, forward: Forward, loss: DataLoss, original: Original | None) -> None:
+    def __init__(self, forward: Forward, data_loss: DataLoss, original: Original | None) -> None:
         """Settle the link, the output's shape and the denominator, with one forward pass.
 
         Args:
             forward: of the graph; told here which tensor the loss is taken of.
-            loss: to settle.
+            data_loss: to settle.
             original: the saved function, to compare with; None if that was done before.
 
         Raises:
@@ -45,16 +45,17 @@ class TensorFlowObjective(DataObjective):
             DataError: targets that do not fit the output.
             ModelError: the forward pass fails, or returns other numbers than the original.
         """
-        super().__init__(loss, memory_of(forward.functions.device))
+        super().__init__(data_loss, memory_of(forward.functions.device))
         self._forward = forward
         self._located: dict[str, Located] = {}
-        returned, first = forward.returned(loss.spec.output), loss.first_batch()
-        logits, final = logits_of(forward, returned, first)
+        returned, first = forward.returned(data_loss.spec.output), data_loss.first_batch()
         values = forward.values(returned, first)
+        axis = data_loss.class_axis(values.shape, _CLASS_AXIS)
+        logits, final = logits_of(forward, returned, first, axis, values.ndim)
         if original is not None and not forward.flat.random:
-            self.uncompared = forward.compare(original, first, values, loss.spec.output)
-        loss.settle(values, final, _CLASS_AXIS)
-        forward.take(logits if loss.cut else returned)
+            self.uncompared = forward.compare(original, first, values, data_loss.spec.output)
+        data_loss.settle(values, final, axis)
+        forward.take(logits if self.loss.cut else returned)
 
     @property
     def random(self) -> tuple[str, ...]:
@@ -72,10 +73,10 @@ class TensorFlowObjective(DataObjective):
         return self._forward.values(self._forward.output, batch)
 
     def _batch(self, data: Batch, parameters: Sequence[str]) -> TensorFlowBatch:
-        return TensorFlowBatch(self._forward, self.loss, self._located, self.sites, data, parameters)
+        return TensorFlowBatch(self._forward, self.data_loss, self._located, self.sites, data, parameters)
 
     def _read_sites(self, parameters: Sequence[str]) -> Mapping[str, Site]:
-        return self._batch(self.loss.first_batch(), parameters).read_sites()
+        return self._batch(self.data_loss.first_batch(), parameters).read_sites()
 
     def joint_blocker(self, parameters: Sequence[str]) -> str | None:
         reader = self._forward.reader
@@ -84,21 +85,21 @@ class TensorFlowObjective(DataObjective):
     # -- derivatives by the inputs, and in two parts ------------------------------------------------------------------
 
     def differentiable_inputs(self) -> tuple[str, ...]:
-        fed = self._forward.feed(self.loss.first_batch())
+        fed = self._forward.feed(self.data_loss.first_batch())
         pairs = zip(self._forward.flat.inputs, fed, strict=True)
         return tuple(name for name, tensor in pairs if tensor.dtype.is_floating)
 
     def output_shape(self, output: str | None) -> tuple[int, ...]:
         tensor = self._forward.output if output is None else self._forward.returned(output)
-        return self.loss.of_one_sample(self._forward.values(tensor, self.loss.first_batch()).shape, output)
+        return self.data_loss.of_one_sample(self._forward.values(tensor, self.data_loss.first_batch()).shape, output)
 
     def _input_batch(self, data: Batch, function: SampleFunction, inputs: Sequence[str]) -> TensorFlowInputBatch:
-        return TensorFlowInputBatch(self._forward, self.loss, data, function, inputs)
+        return TensorFlowInputBatch(self._forward, self.data_loss, data, function, inputs)
 
     def _chain_batch(
         self, data: Batch, layer: Sequence[str], parameters: Sequence[str], inputs: Sequence[str]
     ) -> TensorFlowChainBatch:
-        return TensorFlowChainBatch(self._forward, self.loss, data, layer, parameters, inputs)
+        return TensorFlowChainBatch(self._forward, self.data_loss, data, layer, parameters, inputs)
 
     def moved(self, offsets: Mapping[str, Array]) -> AbstractContextManager[None]:
         return self._forward.moved(offsets)

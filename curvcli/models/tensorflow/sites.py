@@ -19,13 +19,13 @@ Mixed = Callable[[tuple[str, ...]], list[str]]
 
 
 def read_sites(
-    forward: Forward, loss: DataLoss, located: dict[str, Located], names: Sequence[str], samples: int, mixed: Mixed
+    forward: Forward, data_loss: DataLoss, located: dict[str, Located], names: Sequence[str], samples: int, mixed: Mixed
 ) -> dict[str, Site]:
     """Where each parameter enters; one pass over the first batch tells the shapes, one or two the rows' order.
 
     Args:
         forward: runs the graph.
-        loss: for its data.
+        data_loss: for its data.
         located: the canonical forms; added to.
         names: of the parameters.
         samples: of the first batch.
@@ -52,8 +52,8 @@ def read_sites(
     blocker = dict(zip(nodes, forward.reader.blockers([[n] for n in nodes], live), strict=True))
     z = [f"{e.node}:0" for e in single.values()]
     data = [full(data_operand(forward.reader, e)) for e in single.values()]
-    measured = measure(forward, list(dict.fromkeys((*z, *data))), loss.first_batch())
-    why_not = _unsuited(forward, single, measured, changing(forward, loss.batches(), measured, z))
+    measured = measure(forward, list(dict.fromkeys((*z, *data))), data_loss.first_batch())
+    why_not = _unsuited(forward, single, measured, changing(forward, data_loss.batches(), measured, z))
     suited = {name: entry for name, entry in single.items() if name not in why_not}
     why_not |= _locate(forward, located, suited, measured, samples, mixed)
     for name, entry in single.items():

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from curvcli.data.interface import Batch
-from curvcli.models.base import Array, OutputState, Site, as_float64
+from curvcli.losses.interface import OutputState
+from curvcli.models.base import Array, Site, as_float64
 from curvcli.models.data_loss import DataLoss
-from curvcli.models.loss import loss_sum
 from curvcli.models.torch.derivatives import derivatives
 from curvcli.models.torch.end import LossEnd
 from curvcli.models.torch.forward import Forward
@@ -44,7 +44,7 @@ class TorchBatch:
     def __init__(
         self,
         forward: Forward,
-        loss: DataLoss,
+        data_loss: DataLoss,
         structures: dict[Hashable, Structure],
         data: Batch,
         parameters: Sequence[str],
@@ -53,7 +53,7 @@ class TorchBatch:
 
         Args:
             forward: makes it.
-            loss: of all the data.
+            data_loss: of all the data.
             structures: by names and signature, of batches with equal graphs; shared, and added to.
             data: this batch.
             parameters: what it will be differentiated by.
@@ -64,7 +64,7 @@ class TorchBatch:
         # Where the model branches, batches with one graph may still read their data in another order.
         self._place = place = (self._names, data.start if forward.program.branches else None)
         forward.parameters.require(self._names)
-        self._end = LossEnd(forward, loss, forward(forward.tensors(data)), data)
+        self._end = LossEnd(forward, data_loss, forward(forward.tensors(data)), data)
         self.samples = self._end.samples
         self._first: dict[Hashable, tuple[Tensor | None, ...]] = {}
         self._pulled: tuple[Tensor, tuple[Tensor | None, ...]] | None = None
@@ -84,7 +84,7 @@ class TorchBatch:
         return self._end.output
 
     def loss(self) -> float:
-        return loss_sum(self.output)
+        return self.output.value
 
     # -- first derivatives --------------------------------------------------------------------------------------------
 

@@ -30,7 +30,7 @@ class TorchChainBatch:
     def __init__(
         self,
         forward: Forward,
-        loss: DataLoss,
+        data_loss: DataLoss,
         data: Batch,
         layer: Sequence[str],
         parameters: Sequence[str],
@@ -41,14 +41,14 @@ class TorchChainBatch:
         Raises:
             ModelError: the layer has no single output, or samples influence each other after it.
         """
-        self._forward, self._scalar = forward, loss.scalar
+        self._forward, self._scalar = forward, data_loss.scalar
         weights = {name: forward.parameters[name] for name in dict.fromkeys([*layer, *parameters])}
         forward.parameters.require(list(weights))
         self._names = tuple(weights)
         arguments = forward.tensors(data)
         # All of them, as that shows which operations the data go through.
         floating = {n: t.requires_grad_() for n, t in arguments.items() if t.is_floating_point()}
-        self._end = LossEnd(forward, loss, forward(arguments), data)
+        self._end = LossEnd(forward, data_loss, forward(arguments), data)
         self.samples = self._end.samples
         self._inputs = frozenset(inputs)
         self._by = {name: weights[name] for name in parameters} | {name: floating[name] for name in inputs}

@@ -11,12 +11,10 @@ from curvcli.models.torch.forward import Forward
 from curvcli.models.torch.graph import operation
 from curvcli.models.torch.program import FinalOperation
 
-# Torch's convention: the classes are axis 1.
-CLASS_AXIS = 1
 _NORMALISERS = {"Softmax": "softmax", "LogSoftmax": "log_softmax", "Sigmoid": "sigmoid"}
 
 
-def final_of_program(forward: Forward, arguments: Mapping[str, Tensor]) -> FinalOperation | None:
+def final_of_program(forward: Forward, arguments: Mapping[str, Tensor], class_axis: int) -> FinalOperation | None:
     """The normaliser along the classes that the output comes from, if the program can be cut before it.
 
     The cut is taken only where the same normaliser of what it returns is the output itself.
@@ -27,8 +25,8 @@ def final_of_program(forward: Forward, arguments: Mapping[str, Tensor]) -> Final
     before = forward.repeatable(final.before, arguments)
     if final.name == "sigmoid":
         expected = torch.sigmoid(before)
-    elif before.ndim > CLASS_AXIS:
-        expected = getattr(torch, final.name)(before, CLASS_AXIS)
+    elif before.ndim > class_axis:
+        expected = getattr(torch, final.name)(before, class_axis)
     else:
         return None
     output = forward.repeatable(forward.program, arguments)
@@ -36,8 +34,8 @@ def final_of_program(forward: Forward, arguments: Mapping[str, Tensor]) -> Final
     return final if same else None
 
 
-def final_of_graph(output: Tensor) -> str | None:
-    """The softmax or sigmoid that an output comes from in the graph of its pass, if it comes from one."""
+def final_of_graph(output: Tensor, class_axis: int) -> str | None:
+    """The softmax along the classes, or the sigmoid, that an output comes from in its pass's graph."""
     if output.grad_fn is None:
         return None
     name = _NORMALISERS.get(operation(output.grad_fn))
@@ -45,5 +43,5 @@ def final_of_graph(output: Tensor) -> str | None:
         axis = int(output.grad_fn._saved_dim)  # type: ignore[attr-defined]
         # The axis is stored unsigned; -1 comes back as a huge number.
         axis = axis - (1 << 64) if axis >= 1 << 63 else axis
-        return name if axis % output.ndim == CLASS_AXIS else None
+        return name if axis % output.ndim == class_axis else None
     return name

@@ -13,7 +13,6 @@ from torch.autograd.graph import GradientEdge
 from curvcli.data.interface import Batch
 from curvcli.models.base import Array, as_float64
 from curvcli.models.data_loss import DataLoss
-from curvcli.models.loss import sample_losses
 from curvcli.models.pointwise import SampleFunction
 from curvcli.models.rows import rows_separate
 from curvcli.models.torch.derivatives import dense, derivatives
@@ -25,7 +24,7 @@ class TorchInputBatch:
     """One batch, differentiable by its inputs (see ``pointwise.InputBatch``)."""
 
     def __init__(
-        self, forward: Forward, loss: DataLoss, data: Batch, function: SampleFunction, inputs: Sequence[str]
+        self, forward: Forward, data_loss: DataLoss, data: Batch, function: SampleFunction, inputs: Sequence[str]
     ) -> None:
         """Run the forward pass."""
         self._where, self._tensor = forward.where, forward.parameters.tensor
@@ -33,16 +32,16 @@ class TorchInputBatch:
         arguments = forward.tensors(data)
         self._inputs = [arguments[name].requires_grad_() for name in inputs]
         self._raw = raw = forward(arguments, function.output)
-        self.samples = 1 if loss.scalar else raw.shape[0]
+        self.samples = 1 if data_loss.scalar else raw.shape[0]
         self.coordinates = sum(t.numel() for t in self._inputs) // self.samples
         self._edge: GradientEdge | None
         self._cotangent: Tensor
         if function.output is None:
-            end = LossEnd(forward, loss, raw, data)
-            self._values = sample_losses(end.output, self.samples)
+            end = LossEnd(forward, data_loss, raw, data)
+            self._values = end.output.sample_values(self.samples)
             self._edge, self._cotangent = end.edge, end.cotangent
         else:
-            place: tuple[Any, ...] = function.index if loss.scalar else (slice(None), *function.index)
+            place: tuple[Any, ...] = function.index if data_loss.scalar else (slice(None), *function.index)
             self._values = as_float64(raw.detach().cpu())[place].reshape(self.samples)
             self._cotangent = torch.zeros_like(raw)
             self._cotangent[place] = 1.0

@@ -17,7 +17,7 @@ from curvcli.models.torch.forward import Forward
 from curvcli.models.torch.objective import TorchObjective
 from curvcli.models.torch.parameters import Parameters
 from curvcli.models.torch.program import Original, Program
-from curvcli.spec.dataset import LossSpec
+from curvcli.spec.loss import LossSpec
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 

@@ -13,22 +13,25 @@ from curvcli.models.pointwise import SampleFunction
 from curvcli.models.sites import merged_sites
 from curvcli.models.torch.batch import Structure, TorchBatch
 from curvcli.models.torch.chain import TorchChainBatch
-from curvcli.models.torch.final import CLASS_AXIS, final_of_graph, final_of_program
+from curvcli.models.torch.final import final_of_graph, final_of_program
 from curvcli.models.torch.forward import Forward
 from curvcli.models.torch.inputs import TorchInputBatch
 from curvcli.models.torch.memory import memory_of
 from curvcli.models.torch.program import Original
 
+# Torch's convention where neither spec nor targets say it: the classes are axis 1.
+_CLASS_AXIS = 1
+
 
 class TorchObjective(DataObjective):
     """L(θ) of a program over samples (see ``model.ModelObjective``)."""
 
-    def __init__(self, forward: Forward, loss: DataLoss, original: Original | None) -> None:
+    def __init__(self, forward: Forward, data_loss: DataLoss, original: Original | None) -> None:
         """Settle the link, the output's shape and the denominator, with one forward pass.
 
         Args:
             forward: of the program; told here whether it is cut.
-            loss: to settle.
+            data_loss: to settle.
             original: to compare with; None if that was done before.
 
         Raises:
@@ -36,23 +39,24 @@ class TorchObjective(DataObjective):
             DataError: targets that do not fit the output.
             ModelError: the forward pass fails, or returns other numbers than the original.
         """
-        super().__init__(loss, memory_of(forward.parameters.device))
+        super().__init__(data_loss, memory_of(forward.parameters.device))
         self._forward, self.parameters = forward, forward.parameters
         self._structures: dict[Hashable, Structure] = {}
         self.parameters.require(list(self.parameters))
-        arguments = forward.tensors(loss.first_batch())
+        arguments = forward.tensors(data_loss.first_batch())
         if not self.parameters:
             # Without weights to differentiate by, the graph whose end tells the final operation starts at the inputs.
             arguments = {n: t.requires_grad_(t.is_floating_point()) for n, t in arguments.items()}
         probe = forward(arguments)
         if original is not None:
             forward.compare(original, arguments)
-        final = final_of_program(forward, arguments)
-        name = final_of_graph(probe) if final is None else final.name
+        axis = data_loss.class_axis(tuple(probe.shape), _CLASS_AXIS)
+        final = final_of_program(forward, arguments, axis)
+        name = final_of_graph(probe, axis) if final is None else final.name
         values = as_float64(probe.detach().cpu())
         del probe
-        loss.settle(values, name, CLASS_AXIS)
-        if loss.cut:
+        data_loss.settle(values, name, axis)
+        if self.loss.cut:
             forward.cut(None if final is None else final.before)
 
     @property
@@ -72,7 +76,7 @@ class TorchObjective(DataObjective):
         return as_float64(self._forward(self._forward.tensors(batch)).detach().cpu())
 
     def _batch(self, data: Batch, parameters: Sequence[str]) -> TorchBatch:
-        return TorchBatch(self._forward, self.loss, self._structures, data, parameters)
+        return TorchBatch(self._forward, self.data_loss, self._structures, data, parameters)
 
     def _examined(self, parameters: Sequence[str]) -> Iterator[TorchBatch]:
         """Batches whose graphs tell those of all others: the first and the last, which may be shorter.
@@ -80,11 +84,11 @@ class TorchObjective(DataObjective):
         All of them where the model branches: then each may take a way of its own.
         """
         last = self.batch_count() - 1
-        starts = [0, last] if last and len(self.loss) % self.batch_size else [0]
+        starts = [0, last] if last and len(self.data_loss) % self.batch_size else [0]
         if self.branches:
             starts = list(range(last + 1))
         for start in starts:
-            yield self._batch(next(self.loss.batches(start=start)), parameters)
+            yield self._batch(next(self.data_loss.batches(start=start)), parameters)
 
     def _read_sites(self, parameters: Sequence[str]) -> Mapping[str, Site]:
         found = list(map(lambda batch: batch.sites(parameters), self._examined(parameters)))  # noqa: C417 - one at a time
@@ -97,21 +101,21 @@ class TorchObjective(DataObjective):
     # -- derivatives by the inputs, and in two parts ------------------------------------------------------------------
 
     def differentiable_inputs(self) -> tuple[str, ...]:
-        tensors = self._forward.tensors(self.loss.first_batch())
+        tensors = self._forward.tensors(self.data_loss.first_batch())
         return tuple(name for name, tensor in tensors.items() if tensor.is_floating_point())
 
     def output_shape(self, output: str | None) -> tuple[int, ...]:
         self.parameters.require([])
-        values = self._forward(self._forward.tensors(self.loss.first_batch()), output)
-        return self.loss.of_one_sample(tuple(values.shape), output)
+        values = self._forward(self._forward.tensors(self.data_loss.first_batch()), output)
+        return self.data_loss.of_one_sample(tuple(values.shape), output)
 
     def _input_batch(self, data: Batch, function: SampleFunction, inputs: Sequence[str]) -> TorchInputBatch:
-        return TorchInputBatch(self._forward, self.loss, data, function, inputs)
+        return TorchInputBatch(self._forward, self.data_loss, data, function, inputs)
 
     def _chain_batch(
         self, data: Batch, layer: Sequence[str], parameters: Sequence[str], inputs: Sequence[str]
     ) -> TorchChainBatch:
-        return TorchChainBatch(self._forward, self.loss, data, layer, parameters, inputs)
+        return TorchChainBatch(self._forward, self.data_loss, data, layer, parameters, inputs)
 
     def moved(self, offsets: Mapping[str, Array]) -> AbstractContextManager[None]:
         return self.parameters.moved(offsets)

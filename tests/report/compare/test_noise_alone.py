@@ -13,7 +13,9 @@ from curvcli.curvature.diagonal.weight_probes import HutchinsonDiagonal, XDiag
 from curvcli.curvature.operator import Block
 from curvcli.curvature.trace.estimate import Rule
 from curvcli.curvature.trace.work import ESTIMATORS, TraceWork, estimators
-from curvcli.models.base import Array, OutputState, Parameter
+from curvcli.losses.interface import OutputState, Targets
+from curvcli.losses.output import Output
+from curvcli.models.base import Array, Parameter
 from curvcli.models.memory import ProcessMemory
 from curvcli.report.compare.comparison import Tolerances, compare
 from curvcli.report.hdf5.read import Report
@@ -39,7 +41,7 @@ class Quadratic:
     def __init__(self, matrix: Array) -> None:
         self._matrix = matrix
         empty = np.zeros((1, 1))
-        self.output = OutputState("output", empty, empty, empty, 1.0)
+        self.output = OutputState(Output(), empty, Targets(empty, empty, 1.0, 1.0, np.ones(1)))
 
     def batches(self, parameters: Sequence[str], *, start: int = 0) -> Iterator[Quadratic]:
         yield self

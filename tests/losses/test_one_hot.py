@@ -12,15 +12,22 @@ import torch
 
 from curvcli.cli.main import run
 from curvcli.errors import DataError
-from curvcli.models.loss import TargetReader
-from curvcli.spec.dataset import LossSpec
+from curvcli.losses.interface import End, Given, Targets
+from curvcli.losses.registry import settle
+from curvcli.spec.loss import LossSpec
 
 LABELS = np.array([2, 0, 1, 2, 2, 0, 1])
 
 
-def reader(axis: int = -1, **changes: object) -> TargetReader:
-    loss = LossSpec(name="cross_entropy", from_logits=True, **changes)  # type: ignore[arg-type]
-    return TargetReader(loss, "softmax", axis, "y")
+class Reader:
+    """The targets of a cross-entropy."""
+
+    def __init__(self, axis: int = 1, **changes: object) -> None:
+        spec = LossSpec(name="cross_entropy", from_logits=True, **changes)  # type: ignore[arg-type]
+        self._loss = settle(spec, End(None, axis, "y", "model.pt"))
+
+    def batch(self, target: np.ndarray, shape: tuple[int, ...], rows: list[int]) -> Targets:
+        return self._loss.targets(Given(target, None, shape, rows))
 
 
 def one_hot(labels: np.ndarray, axis: int, dtype: type) -> np.ndarray:
@@ -31,19 +38,19 @@ def one_hot(labels: np.ndarray, axis: int, dtype: type) -> np.ndarray:
 @pytest.mark.parametrize("weights", [None, (1.0, 2.0, 0.5)])
 def test_they_are_read_as_class_numbers_are(dtype: type, weights: tuple[float, ...] | None) -> None:
     """Class weights count too."""
-    how = reader(class_weights=weights)
+    how = Reader(class_weights=weights)
     rows = list(range(len(LABELS)))
     wanted = how.batch(LABELS, (7, 3), rows)
     found = how.batch(one_hot(LABELS, 1, dtype), (7, 3), rows)
-    for name in ("truth", "weight", "scale", "class_axis", "link"):
+    for name in ("truth", "weight", "scale", "total"):
         np.testing.assert_array_equal(getattr(found, name), getattr(wanted, name))
 
 
 def test_they_are_read_as_soft_labels_are() -> None:
     """The same numbers as floats."""
     rows = list(range(7))
-    soft = reader().batch(one_hot(LABELS, 1, np.float64), (7, 3), rows)
-    hard = reader().batch(one_hot(LABELS, 1, np.int64), (7, 3), rows)
+    soft = Reader().batch(one_hot(LABELS, 1, np.float64), (7, 3), rows)
+    hard = Reader().batch(one_hot(LABELS, 1, np.int64), (7, 3), rows)
     np.testing.assert_array_equal(hard.truth, soft.truth)
     np.testing.assert_array_equal(hard.weight, soft.weight)
 
@@ -52,13 +59,13 @@ def test_they_are_read_as_soft_labels_are() -> None:
 def test_the_class_axis_is_the_models(axis: int) -> None:
     """Of outputs with positions, wherever their classes are; here both axes are of three."""
     labels = np.array([[0, 1, 2], [2, 2, 0]])
-    found = reader(axis).batch(one_hot(labels, axis, np.int64), (2, 3, 3), [0, 1])
-    np.testing.assert_array_equal(found.truth, reader(axis).batch(labels, (2, 3, 3), [0, 1]).truth)
+    found = Reader(axis).batch(one_hot(labels, axis, np.int64), (2, 3, 3), [0, 1])
+    np.testing.assert_array_equal(found.truth, Reader(axis).batch(labels, (2, 3, 3), [0, 1]).truth)
 
 
 def test_one_class_has_labels_as_before() -> None:
     """Of (samples, 1) a zero is the only class's number."""
-    assert reader().batch(np.zeros((4, 1), np.int64), (4, 1), [0, 1, 2, 3]).truth.all()
+    assert Reader().batch(np.zeros((4, 1), np.int64), (4, 1), [0, 1, 2, 3]).truth.all()
 
 
 @pytest.mark.parametrize(
@@ -70,7 +77,7 @@ def test_whole_numbers_that_are_not_one_hot_are_refused(row: list[int], shown: s
     target = one_hot(LABELS, 1, np.int64)
     target[4] = row
     with pytest.raises(DataError, match=f"column 'y', row 104: .* must be one-hot.*; found {shown}"):
-        reader().batch(target, (7, 3), [100 + i for i in range(7)])
+        Reader().batch(target, (7, 3), [100 + i for i in range(7)])
 
 
 SPEC = """version = 1

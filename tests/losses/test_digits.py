@@ -7,9 +7,9 @@ from decimal import Decimal, localcontext
 import numpy as np
 import pytest
 
-from curvcli.curvature import loss_hessian
-from curvcli.models.base import OutputState
-from curvcli.models.loss import loss_sum
+from curvcli.losses.interface import End, OutputState, Targets
+from curvcli.losses.registry import settle
+from curvcli.spec.loss import LossSpec
 
 
 def state(scale: float, axis: int, shape: tuple[int, ...]) -> OutputState:
@@ -17,7 +17,10 @@ def state(scale: float, axis: int, shape: tuple[int, ...]) -> OutputState:
     labels = rng.integers(0, shape[axis], [n for i, n in enumerate(shape) if i != axis])
     truth = np.moveaxis(np.eye(shape[axis])[labels], -1, axis)
     weight = np.full([1 if i == axis else n for i, n in enumerate(shape)], 0.75)
-    return OutputState("softmax", rng.standard_normal(shape) * scale, truth, weight, 1.0, axis)
+    loss = settle(LossSpec(name="cross_entropy", from_logits=True), End(None, axis, "y", "model.pt"))
+    return OutputState(
+        loss, rng.standard_normal(shape) * scale, Targets(truth, weight, 1.0, float(weight.sum()), np.ones(1))
+    )
 
 
 def rows(array: np.ndarray, axis: int) -> np.ndarray:
@@ -36,10 +39,10 @@ def test_products_columns_and_loss_keep_their_digits(scale: float, axis: int, sh
     """Relative errors of 1e-12 entry by entry, where 1 − p is 1e-50 too."""
     known = state(scale, axis, shape)
     vector = np.random.default_rng(1).standard_normal((1, *shape))
-    product = rows(loss_hessian.apply(known, vector)[0], axis)
-    columns = loss_hessian.columns(known, 0, loss_hessian.rank(known))
+    product = rows(known.product(vector)[0], axis)
+    columns = known.columns(0, known.rank).vectors
     diagonal = rows((columns**2).sum(0), axis)
-    logits, along, truth = (rows(a, axis) for a in (known.values, vector[0], known.truth))
+    logits, along, truth = (rows(a, axis) for a in (known.values, vector[0], known.targets.truth))
     with localcontext() as context:
         context.prec = 60
         weight, loss = Decimal("0.75"), Decimal(0)
@@ -52,4 +55,4 @@ def test_products_columns_and_loss_keep_their_digits(scale: float, axis: int, sh
                 assert product[n, c] == pytest.approx(float(weight * p[c] * (u[c] - mean)), rel=1e-12)
                 others = sum(p[i] for i in range(len(p)) if i != c)
                 assert diagonal[n, c] == pytest.approx(float(weight * p[c] * others), rel=1e-12)
-    assert loss_sum(known) == pytest.approx(float(loss), rel=1e-13)
+    assert known.value == pytest.approx(float(loss), rel=1e-13)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from curvcli.errors import DataError
-from curvcli.models.base import Array
+from curvcli.losses.interface import Array
 
 _SHOWN = 8
 

@@ -1,0 +1,1 @@
+"""The losses: value, slope, Hessian factor and the targets they take, one file per loss."""

@@ -1,0 +1,49 @@
+"""The model's own number per sample, taken as the loss: linear in the output."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from curvcli.losses.interface import Array, Columns, End, Given, Loss, Targets, no_columns
+from curvcli.losses.operations import Operations, Tensor
+from curvcli.spec.loss import LossSpec
+
+
+@dataclass(frozen=True)
+class Output(Loss):
+    """ℓ = o, ∂ℓ/∂o = 1, ∂²ℓ/∂o² = 0."""
+
+    name = "output"
+    title = "the model gives its own"
+
+    def targets(self, given: Given) -> Targets:
+        # Without weights it has no axes: a model may return one number for the whole batch, which has none either.
+        weight = np.ones(()) if given.weight is None else given.sample_weight(len(given.shape))
+        samples = given.shape[0] if given.shape else len(given.rows)
+        total = float(samples if given.weight is None else weight.sum())
+        by_sample = np.ones(samples) if given.weight is None else weight.reshape(-1)
+        return Targets(np.zeros(0), weight, 1.0, total, by_sample)
+
+    def elements(self, values: Array, targets: Targets) -> Array:
+        found: Array = targets.weight * values
+        return found
+
+    def slope(self, ops: Operations, o: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
+        return weight * ops.ones_like(o)
+
+    def rank(self, shape: tuple[int, ...]) -> int:
+        return 0
+
+    def columns(self, values: Array, targets: Targets, start: int, stop: int) -> Columns:
+        return no_columns(values, stop - start)
+
+    def product(self, values: Array, targets: Targets, vectors: Array) -> Array:
+        return np.zeros_like(vectors)
+
+
+def settle(spec: LossSpec, end: End) -> Output:
+    """See ``registry.settle``."""
+    del spec, end
+    return Output()
