@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import nan
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from curvcli.report.records.validation import check_errors, check_estimates, check_floats, check_shape
+from curvcli.report.records.matrices import Matrix
+from curvcli.report.records.validation import check_errors, check_estimates, check_floats, check_matrix, check_shape
 
 Float64 = npt.NDArray[np.float64]
-Matrix = Literal["hessian", "gauss_newton"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -274,8 +274,7 @@ AnyQuantity = TypeVar("AnyQuantity", TraceRecord, EigenRecord, DensityRecord, Bl
 def _check_origin(owner: str, method: str, matrix: str) -> None:
     if not method:
         raise ValueError(f"{owner}: the method is empty")
-    if matrix not in get_args(Matrix):
-        raise ValueError(f"{owner}: matrix {matrix!r} is not one of {', '.join(get_args(Matrix))}")
+    check_matrix(owner, matrix)
 
 
 def _check_descending(name: str, values: Float64) -> None:
