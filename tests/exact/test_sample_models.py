@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from sessions import session_of
 from torch.nn import functional as F
 
-from curvcli.analysis.session import Session, open_session
-from curvcli.cli.console import Voice
+from curvcli.analysis.session import Session
 from curvcli.cli.main import run
 from curvcli.curvature.diagonal.planner import plan_diagonal
 
@@ -82,7 +82,7 @@ def test_float32_is_close_to_float64(name: str, backend: str, outcome: object) -
 
 def session(name: str, dtype: str = "float64") -> Session:
     path = ROOT / "sample_models" / name
-    return open_session(path, Voice(-1), data=None, limit=37, batch_size=16, seed=None, device="cpu", dtype=dtype)
+    return session_of(path, limit=37, batch_size=16, dtype=dtype)
 
 
 @pytest.mark.parametrize("name", NAMES)

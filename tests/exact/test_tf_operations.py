@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sessions import session_of
 
-from curvcli.analysis.session import open_session
-from curvcli.cli.console import Voice
 from curvcli.models.base import Site
 from curvcli.models.tensorflow.nodes import all_nodes
 from curvcli.models.tensorflow.operations import DIVISIONS as DIVIDING
@@ -91,9 +90,7 @@ def bare(arrays: dict[str, Any]) -> dict[str, Any]:
 
 def sites_of(model: Path, spec: Path, parameters: list[str]) -> dict[str, Site]:
     """How the parameters enter, as curvcli sees it."""
-    opened = open_session(
-        model, Voice(-1), data=spec, limit=None, batch_size=None, seed=None, device="cpu", dtype="float64"
-    )
+    opened = session_of(model, spec)
     return opened.objective.sites(parameters)
 
 

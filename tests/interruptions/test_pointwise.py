@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sessions import session_of
 
-from curvcli.analysis.session import Session, open_session
-from curvcli.cli.console import Voice
+from curvcli.analysis.session import Session
 from curvcli.curvature.pointwise.chain import ChainWork, Factor
 from curvcli.curvature.pointwise.inputs import InputPlan, InputWork
 from curvcli.models.pointwise import SampleFunction
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 MODELS = Path(__file__).parents[2] / "sample_models"
-OPTIONS: dict[str, Any] = {"data": None, "limit": 24, "batch_size": 16, "seed": 0, "device": "cpu", "dtype": "float64"}
+OPTIONS: dict[str, Any] = {"limit": 24, "batch_size": 16, "seed": 0}
 Run = Callable[[Any, Callable[[int], None]], None]
 
 
@@ -46,7 +46,7 @@ def stopped_anywhere(make: Callable[[], Any], run: Run, results: Callable[[Any],
 @pytest.mark.parametrize("model", ["poisson_tanh.pt", "poisson_tanh"])
 def test_derivatives_by_inputs(model: str, second: Any, full: bool) -> None:
     """In the middle of a batch too: a step is a product."""
-    objective = open_session(MODELS / model, Voice(-1), **OPTIONS).objective
+    objective = session_of(MODELS / model, **OPTIONS).objective
     plan = InputPlan(second, full=full, coordinates=(1, 0), order=3, probes=4)
     made = stopped_anywhere(
         lambda: InputWork(SampleFunction("u", "u"), ["point"], plan),
@@ -59,7 +59,7 @@ def test_derivatives_by_inputs(model: str, second: Any, full: bool) -> None:
 @pytest.mark.parametrize("model", ["mlp_tanh.pt", "mlp_tanh"])
 def test_gradients_in_two_parts(model: str) -> None:
     """With a Jacobian that is kept whole and one that is not."""
-    session: Session = open_session(MODELS / model, Voice(-1), **OPTIONS)
+    session: Session = session_of(MODELS / model, **OPTIONS)
     layer = next(one for one in session.model.layers if one.name.endswith("fc3"))
     factors = [Factor(p.name, False, p.shape) for p in layer.parameters]
     room = 8 * 24 * 10 * min(p.size for p in layer.parameters)
