@@ -5,28 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from curvcli.analysis.options.shared import DataOptions, ModelOptions, Selection
 from curvcli.analysis.progress import Voice
-from curvcli.curvature.rounding import Twins
+from curvcli.curvature.operator import Block, MatrixProducts
+from curvcli.curvature.rounding import Multiply, Twins
+from curvcli.curvature.tasks import Data
 from curvcli.data.interface import Samples
 from curvcli.data.registry import TABLES
 from curvcli.data.samples import open_samples
+from curvcli.engine.serial import SerialEngine
+from curvcli.engine.work import computed
 from curvcli.errors import CurvcliError, ModelError, SpecError
-from curvcli.models.base import Objective
-from curvcli.models.open import backend_of, open_model
+from curvcli.models.base import Array
+from curvcli.models.model import Model, ModelObjective
+from curvcli.models.open import format_of, open_model
 from curvcli.spec.dataset import LoadedSpec, with_overrides
 from curvcli.spec.lookup import find_dataset_spec
 from curvcli.spec.patterns import select
 from curvcli.wording import option
-
-if TYPE_CHECKING:
-    from curvcli.models.tensorflow.objective import TensorFlowObjective
-    from curvcli.models.tensorflow.savedmodel import SavedModel
-    from curvcli.models.torch.objective import TorchObjective
-    from curvcli.models.torch.torchscript import TorchScriptModel
-
 
 # Samples whose products are repeated in float64, of no more numbers together than this if several.
 _FEW, _NUMBERS = 8, 1 << 14
@@ -39,7 +38,7 @@ class Opened:
     """A model and its data, each opened, and not yet held against each other."""
 
     path: Path
-    model: TorchScriptModel | SavedModel
+    model: Model
     loaded: LoadedSpec
     samples: Samples
     device: str
@@ -50,7 +49,7 @@ class Opened:
 class Session(Opened):
     """An opened model with its data, and the objective they make."""
 
-    objective: TorchObjective | TensorFlowObjective
+    objective: ModelObjective
 
 
 def open_files(model: ModelOptions, data: DataOptions, voice: Voice) -> Opened:
@@ -60,7 +59,7 @@ def open_files(model: ModelOptions, data: DataOptions, voice: Voice) -> Opened:
         CurvcliError: whatever is wrong with path, spec, data or model.
     """
     path = model.model
-    backend_of(path)
+    format_of(path)
     found = find_dataset_spec(path, data.data, Path.cwd())
     voice.detail(f"dataset spec: {found.source_description}")
     loaded = with_overrides(found.load(TABLES), limit=data.limit, batch_size=data.batch_size, seed=data.seed)
@@ -70,7 +69,7 @@ def open_files(model: ModelOptions, data: DataOptions, voice: Voice) -> Opened:
     return Opened(path, opened, loaded, samples, model.device, model.dtype)
 
 
-def with_data(model: TorchScriptModel | SavedModel, options: ModelOptions, data: DataOptions) -> Opened:
+def with_data(model: Model, options: ModelOptions, data: DataOptions) -> Opened:
     """A model that is open already, and its data.
 
     Raises:
@@ -104,7 +103,7 @@ def session_of(opened: Opened, *, needs_layers: bool = True) -> Session:
     return Session(**vars(opened), objective=objective)
 
 
-def objective_of(opened: Opened, samples: Samples, batch_size: int) -> TorchObjective | TensorFlowObjective:
+def objective_of(opened: Opened, samples: Samples, batch_size: int) -> ModelObjective:
     """The spec's loss of the model over some samples.
 
     Raises:
@@ -112,25 +111,18 @@ def objective_of(opened: Opened, samples: Samples, batch_size: int) -> TorchObje
         DataError: targets that do not fit the output.
         ModelError: the forward pass fails.
     """
-    loss = opened.loaded.spec.loss
-    return opened.model.objective(
-        samples,
-        loss,
-        output=loss.output,
-        batch_size=batch_size,
-        target_column=samples.target_column or "target",
-    )
+    return opened.model.objective(samples, opened.loaded.spec.loss, batch_size)
 
 
 def twins(opened: Opened, memory: int) -> Twins:
-    """Makes the objective of a few samples in the run's dtype, and in float64; None where that can't be had.
+    """Makes products of a few samples in the run's dtype, and in float64; None where that can't be had.
 
     Args:
         opened: the model and data.
         memory: bytes that may be taken: a second model's parameters have to fit.
     """
 
-    def made() -> tuple[Objective, Objective] | None:
+    def made() -> tuple[Multiply, Multiply] | None:
         size = sum(one.size for one in opened.model.layers)
         if _TWIN_BYTES * size > memory:
             return None
@@ -140,19 +132,31 @@ def twins(opened: Opened, memory: int) -> Twins:
         samples = open_samples(with_overrides(opened.loaded, limit=few))
         try:
             precise = replace_model(opened, opened.model.precise())
-            return objective_of(opened, samples, few), objective_of(precise, samples, few)
+            return _product_of(objective_of(opened, samples, few)), _product_of(objective_of(precise, samples, few))
         except CurvcliError:
             return None  # an operation that float64 has not, or a file that has gone
 
     return made
 
 
-def replace_model(opened: Opened, model: TorchScriptModel | SavedModel) -> Opened:
+def _product_of(objective: Data) -> Multiply:
+    """What multiplies by the Hessian of an objective, and holds nothing in between."""
+    engine = SerialEngine(objective)
+
+    def multiply(block: Block, vector: Array) -> Array:
+        (product,) = computed(MatrixProducts(block, vector[None]), engine)
+        objective.memory.release()
+        return np.asarray(product)
+
+    return multiply
+
+
+def replace_model(opened: Opened, model: Model) -> Opened:
     """The same data for another form of the model."""
     return Opened(opened.path, model, opened.loaded, opened.samples, opened.device, "float64")
 
 
-def chosen_layers(model: TorchScriptModel | SavedModel, selection: Selection) -> list[int]:
+def chosen_layers(model: Model, selection: Selection) -> list[int]:
     """Places in the model of the layers that the patterns choose.
 
     Raises:

@@ -22,13 +22,13 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from curvcli.analysis.options.shared import DataOptions, ModelOptions
+from curvcli.analysis.options.shared import DataOptions, Dtype, ModelOptions
 from curvcli.analysis.progress import duration
 from curvcli.analysis.session import Session, open_session
 from curvcli.cli.console import Voice
 from curvcli.curvature.diagonal.planner import Plan, plan_diagonal
-from curvcli.curvature.diagonal.work import Accumulation
-from curvcli.engine import serial
+from curvcli.engine.serial import SerialEngine
+from curvcli.engine.work import computed
 
 ROOT = Path(__file__).parents[2]
 _COORDINATES = 20
@@ -41,9 +41,9 @@ def seconds(function: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def opened(path: Path, dtype: str, batch_size: int | None) -> Session:
+def opened(path: Path, dtype: Dtype, batch_size: int | None) -> Session:
     """The model with the data beside it."""
-    return open_session(ModelOptions(path, dtype=dtype), DataOptions(batch_size=batch_size), Voice(-1))
+    return open_session(ModelOptions(path, "cpu", dtype), DataOptions(batch_size=batch_size), Voice(-1))
 
 
 def planned(session: Session, layers: list[str]) -> Plan:
@@ -57,8 +57,8 @@ def planned(session: Session, layers: list[str]) -> Plan:
 def ours(session: Session, plan: Plan) -> dict[str, np.ndarray]:
     """The exact diagonal by a plan."""
     found: dict[str, np.ndarray] = {}
-    for work in plan.work:
-        found |= serial.run(work, session.objective, Accumulation())
+    for method in plan.work:
+        found |= computed(method, SerialEngine(session.objective)).values
     return found
 
 

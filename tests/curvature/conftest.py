@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
+from curvcli.curvature.algorithm import Algorithm
 from curvcli.curvature.operator import Block
+from curvcli.engine.interface import OnStep, unheard
+from curvcli.engine.serial import SerialEngine
+from curvcli.engine.work import computed
 from curvcli.losses.interface import OutputState, Targets
 from curvcli.losses.output import Output
 from curvcli.models.base import Array, Parameter, Site
+from curvcli.models.vectors import NumPySpace, VectorSpace
+
+Result = TypeVar("Result")
 
 SIZE = 300
 
@@ -41,6 +49,22 @@ class QuadraticBatch:
         return vectors @ self._matrix[np.ix_(where, where)]
 
 
+class Unlimited:
+    """Memory of which nothing is ever in use."""
+
+    def in_use(self) -> int:
+        return 0
+
+    def peak(self) -> int:
+        return 0
+
+    def free(self) -> int:
+        return 1 << 40
+
+    def release(self) -> None:
+        pass
+
+
 class Quadratic:
     """Batches that add up to a matrix, unevenly."""
 
@@ -52,7 +76,7 @@ class Quadratic:
         self._parameters = tuple(parameters)
         self.batch_weights = np.array(shares) * 10
         self.denominator = 1.0
-        self.backward_passes = 0
+        self.memory = Unlimited()
         self.passes = 0
 
     def sites(self, parameters: Sequence[str]) -> dict[str, Site]:
@@ -66,20 +90,16 @@ class Quadratic:
     def batch_count(self) -> int:
         return len(self._parts)
 
-    def memory_in_use(self) -> int:
-        return 0
-
-    def memory_release(self) -> None:
-        pass
-
-    def memory_peak(self) -> int:
-        return 0
+    def space(self, parameters: Sequence[Parameter]) -> VectorSpace:
+        return NumPySpace(tuple(parameters))
 
     def joint_blocker(self, parameters: Sequence[str]) -> str | None:
         return "a matrix"
 
-    def memory_free(self) -> int:
-        return 1 << 40
+
+def found(algorithm: Algorithm[Result], objective: Any, on_step: OnStep = unheard) -> Result:
+    """What an algorithm finds of an objective, run in this process."""
+    return computed(algorithm, SerialEngine(objective), on_step)
 
 
 def vector_parameter(size: int = SIZE, name: str = "p") -> Parameter:
