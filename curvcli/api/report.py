@@ -46,7 +46,7 @@ class Report(read.Report):
             frame = pandas.DataFrame(_cells(self.layers, columns), columns=columns)
             return frame.rename(columns={"name": "layer"}).set_index("layer")
         if table == "parameters":
-            columns = _columns(ParameterSummary)
+            columns = _columns(ParameterSummary, without=("layer",))
             cells = [(row.name, *one) for row in self.layers for one in _cells(row.parameters, columns)]
             return pandas.DataFrame(cells, columns=["layer", *columns]).set_index(["layer", "label"])
         if table == "inputs":
