@@ -22,6 +22,7 @@ from curvcli.curvature.diagonal.exact import (
 from curvcli.curvature.tasks import Cut, ParameterTask, Part, Sums
 from curvcli.errors import ModelError
 from curvcli.models.base import Array, DifferentiatedBatch
+from curvcli.wording import option
 
 # Columns per step at most: enough to hide a forward pass behind them.
 _STEP = 32
@@ -64,7 +65,7 @@ class ColumnsTask(ParameterTask):
             if self.whole and bent is not None:
                 raise ModelError(
                     f"batch {part.batch}: {bent.blocker} after {bent.parameter} is not piecewise linear; "
-                    "use --method coordinate."
+                    f"use {option('method', 'coordinate')}."
                 )
         columns = batch.output.columns(part.start, part.stop).vectors
         return with_traces(batch.squared_columns(live, columns), self.parameters)
