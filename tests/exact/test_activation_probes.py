@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from curvcli.analysis.options.shared import DataOptions, ModelOptions
 from curvcli.analysis.session import Session, open_session
 from curvcli.cli.console import Voice
 from curvcli.curvature.diagonal.activation_probes import ActivationProbes
@@ -29,9 +30,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::t
 SEEDS = 200
 
 
-def opened(path: Path, spec: Path | None, **changes: object) -> Session:
-    options = {"data": spec, "limit": None, "batch_size": None, "seed": None, "device": "cpu", "dtype": "float64"}
-    return open_session(path, Voice(-1), **{**options, **changes})  # type: ignore[arg-type]
+def opened(path: Path, spec: Path | None) -> Session:
+    return open_session(ModelOptions(path, dtype="float64"), DataOptions(spec), Voice(-1))
 
 
 class Subject:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from curvcli.analysis.options.shared import DataOptions, Dtype, ModelOptions
 from curvcli.analysis.session import Session, open_session
 from curvcli.cli.console import Voice
 from curvcli.cli.main import run
@@ -79,9 +80,9 @@ def test_float32_is_close_to_float64(name: str, backend: str, outcome: object) -
     assert_equal_layers(outcome(name, backend, "float32").diagonal, outcome(name, backend).diagonal, 1e-4)
 
 
-def session(name: str, dtype: str = "float64") -> Session:
+def session(name: str, dtype: Dtype = "float64") -> Session:
     path = ROOT / "sample_models" / name
-    return open_session(path, Voice(-1), data=None, limit=37, batch_size=16, seed=None, device="cpu", dtype=dtype)
+    return open_session(ModelOptions(path, dtype=dtype), DataOptions(limit=37, batch_size=16), Voice(-1))
 
 
 @pytest.mark.parametrize("name", NAMES)

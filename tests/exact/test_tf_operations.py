@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from curvcli.analysis.options.shared import DataOptions, ModelOptions
 from curvcli.analysis.session import open_session
 from curvcli.cli.console import Voice
 from curvcli.models.base import Site
@@ -91,9 +92,7 @@ def bare(arrays: dict[str, Any]) -> dict[str, Any]:
 
 def sites_of(model: Path, spec: Path, parameters: list[str]) -> dict[str, Site]:
     """How the parameters enter, as curvcli sees it."""
-    opened = open_session(
-        model, Voice(-1), data=spec, limit=None, batch_size=None, seed=None, device="cpu", dtype="float64"
-    )
+    opened = open_session(ModelOptions(model, dtype="float64"), DataOptions(spec), Voice(-1))
     return opened.objective.sites(parameters)
 
 
