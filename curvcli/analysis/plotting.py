@@ -14,6 +14,7 @@ from curvcli.analysis.progress import Voice
 from curvcli.errors import ReportError, UsageError
 from curvcli.report.hdf5.atomic import explained, replaced
 from curvcli.report.hdf5.read import Report
+from curvcli.report.plot.kinds import KINDS
 from curvcli.spec.mistakes import listed
 from curvcli.spec.patterns import select
 from curvcli.text import quoted
@@ -23,16 +24,6 @@ if TYPE_CHECKING:
     from curvcli.report.plot.draw import Image, Picture
     from curvcli.report.plot.view import Side, View
 
-# Each kind, what of a report it needs, and the command that computes that. The same names as draw.KINDS, which needs
-# matplotlib to be imported.
-KINDS: Final = {
-    "bars": ("trace or top eigenvalue", "trace"),
-    "histogram": ("diagonal", "diag"),
-    "kernel": ("diagonal of a kernel", "diag"),
-    "spectrum": ("eigenvalues", "eigs"),
-    "density": ("density", "density"),
-    "scatter": ("gradient and diagonal", "diag"),
-}
 FORMATS: Final = ("png", "svg", "html")
 _MANY = 24  # layers from which on a person waits
 
@@ -221,7 +212,7 @@ def _check(report: Path, made: Sequence[Picture], kinds: Sequence[str], voice: V
     """
     absent = [kind for kind in kinds if kind not in {picture.kind for picture in made}]
     reasons = [
-        f"no {KINDS[kind][0]} for {option('kind', kind)} (`curvcli {KINDS[kind][1]}` computes it)"
+        f"no {KINDS[kind].needs} for {option('kind', kind)} (`curvcli {KINDS[kind].command}` computes it)"
         for kind in dict.fromkeys(absent)
     ]
     if not made:

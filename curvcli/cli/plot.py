@@ -8,12 +8,13 @@ from typing import Any
 import click
 
 from curvcli.analysis.options.record import filled
-from curvcli.analysis.plotting import FORMATS, KINDS, PlotOptions, drawn
+from curvcli.analysis.plotting import FORMATS, PlotOptions, drawn
 from curvcli.cli.console import Voice
 from curvcli.cli.options import config_option, layer_options, record_option, voice_options
 from curvcli.cli.repeatable import Repeatable
 from curvcli.errors import ExitCode
 from curvcli.report.hdf5.read import read_report
+from curvcli.report.plot.kinds import KINDS
 
 
 @click.command("plot")

@@ -162,6 +162,30 @@ class Report:
         return ReportError(f"{self.path}: no {kind} {name!r}: {advice}")
 
 
+@dataclass(frozen=True)
+class Head:
+    """A report without its tables.
+
+    Attributes:
+        complete: whether its run came to its end.
+        provenance: where its numbers come from.
+    """
+
+    complete: bool
+    provenance: Provenance
+
+
+def read_head(path: Path) -> Head:
+    """Read what a report says of its origin, and nothing else.
+
+    Raises:
+        ReportError: as `read_report` does.
+    """
+    with opened(path) as file:
+        _check_format(file, path)
+        return Head(text_of(file, "status") == "complete", read_provenance(file)[0])
+
+
 def read_report(path: Path) -> Report:
     """Open a report; only its tables and provenance are read.
 
