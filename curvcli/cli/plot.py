@@ -84,9 +84,11 @@ def command(
     new = read_report(report)
     base = read_report(against) if against is not None else None
     try:
+        import jinja2  # noqa: F401
         import matplotlib  # noqa: F401
-    except ImportError:
-        raise UsageError("curvcli plot needs matplotlib, which is not installed: pip install 'curvcli[plot]'") from None
+    except ImportError as error:
+        missing = error.name or "matplotlib"
+        raise UsageError(f"curvcli plot needs {missing}, which is not installed: pip install 'curvcli[plot]'") from None
     from curvcli.report.plot.draw import pictures
     from curvcli.report.plot.view import View
 

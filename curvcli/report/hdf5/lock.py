@@ -1,4 +1,8 @@
-"""One writer per report: a lock file that the system releases when its process ends, however it ends."""
+"""One writer per report: a lock file that the system releases when its process ends, however it ends.
+
+Not filelock: it empties the file before it has the lock, so that nobody could be told who holds it, and takes a lock
+file that is removed in between for its own.
+"""
 
 from __future__ import annotations
 
