@@ -1,7 +1,7 @@
 """One writer per report: a lock file that the system releases when its process ends, however it ends.
 
-Not filelock: it empties the file before it has the lock, so that nobody could be told who holds it, and takes a lock
-file that is removed in between for its own.
+Not filelock: it names no holder, leaves its file behind, which would keep the directory of parts from going, and on a
+file system without locks falls back to a file's existence, so that a run that was killed would block the next.
 """
 
 from __future__ import annotations
