@@ -17,6 +17,7 @@ Format = Literal["csv", "parquet", "json"]
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
 SUFFIXES: Final[dict[str, Format]] = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".json": "json"}
 _PARQUET: Final = b"PAR1"
+_REFUSED: Final = "refusing to overwrite it: remove it, or choose another --output"
 
 
 def write_table(table: Table, path: Path, form: Format) -> None:
@@ -72,12 +73,16 @@ def check_replaceable(path: Path, form: Format) -> None:
     if is_free(path):
         return
     if SUFFIXES.get(path.suffix.lower()) != form:
-        raise ReportError(f"{path}: there is a file that is not called .{form}: remove it, or choose another --output")
+        raise ReportError(
+            f"{path}: is not called .{form}; refusing to overwrite it: remove it, or choose another --output"
+        )
     with explained(path), path.open("rb") as stream:
         start = stream.read(1024)
     same = start.startswith(_PARQUET) if form == "parquet" else b"\0" not in start and not start.startswith(_PARQUET)
     if start and not same:
-        raise ReportError(f"{path}: there is a file that is no {_NAMES[form]}: remove it, or choose another --output")
+        raise ReportError(
+            f"{path}: is not a {_NAMES[form]} file; refusing to overwrite it: remove it, or choose another --output"
+        )
 
 
 _NAMES: Final = {"csv": "CSV", "parquet": "Parquet", "json": "JSON"}

@@ -92,15 +92,15 @@ def _named(name: str, sortable: Mapping[str, Column]) -> str:
     Raises:
         UsageError: none; the message has the nearest.
     """
-    wanted = "_".join(name.replace("-", "_").lower().split())
+    column = "_".join(name.replace("-", "_").lower().split())
     headings = {c.heading.text.replace(" ", "_").lower(): c.name for c in sortable.values() if c.heading is not None}
-    also = {word: column for word, column in (headings | _ALSO).items() if column in sortable}
-    if wanted in sortable:
-        return wanted
-    if wanted in also:
-        return also[wanted]
-    near = difflib.get_close_matches(wanted, [*sortable, *also], n=3, cutoff=0.5)
-    near += [column for column in sortable if wanted and wanted in column and column not in near][:3]
+    also = {word: meant for word, meant in (headings | _ALSO).items() if meant in sortable}
+    if column in sortable:
+        return column
+    if column in also:
+        return also[column]
+    near = difflib.get_close_matches(column, [*sortable, *also], n=3, cutoff=0.5)
+    near += [other for other in sortable if column and column in other and other not in near][:3]
     hint = f"Nearest: {', '.join(near)}." if near else f"There are {', '.join(sortable)}."
     raise UsageError(f"No column {name!r} to sort by. {hint}")
 
