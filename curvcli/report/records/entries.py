@@ -1,4 +1,4 @@
-"""The numbers of gradients and diagonals, of a parameter or of a layer: fields of its row, and how they are computed."""
+"""The numbers of gradients and diagonals, of a parameter or a layer: fields of its row, and how they are computed."""
 
 from __future__ import annotations
 

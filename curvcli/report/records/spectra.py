@@ -1,4 +1,4 @@
-"""The numbers of a layer's whole block, of trace, spectrum and full matrix: fields of its row, and where they are from."""
+"""The numbers of a layer's whole block, of trace, spectrum and full matrix: fields of its row, and their sources."""
 
 from __future__ import annotations
 
