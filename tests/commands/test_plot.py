@@ -186,7 +186,7 @@ def test_without_a_package_the_extra_is_named(
     monkeypatch.setitem(sys.modules, package, None)
     assert run(["plot", "model.pt.diag.h5"]) == 2
     error = capsys.readouterr().err
-    assert f"needs {package}" in error
+    assert f"need {package}" in error
     assert "pip install 'curvcli[plot]'" in error
     assert len(error.splitlines()) == 1
 
