@@ -5,13 +5,15 @@ A format's file shows that it meets them: its ``opened`` says that it returns a 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
 from curvcli.data.interface import Samples
 from curvcli.losses.interface import Loss
-from curvcli.models.base import Array, Layer, Objective, Port
+from curvcli.models.base import Array, Layer, Objective, Parameter, Port
 from curvcli.models.pointwise import PointwiseObjective
+from curvcli.models.vectors import VectorSpace
 from curvcli.spec.loss import LossSpec
 
 Backend = Literal["torch", "tensorflow"]
@@ -48,6 +50,10 @@ class ModelObjective(Objective, PointwiseObjective, Protocol):
     @property
     def uncompared(self) -> str | None:
         """Why the file's own function could not be run here, and so not be compared; None if it was."""
+        ...
+
+    def space(self, parameters: Sequence[Parameter]) -> VectorSpace:
+        """The vectors of some parameters, as products take and return them."""
         ...
 
     def samples_interact(self) -> bool:

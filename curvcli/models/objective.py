@@ -10,9 +10,10 @@ import numpy as np
 
 from curvcli.data.interface import Batch
 from curvcli.losses.interface import Loss
-from curvcli.models.base import Array, DifferentiatedBatch, Memory, Site
+from curvcli.models.base import Array, DifferentiatedBatch, Memory, Parameter, Site
 from curvcli.models.data_loss import DataLoss
 from curvcli.models.pointwise import ChainBatch, InputBatch, SampleFunction
+from curvcli.models.vectors import NumPySpace, VectorSpace
 
 # Outputs this far apart, relative to the largest, differ by more than the order in which a kernel adds numbers up.
 _INTERACTION = 1e-5
@@ -128,6 +129,10 @@ class DataObjective(ABC):
     @abstractmethod
     def _read_sites(self, parameters: Sequence[str]) -> Mapping[str, Site]:
         """Read the sites off the graph."""
+
+    def space(self, parameters: Sequence[Parameter]) -> VectorSpace:
+        """See ``model.ModelObjective``."""
+        return NumPySpace(tuple(parameters))
 
     def batches(self, parameters: Sequence[str], *, start: int = 0) -> Iterator[DifferentiatedBatch]:
         """See ``base.Objective``."""

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
+from curvcli.curvature.algorithm import Algorithm
 from curvcli.curvature.operator import Block
+from curvcli.engine.interface import OnStep, unheard
+from curvcli.engine.serial import SerialEngine
+from curvcli.engine.work import computed
 from curvcli.losses.interface import OutputState, Targets
 from curvcli.losses.output import Output
 from curvcli.models.base import Array, Parameter, Site
+from curvcli.models.vectors import NumPySpace, VectorSpace
+
+Result = TypeVar("Result")
 
 SIZE = 300
 
@@ -82,8 +90,16 @@ class Quadratic:
     def batch_count(self) -> int:
         return len(self._parts)
 
+    def space(self, parameters: Sequence[Parameter]) -> VectorSpace:
+        return NumPySpace(tuple(parameters))
+
     def joint_blocker(self, parameters: Sequence[str]) -> str | None:
         return "a matrix"
+
+
+def found(algorithm: Algorithm[Result], objective: Any, on_step: OnStep = unheard) -> Result:
+    """What an algorithm finds of an objective, run in this process."""
+    return computed(algorithm, SerialEngine(objective), on_step)
 
 
 def vector_parameter(size: int = SIZE, name: str = "p") -> Parameter:

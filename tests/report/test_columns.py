@@ -32,7 +32,7 @@ columns.LAYERS = replace(columns.LAYERS, columns=(*columns.LAYERS.columns, Colum
 USED = """
 from pathlib import Path
 import numpy as np
-from curvcli.cli.main import main
+from curvcli.cli.main import run
 from curvcli.report.hdf5.write import write_report
 from curvcli.report.records.layers import LayerRecord, ParameterRecord, Provenance
 
@@ -49,7 +49,7 @@ written("old.h5", 1.5)
 written("new.h5", 6.0)
 for words in sys.stdin.read().splitlines():
     print("$", words, flush=True)
-    code = main(words.split())
+    code = run(words.split())
     print("=", code, flush=True)
 """
 NAME = "trace_per_entry"

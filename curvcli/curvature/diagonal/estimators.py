@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, assert_never
 
+from curvcli.curvature.algorithm import Algorithm
 from curvcli.curvature.diagonal.activation_probes import ActivationProbes
 from curvcli.curvature.diagonal.estimate import DiagonalEstimate
 from curvcli.curvature.diagonal.weight_probes import HutchinsonDiagonal, XDiag
-from curvcli.curvature.work import BlockWork
 from curvcli.errors import UsageError
 from curvcli.models.base import Parameter, Site
+from curvcli.wording import option
 
 Estimator = Literal["activation_probes", "xdiag", "hutchinson"]
 ESTIMATORS: tuple[Estimator, ...] = ("activation_probes", "xdiag", "hutchinson")
@@ -20,8 +21,8 @@ ESTIMATORS: tuple[Estimator, ...] = ("activation_probes", "xdiag", "hutchinson")
 _VECTORS_HELD = 3
 
 
-class EstimateWork(BlockWork, Protocol):
-    """Estimates the diagonals of some parameters."""
+class DiagonalEstimator(Algorithm[dict[str, DiagonalEstimate]], Protocol):
+    """Estimates the diagonals of some parameters; its result is an estimate for each."""
 
     @property
     def method(self) -> str:
@@ -31,10 +32,6 @@ class EstimateWork(BlockWork, Protocol):
     @property
     def parameters(self) -> tuple[str, ...]:
         """Whose diagonals it estimates."""
-        ...
-
-    def results(self) -> dict[str, DiagonalEstimate]:
-        """Per parameter."""
         ...
 
 
@@ -61,7 +58,7 @@ class Effort:
 
 def plan_estimates(
     parameters: Sequence[Parameter], sites: Mapping[str, Site], method: Estimator | None, effort: Effort
-) -> list[EstimateWork]:
+) -> list[DiagonalEstimator]:
     """One piece of work per z, and per parameter without one.
 
     Args:
@@ -73,7 +70,7 @@ def plan_estimates(
     Raises:
         UsageError: activation probes are asked for where there is no z, or XDiag's vectors do not fit.
     """
-    work: list[EstimateWork] = []
+    work: list[DiagonalEstimator] = []
     done: set[str] = set()
     for p in parameters:
         if p.name in done:
@@ -85,8 +82,8 @@ def plan_estimates(
             done |= {q.name for q in together}
         elif method == "activation_probes":
             raise UsageError(
-                f"--method activation_probes can't reach the output of {p.name}: {site.why_not}.\n"
-                "Use --method xdiag or hutchinson, or exclude the layer."
+                f"{option('method', 'activation_probes')} can't reach the output of {p.name}: {site.why_not}.\n"
+                f"Use {option('method', 'xdiag')} or hutchinson, or exclude the layer."
             )
         else:
             work.append(_in_weight_space(p, method, effort))
@@ -105,8 +102,9 @@ def _in_weight_space(
         case "xdiag":
             if not fits:
                 raise UsageError(
-                    f"--method xdiag: the vectors of {p.name} take {needed >> 20} MiB, more than --memory-limit leaves "
-                    f"({effort.memory >> 20} MiB).\nUse --method hutchinson or fewer --probes, or raise the limit."
+                    f"{option('method', 'xdiag')}: the vectors of {p.name} take {needed >> 20} MiB, more than "
+                    f"{option('memory_limit')} leaves ({effort.memory >> 20} MiB).\n"
+                    f"Use {option('method', 'hutchinson')} or a smaller {option('probes')}, or raise the limit."
                 )
             kind = XDiag
         case "hutchinson":

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from curvcli.curvature.diagonal.coordinate import Coordinate
+from curvcli.curvature.diagonal.exact import DiagonalMethod, multiplications
 from curvcli.curvature.diagonal.gauss_newton import GaussNewton
 from curvcli.curvature.diagonal.output_hessian import OutputHessian
-from curvcli.curvature.diagonal.work import Work, multiplications
 from curvcli.errors import UsageError
 from curvcli.models.base import Parameter, Site
+from curvcli.wording import option, shell_option
 
 Method = Literal["auto", "gauss_newton", "output_hessian", "output_hessian_shared", "coordinate"]
 METHODS: tuple[Method, ...] = ("auto", "gauss_newton", "output_hessian", "output_hessian_shared", "coordinate")
@@ -45,7 +46,7 @@ class Plan:
     """Choices per parameter, and the pieces of work that carry them out, in order."""
 
     choices: Mapping[str, Choice]
-    work: tuple[Work, ...]
+    work: tuple[DiagonalMethod, ...]
 
     @property
     def passes_per_batch(self) -> int:
@@ -85,12 +86,12 @@ def plan_diagonal(
         if sum(_cost(w) for w in otherwise) < rank:
             gauss_newton = []
     chosen = {p.name for p in gauss_newton}
-    work: list[Work] = []
+    work: list[DiagonalMethod] = []
     if gauss_newton:
         work.append(GaussNewton(tuple(p.name for p in gauss_newton), rank, multiplications(gauss_newton, sites)))
     work += _without_columns([p for p in reached if p.name not in chosen], sites, method)
     choices: dict[str, Choice] = {}
-    kept: list[Work] = []
+    kept: list[DiagonalMethod] = []
     for piece in work:
         fits = budget is None or piece.passes_per_batch <= budget
         if fits:
@@ -98,9 +99,8 @@ def plan_diagonal(
         for name in piece.parameters:
             reason = _reason(piece, sites[name], rank)
             if not fits:
-                reason = (
-                    f"exact needs {piece.passes_per_batch} passes per batch ({piece.method}), --budget allows {budget}"
-                )
+                allowed = f"{shell_option('budget')} allows {budget}"
+                reason = f"exact needs {piece.passes_per_batch} passes per batch ({piece.method}), {allowed}"
             choices[name] = Choice(name, piece.method if fits else OVER_BUDGET, reason, piece.passes_per_batch)
     for p in parameters:
         if p.name not in names:
@@ -113,20 +113,22 @@ def _columns_apply(site: Site) -> bool:
     return site.z is not None and site.blocker is None
 
 
-def _cost(work: Work) -> int:
+def _cost(work: DiagonalMethod) -> int:
     return work.passes_per_batch if isinstance(work, GaussNewton) else _PRODUCT * work.passes_per_batch
 
 
-def _without_columns(parameters: Sequence[Parameter], sites: Mapping[str, Site], method: Method) -> list[Work]:
+def _without_columns(
+    parameters: Sequence[Parameter], sites: Mapping[str, Site], method: Method
+) -> list[DiagonalMethod]:
     """The cheapest of the other methods, z by z: the products of one z serve all its parameters."""
-    work: list[Work] = []
+    work: list[DiagonalMethod] = []
     done: set[str] = set()
     for p in parameters:
         if p.name in done:
             continue
         site = sites[p.name]
         together = [q for q in parameters if site.z is not None and sites[q.name].z == site.z]
-        single: list[Work] = [Coordinate(q.name, q.shape, q.size) for q in together or [p]]
+        single: list[DiagonalMethod] = [Coordinate(q.name, q.shape) for q in together or [p]]
         if together and method != "coordinate":
             shared = OutputHessian(
                 tuple(q.name for q in together), site.units, site.positions, multiplications(together, sites)
@@ -138,7 +140,7 @@ def _without_columns(parameters: Sequence[Parameter], sites: Mapping[str, Site],
     return work
 
 
-def _reason(work: Work, site: Site, rank: int) -> str:
+def _reason(work: DiagonalMethod, site: Site, rank: int) -> str:
     if isinstance(work, GaussNewton):
         if not rank:
             return "the loss is linear in the output and everything before it piecewise linear: no curvature"
@@ -169,5 +171,6 @@ def _refuse_inexact(parameters: Sequence[Parameter], sites: Mapping[str, Site], 
             why = "its weight is used once per sample; use output_hessian"
         if why:
             raise UsageError(
-                f"--method {method} is not exact for {p.name}: {why}.\nLeave --method out, or exclude the layer."
+                f"{option('method', method)} is not exact for {p.name}: {why}.\n"
+                f"Leave {option('method')} out, or exclude the layer."
             )
