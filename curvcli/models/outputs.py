@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from curvcli.errors import UsageError
+from curvcli.wording import option
 
 T = TypeVar("T")
 
@@ -25,4 +26,7 @@ def named_output(outputs: Mapping[str, T], name: str | None, where: str) -> T:
 
 def no_such_output(names: Iterable[str], where: str) -> str:
     """What to say where no output, or one that is not there, was named."""
-    return f"{where} has the outputs {', '.join(names)}: choose one of them (loss.output in the dataset spec, or --of)."
+    return (
+        f"{where} has the outputs {', '.join(names)}: "
+        f"choose one of them (loss.output in the dataset spec, or {option('of')})."
+    )

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from curvcli.errors import UsageError
+from curvcli.wording import option
 
 
 @contextmanager
@@ -64,5 +65,8 @@ def device_of(name: str) -> str:
     wanted = {"cuda": "GPU", "gpu": "GPU"}.get(kind, kind.upper())
     devices = tf.config.list_physical_devices(wanted)
     if len(devices) <= int(number or 0):
-        raise UsageError(f"--device {name}: TensorFlow sees {len(devices)} such devices here; use --device cpu.")
+        raise UsageError(
+            f"{option('device', name)}: TensorFlow sees {len(devices)} such devices here; "
+            f"use {option('device', 'cpu')}."
+        )
     return f"/{wanted}:{number or 0}"

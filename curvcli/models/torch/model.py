@@ -18,6 +18,7 @@ from curvcli.models.torch.objective import TorchObjective
 from curvcli.models.torch.parameters import Parameters
 from curvcli.models.torch.program import Original, Program
 from curvcli.spec.loss import LossSpec
+from curvcli.wording import option
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -88,5 +89,5 @@ def device_of(name: str) -> torch.device:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).strip().splitlines()[0][:160]
-        raise UsageError(f"--device {name}: not available here ({reason}).") from error
+        raise UsageError(f"{option('device', name)}: not available here ({reason}).") from error
     return device
