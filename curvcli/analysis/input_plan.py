@@ -117,7 +117,7 @@ def _plan(session: Session, space: InputSpace, options: InputOptions) -> tuple[I
         second = "probes"
         reason = f"{space.size} coordinates, {shell_option('budget')} allows {options.budget} products"
     needed = _COPIES * 8 * len(session.samples) * space.size**2
-    if options.full and needed > session.objective.memory_free():
+    if options.full and needed > session.objective.memory.free():
         raise UsageError(
             f"{option('full', True)}: {space.size} × {space.size} entries for each of {len(session.samples)} samples "
             f"take {size_text(needed)}, more than is free.\n"

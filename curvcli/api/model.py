@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from curvcli.analysis.options.record import filled
 from curvcli.analysis.options.shared import ModelOptions
@@ -13,12 +13,9 @@ from curvcli.api.turn import IN_PYTHON, TURN
 from curvcli.errors import UsageError
 from curvcli.models import open as files
 from curvcli.models.base import Array, Layer, Port
+from curvcli.models.model import Model as OpenedModel
 from curvcli.spec.mistakes import listed
 from curvcli.text import did_you_mean
-
-if TYPE_CHECKING:
-    from curvcli.models.tensorflow.savedmodel import SavedModel
-    from curvcli.models.torch.torchscript import TorchScriptModel
 
 
 class Model:
@@ -34,7 +31,7 @@ class Model:
         outputs: likewise.
     """
 
-    def __init__(self, opened: TorchScriptModel | SavedModel, *, device: str, dtype: str) -> None:
+    def __init__(self, opened: OpenedModel, *, device: str, dtype: str) -> None:
         self.opened = opened
         self._given: Path = opened.path
         self._absolute = self._given.absolute()

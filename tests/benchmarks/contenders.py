@@ -46,7 +46,7 @@ def curvcli(folder: Path, dtype: str) -> dict[str, Task]:
 
     model = folder / ("net" if (folder / "net").exists() else "net.pt")
     spec = folder / "net.pt.toml"
-    session = open_session(ModelOptions(model, dtype=dtype), DataOptions(spec), Voice(-1))
+    session = open_session(ModelOptions(model, "cpu", dtype), DataOptions(spec), Voice(-1))
     (target,) = targets(session.model.layers, [], whole_model=True)
     block, names = target.block, list(target.block.names)
     vector = fixed_vector(block.size)[None]

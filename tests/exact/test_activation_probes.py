@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sessions import session_of
 
-from curvcli.analysis.options.shared import DataOptions, ModelOptions
-from curvcli.analysis.session import Session, open_session
-from curvcli.cli.console import Voice
+from curvcli.analysis.session import Session
 from curvcli.curvature.diagonal.activation_probes import ActivationProbes
 from curvcli.curvature.diagonal.estimate import DiagonalEstimate
 from curvcli.curvature.diagonal.estimators import DiagonalEstimator
@@ -30,8 +29,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::t
 SEEDS = 200
 
 
-def opened(path: Path, spec: Path | None) -> Session:
-    return open_session(ModelOptions(path, dtype="float64"), DataOptions(spec), Voice(-1))
+def opened(path: Path, spec: Path | None, **changes: object) -> Session:
+    return session_of(path, spec, **changes)  # type: ignore[arg-type]
 
 
 class Subject:

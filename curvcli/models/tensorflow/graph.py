@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from curvcli.models.reach import first_blockers
 from curvcli.models.tensorflow.flatten import FlatGraph
 from curvcli.models.tensorflow.nodes import source
 from curvcli.models.tensorflow.operations import CARRIERS, LOOPS, blocked_by, readable, stops
@@ -148,28 +149,13 @@ class GraphReader:
 
         Of the nodes of a group all outputs vary together.
         """
-        bit: dict[str, int] = {}
-        for i, group in enumerate(starts):
-            for name in group:
-                bit[name] = bit.get(name, 0) | 1 << i
-        reach: dict[str, int] = {}
-        names: list[str | None] = [None] * len(starts)
-        blocked = 0
-        for name in self.order:
-            node = self.nodes[name]
-            if name not in needed or stops(node):
-                continue
-            masks = [reach.get(source(t), 0) for t in node.input if not t.startswith("^")]
-            total = 0
-            for mask in masks:
-                total |= mask
-            fresh = blocked_by(node.op, masks, total) & ~blocked
-            blocked |= fresh
-            for i in range(len(starts)):
-                if fresh >> i & 1:
-                    names[i] = readable(node.op)
-            reach[name] = total | bit.get(name, 0)
-        return names
+        return first_blockers(
+            (name for name in self.order if name in needed and not stops(self.nodes[name])),
+            starts,
+            sources=lambda name: [source(t) for t in self.nodes[name].input if not t.startswith("^")],
+            blocked_by=lambda name, masks, total: blocked_by(self.nodes[name].op, masks, total),
+            name=lambda name: readable(self.nodes[name].op),
+        )
 
     def constant(self, tensor: str) -> Any | None:
         """The value of a constant tensor, looking through identities; None if it is none."""

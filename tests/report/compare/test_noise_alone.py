@@ -18,6 +18,7 @@ from curvcli.engine.work import computed
 from curvcli.losses.interface import OutputState, Targets
 from curvcli.losses.output import Output
 from curvcli.models.base import Array, Parameter
+from curvcli.models.memory import ProcessMemory
 from curvcli.models.vectors import NumPySpace, VectorSpace
 from curvcli.report.compare.comparison import Tolerances, compare
 from curvcli.report.hdf5.read import Report
@@ -38,6 +39,7 @@ class Quadratic:
     """½ xᵀ A x as an objective, and as its only batch."""
 
     denominator = 1.0
+    memory = ProcessMemory()
 
     def __init__(self, matrix: Array) -> None:
         self._matrix = matrix
@@ -52,9 +54,6 @@ class Quadratic:
 
     def hessian_products(self, block: Sequence[str], vectors: Array) -> Array:
         return vectors @ self._matrix
-
-    def memory_release(self) -> None:
-        pass
 
     def space(self, parameters: Sequence[Parameter]) -> VectorSpace:
         return NumPySpace(tuple(parameters))
