@@ -130,14 +130,14 @@ class DataObjective(ABC):
     def _read_sites(self, parameters: Sequence[str]) -> Mapping[str, Site]:
         """Read the sites off the graph."""
 
+    def space(self, parameters: Sequence[Parameter]) -> VectorSpace:
+        """See ``model.ModelObjective``."""
+        return NumPySpace(tuple(parameters))
+
     def batches(self, parameters: Sequence[str], *, start: int = 0) -> Iterator[DifferentiatedBatch]:
         """See ``base.Objective``."""
         for data in self.data_loss.batches(start=start):
             yield self._batch(data, parameters)
-
-    def space(self, parameters: Sequence[Parameter]) -> VectorSpace:
-        """The vectors of some parameters, as products take and return them."""
-        return NumPySpace(tuple(parameters))
 
     @abstractmethod
     def _batch(self, data: Batch, parameters: Sequence[str]) -> DifferentiatedBatch:

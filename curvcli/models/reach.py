@@ -1,4 +1,4 @@
-"""The first operation after given places of a graph that is not piecewise linear in what they compute."""
+"""The first operation after some places of a graph that is not piecewise linear in what they compute."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def rows_separate(rows_of: Callable[[Array], Array], samples: int) -> bool:
     tagged = ((tag, rows_of(tag)) for tag in tags(samples))
     if all(np.array_equal(rows, _weighted(plain, tag), equal_nan=True) for tag, rows in tagged):
         return True
-    # Where the arithmetic of a kernel depends on its company, or numbers are too large, zeros still tell.
+    # Where the arithmetic of a kernel depends on the other samples, or numbers are too large, zeros still tell.
     return not any(rows_of(half.astype(float))[~half].any() for half in halves(samples))
 
 

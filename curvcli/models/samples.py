@@ -13,7 +13,7 @@ _TAGS = 64
 def halves(samples: int) -> tuple[Array, ...]:
     """Parts of a batch's samples, boolean, (samples,) each, such that of any two samples some part has only the first.
 
-    The samples whose number has a given binary digit, and those that do not have it, digit by digit: two numbers differ
+    The samples whose number has some binary digit, and those that do not have it, digit by digit: two numbers differ
     in some digit, so no influence of one sample on another can hide, whatever the distance between them.
     """
     numbers = np.arange(samples)

@@ -2,7 +2,7 @@
 
 A vector lives where its products are made: in NumPy, or in a framework's tensors on their device. Algorithms hold it by
 the operations of its ``VectorSpace`` and turn to NumPy only what is small or written. A *bundle* is k vectors that can
-be counted (``len``), cut by slices without copying, and added in place; here it is a float64 array, (k, n).
+be counted (``len``), cut by slices without copying, and added to others; here it is a float64 array, (k, n).
 """
 
 from __future__ import annotations
@@ -103,6 +103,10 @@ class VectorSpace(Protocol):
 
     def coordinates(self, basis: Vectors, vector: Vector) -> Array:
         """Inner products of every vector of a bundle with one, (k,)."""
+        ...
+
+    def is_finite(self, vectors: Vectors) -> bool:
+        """Whether every entry is a number."""
         ...
 
     # -- combined ---------------------------------------------------------------------------------------------------
@@ -259,6 +263,10 @@ class NumPySpace:
         """See ``VectorSpace``."""
         return np.asarray(basis @ vector)
 
+    def is_finite(self, vectors: Vectors) -> bool:
+        """See ``VectorSpace``."""
+        return bool(np.isfinite(vectors).all())
+
     def sum(self, left: Vectors, factor: float, right: Vectors) -> Vectors:
         """See ``VectorSpace``."""
         return np.asarray(left + factor * right)
@@ -306,11 +314,15 @@ class NumPySpace:
 
     def turn(self, room: Vectors, places: Sequence[int], turn: Array) -> None:
         """See ``VectorSpace``; a few columns at a time, so that no second basis is needed."""
-        rows = np.asarray(places, dtype=int)
-        step = max(1, _HELD // max(1, len(rows)))
+        step = max(1, _HELD // max(1, len(places)))
+        # Neighbours are read where they stand, all others are copied.
+        neighbours = list(places) == list(range(places[0], places[0] + len(places))) if len(places) else False
+        here = slice(places[0], places[0] + len(places)) if neighbours else list(places)
         for start in range(0, self.size, step):
             part = slice(start, start + step)
-            room[rows[: len(turn)], part] = turn @ room[rows, part]
+            turned = turn @ room[here, part]
+            for row, values in zip(places, turned, strict=False):
+                room[row, part] = values
 
     def decayed(self, vectors: Vectors) -> Vectors:
         """See ``VectorSpace``."""

@@ -8,6 +8,7 @@ import torch
 from sessions import session_of
 from torch.nn import functional as F
 
+from curvcli.analysis.options.shared import Dtype
 from curvcli.analysis.session import Session
 from curvcli.cli.main import run
 from curvcli.curvature.diagonal.planner import plan_diagonal
@@ -80,7 +81,7 @@ def test_float32_is_close_to_float64(name: str, backend: str, outcome: object) -
     assert_equal_layers(outcome(name, backend, "float32").diagonal, outcome(name, backend).diagonal, 1e-4)
 
 
-def session(name: str, dtype: str = "float64") -> Session:
+def session(name: str, dtype: Dtype = "float64") -> Session:
     path = ROOT / "sample_models" / name
     return session_of(path, limit=37, batch_size=16, dtype=dtype)
 

@@ -57,8 +57,10 @@ def not_confirmed(
         values = dict(zip(forward.weights, weights, strict=True))
         few = {name: _few(located[name].use, samples) for name in names}
         fed = {feeds[name]: _random_data(located[name], data[name], samples, few[name]) for name in names}
-        given = {f"{forward.flat.weights[name]}:0": values[name] for name in names} | fed
-        z = tf.graph_util.import_graph_def(part, input_map=given, return_elements=[joints[n] for n in names], name="")
+        replaced = {f"{forward.flat.weights[name]}:0": values[name] for name in names} | fed
+        z = tf.graph_util.import_graph_def(
+            part, input_map=replaced, return_elements=[joints[n] for n in names], name=""
+        )
         # One after the other, so that not all parameters' derivatives are held at once.
         found: list[Any] = []
         for number, (name, output) in enumerate(zip(names, z, strict=True)):

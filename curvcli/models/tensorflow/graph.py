@@ -66,12 +66,12 @@ class GraphReader:
         return found
 
     def subgraph(self, graph_def: Any, fetch: Iterable[str], fed: Iterable[str]) -> tuple[Any, set[str]]:
-        """The part of ``graph_def`` that makes ``fetch`` when ``fed`` tensors are given, and which of those it reads.
+        """The part of ``graph_def`` that makes ``fetch`` from ``fed`` tensors, and which of those it reads.
 
         Loops and branches count as stateful: inside a function they run even if nothing needs them, and then ask for
         inputs that were cut off. So what is not needed must not be there.
         """
-        given = set(fed)
+        feeds = set(fed)
         kept: set[str] = set()
         used: set[str] = set()
         stack = [source(t) for t in fetch]
@@ -81,8 +81,8 @@ class GraphReader:
                 continue
             kept.add(name)
             tensors = [full(t) for t in self.nodes[name].input if not t.startswith("^")]
-            used.update(given.intersection(tensors))
-            stack.extend(source(t) for t in tensors if t not in given)
+            used.update(feeds.intersection(tensors))
+            stack.extend(source(t) for t in tensors if t not in feeds)
         part = type(graph_def)()
         part.versions.CopyFrom(graph_def.versions)
         part.library.CopyFrom(graph_def.library)

@@ -100,7 +100,7 @@ def mixed(cut: CutBatch, joints: Joints, dtype: Any) -> list[str]:
     for tag in tags(samples):
         flags = cut.run(("tags", names, orders), by_tags, noise, tf.constant(tag, dtype=dtype), fetch=fetch)
         suspects |= {name for name, flag in zip(names, flags, strict=True) if bool(flag)}
-    # Where the arithmetic of a kernel depends on its company, or numbers are too large, zeros still tell.
+    # Where the arithmetic of a kernel depends on the other samples, or numbers are too large, zeros still tell.
     reached: set[str] = set()
     for half in halves(samples) if suspects else ():
         chosen = tf.constant(weighted_signs(half.astype(float), cut.shape), dtype=dtype)

@@ -1,4 +1,4 @@
-"""One batch of a torch objective: one autograd graph, differentiated as often as asked."""
+"""One batch of a torch objective: one autograd graph, differentiated again and again."""
 
 from __future__ import annotations
 

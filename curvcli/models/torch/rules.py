@@ -64,7 +64,7 @@ class Operand:
 
 @dataclass(frozen=True)
 class Use:
-    """What a rule is asked about.
+    """A parameter in the operation that a rule describes.
 
     Attributes:
         entry: where the parameter joins the data.

@@ -28,7 +28,7 @@ _SEED = 20_000
 
 
 class Sites:
-    """The entries of some parameters; read from the graph when first asked for.
+    """The entries of some parameters; read from the graph when first needed.
 
     Attributes:
         interleaved: per parameter, whether its z was found to be time-major.
@@ -37,7 +37,7 @@ class Sites:
     def __init__(
         self, root: Any, tensors: Mapping[str, Tensor], samples: int, known_order: Callable[[Hashable, str], bool]
     ) -> None:
-        """Nothing is read yet.
+        """Read nothing yet.
 
         Args:
             root: the node that computes the loss's input; None if it depends on no parameter.
@@ -179,7 +179,7 @@ class Sites:
             for name, i in zip(parameters, which, strict=True):
                 if not _tagged(plain[i], tagged[i], weights, layouts[name]):
                     suspects.add(name)
-        # Where the arithmetic of a kernel depends on its company, or numbers are too large, zeros still tell.
+        # Where the arithmetic of a kernel depends on the other samples, or numbers are too large, zeros still tell.
         return {name for name in suspects if not self._apart(name, output, pull)}
 
     def _apart(self, name: str, output: Tensor, pull: Pull) -> bool:
