@@ -25,10 +25,10 @@ class CurvcliError(Exception):
     exit_code = ExitCode.COULD_NOT_COMPUTE
 
     def __str__(self) -> str:
-        """The message with options as typed on the command line; `spoken_in_python` makes it a Python caller's."""
-        return in_shell(super().__str__())
+        """The message with options as typed on the command line; `speak_python` makes it a Python caller's."""
+        return in_shell(Exception.__str__(self))
 
-    def spoken_in_python(self) -> None:
+    def speak_python(self) -> None:
         """From now on name options as arguments of Python functions."""
         self.args = tuple(in_python(one) if isinstance(one, str) else one for one in self.args)
 

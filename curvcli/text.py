@@ -6,9 +6,12 @@ it; whoever prints a message, on a terminal or into a log, sends it through `cle
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 _MOST_LINES: Final = 40
+# Comparing spellings takes quadratic time.
+_MOST_COMPARED: Final = 100
 _MOST_WIDE: Final = 2000
 
 
@@ -25,6 +28,26 @@ def cut(text: str, most: int = 40) -> str:
 def quoted(text: str, most: int = 40) -> str:
     """Return a name or a value in quotes, of so many characters at most."""
     return repr(cut(text, most))
+
+
+def nearest(word: str, known: Iterable[str], *, most: int = 3) -> list[str]:
+    """The names that are spelled most like a word, the nearest first."""
+    from difflib import get_close_matches  # slow to import, and for mistakes only
+
+    return get_close_matches(cut(word, _MOST_COMPARED), list(known), n=most, cutoff=0.5)
+
+
+def did_you_mean(word: str, known: Iterable[str], otherwise: str = "", *, most: int = 1) -> str:
+    """``did you mean trace or trace_stderr?``, for the end of a message about a word that is not known.
+
+    Args:
+        word: as it was written.
+        known: what there is.
+        otherwise: what is said where nothing is near.
+        most: names that are suggested.
+    """
+    near = [cut(name, _MOST_COMPARED) for name in nearest(word, known, most=most)]
+    return f"did you mean {' or '.join(filter(None, [', '.join(near[:-1]), near[-1]]))}?" if near else otherwise
 
 
 def clean(text: str) -> str:

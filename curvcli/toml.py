@@ -38,6 +38,22 @@ def parse_toml(text: str) -> dict[str, Any]:
         raise TomlError("nested too deep, or with a value that can't be; this is no TOML.") from None
 
 
+def read_tables(path: Path, what: str) -> dict[str, Any]:
+    """Read a file's tables.
+
+    Args:
+        path: of the file.
+        what: it is, with its article, for messages: ``a config file``.
+
+    Raises:
+        UsageError: it can't be read, is too large, or is not TOML.
+    """
+    try:
+        return parse_toml(read_toml_text(path, what))
+    except TomlError as error:
+        raise UsageError(f"{path}: {error}") from None
+
+
 def read_toml_text(path: Path, what: str, *, shown: str | None = None, error: type[CurvcliError] = UsageError) -> str:
     """Read a file of UTF-8 text, with or without byte order mark.
 

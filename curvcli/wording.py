@@ -25,7 +25,12 @@ def option(name: str, value: OptionValue | None = None) -> str:
         name: of the argument in Python: ``memory_limit``.
         value: of the option, where the message names one: ``option("dtype", "float64")``.
     """
-    return f"{_START}{_without_marks(shell_option(name, value))}{_BETWEEN}{_without_marks(_python(name, value))}{_END}"
+    return either(shell_option(name, value), f"{name}=" if value is None else f"{name}={value!r}")
+
+
+def either(shell: str, python: str) -> str:
+    """Words that differ between the two readers: ``either("curvcli layers MODEL", "open_model(path).layers")``."""
+    return f"{_START}{_without_marks(shell)}{_BETWEEN}{_without_marks(python)}{_END}"
 
 
 def shell_option(name: str, value: OptionValue | None = None) -> str:
@@ -45,10 +50,6 @@ def in_shell(text: str) -> str:
 def in_python(text: str) -> str:
     """The message with every option as an argument of a Python function."""
     return _BOTH.sub(r"\2", text)
-
-
-def _python(name: str, value: OptionValue | None) -> str:
-    return f"{name}=" if value is None else f"{name}={value!r}"
 
 
 def _without_marks(text: str) -> str:

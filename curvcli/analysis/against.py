@@ -6,20 +6,24 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from curvcli.analysis.checklist import Checklist
+from curvcli.analysis.options.quantities import CheckOptions
+from curvcli.analysis.options.request import Request, words
+from curvcli.analysis.options.shared import OutputOptions, Selection
 from curvcli.errors import ModelError, UsageError
 from curvcli.files import regular_file
 from curvcli.report.alignment import difference, paired_layers, partners
 from curvcli.report.hdf5.read import Report, read_report
 from curvcli.report.records.layers import LayerRecord
 from curvcli.spec.lookup import find_dataset_spec
+from curvcli.wording import option, shell_option
 
 # Two frameworks' float64 kernels add in different orders; the sample models agree to 1e-12.
 AGREEMENT_LIMIT = 1e-8
@@ -27,67 +31,52 @@ AGREEMENT_LIMIT = 1e-8
 _NEGLIGIBLE = 1e-6
 
 
-@dataclass(frozen=True)
-class Side:
-    """One of two models.
-
-    Attributes:
-        path: of the model.
-        data: its dataset spec; None for the one that is found by itself.
-        layers: to compute; none for all.
-    """
-
-    path: Path
-    data: Path | None
-    layers: tuple[str, ...] = ()
-
-
-def other_side(path: Path, data: Path | None, own_data: Path | None) -> Side:
-    """The model to compare with; without a spec of its own it gets the first one's.
+def other_side(mine: Request, options: CheckOptions) -> Request:
+    """The run of the model to compare with; without a spec of its own it gets the first one's.
 
     Raises:
         UsageError: there is no such model, or what is there is neither a folder nor a file.
     """
+    path, data = options.against or mine.model.model, options.against_data
     if not os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for names that are too long
-        regular_file(path, "a saved model", shown=f"--against {path}")
+        regular_file(path, "a saved model", shown=option("against", str(path)))
     if data is None:
         try:
             find_dataset_spec(path, None, path.parent / "no such folder")
         except UsageError:
-            data = own_data
-    return Side(path, data)
+            data = mine.data.data
+    return replace(
+        mine, model=replace(mine.model, model=path), data=replace(mine.data, data=data), selection=Selection()
+    )
 
 
-def compare_with(checks: Checklist, first: Side, second: Side, options: Sequence[str]) -> None:
+def compare_with(checks: Checklist, first: Request, second: Request) -> None:
     """Add a row for the loss, and for the gradient and the diagonal of every parameter.
 
     Args:
         checks: to add to.
-        first: the model that is checked.
-        second: the other.
-        options: of ``curvcli diag``, for both.
+        first: the diagonals of the model that is checked.
+        second: those of the other.
     """
     with tempfile.TemporaryDirectory() as folder:
-        found: list[Report] = []
+        reports: list[Report] = []
         for number, side in enumerate((first, second)):
-            checks.begin("against", str(side.path))
-            path = Path(folder) / f"{number}.h5"
-            report = checks.attempt("against", str(side.path), partial(_computed, side, path, options))
+            path = str(side.model.model)
+            checks.begin("against", path)
+            output = Path(folder) / f"{number}.h5"
+            report = checks.attempt("against", path, partial(_computed, side, output))
             if report is None:
                 return
-            found.append(report)
-        _compare(checks, found[0], found[1], second.path.name)
+            reports.append(report)
+        _compare(checks, reports[0], reports[1], second.model.model.name)
 
 
-def _computed(side: Side, path: Path, options: Sequence[str]) -> Report:
-    words = [sys.executable, "-m", "curvcli", "diag", str(side.path), "-q", "-o", str(path), *options]
-    words += [] if side.data is None else ["--data", str(side.data)]
-    for name in side.layers:
-        words += ["--layer", name]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+def _computed(side: Request, path: Path) -> Report:
+    typed = words(replace(side, output=OutputOptions(output=path)))
+    done = subprocess.run([sys.executable, "-m", "curvcli", *typed, "-q"], capture_output=True, text=True, check=False)
     if not path.exists() or done.returncode not in (0, 4):
-        said = [line for line in done.stderr.splitlines() if line.strip()]
-        raise ModelError(said[-1].removeprefix("Error: ") if said else f"ended with exit code {done.returncode}")
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        raise ModelError(lines[-1].removeprefix("Error: ") if lines else f"ended with exit code {done.returncode}")
     return read_report(path)
 
 
@@ -103,7 +92,7 @@ def _compare(checks: Checklist, first: Report, second: Report, other: str) -> No
         bad=f"{left:.10g} here, {right:.10g} there: other weights, data or preprocessing?",
     )
     names = paired_layers([row.name for row in first.layers], [row.name for row in second.layers])
-    largest = {quantity: _largest(first, quantity) for quantity in ("gradient", "diagonal")}
+    largest = {array: _largest(first, array) for array in ("gradient", "diagonal")}
     for row in first.layers:
         if row.name not in names:
             checks.failed(f"against {other}", row.name, "no layer there has this name")
@@ -120,21 +109,21 @@ def _compare_layer(
         if not candidates:
             checks.failed(name, p.name, "no parameter there has this name and size")
             continue
-        for quantity, scale in largest.items():
-            subject = f"{p.name}: {quantity}"
-            left = getattr(p, quantity)
-            rights = [(getattr(b, quantity), b) for b in candidates if quantity == "gradient" or (p.exact and b.exact)]
+        for array, scale in largest.items():
+            subject = f"{p.name}: {array}"
+            left = getattr(p, array)
+            rights = [(getattr(b, array), b) for b in candidates if array == "gradient" or (p.exact and b.exact)]
             rights = [(right, b) for right, b in rights if right is not None]
             if left is None or not rights:
-                checks.skipped(name, subject, "not exact within --budget")
+                checks.skipped(name, subject, f"not exact within {shell_option('budget')}")
                 continue
-            found = [difference(left, p.axes, r, b.axes, least_scale=_NEGLIGIBLE * scale) for r, b in rights]
-            error, how = min(found)
+            differences = [difference(left, p.axes, r, b.axes, least_scale=_NEGLIGIBLE * scale) for r, b in rights]
+            error, how = min(differences)
             bad = f"{how}, relative to the largest"
             checks.judge(name, subject, error, AGREEMENT_LIMIT, good=how, bad=bad)
 
 
-def _largest(report: Report, quantity: str) -> float:
+def _largest(report: Report, array: str) -> float:
     """The largest magnitude in any layer."""
-    arrays = [getattr(p, quantity) for row in report.layers for p in report.layer(row.name).parameters]
+    arrays = [getattr(p, array) for row in report.layers for p in report.layer(row.name).parameters]
     return max((float(np.abs(a).max(initial=0.0)) for a in arrays if a is not None), default=0.0)

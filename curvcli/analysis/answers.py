@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from curvcli.analysis.progress import Voice
 from curvcli.analysis.session import Session
-from curvcli.cli.console import Voice
 from curvcli.curvature.repeatability import largest_difference
 from curvcli.errors import ModelError
+from curvcli.wording import option
 
 
 def is_deterministic(session: Session, voice: Voice, *, allow_random: bool) -> bool:
@@ -27,8 +28,8 @@ def is_deterministic(session: Session, voice: Voice, *, allow_random: bool) -> b
         reason = f"its graph has {suspects}" if suspects else "does it draw random numbers?"
         raise ModelError(
             f"{where}: two passes over the same data differ by {apart:.2g} of the largest number: {reason}.\n"
-            "Save it in inference mode (model.eval() before tracing or exporting); --allow-random computes all the "
-            "same, and calls nothing exact."
+            "Save it in inference mode (model.eval() before tracing or exporting); "
+            f"{option('allow_random', True)} computes it as it is, and calls nothing exact."
         )
     if apart:
         voice.warn(f"{where} draws random numbers ({suspects or 'by what is not known'}): nothing is called exact")
@@ -42,6 +43,6 @@ def is_deterministic(session: Session, voice: Voice, *, allow_random: bool) -> b
             )
         voice.warn(
             f"{where}: a sample's output depends on the other samples of its batch: the loss is that of batches of "
-            f"{objective.batch_size}, and changes with --batch-size"
+            f"{objective.batch_size}, and changes with {option('batch_size')}"
         )
     return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from curvcli.cli.meters import Meter
+from curvcli.analysis.progress import Meter
 from curvcli.errors import CurvcliError, ExitCode
 from curvcli.report.records.checks import CheckRecord
 

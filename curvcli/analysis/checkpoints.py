@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from typing import Protocol, TypeVar
 
 from curvcli.analysis.interrupt import StopRequest
-from curvcli.cli.console import Voice
-from curvcli.cli.meters import Meter
+from curvcli.analysis.progress import Meter, Voice
 from curvcli.errors import ReportError
 from curvcli.models.base import Array
 from curvcli.report.hdf5.parts import Parts
+from curvcli.wording import option
 
 # The state of a piece of work is put on disk this often: what a kill -9 can cost, in seconds.
 _CHECKPOINT = 20.0
@@ -85,4 +85,6 @@ def _restored(work: Resumable[Source_contra], state: Mapping[str, Array]) -> int
     try:
         return work.restore(dict(state))
     except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
-        raise ReportError(f"what was kept of {work.title} is damaged: use --no-resume to compute it anew") from error
+        raise ReportError(
+            f"what was kept of {work.title} is damaged: use {option('resume', False)} to compute it anew"
+        ) from error

@@ -13,11 +13,11 @@ import numpy as np
 
 from curvcli.analysis.checkpoints import run_resumable
 from curvcli.analysis.job import RESUME
+from curvcli.analysis.progress import Voice
 from curvcli.analysis.provenance import decay_term, provenance, run_key
 from curvcli.analysis.quantities.base import PlanRow
 from curvcli.analysis.session import Session
 from curvcli.analysis.watch import WATCH
-from curvcli.cli.console import Voice
 from curvcli.curvature.pointwise.inputs import InputWork
 from curvcli.curvature.work import OnStep
 from curvcli.engine import serial

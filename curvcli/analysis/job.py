@@ -12,20 +12,20 @@ from typing import Any
 import numpy as np
 
 from curvcli.analysis.checkpoints import run_resumable
+from curvcli.analysis.progress import Meter, Voice
 from curvcli.analysis.provenance import decay_term, provenance, run_key
 from curvcli.analysis.quantities.base import CheckPiece, Piece, Quantity
 from curvcli.analysis.recording import Records
 from curvcli.analysis.session import Session
 from curvcli.analysis.targets import Target, parameters_of
 from curvcli.analysis.watch import WATCH
-from curvcli.cli.console import Voice
-from curvcli.cli.meters import Meter
 from curvcli.curvature.kept import KeptObjective
 from curvcli.engine import serial
 from curvcli.errors import ExitCode, Interrupted
 from curvcli.models.base import Array
 from curvcli.report.hdf5.parts import Parts
 from curvcli.report.records.layers import LayerRecord, ParameterRecord, Provenance
+from curvcli.wording import option
 
 # What is said last of an interrupted run.
 RESUME = "run the same command again to resume"
@@ -87,9 +87,11 @@ class Job:
             told = ", ".join(sorted(status.replace("_", " ") for status in statuses - {"done"}))
             self.voice.warn(f"some results are incomplete ({told}): see the status column")
             if "imprecise" in statuses:
-                self.voice.warn(f"rounding in {self.session.dtype} has spoilt them: use --dtype float64")
+                self.voice.warn(f"rounding in {self.session.dtype} has spoilt them: use {option('dtype', 'float64')}")
         if self._checking:
-            self.voice.note(f"{self._checking} passes were for checks of the results; --no-verify leaves them out")
+            self.voice.note(
+                f"{self._checking} passes were for checks of the results; {option('verify', False)} leaves them out"
+            )
         return int(ExitCode.INCOMPLETE if statuses - {"done"} else ExitCode.DONE)
 
     def _keep_partial(self, parts: Parts, path: Path) -> None:

@@ -27,6 +27,7 @@ from curvcli.curvature.rounding import SPOILT
 from curvcli.data.interface import Samples
 from curvcli.engine import serial
 from curvcli.models.base import Layer
+from curvcli.wording import shell_option
 
 if TYPE_CHECKING:
     from curvcli.models.tensorflow.objective import TensorFlowObjective
@@ -152,7 +153,7 @@ class NumericalChecks:
 
     @cached_property
     def _in_run(self) -> TorchObjective | TensorFlowObjective:
-        """The same samples' objective in the dtype that a run has without --dtype float64."""
+        """The same samples' objective in the dtype that a run has by default."""
         if self._narrow is None:
             raise ValueError("no other dtype was asked for")
         return objective_of(self._narrow(), self._samples, self._objective.batch_size)
@@ -183,7 +184,8 @@ class NumericalChecks:
             error / scale if scale else 0.0,
             SPOILT,
             good="diagonals in float32 against float64, relative to the layer's largest entry",
-            bad="diagonals in float32 differ from float64's: compute this layer with --dtype float64",
+            bad="diagonals in float32 differ from float64's: compute this layer with "
+            + shell_option("dtype", "float64"),
         )
 
     def _diagonal(self, layer: Layer) -> dict[str, Any]:

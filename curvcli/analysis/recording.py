@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from curvcli.analysis.progress import Voice
 from curvcli.analysis.quantities.base import Piece, Quantity
 from curvcli.analysis.targets import Target
-from curvcli.cli.console import Voice
 from curvcli.report.hdf5.parts import Parts
 from curvcli.report.records.layers import LayerRecord
 from curvcli.report.records.promises import without_promises

@@ -7,7 +7,8 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from curvcli.cli.console import Voice
+from curvcli.analysis.options.shared import DataOptions, ModelOptions, Selection
+from curvcli.analysis.progress import Voice
 from curvcli.curvature.rounding import Twins
 from curvcli.data.interface import Samples
 from curvcli.data.registry import TABLES
@@ -18,6 +19,7 @@ from curvcli.models.open import backend_of, open_model
 from curvcli.spec.dataset import LoadedSpec, with_overrides
 from curvcli.spec.lookup import find_dataset_spec
 from curvcli.spec.patterns import select
+from curvcli.wording import option
 
 if TYPE_CHECKING:
     from curvcli.models.tensorflow.objective import TensorFlowObjective
@@ -51,55 +53,55 @@ class Session(Opened):
     objective: TorchObjective | TensorFlowObjective
 
 
-def open_files(
-    path: Path,
-    voice: Voice,
-    *,
-    data: Path | None,
-    limit: int | None,
-    batch_size: int | None,
-    seed: int | None,
-    device: str,
-    dtype: str,
-) -> Opened:
+def open_files(model: ModelOptions, data: DataOptions, voice: Voice) -> Opened:
     """Open model and data; cheap mistakes are found before a framework is imported.
 
     Raises:
         CurvcliError: whatever is wrong with path, spec, data or model.
     """
+    path = model.model
     backend_of(path)
-    found = find_dataset_spec(path, data, Path.cwd())
+    found = find_dataset_spec(path, data.data, Path.cwd())
     voice.detail(f"dataset spec: {found.source_description}")
-    loaded = with_overrides(found.load(TABLES), limit=limit, batch_size=batch_size, seed=seed)
+    loaded = with_overrides(found.load(TABLES), limit=data.limit, batch_size=data.batch_size, seed=data.seed)
     samples = open_samples(loaded)
     _ = samples.digest  # reads every input once: a NaN is found now and not in the middle
-    return Opened(path, open_model(path, device=device, dtype=dtype), loaded, samples, device, dtype)
+    opened = open_model(path, device=model.device, dtype=model.dtype)
+    return Opened(path, opened, loaded, samples, model.device, model.dtype)
 
 
-def open_session(
-    path: Path,
-    voice: Voice,
-    *,
-    data: Path | None,
-    limit: int | None,
-    batch_size: int | None,
-    seed: int | None,
-    device: str,
-    dtype: str,
-    needs_layers: bool = True,
-) -> Session:
+def with_data(model: TorchScriptModel | SavedModel, options: ModelOptions, data: DataOptions) -> Opened:
+    """A model that is open already, and its data.
+
+    Raises:
+        CurvcliError: whatever is wrong with the spec or the data.
+    """
+    found = find_dataset_spec(options.model, data.data, Path.cwd())
+    loaded = with_overrides(found.load(TABLES), limit=data.limit, batch_size=data.batch_size, seed=data.seed)
+    return Opened(options.model, model, loaded, open_samples(loaded), options.device, options.dtype)
+
+
+def open_session(model: ModelOptions, data: DataOptions, voice: Voice, *, needs_layers: bool = True) -> Session:
     """Open everything.
 
     Raises:
         CurvcliError: whatever is wrong with path, spec, data or model, or with one against the other.
     """
-    opened = open_files(
-        path, voice, data=data, limit=limit, batch_size=batch_size, seed=seed, device=device, dtype=dtype
-    )
+    return session_of(open_files(model, data, voice), needs_layers=needs_layers)
+
+
+def session_of(opened: Opened, *, needs_layers: bool = True) -> Session:
+    """Hold an opened model and its data against each other.
+
+    Raises:
+        SpecError: the spec does not fit the model.
+        DataError: the data do not.
+        ModelError: layers are needed and the model has none, or its forward pass fails.
+    """
     if needs_layers and not opened.model.layers:
         raise ModelError(opened.model.why_no_layers)
     objective = objective_of(opened, opened.samples, fitting_batch_size(opened))
-    return Session(path, opened.model, opened.loaded, opened.samples, device, dtype, objective)
+    return Session(**vars(opened), objective=objective)
 
 
 def objective_of(opened: Opened, samples: Samples, batch_size: int) -> TorchObjective | TensorFlowObjective:
@@ -150,15 +152,13 @@ def replace_model(opened: Opened, model: TorchScriptModel | SavedModel) -> Opene
     return Opened(opened.path, model, opened.loaded, opened.samples, opened.device, "float64")
 
 
-def chosen_layers(
-    model: TorchScriptModel | SavedModel, include: tuple[str, ...], exclude: tuple[str, ...]
-) -> list[int]:
+def chosen_layers(model: TorchScriptModel | SavedModel, selection: Selection) -> list[int]:
     """Places in the model of the layers that the patterns choose.
 
     Raises:
         UsageError: nothing matches, or a pattern is ambiguous.
     """
-    return select([layer.name for layer in model.layers], include, exclude)
+    return select([layer.name for layer in model.layers], selection.layer, selection.exclude)
 
 
 def fitting_batch_size(opened: Opened) -> int:
@@ -192,7 +192,7 @@ def fitting_batch_size(opened: Opened) -> int:
             if len(samples) % fixed:
                 raise SpecError(
                     f"{model.path} takes exactly {fixed} samples at a time, and there are {len(samples)}.\n"
-                    f"Use --limit {max(fixed, len(samples) // fixed * fixed)}."
+                    f"Use {option('limit', max(fixed, len(samples) // fixed * fixed))}."
                 )
             size = fixed
     return size

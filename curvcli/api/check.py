@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from curvcli.api.call import Patterns, StrPath
+from curvcli.analysis.check_job import CheckJob
+from curvcli.analysis.options.quantities import CheckOptions
+from curvcli.analysis.options.request import command_line
+from curvcli.api.arguments import Patterns, StrPath, flag_of, request_from
+from curvcli.api.computed import finished, refuse_to_overwrite
 from curvcli.api.model import Model
 from curvcli.api.report import Report
-from curvcli.api.run import asked_of, finished, options_of, refuse_to_overwrite, voice_for
-from curvcli.api.turn import TURN
-from curvcli.cli import check as check_command
+from curvcli.api.turn import IN_PYTHON, TURN
+from curvcli.api.voice import QuietVoice
 
 
 def check(
@@ -21,7 +24,7 @@ def check(
     seed: int | None = None,
     device: str | None = None,
     dtype: str | None = None,
-    budget: int = 2000,
+    budget: int = CheckOptions.budget,
     against: StrPath | None = None,
     against_data: StrPath | None = None,
     output: StrPath | None = None,
@@ -47,11 +50,11 @@ def check(
         >>> [(one.name, one.outcome) for one in report.checks if one.subject == "fc3"]
         [('gradient', 'passed'), ('Hessian', 'passed'), ('symmetry', 'passed'), ('float32', 'passed')]
     """
-    options = options_of(locals())
+    arguments = dict(locals())
     if isinstance(model, Model):
-        options["device"], options["dtype"] = device or model.device, dtype or model.dtype
-    asked = asked_of(check_command.command, model, options, output)
-    refuse_to_overwrite(asked, output)
-    voice = voice_for(verbose=verbose)
-    with TURN:
-        return finished(check_command.CheckJob(asked.given, voice, asked.line), voice, output, resume=False)
+        arguments |= {"model": model.path, "device": device or model.device, "dtype": dtype or model.dtype}
+    with IN_PYTHON, TURN:
+        request = request_from("check", CheckOptions, arguments)
+        refuse_to_overwrite(request)
+        voice = QuietVoice(flag_of("verbose", verbose))
+        return finished(CheckJob(request, voice, command_line(request)), voice, request, stacklevel=0)

@@ -12,15 +12,11 @@ from curvcli.analysis.options.quantities import (
     HessianOptions,
     TraceOptions,
 )
-from curvcli.api.call import Patterns, StrPath
+from curvcli.api.arguments import Patterns, StrPath
+from curvcli.api.computed import computed
 from curvcli.api.model import Model
 from curvcli.api.report import Report
 from curvcli.api.results import Results
-from curvcli.api.run import computed, options_of
-from curvcli.cli import density as density_command
-from curvcli.cli import diag, eigs
-from curvcli.cli import hessian as hessian_command
-from curvcli.cli import trace as trace_command
 from curvcli.report.records.layers import ParameterRecord
 from curvcli.report.records.quantities import BlockRecord, DensityRecord, EigenRecord, TraceRecord
 
@@ -42,9 +38,9 @@ def diagonal(
     allow_random: bool = False,
     verify: bool = True,
     memory_limit: int | str | None = None,
-    method: str = "auto",
+    method: str = DiagonalOptions.method,
     budget: int | None = None,
-    probes: int = 64,
+    probes: int = DiagonalOptions.probes,
     rtol: float | None = None,
     output: StrPath | None = None,
     force: bool = False,
@@ -98,8 +94,7 @@ def diagonal(
         >>> round(found.loss, 4)
         0.0536
     """
-    options = options_of(locals())
-    report = computed(diag.command, DiagonalOptions, model, options, output, verbose=verbose)
+    report = computed("diag", DiagonalOptions, locals())
     names = {p.name: (row.name, p.label) for row in report.layers for p in row.parameters}
     return Results(report, {name: partial(_parameter, report, *place) for name, place in names.items()})
 
@@ -110,7 +105,7 @@ def trace(
     layer: Patterns = (),
     exclude: Patterns = (),
     whole_model: bool = False,
-    matrix: Matrix = "hessian",
+    matrix: Matrix = TraceOptions.matrix,
     data: StrPath | None = None,
     limit: int | None = None,
     batch_size: int | None = None,
@@ -120,7 +115,7 @@ def trace(
     allow_random: bool = False,
     verify: bool = True,
     memory_limit: int | str | None = None,
-    method: str = "auto",
+    method: str = TraceOptions.method,
     budget: int | None = None,
     probes: int | None = None,
     rtol: float | None = None,
@@ -150,20 +145,19 @@ def trace(
         >>> {name: (round(one.value, 2), one.exact) for name, one in found.items()}
         {'fc1': (60.17, True), 'fc2': (2.73, True), 'fc3': (0.64, True)}
     """
-    options = options_of(locals())
-    report = computed(trace_command.command, TraceOptions, model, options, output, verbose=verbose)
+    report = computed("trace", TraceOptions, locals())
     return _by_layer(report, TraceRecord)
 
 
 def eigenvalues(
     model: Model | StrPath,
     *,
-    k: int = 5,
-    which: str = "largest",
+    k: int = EigenOptions.k,
+    which: str = EigenOptions.which,
     layer: Patterns = (),
     exclude: Patterns = (),
     whole_model: bool = False,
-    matrix: Matrix = "hessian",
+    matrix: Matrix = EigenOptions.matrix,
     data: StrPath | None = None,
     limit: int | None = None,
     batch_size: int | None = None,
@@ -174,9 +168,9 @@ def eigenvalues(
     verify: bool = True,
     memory_limit: int | str | None = None,
     tolerance: float | None = None,
-    method: str = "auto",
-    max_products: int = 2000,
-    vectors: bool = False,
+    method: str = EigenOptions.method,
+    max_products: int = EigenOptions.max_products,
+    vectors: bool = EigenOptions.vectors,
     output: StrPath | None = None,
     force: bool = False,
     resume: bool = True,
@@ -207,8 +201,7 @@ def eigenvalues(
         >>> top.values.round(1), bool(top.converged.all())
         (array([21.8, 11.4]), True)
     """
-    options = options_of(locals())
-    report = computed(eigs.command, EigenOptions, model, options, output, verbose=verbose)
+    report = computed("eigs", EigenOptions, locals())
     return _by_layer(report, EigenRecord)
 
 
@@ -218,7 +211,7 @@ def density(
     layer: Patterns = (),
     exclude: Patterns = (),
     whole_model: bool = False,
-    matrix: Matrix = "hessian",
+    matrix: Matrix = DensityOptions.matrix,
     data: StrPath | None = None,
     limit: int | None = None,
     batch_size: int | None = None,
@@ -228,9 +221,9 @@ def density(
     allow_random: bool = False,
     verify: bool = True,
     memory_limit: int | str | None = None,
-    method: str = "auto",
-    probes: int = 8,
-    steps: int = 50,
+    method: str = DensityOptions.method,
+    probes: int = DensityOptions.probes,
+    steps: int = DensityOptions.steps,
     output: StrPath | None = None,
     force: bool = False,
     resume: bool = True,
@@ -255,8 +248,7 @@ def density(
         >>> fc3.exact, fc3.grid.shape == fc3.density.shape
         (True, True)
     """
-    options = options_of(locals())
-    report = computed(density_command.command, DensityOptions, model, options, output, verbose=verbose)
+    report = computed("density", DensityOptions, locals())
     return _by_layer(report, DensityRecord)
 
 
@@ -266,7 +258,7 @@ def hessian(
     layer: Patterns = (),
     exclude: Patterns = (),
     whole_model: bool = False,
-    matrix: Matrix = "hessian",
+    matrix: Matrix = HessianOptions.matrix,
     data: StrPath | None = None,
     limit: int | None = None,
     batch_size: int | None = None,
@@ -299,8 +291,7 @@ def hessian(
         >>> norm.entries.shape, sum(norm.inertia)
         ((64, 64), 64)
     """
-    options = options_of(locals())
-    report = computed(hessian_command.command, HessianOptions, model, options, output, verbose=verbose)
+    report = computed("hessian", HessianOptions, locals())
     return _by_layer(report, BlockRecord)
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
-from curvcli.api.call import Patterns, StrPath
+from curvcli.analysis.options.quantities import InputOptions
+from curvcli.api.arguments import Patterns, StrPath
+from curvcli.api.computed import computed
 from curvcli.api.model import Model
 from curvcli.api.results import Results
-from curvcli.api.run import begun, finished, options_of
-from curvcli.api.turn import TURN
-from curvcli.cli import inputs as inputs_command
 from curvcli.report.records.inputs import InputsRecord
 
 
@@ -24,7 +23,7 @@ def inputs(
     residual: str | None = None,
     gradient_only: bool = False,
     budget: int | None = None,
-    probes: int = 16,
+    probes: int = InputOptions.probes,
     data: StrPath | None = None,
     limit: int | None = None,
     batch_size: int | None = None,
@@ -60,10 +59,5 @@ def inputs(
         >>> u.laplacian.shape, u.residual.mean_abs < 0.01
         ((256,), True)
     """
-    options = options_of(locals())
-    with TURN:
-        asked, session, voice = begun(inputs_command.command, model, options, output, verbose=verbose)
-        job = inputs_command.prepared(session, asked.given, voice)
-        job.line = asked.line
-        report = finished(job, voice, output, resume=asked.given["resume"])
+    report = computed("inputs", InputOptions, locals())
     return Results(report, {row.name: partial(report.inputs_record, row.name) for row in report.inputs})

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curvcli.api.call import Name, StrPath, call, name_of, path_of
-from curvcli.api.turn import TURN
-from curvcli.cli import layers
+from curvcli.analysis.options.record import filled
+from curvcli.analysis.options.shared import ModelOptions
+from curvcli.api.arguments import Name, StrPath, name_of, path_of
+from curvcli.api.turn import IN_PYTHON, TURN
 from curvcli.errors import UsageError
 from curvcli.models import open as files
 from curvcli.models.base import Array, Layer, Port
+from curvcli.spec.mistakes import listed
+from curvcli.text import did_you_mean
 
 if TYPE_CHECKING:
     from curvcli.models.tensorflow.savedmodel import SavedModel
     from curvcli.models.torch.torchscript import TorchScriptModel
-
-MODEL_WANTED = "what curvcli.open_model returns is wanted, or the path of a saved model"
 
 
 class Model:
@@ -58,7 +60,8 @@ class Model:
         known = [p.name for layer in self.layers for p in layer.parameters]
         name = name_of("parameter", parameter)
         if name not in known:
-            raise UsageError(f"{self.path}: no parameter {name!r}: {nearest(name, known)}")
+            advice = did_you_mean(name, known, f"there are {listed(known, last='and')}.", most=3)
+            raise UsageError(f"{self.path}: no parameter {name!r}: {advice}")
         return self.opened.values(name)
 
     def __repr__(self) -> str:
@@ -88,35 +91,26 @@ def open_model(path: StrPath, device: str = "cpu", dtype: str = "float32") -> Mo
         >>> model.values("fc1.weight").shape
         (32, 64)
     """
-    wanted = path_of("path", path, "the path of a SavedModel directory or a TorchScript file is wanted")
-    given = call(layers.command, wanted, {"device": device, "dtype": dtype}).given
-    with TURN:
-        opened = files.open_model(given["model"], device=given["device"], dtype=given["dtype"])
-    return Model(opened, device=given["device"], dtype=given["dtype"])
+    with IN_PYTHON, TURN:
+        wanted = path_of("path", path, "the path of a SavedModel directory or a TorchScript file is wanted")
+        options = filled(ModelOptions, {"model": wanted, "device": str(device), "dtype": dtype})
+        opened = files.open_model(options.model, device=options.device, dtype=options.dtype)
+    return Model(opened, device=options.device, dtype=options.dtype)
 
 
-def settled(model: Model | StrPath, device: str | None, dtype: str | None) -> dict[str, Any]:
-    """A call's options for path, device and dtype: those of an opened model, or what was asked for.
+def settled(model: Model | StrPath, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """A call's path, device and dtype: those of an opened model, or the arguments of these names.
 
     Raises:
         UsageError: the model was opened otherwise.
     """
-    asked = {"device": device, "dtype": dtype}
     if not isinstance(model, Model):
-        return asked
-    for name, value in asked.items():
-        opened = getattr(model, name)
+        return {"model": path_of("model", model)}
+    for name in ("device", "dtype"):
+        value, opened = arguments[name], getattr(model, name)
         if value is not None and str(value) != opened:
             raise UsageError(
                 f"{name}={value!r}: {model.path} was opened with {opened!r}.\n"
                 f"Open it anew: curvcli.open_model(path, {name}={value!r})."
             )
-    return {"device": model.device, "dtype": model.dtype}
-
-
-def nearest(name: str, known: list[str]) -> str:
-    """What to say of a name that is not known."""
-    from difflib import get_close_matches
-
-    near = get_close_matches(name, known, n=3) or known[:10]
-    return f"did you mean {', '.join(near)}?" if near else "there is none"
+    return {"model": model.path, "device": model.device, "dtype": model.dtype}

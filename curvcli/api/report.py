@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
-from curvcli.api.call import StrPath, path_of
+from curvcli.api.arguments import StrPath, path_of
 from curvcli.errors import UsageError
 from curvcli.report.hdf5 import read
 from curvcli.report.records.checks import CheckRecord

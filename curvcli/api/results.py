@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Generic, TypeVar
 
-from curvcli.api.model import nearest
 from curvcli.api.report import Report
 from curvcli.errors import ReportError
+from curvcli.spec.mistakes import listed
+from curvcli.text import did_you_mean
 
 Record_co = TypeVar("Record_co", covariant=True)
 
 
 class UnknownNameError(ReportError, KeyError):
     """There are no results of this name; the message has the nearest ones."""
-
-    __str__ = ReportError.__str__  # KeyError's would quote the message
 
 
 class Results(Mapping[str, Record_co], Generic[Record_co]):
@@ -43,7 +42,9 @@ class Results(Mapping[str, Record_co], Generic[Record_co]):
 
     def __getitem__(self, name: str) -> Record_co:
         if name not in self._readers:
-            raise UnknownNameError(f"no {name!r} among these results: {nearest(str(name), list(self._readers))}")
+            known = list(self._readers)
+            advice = did_you_mean(str(name), known, f"there are {listed(known, last='and')}.", most=3)
+            raise UnknownNameError(f"no {name!r} among these results: {advice}")
         return self._readers[name]()
 
     def __contains__(self, name: object) -> bool:

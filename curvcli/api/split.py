@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 
+from curvcli.analysis.options.kinds import Size
 from curvcli.analysis.options.quantities import SplitOptions
-from curvcli.api.call import Patterns, StrPath
+from curvcli.api.arguments import Patterns, StrPath
+from curvcli.api.computed import computed
 from curvcli.api.model import Model
 from curvcli.api.report import Report
 from curvcli.api.results import Results
-from curvcli.api.run import computed, options_of
-from curvcli.cli import split as split_command
 from curvcli.errors import ReportError
 from curvcli.report.records.split import SplitRecord
 
@@ -20,7 +20,7 @@ def split(
     *,
     at: Patterns,
     by: Patterns = (),
-    jacobian_limit: int | str = "256MiB",
+    jacobian_limit: int | str = Size.spelled(SplitOptions.jacobian_limit),
     data: StrPath | None = None,
     limit: int | None = None,
     batch_size: int | None = None,
@@ -54,10 +54,7 @@ def split(
         >>> fc3.parts[0].relative_difference < 1e-12
         True
     """
-    options = options_of(locals())
-    report = computed(
-        split_command.command, SplitOptions, model, options, output, verbose=verbose, shared=split_command.shared
-    )
+    report = computed("split", SplitOptions, locals())
     return Results(report, {row.name: partial(_of_layer, report, row.name) for row in report.layers})
 
 

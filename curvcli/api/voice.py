@@ -1,13 +1,21 @@
-"""What a notebook is told: nothing unless asked for, and warnings as Python's own."""
+"""What a notebook is told: nothing unless `verbose`, and warnings as Python's own."""
 
 from __future__ import annotations
 
+import logging
+import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from curvcli.cli.console import Voice
+from curvcli.analysis.progress import LineMeter, Meter
 from curvcli.report.hdf5.read import Report
+from curvcli.text import clean
+from curvcli.wording import in_python
 
+_LOG = logging.getLogger("curvcli")
+_LOG.addHandler(logging.NullHandler())
 _COLUMN = "see the status column"  # what the commands say at the end of a table
 _NAMED = 5  # layers in a warning
 
@@ -17,15 +25,31 @@ class CurvcliWarning(UserWarning):
 
 
 @dataclass
-class QuietVoice(Voice):
-    """Progress and notes on standard error from level 0 on; warnings are collected, to be issued at the end."""
+class QuietVoice:
+    """Progress and notes on standard error if ``verbose``; warnings are collected, to be issued at the end."""
 
-    level: int = -1
+    verbose: bool = False
     collected: list[str] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        """A line on standard error."""
+        text = clean(in_python(text))
+        _LOG.info(text)
+        if self.verbose:
+            sys.stderr.write(f"{text}\n")
+
+    def detail(self, text: str) -> None:
+        """Only for the log."""
+        _LOG.debug(clean(in_python(text)))
 
     def warn(self, text: str) -> None:
         """Keep it."""
-        self.collected.append(text)
+        self.collected.append(in_python(text))
+
+    @contextmanager
+    def progress(self, total: int, unit: str = "passes") -> Iterator[Meter]:
+        """A line per phase."""
+        yield LineMeter(self.note, total, unit)
 
     def issue(self, report: Report | None, stacklevel: int) -> None:
         """Issue what was collected, as if the caller's caller at this level had done so.

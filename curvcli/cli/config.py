@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
 import click
 
-from curvcli.errors import UsageError
 from curvcli.spec.mistakes import shown
-from curvcli.text import cut
-from curvcli.toml import TomlError, parse_toml, read_toml_text
+from curvcli.text import cut, did_you_mean
 
 
 def option_names(command: click.Command) -> dict[str, str]:
@@ -24,18 +20,6 @@ def option_names(command: click.Command) -> dict[str, str]:
         for spelling in (*option.opts, *option.secondary_opts)
         if option.name is not None and not spelling.startswith("--no-")
     }
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """A config file's tables.
-
-    Raises:
-        UsageError: it can't be read, is too large, or is not TOML.
-    """
-    try:
-        return parse_toml(read_toml_text(path, "a config file"))
-    except TomlError as error:
-        raise UsageError(f"{path}: {error}") from None
 
 
 def option_values(
@@ -56,7 +40,7 @@ def option_values(
     for key, value in table.items():
         name = known.get(key.replace("_", "-"))
         if name is None:
-            mistakes.append(f"{place}{cut(key)}: unknown{did_you_mean(key, list(known))}")
+            mistakes.append(f"{place}{cut(key)}: unknown{unknown(key, list(known))}")
         elif wrong := _unfit(options[name], value):
             mistakes.append(f"{place}{key}: {wrong}")
         else:
@@ -64,10 +48,10 @@ def option_values(
     return values, mistakes
 
 
-def did_you_mean(word: str, known: Sequence[str]) -> str:
+def unknown(word: str, known: Sequence[str]) -> str:
     """The end of a sentence about a word that is not known."""
-    near = get_close_matches(cut(word), known, n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+    advice = did_you_mean(word, known)
+    return f"; {advice}" if advice else ""
 
 
 def _unfit(option: click.Option, value: Any) -> str:

@@ -14,10 +14,10 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 # System calls that have these numbers on every architecture.
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
@@ -49,12 +49,6 @@ def process_is_ours() -> None:
     """Say that this process runs one command and ends with it, so that it may be confined."""
     global _ours  # noqa: PLW0603 - a property of the process
     _ours = True
-
-
-def confine_to_output(given: Mapping[str, Any]) -> None:
-    """Confine this process to where a command's report goes: beside the model unless said; nowhere if it has none."""
-    outputs = [Path(given["output"] or given["model"])] if "output" in given else []
-    confine(outputs, device=given["device"])
 
 
 def confine(outputs: Iterable[Path], *, device: str = "cpu") -> None:

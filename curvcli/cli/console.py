@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Column
 
-from curvcli.cli.meters import BarMeter, LineMeter, Meter
+from curvcli.analysis.progress import LineMeter, Meter
+from curvcli.cli.meters import BarMeter
 from curvcli.text import clean
 from curvcli.wording import in_shell
 

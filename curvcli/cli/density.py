@@ -6,24 +6,20 @@ from typing import Any
 
 import click
 
-from curvcli.analysis.options.quantities import DENSITY_METHODS, DensityOptions
-from curvcli.analysis.options.record import filled
+from curvcli.analysis.options.quantities import DensityOptions
 from curvcli.cli.compute import compute
-from curvcli.cli.numbers import Whole
-from curvcli.cli.options import computing, matrix_option, whole_model_option
+from curvcli.cli.options import computing, matrix_option, record_option, whole_model_option
 
 
 @click.command("density")
 @computing
 @whole_model_option
-@matrix_option
-@click.option("--probes", type=Whole(1), default=8, show_default=True, help="Random start vectors.")
-@click.option("--steps", type=Whole(2), default=50, show_default=True, help="Lanczos steps from each.")
-@click.option(
-    "--method",
-    type=click.Choice(DENSITY_METHODS),
-    default="auto",
-    show_default=True,
+@matrix_option(DensityOptions)
+@record_option(DensityOptions, "probes", help="Random start vectors.")
+@record_option(DensityOptions, "steps", help="Lanczos steps from each.")
+@record_option(
+    DensityOptions,
+    "method",
     help="auto: all eigenvalues up to 512 entries or by the Gram matrix, else lanczos.",
 )
 def command(**given: Any) -> int:
@@ -35,4 +31,4 @@ def command(**given: Any) -> int:
       curvcli density model/ --layer conv4_3
       curvcli density model.pt --whole-model --probes 16 --steps 80
     """
-    return compute("density", given, {"density": filled(DensityOptions, given)})
+    return compute("density", DensityOptions, given)

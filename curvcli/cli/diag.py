@@ -6,32 +6,28 @@ from typing import Any
 
 import click
 
-from curvcli.analysis.options.quantities import DIAGONAL_METHODS, DiagonalOptions
-from curvcli.analysis.options.record import filled
+from curvcli.analysis.options.quantities import DiagonalOptions
 from curvcli.cli.compute import compute
-from curvcli.cli.numbers import Real, Whole
-from curvcli.cli.options import computing
+from curvcli.cli.options import computing, record_option
 
 
 @click.command("diag")
 @computing
-@click.option(
-    "--method",
-    type=click.Choice(DIAGONAL_METHODS),
-    default="auto",
-    show_default=True,
+@record_option(
+    DiagonalOptions,
+    "method",
     help="Force one method. An exact one is refused where it would not be exact; the last three are estimates.",
 )
-@click.option(
-    "--budget",
-    type=Whole(1),
+@record_option(
+    DiagonalOptions,
+    "budget",
     metavar="PASSES",
     help="Estimate, and say so, what would need more backward passes per batch than this. Default: always exact.",
 )
-@click.option("--probes", type=Whole(2), default=64, show_default=True, help="Products per estimate, at most.")
-@click.option(
-    "--rtol",
-    type=Real(0, min_open=True),
+@record_option(DiagonalOptions, "probes", help="Products per estimate, at most.")
+@record_option(
+    DiagonalOptions,
+    "rtol",
     help="Stop an estimate at this standard error, relative to the diagonal in the Euclidean norm; exit 4 if not met.",
 )
 def command(**given: Any) -> int:
@@ -46,4 +42,4 @@ def command(**given: Any) -> int:
       curvcli diag model/ --budget 200 --rtol 0.05
       curvcli diag model/ --dry-run
     """
-    return compute("diag", given, {"diag": filled(DiagonalOptions, given)})
+    return compute("diag", DiagonalOptions, given)

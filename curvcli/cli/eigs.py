@@ -6,41 +6,34 @@ from typing import Any
 
 import click
 
-from curvcli.analysis.options.quantities import EIGEN_METHODS, EigenOptions
-from curvcli.analysis.options.record import filled
+from curvcli.analysis.options.quantities import EigenOptions
 from curvcli.cli.compute import compute
-from curvcli.cli.numbers import Real, Whole
-from curvcli.cli.options import computing, matrix_option, whole_model_option
-from curvcli.curvature.krylov import ENDS
+from curvcli.cli.options import computing, matrix_option, record_option, whole_model_option
 
 
 @click.command("eigs")
 @computing
 @whole_model_option
-@matrix_option
-@click.option("-k", "k", type=Whole(1), default=5, show_default=True, help="How many eigenvalues.")
-@click.option(
-    "--which",
-    type=click.Choice(ENDS),
-    default="largest",
-    show_default=True,
+@matrix_option(EigenOptions)
+@record_option(EigenOptions, "k", help="How many eigenvalues.")
+@record_option(
+    EigenOptions,
+    "which",
     help="Which end; smallest is the most negative, both is k of each.",
 )
-@click.option(
-    "--tolerance",
-    type=Real(0, min_open=True),
+@record_option(
+    EigenOptions,
+    "tolerance",
     help="Residual at which a pair has converged, relative to the largest magnitude. "
     "Default: 1e-4 in float32, 1e-8 in float64.",
 )
-@click.option(
-    "--method",
-    type=click.Choice(EIGEN_METHODS),
-    default="auto",
-    show_default=True,
+@record_option(
+    EigenOptions,
+    "method",
     help="auto: the whole block up to 512 entries, the Gram matrix where exact and smaller, else lanczos.",
 )
-@click.option("--max-products", type=Whole(10), default=2000, show_default=True, help="Stop there and say so; exit 4.")
-@click.option("--vectors", is_flag=True, help="Keep the eigenvectors, in the parameters' shapes.")
+@record_option(EigenOptions, "max_products", help="Stop there and say so; exit 4.")
+@record_option(EigenOptions, "vectors", help="Keep the eigenvectors, in the parameters' shapes.")
 def command(**given: Any) -> int:
     r"""Compute the top eigenvalues of the Hessian, per layer or for the whole model, each with its residual.
 
@@ -51,4 +44,4 @@ def command(**given: Any) -> int:
       curvcli eigs model.pt --whole-model --which both
       curvcli eigs model/ --layer conv4_3 --matrix gauss_newton --vectors
     """
-    return compute("eigs", given, {"eigs": filled(EigenOptions, given)})
+    return compute("eigs", EigenOptions, given)

@@ -7,19 +7,17 @@ from typing import Any
 import click
 
 from curvcli.analysis.options.quantities import HessianOptions
-from curvcli.analysis.options.record import filled
 from curvcli.cli.compute import compute
-from curvcli.cli.numbers import Whole
-from curvcli.cli.options import computing, matrix_option, whole_model_option
+from curvcli.cli.options import computing, matrix_option, record_option, whole_model_option
 
 
 @click.command("hessian")
 @computing
 @whole_model_option
-@matrix_option
-@click.option(
-    "--budget",
-    type=Whole(0),
+@matrix_option(HessianOptions)
+@record_option(
+    HessianOptions,
+    "budget",
     metavar="PRODUCTS",
     help="Products that a full block may cost, one per entry of the layer. Default: as many as memory allows rows.",
 )
@@ -33,4 +31,4 @@ def command(**given: Any) -> int:
       curvcli hessian model/ --layer fc8
       curvcli hessian model.pt --layer head --matrix gauss_newton
     """
-    return compute("hessian", given, {"hessian": filled(HessianOptions, given)})
+    return compute("hessian", HessianOptions, given)

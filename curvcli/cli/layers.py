@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from curvcli.analysis.options.quantities import DiagonalOptions
-from curvcli.analysis.quantities.base import RunPlan
-from curvcli.analysis.quantities.diagonal import DiagonalQuantity
-from curvcli.analysis.session import chosen_layers
-from curvcli.cli.compute import opened, voice_of
-from curvcli.cli.confinement import confine_to_output
+from curvcli.analysis.options.record import filled
+from curvcli.analysis.options.shared import DataOptions, ModelOptions, Selection
+from curvcli.analysis.plan import diagonal_plan
+from curvcli.analysis.session import chosen_layers, open_session
+from curvcli.cli.compute import Presentation
+from curvcli.cli.confinement import confine
 from curvcli.cli.options import (
     compute_options,
     config_option,
@@ -50,16 +50,16 @@ def command(**given: Any) -> int:
       curvcli layers model.pt --layer 'conv*' --format json
       curvcli layers model/ --plan
     """
+    options, selection = filled(ModelOptions, given), filled(Selection, given)
+    confine([], device=options.device)
     if given["data"] is None and not given["with_plan"]:
-        confine_to_output(given)
-        model = open_model(given["model"], device=given["device"], dtype=given["dtype"])
-        chosen = [model.layers[i] for i in chosen_layers(model, given["layer"], given["exclude"])]
+        model = open_model(options.model, device=options.device, dtype=options.dtype)
+        chosen = [model.layers[i] for i in chosen_layers(model, selection)]
         click.echo(render_layers(chosen, model.inputs, model.outputs, given["output_format"]))
         return int(ExitCode.DONE)
-    session, targets = opened(given, voice_of(given))
-    quantity = DiagonalQuantity(RunPlan(session, targets, 0, verify=False), DiagonalOptions())
-    batches = session.objective.batch_count()
-    click.echo(render_plan(quantity.plan(), quantity.pieces, batches, {}, given["output_format"]))
+    session = open_session(options, filled(DataOptions, given), Presentation.of(given).voice)
+    plan = diagonal_plan(session, selection)
+    click.echo(render_plan(plan.plan(), plan.pieces, session.objective.batch_count(), {}, given["output_format"]))
     return int(ExitCode.DONE)
 
 

@@ -1,4 +1,4 @@
-"""Numbers as options: finite, and of a size that a report can keep."""
+"""Numbers and sizes as options: finite, and such as a report can keep."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import click
 
+from curvcli.analysis.options.kinds import Size
 from curvcli.spec.mistakes import shown
 from curvcli.spec.table import LARGEST
 from curvcli.text import quoted
@@ -44,3 +45,16 @@ class Real(click.FloatRange):
         if not finite:
             self.fail(f"{shown(value)} is not a finite number.", param, ctx)
         return float(super().convert(value, param, ctx))  # type: ignore[arg-type]  # as above
+
+
+class ByteSize(click.ParamType[int]):
+    """A number of bytes: 500M, 4GiB, or a plain number."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Text, or a number of a config file, to bytes."""
+        try:
+            return Size().read(value)
+        except ValueError:
+            self.fail(f"{shown(value)} is not a size; write 500M or 4GiB.", param, ctx)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import shlex
 import sys
 import time
@@ -14,20 +13,63 @@ from typing import Any, TypeVar
 
 import click
 
-from curvcli.cli.config import did_you_mean, option_values, read_toml
+from curvcli.analysis.options import kinds
+from curvcli.analysis.options.kinds import File, Flag, Kind, Names, OneOf, Size, Text
+from curvcli.analysis.options.record import Options, default_of, kinds_of
+from curvcli.analysis.options.shared import ComputingOptions, DataOptions, ModelOptions, OutputOptions, Selection
+from curvcli.cli.config import option_values, unknown
 from curvcli.cli.console import LOG
-from curvcli.cli.numbers import Whole
+from curvcli.cli.numbers import ByteSize, Real, Whole
 from curvcli.cli.repeatable import Repeatable
 from curvcli.cli.streams import TolerantLog
-from curvcli.curvature.operator import MATRICES
 from curvcli.errors import CurvcliError, UsageError
-from curvcli.spec.mistakes import shown
-from curvcli.spec.table import LARGEST
 from curvcli.text import cut
+from curvcli.toml import read_tables
+from curvcli.wording import shell_option
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 FORMATS = ("table", "json", "csv", "markdown")
+
+
+def record_option(record: type[Options], name: str, *also: str, **settings: Any) -> Callable[[F], F]:
+    """An option that fills in a record's field, with the field's kind of values and its default.
+
+    Args:
+        record: whose field it is.
+        name: of the field, by which the command gets the value.
+        also: further spellings: ``-o``.
+        settings: what click takes besides: ``help``, ``metavar`` ….
+    """
+    kind, default = kinds_of(record)[name], default_of(record, name)
+    spelled = shell_option(name)
+    if isinstance(kind, Names):
+        return click.option(spelled, *also, name, cls=Repeatable, **settings)
+    if isinstance(kind, Flag):
+        if default:
+            return click.option(f"{spelled}/{shell_option(name, False)}", default=True, show_default=True, **settings)
+        return click.option(spelled, *also, name, is_flag=True, **settings)
+    if isinstance(kind, Size) and default is not None:
+        default = Size.spelled(default)
+    shown_default = {} if default is None else {"default": default, "show_default": True}
+    return click.option(spelled, *also, name, type=_click_type(kind), **shown_default, **settings)
+
+
+def _click_type(kind: Kind) -> click.ParamType[Any]:
+    match kind:
+        case kinds.Whole():
+            return Whole(kind.least)
+        case kinds.Number():
+            return Real(kind.least, kind.most, min_open=kind.above)
+        case OneOf():
+            return click.Choice(kind.words)
+        case Size():
+            return ByteSize()
+        case File():
+            return click.Path(path_type=Path)
+        case Text():
+            return click.STRING
+    raise TypeError(f"no option takes {type(kind).__name__}")
 
 
 def model_argument(function: F) -> F:
@@ -49,17 +91,17 @@ def _layer_names(context: click.Context, parameter: click.Parameter, incomplete:
 
 def layer_options(function: F) -> F:
     """Which layers."""
-    function = click.option(
-        "--exclude",
-        cls=Repeatable,
+    function = record_option(
+        Selection,
+        "exclude",
         metavar="PATTERN",
         shell_complete=_layer_names,
         help="Leave these layers out; repeatable, like --layer.",
     )(function)
-    return click.option(
-        "--layer",
+    return record_option(
+        Selection,
+        "layer",
         "-l",
-        cls=Repeatable,
         metavar="PATTERN",
         shell_complete=_layer_names,
         help="A layer's name, a part of its path (conv4_3), a glob ('conv*') or re:REGEX; repeatable. Default: all.",
@@ -68,122 +110,89 @@ def layer_options(function: F) -> F:
 
 def data_options(function: F) -> F:
     """Which samples."""
-    function = click.option(
-        "--seed", type=Whole(0), help="Seed of all that is random: the subset that --limit draws, and probes."
-    )(function)
-    function = click.option("--batch-size", type=Whole(1), help="Samples at once: memory and speed, never the result.")(
-        function
-    )
-    function = click.option("--limit", type=Whole(1), help="Use a random subset of so many samples.")(function)
-    return click.option(
-        "--data",
-        type=click.Path(path_type=Path),
-        metavar="SPEC",
-        help="The dataset spec (TOML). Default: the one in or beside the model, then curvcli.toml here.",
-    )(function)
+    for decorate in (
+        record_option(
+            DataOptions, "seed", help="Seed of all that is random: the subset that --limit draws, and probes."
+        ),
+        record_option(DataOptions, "batch_size", help="Samples at once: memory and speed, never the result."),
+        record_option(DataOptions, "limit", help="Use a random subset of N samples.", metavar="N"),
+        record_option(
+            DataOptions,
+            "data",
+            metavar="SPEC",
+            help="The dataset spec (TOML). Default: the one in or beside the model, then curvcli.toml here.",
+        ),
+    ):
+        function = decorate(function)
+    return function
 
 
 def device_option(function: F) -> F:
     """Where."""
-    return click.option("--device", default="cpu", show_default=True, metavar="NAME", help="cpu, cuda, cuda:1 …")(
-        function
-    )
+    return record_option(ModelOptions, "device", metavar="NAME", help="cpu, cuda, cuda:1 …")(function)
 
 
 def compute_options(function: F) -> F:
     """Where and how precisely."""
-    function = click.option(
-        "--dtype",
-        type=click.Choice(["float32", "float64"]),
-        default="float32",
-        show_default=True,
-        help="The whole computation's precision.",
-    )(function)
-    return device_option(function)
-
-
-class ByteSize(click.ParamType[int]):
-    """A number of bytes: 500M, 4GiB, or a plain number."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Text to bytes."""
-        if isinstance(value, int) and value > LARGEST:
-            self.fail(f"{shown(value)} is not a size; write 500M or 4GiB.", param, ctx)
-        found = re.fullmatch(r"\s*(\d{1,18}(?:\.\d{0,18})?)\s*([kmgt]?)(i?b)?\s*", str(value), re.IGNORECASE)
-        if found is None or float(found[1]) == 0:
-            self.fail(f"{shown(value)} is not a size; write 500M or 4GiB.", param, ctx)
-        return int(float(found[1]) * 1024 ** " kmgt".index(found[2].lower() or " "))
+    return device_option(record_option(ModelOptions, "dtype", help="The whole computation's precision.")(function))
 
 
 def memory_option(function: F) -> F:
     """How much memory may be used."""
-    return click.option(
-        "--memory-limit",
-        type=ByteSize(),
+    return record_option(
+        ComputingOptions,
+        "memory_limit",
         metavar="SIZE",
         help="Memory in use at most, e.g. 4GiB: graphs are kept between products, and bases held, while they fit. "
         "Default: what is in use and half of what is free.",
     )(function)
 
 
-def matrix_option(function: F) -> F:
+def matrix_option(record: type[Options]) -> Callable[[F], F]:
     """Which matrix."""
-    return click.option(
-        "--matrix",
-        type=click.Choice(MATRICES),
-        default="hessian",
-        show_default=True,
-        help="The Hessian, or its positive semidefinite Gauss-Newton part.",
-    )(function)
+    return record_option(record, "matrix", help="The Hessian, or its positive semidefinite Gauss-Newton part.")
 
 
 def whole_model_option(function: F) -> F:
     """Whether to treat all layers as one block."""
-    return click.option(
-        "--whole-model", is_flag=True, help="One block of all parameters; with --layer, besides the layers."
+    return record_option(
+        Selection, "whole_model", help="One block of all parameters; with --layer, besides the layers."
     )(function)
 
 
 def report_options(function: F) -> F:
     """Where the report goes, and how a run starts."""
-    function = click.option(
-        "--resume/--no-resume", default=True, show_default=True, help="Resume an interrupted run of the same command."
-    )(function)
-    function = click.option(
-        "--dry-run", is_flag=True, help="Show methods, costs and time from one timed pass; compute nothing else."
+    function = record_option(OutputOptions, "resume", help="Resume an interrupted run of the same command.")(function)
+    function = record_option(
+        OutputOptions, "dry_run", help="Show methods, costs and time from one timed pass; compute nothing else."
     )(function)
     return output_option(function)
 
 
 def output_option(function: F) -> F:
     """Where the report goes, and what it may replace."""
-    function = click.option(
-        "--force",
-        is_flag=True,
+    function = record_option(
+        OutputOptions,
+        "force",
         help="Replace a report of another command, model or dataset spec. The same command's is replaced in any case.",
     )(function)
-    return click.option(
-        "--output", "-o", type=click.Path(path_type=Path), help="The report. Default: MODEL.COMMAND.h5"
-    )(function)
+    return record_option(OutputOptions, "output", "-o", help="The report. Default: MODEL.COMMAND.h5")(function)
 
 
 def random_option(function: F) -> F:
-    """Whether any answer will do."""
-    return click.option(
-        "--allow-random",
-        is_flag=True,
+    """Whether a model that draws random numbers is computed."""
+    return record_option(
+        ComputingOptions,
+        "allow_random",
         help="Compute a model that answers differently each time (dropout left on); nothing is called exact then.",
     )(function)
 
 
 def verify_option(function: F) -> F:
     """Whether results are checked in the run itself."""
-    return click.option(
-        "--verify/--no-verify",
-        default=True,
-        show_default=True,
+    return record_option(
+        ComputingOptions,
+        "verify",
         help="Check results in the run itself: one product for each reported diagonal, and how far rounding goes, by a "
         "few samples in float64.",
     )(function)
@@ -271,10 +280,10 @@ def _log_to(context: click.Context, parameter: click.Parameter, path: Path | Non
 def _read_config(context: click.Context, parameter: click.Parameter, path: Path | None) -> None:
     if path is None:
         return
-    name, tree, root = context.command.name or "", read_toml(path), context.find_root().command
+    name, tree, root = context.command.name or "", read_tables(path, "a config file"), context.find_root().command
     commands = root.list_commands(context) if isinstance(root, click.Group) else [name]
     strange = [key for key, value in tree.items() if isinstance(value, dict) and key not in commands]
-    mistakes = [f"{path}: [{cut(key)}]: no command of that name{did_you_mean(key, commands)}" for key in strange]
+    mistakes = [f"{path}: [{cut(key)}]: no command of that name{unknown(key, commands)}" for key in strange]
     table = tree.get(name, {})
     if not isinstance(table, dict):
         mistakes.append(f"{path}: [{name}] must be a table")

@@ -3,47 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict
 
+from curvcli.analysis.progress import duration
 from curvcli.analysis.quantities.base import Piece, PlanRow
-from curvcli.cli.meters import duration
 from curvcli.cli.text import render_rows
-from curvcli.models.base import Objective
 from curvcli.models.memory import peak_memory
-
-# Seconds for which the steps of a piece of work are timed, after the first.
-_TIMED = 0.5
-
-
-class _Enough(BaseException):
-    """Ends a piece of work that is only to be timed."""
-
-
-def seconds_per_pass(piece: Piece, objective: Objective) -> float:
-    """How long a pass over one batch takes, by the later half of some steps: the first ones trace and build graphs."""
-    begun = time.perf_counter()
-    marks: list[tuple[float, int]] = [(begun, 0)]
-
-    def on_step(passes: int) -> None:
-        if not passes:
-            return
-        now = time.perf_counter()
-        marks.append((now, marks[-1][1] + passes))
-        if len(marks) > 2 and now - marks[1][0] > _TIMED:
-            raise _Enough
-
-    with suppress(_Enough):
-        piece.run(objective, on_step)
-    (start, before), (end, after) = marks[len(marks) // 2 - (len(marks) == 2)], marks[-1]
-    return (end - start) / max(after - before, 1) if after else 0.0
-
-
-def timed(pieces: Sequence[Piece], objective: Objective) -> dict[str, float]:
-    """Seconds of every piece of work, by its key."""
-    return {piece.key: seconds_per_pass(piece, objective) * piece.passes for piece in pieces}
 
 
 def render_plan(

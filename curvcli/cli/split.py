@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import click
 
 from curvcli.analysis.options.quantities import SplitOptions
-from curvcli.analysis.options.record import filled
 from curvcli.cli.compute import compute
-from curvcli.cli.options import (
-    ByteSize,
-    job_options,
-    model_argument,
-)
+from curvcli.cli.options import job_options, model_argument, record_option
 from curvcli.cli.repeatable import Repeatable
 
 
@@ -27,18 +21,16 @@ from curvcli.cli.repeatable import Repeatable
     metavar="PATTERN",
     help="The layer at whose output z to split, chosen like --layer elsewhere; repeatable.",
 )
-@click.option(
-    "--by",
-    cls=Repeatable,
+@record_option(
+    SplitOptions,
+    "by",
     metavar="NAME",
     help="What z is differentiated by: a parameter of the layer (kernel), any parameter by its full name, or an input; "
     "repeatable. Default: all parameters of the layer.",
 )
-@click.option(
-    "--jacobian-limit",
-    type=ByteSize(),
-    default="256MiB",
-    show_default=True,
+@record_option(
+    SplitOptions,
+    "jacobian_limit",
     metavar="SIZE",
     help="Jacobians of one layer are kept whole up to this size together, the smallest first; of larger ones only the "
     "product with the first part is formed.",
@@ -55,9 +47,4 @@ def command(**given: Any) -> int:
       curvcli split model.pt --at fc1 --by weight --by image
       curvcli split model/ --at conv4_3 --limit 8 --jacobian-limit 1GiB
     """
-    return compute("split", shared(given), {"split": filled(SplitOptions, given)})
-
-
-def shared(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of this command with those it has not, as all commands about layers share them."""
-    return {**given, "layer": given["at"], "exclude": (), "memory_limit": None, "verify": False}
+    return compute("split", SplitOptions, given)

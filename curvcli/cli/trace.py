@@ -6,34 +6,30 @@ from typing import Any
 
 import click
 
-from curvcli.analysis.options.quantities import TRACE_METHODS, TraceOptions
-from curvcli.analysis.options.record import filled
+from curvcli.analysis.options.quantities import TraceOptions
 from curvcli.cli.compute import compute
-from curvcli.cli.numbers import Real, Whole
-from curvcli.cli.options import computing, matrix_option, whole_model_option
+from curvcli.cli.options import computing, matrix_option, record_option, whole_model_option
 
 
 @click.command("trace")
 @computing
 @whole_model_option
-@matrix_option
-@click.option(
-    "--method",
-    type=click.Choice(TRACE_METHODS),
-    default="auto",
-    show_default=True,
+@matrix_option(TraceOptions)
+@record_option(
+    TraceOptions,
+    "method",
     help="auto: exact where it costs no more than --budget, else xtrace.",
 )
-@click.option(
-    "--budget",
-    type=Whole(0),
+@record_option(
+    TraceOptions,
+    "budget",
     metavar="PASSES",
     help="Backward passes per batch that an exact trace may cost. Default: four times the probes.",
 )
-@click.option("--probes", type=Whole(2), help="Products per estimate, at most. Default: 64, or 1000 with --rtol.")
-@click.option(
-    "--rtol",
-    type=Real(0, min_open=True),
+@record_option(TraceOptions, "probes", help="Products per estimate, at most. Default: 64, or 1000 with --rtol.")
+@record_option(
+    TraceOptions,
+    "rtol",
     help="Stop at this standard error relative to the trace; exit 4 if not met.",
 )
 def command(**given: Any) -> int:
@@ -47,4 +43,4 @@ def command(**given: Any) -> int:
       curvcli trace model.pt --whole-model --rtol 0.02
       curvcli trace model/ --layer 'conv*' --method hutchinson --probes 100
     """
-    return compute("trace", given, {"trace": filled(TraceOptions, given)})
+    return compute("trace", TraceOptions, given)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import inspect
+import re
 import shlex
 import signal
 import subprocess
@@ -19,7 +20,18 @@ import numpy as np
 import pytest
 
 import curvcli
-from curvcli.api.call import call
+from curvcli.analysis.options.quantities import (
+    CheckOptions,
+    DensityOptions,
+    DiagonalOptions,
+    EigenOptions,
+    HessianOptions,
+    InputOptions,
+    SplitOptions,
+    TraceOptions,
+)
+from curvcli.analysis.options.request import words
+from curvcli.api.arguments import request_from
 from curvcli.cli.main import run
 from curvcli.cli.options import voice_options
 
@@ -34,6 +46,16 @@ COMMANDS = {
     "inputs": "inputs",
     "split": "split",
     "check": "check",
+}
+RECORDS = {
+    "diagonal": DiagonalOptions,
+    "trace": TraceOptions,
+    "eigenvalues": EigenOptions,
+    "density": DensityOptions,
+    "hessian": HessianOptions,
+    "inputs": InputOptions,
+    "split": SplitOptions,
+    "check": CheckOptions,
 }
 
 # Options of every sort: repeated, flags with and without a negation, numbers, sizes.
@@ -101,16 +123,17 @@ def test_defaults_are_the_commands(function: str) -> None:
     needed = [name for name, default in defaults.items() if default is inspect.Parameter.empty]
     defaults |= dict.fromkeys(needed, "it")
     said = [word for name in needed for word in (f"--{name}", "it")]
-    assert call(command, Path("m.pt"), defaults).words == (COMMANDS[function], *said, "m.pt")
+    request = request_from(COMMANDS[function], RECORDS[function], {"model": "m.pt", **defaults})
+    assert words(request) == (COMMANDS[function], *said, "m.pt")
     for_terminals = {p.name for p in click.command(voice_options(lambda: None)).params}
     for_terminals |= {"config", "dry_run", "output_format", "model"}
     assert defaults.keys() == {p.name for p in command.params} - for_terminals
 
 
-def test_a_size_given_as_a_number_is_in_bytes() -> None:
-    """memory_limit as an int is the command's plain number."""
-    command = import_module("curvcli.cli.trace").command
-    assert call(command, Path("m.pt"), {"memory_limit": 1 << 30}).given["memory_limit"] == 1 << 30
+@pytest.mark.parametrize("size", [1 << 30, "1GiB", "1024 m", "1073741824"])
+def test_a_size_is_a_number_of_bytes_or_text(size: int | str) -> None:
+    request = request_from("trace", TraceOptions, {"model": "m.pt", "memory_limit": size})
+    assert request.computing.memory_limit == 1 << 30
 
 
 def test_an_opened_model_gives_what_its_path_gives(model: curvcli.Model) -> None:
@@ -168,17 +191,35 @@ def test_tables_become_data_frames(model: curvcli.Model) -> None:
         found.report.to_pandas("rows")  # type: ignore[arg-type]
 
 
+OPTIONS: list[tuple[dict[str, Any], str]] = [
+    ({"method": "magic"}, "method: must be auto, .* or hutchinson, found 'magic'"),
+    ({"probes": 1}, "probes: must be 2 or more, found 1"),
+    ({"budget": 2.5}, "budget: must be a whole number, found 2.5"),
+    ({"rtol": 0}, "rtol: must be above 0, found 0"),
+    ({"rtol": float("nan")}, "rtol: must be a finite number, found nan"),
+    ({"limit": 1 << 63}, "limit: must be 9223372036854775807 or less"),
+    ({"dtype": "float16"}, "dtype: must be float32 or float64, found 'float16'"),
+    ({"memory_limit": "much"}, "memory_limit: must be a size, such as 500M or 4GiB; found 'much'"),
+]
+
+
+@pytest.mark.parametrize(("mistake", "said"), OPTIONS, ids=[str(m) for m, _ in OPTIONS])
+def test_a_value_that_the_command_refuses_is_refused(mistake: dict[str, Any], said: str) -> None:
+    """Before anything is opened, by the name of the argument; the command names its option."""
+    with pytest.raises(curvcli.UsageError, match=f"^{said}"):
+        curvcli.diagonal("no.pt", **mistake)
+    ((name, value),) = mistake.items()
+    assert run(["diag", "no.pt", f"--{name.replace('_', '-')}", str(value)]) == 2
+
+
 MISTAKES: list[tuple[dict[str, Any], type[curvcli.CurvcliError]]] = [
     ({"layer": "fc9"}, curvcli.UsageError),
-    ({"method": "magic"}, curvcli.UsageError),
-    ({"probes": 1}, curvcli.UsageError),
-    ({"budget": 2.5}, curvcli.UsageError),
+    ({"method": "gauss_newton", "layer": "fc1"}, curvcli.UsageError),
     ({"data": "missing.toml"}, curvcli.UsageError),
     ({"data": "wrong.toml"}, curvcli.SpecError),
     ({"model": "missing.pt"}, curvcli.UsageError),
     ({"model": "wrong.toml"}, curvcli.ModelError),
     ({"output": "wrong.toml"}, curvcli.ReportError),
-    ({"dtype": "float16"}, curvcli.UsageError),
 ]
 
 
@@ -190,7 +231,7 @@ def test_an_error_says_what_the_command_says(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The same words, in an exception of its kind, and nothing on the terminal."""
+    """In an exception of its kind, with nothing on the terminal; only options are named as Python does."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "wrong.toml").write_text("version = 1\n")
     options = {"limit": 8, **mistake}
@@ -204,7 +245,10 @@ def test_an_error_says_what_the_command_says(
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     code = run(["diag", str(path), *words])
     assert code == kind.exit_code
-    assert f"Error: {caught.value}\n" in capsys.readouterr().err
+    by_shell = re.sub(r"--(\w+)", r"\1", capsys.readouterr().err)
+    by_python = re.sub(r"(\w+)=('(\w+)')?", lambda found: " ".join(filter(None, found.group(1, 3))), str(caught.value))
+    assert f"Error: {by_python}\n" in by_shell
+    assert "--" not in str(caught.value)
 
 
 def test_what_the_command_would_exit_4_for_is_a_warning_here(model: curvcli.Model) -> None:

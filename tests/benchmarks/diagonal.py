@@ -22,9 +22,9 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
+from curvcli.analysis.progress import duration
 from curvcli.analysis.session import Session, open_session
 from curvcli.cli.console import Voice
-from curvcli.cli.meters import duration
 from curvcli.curvature.diagonal.planner import Plan, plan_diagonal
 from curvcli.curvature.diagonal.work import Accumulation
 from curvcli.engine import serial

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from curvcli.cli.meters import LineMeter, Meter, Pace
+from curvcli.analysis.progress import LineMeter, Meter, Pace
 
 
 class Clock:

@@ -11,7 +11,15 @@ from .structure import ROOT, House, room
 HOUSE = House(ROOT)
 FRAMEWORKS = {"torch", "tensorflow", "keras", "jax"}
 # What all rooms stand on; each stands on errors and on the others alone.
-SHARED = ("curvcli.errors", "curvcli.memory", "curvcli.files", "curvcli.arrays", "curvcli.toml", "curvcli.text")
+SHARED = (
+    "curvcli.errors",
+    "curvcli.memory",
+    "curvcli.files",
+    "curvcli.arrays",
+    "curvcli.toml",
+    "curvcli.text",
+    "curvcli.wording",
+)
 # What of models/ the rooms above see: the protocols, never an adapter.
 PROTOCOLS = ("curvcli.models.base", "curvcli.models.pointwise")
 ADAPTERS = ("curvcli.models.torch", "curvcli.models.tensorflow")

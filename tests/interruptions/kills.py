@@ -107,12 +107,12 @@ def forked(
         if "CURVCLI_KILLS_SAY" not in os.environ:
             os.dup2(nowhere, 2)
         from curvcli.analysis import checkpoints as resumable
-        from curvcli.cli import meters
+        from curvcli.analysis import progress
         from curvcli.cli.main import run
 
         resumable._CHECKPOINT = checkpoint
         count = 0
-        advance = meters.Meter.advance
+        advance = progress.Meter.advance
 
         def counted(self: Any, passes: int) -> None:
             nonlocal count
@@ -121,7 +121,7 @@ def forked(
                 os.kill(os.getpid(), number)
             advance(self, passes)
 
-        meters.Meter.advance = counted  # type: ignore[method-assign]
+        progress.Meter.advance = counted  # type: ignore[method-assign]
         sys.argv = ["curvcli", *words]
         code = run(words, own_process=True)
         if steps is not None:

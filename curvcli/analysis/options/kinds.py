@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import isfinite
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 
@@ -29,6 +30,20 @@ class Kind(Protocol):
         ...
 
 
+# Before Python turns a text of a million digits into a number, in quadratic time.
+_MOST_DIGITS: Final = 40
+
+
+def _numeral(value: object) -> object:
+    """A text of digits as the number it may stand for, which the kinds of numbers take too."""
+    if not isinstance(value, str) or len(value) > _MOST_DIGITS:
+        return value
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(value)
+    return value
+
+
 @dataclass(frozen=True)
 class Whole:
     """A whole number from ``least`` to what a report can keep, 2⁶³ − 1."""
@@ -36,9 +51,10 @@ class Whole:
     least: int
 
     def read(self, value: object) -> int:
-        """NumPy's whole numbers too, but no truth values."""
+        """NumPy's whole numbers and numerals too, but no truth values."""
+        original, value = value, _numeral(value)
         if isinstance(value, bool | np.bool_) or not isinstance(value, Integral):
-            raise ValueError(f"must be a whole number, found {shown(value)}")  # noqa: TRY004 - one error for all mistakes
+            raise ValueError(f"must be a whole number, found {shown(original)}")  # noqa: TRY004 - one error for all mistakes
         number = int(value)
         if number < self.least:
             raise ValueError(f"must be {self.least} or more, found {shown(number)}")
@@ -56,9 +72,10 @@ class Number:
     above: bool = False
 
     def read(self, value: object) -> float:
-        """NumPy's numbers too, but no truth values."""
+        """NumPy's numbers and numerals too, but no truth values."""
+        original, value = value, _numeral(value)
         if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
-            raise ValueError(f"must be a number, found {shown(value)}")  # noqa: TRY004 - likewise
+            raise ValueError(f"must be a number, found {shown(original)}")  # noqa: TRY004 - likewise
         try:
             number = float(value)
         except OverflowError:
@@ -115,6 +132,14 @@ class Size:
             raise ValueError(f"must be a size, such as 500M or 4GiB; found {shown(value)}")
         return int(float(found[1]) * 1024 ** " kmgt".index(found[2].lower() or " "))
 
+    @staticmethod
+    def spelled(size: int) -> str:
+        """A size as typed, ``256MiB``; in bytes where it is no multiple of a unit."""
+        for exponent, unit in ((4, "TiB"), (3, "GiB"), (2, "MiB"), (1, "KiB")):
+            if size and size % 1024**exponent == 0:
+                return f"{size // 1024**exponent}{unit}"
+        return str(size)
+
 
 @dataclass(frozen=True)
 class Text:
@@ -132,7 +157,9 @@ class Names:
     """Any number of names or patterns."""
 
     def read(self, value: object) -> tuple[str, ...]:
-        """A list or a tuple."""
+        """A list or a tuple; a single one too."""
+        if isinstance(value, str):
+            return (str(value),)
         if isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):
             return tuple(value)
         raise ValueError(f"must be names, found {shown(value)}")

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from curvcli.analysis.options.kinds import Kind
 from curvcli.errors import UsageError
-from curvcli.wording import option
+from curvcli.wording import either, shell_option
 
 Record = TypeVar("Record", bound="Options")
 
@@ -30,7 +30,7 @@ class Options:
             try:
                 object.__setattr__(self, name, kind.read(value))
             except ValueError as error:
-                raise UsageError(f"{option(name)}: {error}.") from None
+                raise UsageError(f"{either(shell_option(name), name)}: {error}.") from None
 
 
 def kinds_of(record: type[Options]) -> dict[str, Kind]:

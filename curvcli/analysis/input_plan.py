@@ -1,0 +1,174 @@
+"""What ``curvcli inputs`` is told, held against the model: functions, inputs, coordinates, and by how many products."""
+
+from __future__ import annotations
+
+import re
+from math import prod
+
+import numpy as np
+
+from curvcli.analysis.input_job import InputPiece, InputsJob, InputSpace
+from curvcli.analysis.options.quantities import InputOptions
+from curvcli.analysis.options.request import Request
+from curvcli.analysis.progress import Voice
+from curvcli.analysis.session import Session
+from curvcli.curvature.pointwise.inputs import InputPlan, InputWork, SecondOrder
+from curvcli.data.samples import read_column
+from curvcli.errors import UsageError
+from curvcli.files import size_text
+from curvcli.models.pointwise import SampleFunction
+from curvcli.report.records.inputs import InputAxes
+from curvcli.spec.mistakes import listed
+from curvcli.text import did_you_mean
+from curvcli.wording import option, shell_option
+
+# Without --coordinate, derivatives of higher order are taken along every coordinate up to so many.
+_ALONG_ALL = 16
+# The batches' Hessians, all of them joined, and what goes to the report.
+_COPIES = 3
+_INDEXED = re.compile(r"(?P<name>[^\[\]]+)(?:\[(?P<index>\d+(?:\s*,\s*\d+)*)\])?")
+
+
+def input_job(request: Request, session: Session, voice: Voice, line: str | None, *, deterministic: bool) -> InputsJob:
+    """The job that a request's `InputOptions` describe.
+
+    Args:
+        request: of ``curvcli inputs``.
+        session: the model and data that it names, opened.
+        voice: of the job.
+        line: the command that does the same; None for the one that was typed.
+        deterministic: whether the model gives the same answer twice.
+
+    Raises:
+        UsageError: an output, input, coordinate or column that is not there; or exact results that do not fit.
+    """
+    options = request.options(InputOptions)
+    space = _space(session, options.input)
+    functions = _functions(session, options.of or ("loss",))
+    plan, reason = _plan(session, space, options)
+    names = [one.name for one in space.axes]
+    right_side = None
+    if options.residual is not None:
+        rows = session.samples.rows[: len(space.rows)]
+        right_side = options.residual, read_column(session.loaded, options.residual, rows)
+    resolved = {
+        "functions": [function.name for function in functions],
+        "inputs": names,
+        "second": plan.second,
+        "full": plan.full,
+        "order": plan.order,
+        "coordinates": [space.label(c) for c in plan.coordinates],
+        "probes": plan.probes if plan.second == "probes" else 0,
+        "residual": options.residual,
+    }
+    pieces = [InputPiece(InputWork(function, names, plan), session, space, reason) for function in functions]
+    return InputsJob(session, voice, pieces, right_side, resolved, deterministic, line)
+
+
+def _space(session: Session, wanted: tuple[str, ...]) -> InputSpace:
+    """The inputs to differentiate by, and whose samples."""
+    objective = session.objective
+    possible = objective.differentiable_inputs()
+    for name in wanted:
+        if name not in possible:
+            known = [port.name for port in session.model.inputs]
+            why = "holds whole numbers: there is no derivative by it" if name in known else "is no input"
+            raise UsageError(f"{option('input', name)}: {why}; {session.path} has {', '.join(known)}.")
+    chosen = [name for name in possible if not wanted or name in wanted]
+    if not chosen:
+        raise UsageError(f"{session.path} takes whole numbers only: there is nothing to differentiate by.")
+    rows = session.samples.rows
+    shapes = {name: session.samples.input_shapes[name] for name in chosen}
+    if objective.scalar:
+        # One number per batch: the whole data are one sample.
+        shapes = {name: (len(rows), *shape) for name, shape in shapes.items()}
+        rows = rows[:1]
+    return InputSpace(tuple(InputAxes(name=name, shape=shape) for name, shape in shapes.items()), rows)
+
+
+def _functions(session: Session, wanted: tuple[str, ...]) -> list[SampleFunction]:
+    found: dict[str, SampleFunction] = {}
+    for text in wanted:
+        if text == "loss":
+            found["loss"] = SampleFunction("loss")
+            continue
+        name, index = _indexed("of", text)
+        shape = session.objective.output_shape(name)
+        if index is not None:
+            places = [_placed("of", text, index, shape)]
+        else:
+            places = [tuple(map(int, place)) for place in np.ndindex(shape)]
+        for place in places:
+            label = name if prod(shape) == 1 else f"{name}[{','.join(map(str, place))}]"
+            found[label] = SampleFunction(label, name, place)
+    return list(found.values())
+
+
+def _plan(session: Session, space: InputSpace, options: InputOptions) -> tuple[InputPlan, str]:
+    second: SecondOrder = "products"
+    reason = f"exact: one product for each of {space.size} coordinates"
+    if options.gradient_only:
+        second, reason = "none", f"first derivatives alone, by {shell_option('gradient_only')}"
+    elif options.budget is not None and space.size > options.budget:
+        if options.full:
+            raise UsageError(
+                f"{option('full', True)} needs {space.size} products, {option('budget')} allows {options.budget}."
+            )
+        second = "probes"
+        reason = f"{space.size} coordinates, {shell_option('budget')} allows {options.budget} products"
+    needed = _COPIES * 8 * len(session.samples) * space.size**2
+    if options.full and needed > session.objective.memory_free():
+        raise UsageError(
+            f"{option('full', True)}: {space.size} × {space.size} entries for each of {len(session.samples)} samples "
+            f"take {size_text(needed)}, more than is free.\n"
+            f"Use {option('limit')}, or {option('input')} to hold others fixed."
+        )
+    along = _along(space, options.coordinate) if options.order is not None else ()
+    seed = session.loaded.spec.sampling.seed
+    return InputPlan(second, options.full, along, options.order or 0, options.probes, seed), reason
+
+
+def _along(space: InputSpace, wanted: tuple[str, ...]) -> tuple[int, ...]:
+    """The coordinates for derivatives of higher order."""
+    starts = dict(
+        zip([one.name for one in space.axes], np.cumsum([0, *(prod(a.shape) for a in space.axes)]), strict=False)
+    )
+    shapes = {one.name: one.shape for one in space.axes}
+    if not wanted:
+        single = [int(starts[name]) for name, shape in shapes.items() if prod(shape) == 1]
+        if single or space.size <= _ALONG_ALL:
+            return tuple(single or range(space.size))
+        raise UsageError(
+            f"{option('order')}: there are {space.size} coordinates; choose some: "
+            f"{option('coordinate', space.label(0))}."
+        )
+    found = []
+    for text in wanted:
+        name, index = _indexed("coordinate", text)
+        if name not in shapes:
+            advice = did_you_mean(name, shapes, f"there are {listed(list(shapes), last='and')}.")
+            raise UsageError(f"{option('coordinate', text)}: {name!r} is no input; {advice}")
+        shape = shapes[name]
+        if index is None and prod(shape) > 1:
+            raise UsageError(
+                f"{option('coordinate', text)}: say which of its {prod(shape)} entries: '{name}[…]', shape {shape}."
+            )
+        place = _placed("coordinate", text, index, shape) if index is not None else (0,) * len(shape)
+        found.append(int(starts[name]) + int(np.ravel_multi_index(place, shape)) if shape else int(starts[name]))
+    return tuple(dict.fromkeys(found))
+
+
+def _indexed(argument: str, text: str) -> tuple[str, tuple[int, ...] | None]:
+    """``u[1,2]`` → ``u`` and (1, 2)."""
+    match = _INDEXED.fullmatch(text)
+    if match is None:
+        raise UsageError(f"{option(argument, text)}: write NAME or NAME[I,J].")
+    index = match["index"]
+    return match["name"], None if index is None else tuple(int(part) for part in index.split(","))
+
+
+def _placed(argument: str, text: str, index: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
+    if len(index) != len(shape) or any(i >= n for i, n in zip(index, shape, strict=True)):
+        pretty = "×".join(map(str, shape)) or "one number"
+        raise UsageError(f"{option(argument, text)}: one sample has shape {pretty}, counted from 0.")
+    return index

@@ -1,0 +1,92 @@
+"""The options that many commands share: model, data, selection, computing, output."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final, Literal, get_args
+
+from curvcli.analysis.options.kinds import File, Flag, Names, OneOf, Size, Text, Whole
+from curvcli.analysis.options.record import Options
+
+Dtype = Literal["float32", "float64"]
+DTYPES: Final[tuple[Dtype, ...]] = get_args(Dtype)
+
+
+@dataclass(frozen=True)
+class ModelOptions(Options):
+    """Which model, where, and how precisely.
+
+    Attributes:
+        model: the path of a saved model.
+        device: ``cpu``, ``cuda``, ``cuda:1`` ….
+        dtype: of the whole computation.
+    """
+
+    model: Annotated[Path, File()]
+    device: Annotated[str, Text()] = "cpu"
+    dtype: Annotated[Dtype, OneOf(DTYPES)] = "float32"
+
+
+@dataclass(frozen=True)
+class DataOptions(Options):
+    """Which samples.
+
+    Attributes:
+        data: the path of the dataset spec; None for the one in or beside the model, then ``curvcli.toml``.
+        limit: samples of a random subset; None for what the spec says.
+        batch_size: samples at once; None for what the spec says.
+        seed: of all that is random; None for what the spec says.
+    """
+
+    data: Annotated[Path | None, File()] = None
+    limit: Annotated[int | None, Whole(1)] = None
+    batch_size: Annotated[int | None, Whole(1)] = None
+    seed: Annotated[int | None, Whole(0)] = None
+
+
+@dataclass(frozen=True)
+class Selection(Options):
+    """Which layers.
+
+    Attributes:
+        layer: patterns; none for all.
+        exclude: patterns of what is left out.
+        whole_model: whether all parameters together are one block, besides the layers if any are named.
+    """
+
+    layer: Annotated[tuple[str, ...], Names()] = ()
+    exclude: Annotated[tuple[str, ...], Names()] = ()
+    whole_model: Annotated[bool, Flag()] = False
+
+
+@dataclass(frozen=True)
+class ComputingOptions(Options):
+    """How it is computed.
+
+    Attributes:
+        memory_limit: bytes in use at most; None for what is in use and half of what is free.
+        verify: whether results are checked in the run itself.
+        allow_random: whether a model is computed that answers differently each time.
+    """
+
+    memory_limit: Annotated[int | None, Size()] = None
+    verify: Annotated[bool, Flag()] = True
+    allow_random: Annotated[bool, Flag()] = False
+
+
+@dataclass(frozen=True)
+class OutputOptions(Options):
+    """Where the report goes, and how a run starts.
+
+    Attributes:
+        output: the report's path; None for one beside the model, named after the command.
+        force: whether a report of another command, model or dataset spec is replaced.
+        resume: whether an interrupted run of the same command is resumed.
+        dry_run: whether the run is only planned.
+    """
+
+    output: Annotated[Path | None, File()] = None
+    force: Annotated[bool, Flag()] = False
+    resume: Annotated[bool, Flag()] = True
+    dry_run: Annotated[bool, Flag()] = False

@@ -1,0 +1,189 @@
+"""From a request and an opened session to a run that is planned and can be shown, timed or carried out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from curvcli.analysis.answers import is_deterministic
+from curvcli.analysis.input_plan import input_job
+from curvcli.analysis.job import Job
+from curvcli.analysis.options.quantities import DiagonalOptions
+from curvcli.analysis.options.request import Request
+from curvcli.analysis.options.shared import Selection
+from curvcli.analysis.progress import Voice
+from curvcli.analysis.quantities.base import Piece, PlanRow, Quantity, RunPlan
+from curvcli.analysis.quantities.diagonal import DiagonalQuantity
+from curvcli.analysis.quantities.registry import QUANTITIES
+from curvcli.analysis.session import Session, chosen_layers
+from curvcli.analysis.targets import Target, parameters_of, targets
+from curvcli.curvature.kept import KeptObjective, memory_limit
+from curvcli.files import size_text
+from curvcli.models.base import Objective
+from curvcli.wording import option
+
+# Bytes for vectors, whatever the limit.
+_LEAST_ROOM = 16 << 20
+# Vectors of a block that a product and its graph take, in numbers of 8 bytes.
+_PRODUCT = 8
+# Seconds for which the steps of a piece of work are timed, after the first.
+_TIMED = 0.5
+
+
+class Runnable(Protocol):
+    """Computes and writes a report.
+
+    Attributes:
+        value: the loss, once it has run.
+    """
+
+    value: float
+
+    def run(self, path: Path, *, resume: bool) -> int:
+        """Compute and write; returns the exit code."""
+        ...
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A run that has been planned.
+
+    Attributes:
+        job: carries it out.
+        about: what it is about, as a person reads it: ``3 layers and the whole model``.
+        rows: what is done for whom, and why.
+        pieces: the work behind the rows.
+        batches: of the data.
+        objective: what the work runs on.
+    """
+
+    job: Runnable
+    about: str
+    rows: tuple[PlanRow, ...]
+    pieces: tuple[Piece, ...]
+    batches: int
+    objective: Objective
+
+    def seconds(self) -> dict[str, float]:
+        """The time that every piece of work takes, by its key, from timing its first steps."""
+        return {piece.key: _seconds_per_pass(piece, self.objective) * piece.passes for piece in self.pieces}
+
+
+def plan_run(request: Request, session: Session, voice: Voice, *, line: str | None = None) -> Planned:
+    """Plan what a request asks for.
+
+    Args:
+        request: of any command that computes.
+        session: the model and data that it names, opened.
+        voice: for warnings.
+        line: the command that does the same; None for the one that was typed.
+
+    Raises:
+        CurvcliError: options do not go with the model; or the model gives no two equal answers.
+    """
+    deterministic = is_deterministic(session, voice, allow_random=request.computing.allow_random)
+    if request.command == "inputs":
+        return _plan_inputs(request, session, voice, line, deterministic=deterministic)
+    return _plan_layers(request, session, voice, line, deterministic=deterministic)
+
+
+def diagonal_plan(session: Session, selection: Selection) -> Quantity:
+    """How the diagonals of some layers would be computed, without checks.
+
+    Raises:
+        UsageError: a pattern matches nothing, or is ambiguous.
+    """
+    chosen = chosen_targets(session, selection)
+    return DiagonalQuantity(RunPlan(session, chosen, 0, verify=False), DiagonalOptions())
+
+
+def chosen_targets(session: Session, selection: Selection, *, always_layers: bool = False) -> tuple[Target, ...]:
+    """What a selection means in a model.
+
+    Args:
+        session: the opened model.
+        selection: the options.
+        always_layers: whether ``whole_model`` alone means the layers too.
+
+    Raises:
+        UsageError: a pattern matches nothing, or is ambiguous.
+    """
+    named = bool(selection.layer or selection.exclude)
+    only_whole = selection.whole_model and not named and not always_layers
+    places = [] if only_whole else chosen_layers(session.model, selection)
+    return targets(session.model.layers, places, whole_model=selection.whole_model)
+
+
+def _plan_layers(request: Request, session: Session, voice: Voice, line: str | None, *, deterministic: bool) -> Planned:
+    # Diagonals are the layers', so that with them the whole model alone does not mean no layer.
+    chosen = chosen_targets(session, request.selection, always_layers="diag" in request.own)
+    limit = memory_limit(session.objective, request.computing.memory_limit)
+    # What the model takes, and one product with its first graph, is had whatever the limit.
+    needed = session.objective.memory_in_use() + _PRODUCT * 8 * max((t.block.size for t in chosen), default=0)
+    if limit < needed:
+        voice.warn(
+            f"{option('memory_limit', size_text(limit))} can't be met: the model and one product take about "
+            f"{size_text(needed)}; no graph is kept, and no more vectors than it takes"
+        )
+    # Half of what is left is for vectors and bases, half for graphs. A few small vectors are always had.
+    room = max((limit - needed) // 2, _LEAST_ROOM)
+    verify = request.computing.verify and deterministic and all(QUANTITIES[name].verified for name in request.own)
+    run = RunPlan(session, chosen, room, deterministic, verify=verify)
+    quantities = [QUANTITIES[name].plan(run, options) for name, options in request.own.items()]
+    job = Job(request.command, session, voice, chosen, quantities, limit, {}, line, deterministic)
+    job.reserved = room
+    names = [p.name for p in parameters_of(chosen)]
+    return Planned(
+        job,
+        _count(chosen),
+        tuple(row for quantity in quantities for row in quantity.plan()),
+        tuple(run.pieces.values()),
+        run.batches,
+        KeptObjective(session.objective, names, limit, reserved=room),
+    )
+
+
+def _plan_inputs(request: Request, session: Session, voice: Voice, line: str | None, *, deterministic: bool) -> Planned:
+    job = input_job(request, session, voice, line, deterministic=deterministic)
+    samples = 1 if session.objective.scalar else len(session.samples)
+    return Planned(
+        job,
+        f"{samples} sample{'s' if samples != 1 else ''}",
+        tuple(piece.plan() for piece in job.pieces),
+        tuple(job.pieces),
+        session.objective.batch_count(),
+        session.objective,
+    )
+
+
+def _count(chosen: Sequence[Target]) -> str:
+    layers = sum(t.layer is not None for t in chosen)
+    parts = [f"{layers} layer{'s' if layers != 1 else ''}"] if layers else []
+    return " and ".join(parts + ["the whole model"] * (len(chosen) > layers))
+
+
+class _EnoughError(BaseException):
+    """Ends a piece of work that is only to be timed."""
+
+
+def _seconds_per_pass(piece: Piece, objective: Objective) -> float:
+    """How long a pass over one batch takes, by the later half of some steps: the first ones trace and build graphs."""
+    begun = time.perf_counter()
+    marks: list[tuple[float, int]] = [(begun, 0)]
+
+    def on_step(passes: int) -> None:
+        if not passes:
+            return
+        now = time.perf_counter()
+        marks.append((now, marks[-1][1] + passes))
+        if len(marks) > 2 and now - marks[1][0] > _TIMED:
+            raise _EnoughError
+
+    with suppress(_EnoughError):
+        piece.run(objective, on_step)
+    (start, before), (end, after) = marks[len(marks) // 2 - (len(marks) == 2)], marks[-1]
+    return (end - start) / max(after - before, 1) if after else 0.0

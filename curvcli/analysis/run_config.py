@@ -1,0 +1,119 @@
+"""The config of ``curvcli run``: shared options at the top, and a table for each quantity."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from curvcli.analysis.options.record import Options, filled, kinds_of
+from curvcli.analysis.options.request import Request, request_of
+from curvcli.analysis.options.shared import ComputingOptions, DataOptions, ModelOptions, OutputOptions, Selection
+from curvcli.analysis.quantities.registry import QUANTITIES
+from curvcli.errors import UsageError
+from curvcli.text import cut, did_you_mean
+from curvcli.toml import read_tables
+
+# Quantities that are computed for the same layers by the same options.
+TOGETHER: Final = tuple(name for name in QUANTITIES if name != "split")
+_SHARED: Final = (ModelOptions, DataOptions, Selection, ComputingOptions, OutputOptions)
+_SHORT: Final = {"l": "layer", "o": "output"}
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A config that has been read.
+
+    Attributes:
+        request: what it asks for; its paths are seen from the working directory.
+        rest: the values of other keys that whoever reads the config knows.
+    """
+
+    request: Request
+    rest: Mapping[str, Any]
+
+
+def read_run_config(path: Path, *, others: Collection[str] = ()) -> RunConfig:
+    """Read and check a config.
+
+    Args:
+        path: of the TOML file.
+        others: keys that may stand at the top besides the options of `Request`.
+
+    Raises:
+        UsageError: it can't be read, or is wrong: unknown keys and tables, wrong values, nothing to compute.
+    """
+    tree = read_tables(path, "a config file")
+    strange = [key for key, value in tree.items() if isinstance(value, dict) and key not in TOGETHER]
+    if strange:
+        mistakes = [f"{path}: [{cut(key)}]: no such table{_hint(key, TOGETHER)}" for key in strange]
+        raise UsageError("\n".join([*mistakes, f"A config for run has {_tables()}."]))
+    tables = {name: tree.pop(name) for name in TOGETHER if name in tree}
+    rest = {key: tree.pop(key) for key in list(tree) if key.replace("_", "-") in others}
+    values, mistakes = _values(tree, _SHARED, f"{path}: ", others)
+    if mistakes:
+        raise UsageError("\n".join(mistakes))
+    if not str(values.get("model", "")):
+        raise UsageError(f"{path}: model is missing: the path of a saved model, relative to this file.")
+    if not tables:
+        raise UsageError(f"{path}: nothing to compute: add a table, one of {_tables()}.")
+    for key in ("model", "data", "output"):
+        if key in values:
+            values[key] = Path(os.path.normpath(path.parent / values[key]))
+    own = {name: _quantity(name, table, path) for name, table in tables.items()}
+    return RunConfig(request_of("run", own, values), rest)
+
+
+def quantity_options(name: str, table: object, place: str) -> Options:
+    """A quantity's options of a table.
+
+    Args:
+        name: of the quantity, one of `TOGETHER`.
+        table: by the options' names, dashes or underscores in them.
+        place: of the table, for messages.
+
+    Raises:
+        UsageError: keys are unknown, or values wrong, all of them at once; or it is no table.
+    """
+    if not isinstance(table, Mapping):
+        raise UsageError(f"{place} must be a table.")
+    record = QUANTITIES[name].options
+    values, mistakes = _values(table, (record,), f"{place.rstrip(']').replace('[', '')}.", ())
+    if mistakes:
+        raise UsageError("\n".join(mistakes))
+    return filled(record, values)
+
+
+def _quantity(name: str, table: object, path: Path) -> Options:
+    return quantity_options(name, table, f"{path}: [{name}]")
+
+
+def _values(
+    table: Mapping[str, Any], records: Collection[type[Options]], place: str, others: Collection[str]
+) -> tuple[dict[str, Any], list[str]]:
+    """A table's values by the names of options, and what is wrong with it, a line each."""
+    known = {name: kind for record in records for name, kind in kinds_of(record).items()}
+    values: dict[str, Any] = {}
+    mistakes = []
+    for key, value in table.items():
+        name = _SHORT.get(key, key.replace("-", "_"))
+        if name not in known:
+            spelled = [one.replace("_", "-") for one in known]
+            mistakes.append(f"{place}{cut(key)}: unknown{_hint(key, [*spelled, *others])}")
+            continue
+        try:
+            values[name] = known[name].read(value)
+        except ValueError as error:
+            mistakes.append(f"{place}{key}: {error}")
+    return values, mistakes
+
+
+def _hint(word: str, known: Collection[str]) -> str:
+    advice = did_you_mean(word, known)
+    return f"; {advice}" if advice else ""
+
+
+def _tables() -> str:
+    return ", ".join(f"[{name}]" for name in TOGETHER)
