@@ -15,8 +15,8 @@ from typing import Protocol
 
 import numpy as np
 
-from curvcli.curvature.probes import normals
 from curvcli.models.base import Array, Objective, Parameter
+from curvcli.models.probes import normals
 
 # Steps relative to the size of a layer's parameters, and how well one of them must agree.
 STEPS = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)

@@ -1,78 +1,117 @@
-"""A block's matrix, whole: one product per row (see ``BlockWork``), and what its eigenvalues say."""
+"""A block's matrix, whole: one product per row; and what its eigenvalues say."""
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from curvcli.curvature.operator import Block, CurvatureOperator, Flight, Matrix
-from curvcli.curvature.work import OnStep
-from curvcli.models.base import Array, Objective
+import numpy as np
+from scipy.linalg import eigh, eigvalsh
+
+from curvcli.curvature.algorithm import About, Keep, Steps
+from curvcli.curvature.krylov import Which, chosen
+from curvcli.curvature.operator import Block, CurvatureOperator, Matrix, finite
+from curvcli.curvature.pairs import Eigenpairs, judge
+from curvcli.models.base import Array
 
 _STEP = 64
 # Eigenvalues below this share of the largest magnitude are zero to rounding, times the number of entries.
 _ZERO = {"float32": 1e-7, "float64": 1e-15}
 
 
-class DenseWork:
-    """H by unit vectors.
+@dataclass(frozen=True)
+class WholeBlock:
+    """A block's matrix.
 
     Attributes:
-        asymmetry: max |H − Hᵀ| / max |H| of what the products gave; 0 for a zero block.
+        rows: products with the unit vectors, (n, n), float64, weight decay included.
     """
 
-    def __init__(self, block: Block, matrix: Matrix, weight_decay: float) -> None:
-        """Nothing done yet."""
-        self.block, self._matrix, self._decay = block, matrix, weight_decay
-        self._rows = np.zeros((block.size, block.size))
-        self._done = 0
-        self._flight = Flight()
+    rows: Array
 
-    @property
-    def at_most(self) -> bool:
-        """All are made."""
-        return False
-
-    @property
-    def products(self) -> int:
-        """One per entry of the block."""
-        return self.block.size
-
-    def run(self, objective: Objective, on_step: OnStep) -> None:
-        """Row after row."""
-        operator = CurvatureOperator(
-            objective, matrix=self._matrix, weight_decay=self._decay, flight=self._flight, on_step=on_step
-        )
-        while self._done < self.block.size:
-            stop = min(self._done + _STEP, self.block.size)
-            unit = np.zeros((stop - self._done, self.block.size))
-            unit[np.arange(len(unit)), np.arange(self._done, stop)] = 1.0
-            self._rows[self._done : stop] = operator.times(self.block, unit)
-            self._done = stop
-
-    def state(self) -> dict[str, Array]:
-        """The rows so far, and those in work."""
-        return {"rows": self._rows[: self._done], **self._flight.state()}
-
-    def restore(self, state: dict[str, Array]) -> int:
-        """Take them up."""
-        self._done = len(state["rows"])
-        self._rows[: self._done] = state["rows"]
-        self._flight.restore(state)
-        return self._done
-
-    def result(self) -> Array:
-        """The symmetric part, (n, n), float64."""
-        return np.asarray((self._rows + self._rows.T) / 2)
+    def symmetric(self) -> Array:
+        """The symmetric part, (n, n)."""
+        return np.asarray((self.rows + self.rows.T) / 2)
 
     def times(self, vectors: Array) -> Array:
         """Products with rows, (k, n) → (k, n), from those already made: what is not symmetric shows in residuals."""
-        return np.asarray(vectors @ self._rows)
+        return np.asarray(vectors @ self.rows)
+
+    def eigenvalues(self, name: str) -> Array:
+        """All of the symmetric part, descending (n,).
+
+        Raises:
+            NotFiniteError: an entry is no number.
+        """
+        found: Array = eigvalsh(finite(self.symmetric(), name))[::-1] if self.rows.size else np.zeros(0)
+        return found
+
+    def eigenvalues_or_nan(self) -> Array:
+        """The same; NaN where an entry is no number, so that nothing is said of them."""
+        if not np.isfinite(self.rows).all():
+            return np.full(len(self.rows), np.nan)
+        return self.eigenvalues("")
+
+    def eigenpairs(self, k: int, which: Which, tolerance: float, name: str) -> Eigenpairs:
+        """The wanted ones, judged by the rows as products.
+
+        Args:
+            k: pairs wanted; so many from each end for ``both``.
+            which: end of the spectrum.
+            tolerance: of residuals, relative to the largest magnitude.
+            name: of the block, for messages.
+
+        Raises:
+            NotFiniteError: an entry is no number.
+        """
+        values, columns = eigh(finite(self.symmetric(), name))
+        order = chosen(values, k, which)
+        values, vectors = values[order], np.ascontiguousarray(columns.T[order])
+        scale = float(np.abs(values).max()) if len(values) else 0.0
+        return judge(values, vectors, self.times(vectors), tolerance, scale)
 
     @property
     def asymmetry(self) -> float:
-        """What symmetrising hides."""
-        largest = float(np.abs(self._rows).max()) if self._rows.size else 0.0
-        return float(np.abs(self._rows - self._rows.T).max()) / largest if largest else 0.0
+        """What symmetrising hides: max |H − Hᵀ| / max |H| of what the products gave; 0 for a zero block."""
+        largest = float(np.abs(self.rows).max()) if self.rows.size else 0.0
+        return float(np.abs(self.rows - self.rows.T).max()) / largest if largest else 0.0
+
+
+@dataclass(frozen=True)
+class UnitProducts:
+    """H by unit vectors, row after row (see ``Algorithm``).
+
+    Attributes:
+        block: whose matrix it is.
+        matrix: Hessian or Gauss–Newton.
+        weight_decay: λ.
+    """
+
+    block: Block
+    matrix: Matrix
+    weight_decay: float
+    at_most = False
+
+    @property
+    def passes_per_batch(self) -> int:
+        """One per entry of the block."""
+        return self.block.size
+
+    def steps(self, about: About, kept: Mapping[str, Array] | None) -> Steps[WholeBlock]:
+        """See ``Algorithm``."""
+        operator = CurvatureOperator.of(about, self.block, self.matrix, self.weight_decay)
+        size, done, space = self.block.size, 0, operator.space
+        rows = np.zeros((size, size))
+        if kept is not None:
+            done = len(kept["rows"])
+            rows[:done] = kept["rows"]
+        while done < size:
+            yield Keep({"rows": rows[:done]})
+            stop = min(done + _STEP, size)
+            rows[done:stop] = space.to_numpy((yield from operator.times(space.units(done, stop))))
+            done = stop
+        yield Keep({"rows": rows})
+        return WholeBlock(rows)
 
 
 def zero_tolerance(values: Array, size: int, dtype: str) -> float:

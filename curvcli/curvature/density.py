@@ -7,16 +7,17 @@ spectrum. The density on a grid is these atoms under Gaussians.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from curvcli.curvature.lanczos import Lanczos
-from curvcli.curvature.operator import Block, CurvatureOperator, Flight, Matrix, finite
-from curvcli.curvature.probes import signs
-from curvcli.curvature.threads import blas_on_one_thread
-from curvcli.curvature.work import OnStep
-from curvcli.models.base import Array, Objective
+from curvcli.curvature.algorithm import About, Keep, Steps, within
+from curvcli.curvature.krylov import Krylov
+from curvcli.curvature.operator import Block, CurvatureOperator, Matrix, finite
+from curvcli.curvature.student import mean_error
+from curvcli.models.base import Array
+from curvcli.models.vectors import VectorSpace
 
 _GRID = 1001
 # The Gaussians' width, and how far the grid goes beyond the outermost atom, as shares of the support.
@@ -38,6 +39,9 @@ class Density:
             that the moments allow to be zero, which more steps bring down to that share.
         weight_at_zero_stderr: over probes.
         support: (smallest, largest) atom.
+        estimates: from how many the errors are; none where the spectrum is known.
+        degrees: of freedom of the errors; infinite where it is known.
+        independent: whether the estimates are independent of each other.
     """
 
     nodes: Array
@@ -49,6 +53,9 @@ class Density:
     weight_at_zero: float
     weight_at_zero_stderr: float
     support: tuple[float, float]
+    estimates: int
+    degrees: float
+    independent: bool
 
 
 def smoothed(nodes: Array, weights: Array, zero: Array, *, exact: bool) -> Density:
@@ -82,7 +89,23 @@ def smoothed(nodes: Array, weights: Array, zero: Array, *, exact: bool) -> Densi
         float(zero.mean()),
         float(stderr(zero)),
         (low, high),
+        estimates=0 if exact else count,
+        degrees=float("inf") if exact else count - 1.0,
+        independent=not exact,
     )
+
+
+def exact_density(values: Array, tolerance: float) -> Density:
+    """The density of a spectrum that is known.
+
+    Args:
+        values: all eigenvalues, (n,); none are one zero.
+        tolerance: magnitudes up to this are zero to rounding.
+    """
+    values = values if len(values) else np.zeros(1)
+    weights = np.full((1, len(values)), 1.0 / len(values))
+    zero = np.mean(np.abs(values) <= tolerance, keepdims=True)
+    return smoothed(values[None], weights, zero, exact=True)
 
 
 def largest_weight_at_zero(nodes: Array, weights: Array, tolerance: float) -> float:
@@ -117,114 +140,147 @@ def _on_grid(nodes: Array, weights: Array, grid: Array, width: float) -> Array:
     return np.asarray(total / (width * np.sqrt(2 * np.pi)))
 
 
-class QuadratureWork:
-    """Lanczos from random signs, some probes side by side (see ``BlockWork``).
+@dataclass
+class Quadrature:
+    """Atoms of the probes so far.
 
     Attributes:
-        spent: products made.
-        stretch: the least ‖Hy‖/‖y‖ seen, an upper bound of the smallest |eigenvalue|.
+        size: n, entries of the block.
+        nodes: Ritz values, (probes, steps).
+        weights: theirs, (probes, steps); each row sums to 1.
         squares: vᵀH²v of each probe, (probes,): their mean is ‖H‖_F².
+        stretch: the least ‖Hy‖/‖y‖ seen, an upper bound of the smallest |eigenvalue|.
+        products: made.
     """
 
-    def __init__(
-        self,
-        block: Block,
-        *,
-        probes: int,
-        steps: int,
-        seed: int,
-        matrix: Matrix,
-        weight_decay: float,
-        vectors: int,
-    ) -> None:
-        """Nothing done yet.
+    size: int
+    nodes: Array
+    weights: Array
+    squares: Array = field(default_factory=lambda: np.zeros(0))
+    stretch: float = float("inf")
+    products: int = 0
 
-        Args:
-            block: whose density it is.
-            probes: start vectors.
-            steps: Lanczos steps from each.
-            seed: of the start vectors.
-            matrix: Hessian or Gauss–Newton.
-            weight_decay: λ.
-            vectors: how many of the block's size fit into memory; fewer steps are made where one basis does not.
-        """
-        self.block, self._probes, self._seed = block, probes, seed
-        self._matrix, self._decay = matrix, weight_decay
-        self.steps = max(2, min(steps, block.size, vectors))
-        self._together = max(1, vectors // self.steps)
-        self._nodes = np.zeros((0, self.steps))
-        self._weights = np.zeros((0, self.steps))
-        self.squares = np.zeros(0)
-        self.stretch = float("inf")
-        self.spent = 0
-        self._group: Lanczos | None = None
-        self._flight = Flight()
+    @classmethod
+    def of(cls, size: int, steps: int, kept: Mapping[str, Array] | None) -> Quadrature:
+        """None yet, or what ``arrays`` gave."""
+        if kept is None:
+            return cls(size, np.zeros((0, steps)), np.zeros((0, steps)))
+        stretch, products = (float(n) for n in kept["numbers"])
+        stretch = stretch if stretch >= 0 else float("inf")
+        return cls(size, kept["nodes"], kept["weights"], kept["squares"], stretch, int(products))
 
-    @property
-    def at_most(self) -> bool:
-        """All are made."""
-        return False
+    def arrays(self) -> dict[str, Array]:
+        """All of it."""
+        numbers = np.array([self.stretch if np.isfinite(self.stretch) else -1.0, float(self.products)])
+        return {"nodes": self.nodes, "weights": self.weights, "squares": self.squares, "numbers": numbers}
 
-    @property
-    def products(self) -> int:
-        """One per step and probe."""
-        return self._probes * self.steps
-
-    @blas_on_one_thread
-    def run(self, objective: Objective, on_step: OnStep) -> None:
-        """Group after group of probes."""
-        operator = CurvatureOperator(
-            objective, matrix=self._matrix, weight_decay=self._decay, flight=self._flight, on_step=on_step
-        )
-
-        def times(rows: Array) -> Array:
-            products = finite(operator.times(self.block, rows), self.block.name)
-            self.spent += len(rows)
-            return products
-
-        while len(self._nodes) < self._probes:
-            self._group = self._group or Lanczos(self._starts(), self.steps)
-            for tridiagonal in self._group.run(times):
-                self._add(*tridiagonal.ritz())
-                self.stretch = min(self.stretch, tridiagonal.smallest_stretch())
-            self._group = None
-
-    def _starts(self) -> Array:
-        """Those of the next group."""
-        first = len(self._nodes)
-        numbers = range(first, min(first + self._together, self._probes))
-        return np.stack([signs(self._seed, f"{self.block.name}:density", i, (self.block.size,)) for i in numbers])
-
-    def _add(self, nodes: Array, weights: Array) -> None:
-        short = self.steps - len(nodes)
+    def add(self, process: Krylov) -> None:
+        """One more probe."""
+        process.solve()
+        nodes, weights = process.ritz, process.shares
+        short = self.nodes.shape[1] - len(nodes)
         # A Krylov space that ended early leaves fewer atoms; the row is filled up with weightless ones.
         padded = np.pad(nodes, (0, short), mode="edge"), np.pad(weights, (0, short))
-        self._nodes = np.concatenate([self._nodes, padded[0][None]])
-        self._weights = np.concatenate([self._weights, padded[1][None] / weights.sum()])
-        self.squares = np.append(self.squares, float((weights * nodes**2).sum() / weights.sum()) * self.block.size)
+        self.nodes = np.concatenate([self.nodes, padded[0][None]])
+        self.weights = np.concatenate([self.weights, padded[1][None] / weights.sum()])
+        self.squares = np.append(self.squares, float((weights * nodes**2).sum() / weights.sum()) * self.size)
+        self.stretch = min(self.stretch, process.smallest_stretch())
+
+    def frobenius(self) -> tuple[float, float]:
+        """‖H‖_F, whose square is the mean of ‖Hv‖² over random signs, and its standard error."""
+        frobenius = float(np.sqrt(float(self.squares.mean())))
+        return frobenius, mean_error(self.squares) / (2 * frobenius) if frobenius else 0.0
+
+    def condition(self) -> float:
+        """A lower bound of |λ|max / |λ|min: ‖Hy‖ over a Krylov space bounds the smallest |eigenvalue| from above."""
+        largest = max(abs(edge) for edge in self.density(0.0).support)
+        return largest / self.stretch if self.stretch > 0 else float("inf")
 
     def density(self, tolerance: float) -> Density:
         """What the probes so far say; differences up to ``tolerance`` are rounding."""
-        zero = [largest_weight_at_zero(x, w, tolerance) for x, w in zip(self._nodes, self._weights, strict=True)]
-        return smoothed(self._nodes, self._weights, np.array(zero), exact=False)
+        zero = [largest_weight_at_zero(x, w, tolerance) for x, w in zip(self.nodes, self.weights, strict=True)]
+        return smoothed(self.nodes, self.weights, np.array(zero), exact=False)
+
+
+@dataclass(frozen=True)
+class LanczosQuadrature:
+    """Lanczos from random signs, some probes side by side (see ``Algorithm``).
+
+    Attributes:
+        block: whose density it is.
+        probes: start vectors.
+        steps_wanted: Lanczos steps from each.
+        seed: of the start vectors.
+        matrix: Hessian or Gauss–Newton.
+        weight_decay: λ.
+        vectors: how many of the block's size fit into memory; fewer steps are made where one basis does not.
+    """
+
+    block: Block
+    probes: int
+    steps_wanted: int
+    seed: int
+    matrix: Matrix
+    weight_decay: float
+    vectors: int
+    at_most = False
 
     @property
-    def nodes(self) -> Array:
-        """Ritz values so far, (probes, steps)."""
-        return self._nodes
+    def length(self) -> int:
+        """Lanczos steps that are made from each."""
+        return max(2, min(self.steps_wanted, self.block.size, self.vectors))
 
-    def state(self) -> dict[str, Array]:
-        """Atoms of the finished probes, and the bases of those in work."""
-        numbers = np.array([self.stretch if np.isfinite(self.stretch) else -1.0, float(self.spent)])
-        kept = {"nodes": self._nodes, "weights": self._weights, "squares": self.squares, "numbers": numbers}
-        group = {} if self._group is None else self._group.state()
-        return kept | group | self._flight.state()
+    @property
+    def passes_per_batch(self) -> int:
+        """One product per step and probe."""
+        return self.probes * self.length
 
-    def restore(self, state: dict[str, Array]) -> int:
-        """Take them up."""
-        self._nodes, self._weights, self.squares = state["nodes"], state["weights"], state["squares"]
-        self.stretch = float(state["numbers"][0]) if state["numbers"][0] >= 0 else float("inf")
-        self.spent = int(state["numbers"][1])
-        self._group = Lanczos.of(state) if "lanczos step" in state else None
-        self._flight.restore(state)
-        return self.spent
+    def steps(self, about: About, kept: Mapping[str, Array] | None) -> Steps[Quadrature]:
+        """See ``Algorithm``: group after group of probes.
+
+        Raises:
+            NotFiniteError: products are no numbers.
+        """
+        operator = CurvatureOperator.of(about, self.block, self.matrix, self.weight_decay)
+        space = operator.space
+        found = Quadrature.of(self.block.size, self.length, kept)
+        group = [] if kept is None else _group_of(kept, space, self.length)
+        while len(found.nodes) < self.probes:
+            group = group or self._group(space, len(found.nodes))
+            while live := [one for one in group if not (one.full or one.exhausted)]:
+                yield Keep({**found.arrays(), **_arrays(group)})
+                vectors = space.joined([one.current for one in live])
+                products = finite((yield from operator.times(vectors)), self.block.name)
+                found.products += len(live)
+                for place, one in enumerate(live):
+                    one.extend(products[place])
+            for one in group:
+                found.add(one)
+            group = []
+        yield Keep(found.arrays())
+        return found
+
+    def _group(self, space: VectorSpace, first: int) -> list[Krylov]:
+        """The next probes: as many as there is room for."""
+        together = max(1, self.vectors // self.length)
+        starts = space.signs(self.seed, f"{self.block.name}:density", range(first, min(first + together, self.probes)))
+        rooms = (space.room(self.length) for _ in range(len(starts)))
+        return [Krylov(space, starts[i], room, room=self.length) for i, room in enumerate(rooms)]
+
+
+def _arrays(group: list[Krylov]) -> dict[str, Array]:
+    found: dict[str, Array] = {}
+    for place, one in enumerate(group):
+        found |= {f"group {place}:{name}": values for name, values in {**one.state(), "basis": one.basis}.items()}
+    return found
+
+
+def _group_of(kept: Mapping[str, Array], space: VectorSpace, length: int) -> list[Krylov]:
+    """The processes that were under way."""
+    group: list[Krylov] = []
+    while state := within(kept, f"group {len(group)}:"):
+        rows = space.room(length)
+        for place in range(len(state["basis"])):
+            space.store(rows, place, state["basis"][place])
+        group.append(Krylov.of(state, space, rows))
+    return group

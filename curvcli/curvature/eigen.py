@@ -6,20 +6,21 @@ A Lanczos search that says what it may have missed (``search``), or LOBPCG (Knya
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator, lobpcg
 
+from curvcli.curvature.algorithm import About, Keep, Steps
+from curvcli.curvature.asking import asking
 from curvcli.curvature.krylov import Krylov, Which
-from curvcli.curvature.operator import Block, CurvatureOperator, Flight, Matrix, finite
+from curvcli.curvature.operator import Block, CurvatureOperator, Matrix, finite
 from curvcli.curvature.pairs import Eigenpairs, judge, measured
-from curvcli.curvature.probes import normals
 from curvcli.curvature.search import Search
-from curvcli.curvature.threads import blas_on_one_thread
-from curvcli.curvature.work import OnStep
-from curvcli.models.base import Array, Objective
+from curvcli.models.base import Array
+from curvcli.models.vectors import Vector, Vectors
 
 Solver = Literal["lanczos", "lobpcg"]
 # What kept pairs from converging: products ran out, or rounding keeps residuals above the tolerance.
@@ -32,191 +33,234 @@ _PAIRS = ("values", "vectors", "residuals", "converged")
 _LOOK = 12
 
 
-class IterativeWork:
-    """Wanted eigenpairs of one block (see ``BlockWork``).
-
-    The search is its own state. LOBPCG, which is SciPy's, asks for the same products in the same order whenever it is
-    started with the same vectors: those of an earlier run are played back to it.
+@dataclass(frozen=True)
+class FoundPairs:
+    """What a search ended with.
 
     Attributes:
-        pairs: what was found, once ``run`` has ended; fewer than wanted where products ran out.
+        pairs: fewer than wanted where products ran out.
         obstacle: what kept some from converging.
         cramped: a basis that fits into memory is shorter than would be of use.
-        spent: products made in all, those for the residuals among them.
+        products: made in all, those for the residuals among them.
     """
 
-    def __init__(
-        self,
-        block: Block,
-        *,
-        k: int,
-        which: Which,
-        tolerance: float,
-        seed: int,
-        matrix: Matrix,
-        weight_decay: float,
-        basis: int,
-        max_products: int,
-        solver: Solver = "lanczos",
-    ) -> None:
-        """Nothing done yet.
+    pairs: Eigenpairs
+    obstacle: Obstacle
+    cramped: bool
+    products: int
 
-        Args:
-            block: of more than ``2 k + 2`` entries.
-            k: pairs wanted; so many from each end for ``both``.
-            which: end of the spectrum.
-            tolerance: of residuals, relative to the largest magnitude.
-            seed: of the start vectors.
-            matrix: Hessian or Gauss–Newton.
-            weight_decay: λ.
-            basis: vectors that fit into memory twice: in a basis, restarted within it, and as products made; ``LEAST``
-                more than are wanted.
-            max_products: how many products may be made, save that residuals are always measured.
-            solver: LOBPCG goes before the Lanczos search, or does not.
+    def arrays(self) -> dict[str, Array]:
+        """All of it."""
+        numbers = np.array([float(self.products), float(self.cramped), float(_OBSTACLES.index(self.obstacle))])
+        return {"found": numbers, **{n: np.asarray(getattr(self.pairs, n), dtype=np.float64) for n in _PAIRS}}
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, Array]) -> FoundPairs:
+        """What ``arrays`` gave."""
+        products, cramped, obstacle = (int(n) for n in arrays["found"])
+        pairs = Eigenpairs(**{n: arrays[n] for n in _PAIRS} | {"converged": arrays["converged"] > 0})
+        return cls(pairs, _OBSTACLES[obstacle], bool(cramped), products)
+
+
+@dataclass(frozen=True)
+class IterativeEigenpairs:
+    """Wanted eigenpairs of one block (see ``Algorithm``).
+
+    Attributes:
+        block: of more than ``2 k + 2`` entries.
+        k: pairs wanted; so many from each end for ``both``.
+        which: end of the spectrum.
+        tolerance: of residuals, relative to the largest magnitude.
+        seed: of the start vectors.
+        matrix: Hessian or Gauss–Newton.
+        weight_decay: λ.
+        basis: vectors that fit into memory twice: in a basis, restarted within it, and as products made; ``LEAST``
+            more than are wanted.
+        max_products: how many products may be made, save that residuals are always measured.
+        solver: LOBPCG goes before the Lanczos search, or does not.
+
+    Raises:
+        ValueError: LOBPCG finds ends of the spectrum, not magnitudes.
+    """
+
+    block: Block
+    k: int
+    which: Which
+    tolerance: float
+    seed: int
+    matrix: Matrix
+    weight_decay: float
+    basis: int
+    max_products: int
+    solver: Solver = "lanczos"
+    at_most = False  # it is a guess: a search may take fewer or more
+
+    def __post_init__(self) -> None:
+        """Refuse what LOBPCG can't do."""
+        if self.solver == "lobpcg" and self.which == "magnitude":
+            raise ValueError("LOBPCG finds ends of the spectrum, not magnitudes")
+
+    @property
+    def wanted(self) -> int:
+        """Pairs from both ends together."""
+        return self.k * (2 if self.which == "both" else 1)
+
+    @property
+    def passes_per_batch(self) -> int:
+        """About what a spectrum with a few large eigenvalues takes."""
+        return min(self.max_products, 4 * self.wanted + 35)
+
+    def steps(self, about: About, kept: Mapping[str, Array] | None) -> Steps[FoundPairs]:
+        """See ``Algorithm``: find the pairs, look for missed ones, and check them by products of their own.
 
         Raises:
-            ValueError: LOBPCG finds ends of the spectrum, not magnitudes.
+            NotFiniteError: products are no numbers.
         """
-        if solver == "lobpcg" and which == "magnitude":
-            raise ValueError("LOBPCG finds ends of the spectrum, not magnitudes")
-        self.block, self._k, self._which, self._tolerance = block, k, which, tolerance
-        self._seed, self._matrix, self._decay = seed, matrix, weight_decay
-        self._basis, self._max, self._solver = basis, max_products, solver
-        self._log: list[Array] = []
-        self.spent = 0
-        self._made: Callable[[Array], Array] = lambda rows: rows
+        if kept is not None and "found" in kept:
+            return FoundPairs.of(kept)
+        course = _Course(self, CurvatureOperator.of(about, self.block, self.matrix, self.weight_decay), kept or {})
+        found = yield from course.run()
+        yield Keep(found.arrays())
+        return found
+
+
+class _Course:
+    """A search on its way.
+
+    The search is its own state. LOBPCG, which is SciPy's, asks for the same products in the same order whenever it is
+    started with the same vectors: those of an earlier run are played back to it, as far as memory allowed to keep them.
+    """
+
+    def __init__(self, options: IterativeEigenpairs, operator: CurvatureOperator, kept: Mapping[str, Array]) -> None:
+        self._options, self._operator, self._space = options, operator, operator.space
+        self._products = int(kept.get("products", np.zeros(())))
         self._search: Search | None = None
-        self._flight = Flight()
-        self.pairs: Eigenpairs | None = None
-        self.obstacle: Obstacle = ""
-        self.cramped = False
-
-    @property
-    def at_most(self) -> bool:
-        """It is a guess: a search may take fewer or more."""
-        return False
-
-    @property
-    def products(self) -> int:
-        """About what a spectrum with a few large eigenvalues takes."""
-        return min(self._max, 4 * self._wanted + 35)
-
-    def state(self) -> dict[str, Array]:
-        """What was found; before that the search as it stands, or of LOBPCG the first products, as memory allows."""
-        numbers = np.array([float(self.spent), float(self.cramped), float(_OBSTACLES.index(self.obstacle))])
-        if self.pairs is not None:
-            kept = {name: np.asarray(getattr(self.pairs, name), dtype=np.float64) for name in _PAIRS}
-            return {"numbers": numbers, **kept}
-        if self._search is not None:
-            return {"numbers": numbers, **self._search.state(), **self._flight.state()}
-        log = np.array(self._log) if self._log else np.zeros((0, self.block.size))
-        return {"log": log, **(self._flight.state() if len(log) == self.spent else {})}
-
-    def restore(self, state: dict[str, Array]) -> int:
-        """Take it up."""
-        self._flight.restore(state)
-        self._log = list(state.get("log", ()))
-        if "numbers" not in state:
-            return len(self._log)
-        self.spent, cramped, obstacle = (int(n) for n in state["numbers"])
-        self.cramped, self.obstacle = bool(cramped), _OBSTACLES[obstacle]
-        if "values" in state:
-            kept = {name: state[name] for name in _PAIRS}
-            self.pairs = Eigenpairs(**kept | {"converged": state["converged"] > 0})
-        else:
+        log = kept.get("log")
+        self._log = self._space.room(options.basis if options.solver == "lobpcg" else 0)
+        self._logged = 0
+        if log is not None:
+            self._note(log)
+        if "products" in kept and log is None:
             self._search = self._new_search()
-            self._search.restore(state)
-        return self.spent
+            self._search.restore(kept)
 
-    @blas_on_one_thread
-    def run(self, objective: Objective, on_step: OnStep) -> None:
-        """Find the pairs, look for missed ones, and check them by products of their own."""
-        if self.pairs is not None:
-            return
-        operator = CurvatureOperator(
-            objective, matrix=self._matrix, weight_decay=self._decay, flight=self._flight, on_step=on_step
-        )
-        self._made = lambda rows: finite(operator.times(self.block, rows), self.block.name)
+    def _arrays(self) -> dict[str, Array]:
+        if self._search is None:
+            return {"log": self._log[: self._logged]}
+        return {"products": np.array(float(self._products)), **self._search.state()}
+
+    def _note(self, products: Vectors) -> None:
+        for place in range(len(products)):
+            self._space.store(self._log, self._logged + place, products[place])
+        self._logged += len(products)
+
+    def run(self) -> Steps[FoundPairs]:
+        """All of it."""
+        options = self._options
         if self._search is None:
             search = self._new_search()
-            if self._solver == "lobpcg":
-                scale, values, vectors = self._by_lobpcg()
+            if options.solver == "lobpcg":
+                scale, values, vectors = yield from self._by_lobpcg()
                 search.scale = max(search.scale, scale)
-                search.lock(values, vectors)
-            self._search, self._log = search, []
-        self.cramped = self._search.cramped
-        ends = self._search.run(self._max - self.spent - self._wanted)
-        values, vectors, products = ends.values, ends.vectors, ends.vectors
+                search.lock(values, self._space.from_numpy(vectors))
+            self._search, self._log = search, self._space.room(0)
+        ends = yield from self._search.run(options.max_products - self._products - options.wanted)
+        values, vectors = ends.values, self._space.to_numpy(ends.vectors)
+        products = vectors
         if len(values):
-            values, vectors, products = measured(vectors, self._apply(vectors))
-        pairs = judge(values, vectors, products, self._tolerance, ends.scale, sure=ends.sure)
-        if len(pairs.values) < self._wanted or not pairs.converged.all():
-            self.obstacle = "rounding" if len(ends.sure) == self._wanted and ends.sure.all() else "products"
-        self.pairs, self._search = pairs, None
+            made = yield from self._apply(ends.vectors)
+            values, vectors, products = measured(vectors, self._space.to_numpy(made))
+        pairs = judge(values, vectors, products, options.tolerance, ends.scale, sure=ends.sure)
+        obstacle: Obstacle = ""
+        if len(pairs.values) < options.wanted or not pairs.converged.all():
+            obstacle = "rounding" if len(ends.sure) == options.wanted and ends.sure.all() else "products"
+        return FoundPairs(pairs, obstacle, self._search.cramped, self._products)
 
     def _new_search(self) -> Search:
+        options = self._options
         return Search(
             self._apply,
             self._start,
-            self.block.size,
-            k=self._k,
-            which=self._which,
-            tolerance=self._tolerance,
-            basis=self._basis,
+            self._space,
+            k=options.k,
+            which=options.which,
+            tolerance=options.tolerance,
+            basis=options.basis,
         )
 
-    def _apply(self, rows: Array) -> Array:
-        """The matrix times rows, in one pass over the data: played back from the log, or made."""
-        first, last = self.spent, self.spent + len(rows)
-        if last <= len(self._log):
-            self.spent = last
-            return np.stack(self._log[first:last])
-        products = self._made(rows)
-        self.spent = last
+    def _apply(self, vectors: Vectors) -> Steps[Vectors]:
+        """The matrix times vectors, in one pass over the data: played back from the log, or made."""
+        first, last = self._products, self._products + len(vectors)
+        if last <= self._logged and self._search is None:
+            self._products = last
+            return self._space.joined([self._log[first:last]])
+        yield Keep(self._arrays(), whole=self._search is not None or first == self._logged)
+        products = finite((yield from self._operator.times(vectors)), self._options.block.name)
+        self._products = last
         # LOBPCG asks for the same products in the same order; without a gap they can be played back to it.
-        if self._search is None and first == len(self._log) and last <= self._basis:
-            self._log.extend(products)
+        if self._search is None and first == self._logged and last <= len(self._log):
+            self._note(products)
         return products
 
-    @property
-    def _wanted(self) -> int:
-        return self._k * (2 if self._which == "both" else 1)
+    def _start(self, number: int) -> Vector:
+        options = self._options
+        return self._space.normals(options.seed, f"{options.block.name}:{options.which}", number)
 
-    def _start(self, number: int) -> Array:
-        return normals(self._seed, f"{self.block.name}:{self._which}", number, self.block.size)
+    def _answered(self, solver: Generator[Array, Array, Array]) -> Steps[Array]:
+        """What a solver returns once its questions for products, (k, n) → (k, n), have been answered."""
+        try:
+            question = next(solver)
+            while True:
+                products = yield from self._apply(self._space.from_numpy(question))
+                question = solver.send(self._space.to_numpy(products))
+        except StopIteration as ended:
+            return np.asarray(ended.value)
+        finally:
+            solver.close()
 
-    def _by_lobpcg(self) -> tuple[float, Array, Array]:
-        """The largest magnitude, and what a block from each end has come to."""
-        size = self.block.size
+    def _by_lobpcg(self) -> Steps[tuple[float, Array, Array]]:
+        """The largest magnitude, and the pairs that a block from each end has come to, in NumPy as SciPy has it."""
+        space, options = self._space, self._options
         # Its tolerance is absolute.
-        look = Krylov(self._apply, self._start(-1), np.empty((_LOOK + 1, size)), room=_LOOK)
+        look = Krylov(space, self._start(-1), space.room(_LOOK + 1), room=_LOOK)
         while not (look.full or look.exhausted):
-            look.step()
+            (product,) = yield from self._apply(look.current)
+            look.extend(product)
         look.solve()
+        starts = np.stack([space.to_numpy(self._start(-2 - i)) for i in range(options.k)], axis=1)
+        found = []
+        for end in ("largest", "smallest") if options.which == "both" else (options.which,):
+            left = max(1, (options.max_products - self._products) // (2 * options.k))
+            solver = asking(
+                _lobpcg(starts, largest=end == "largest", tolerance=options.tolerance * look.scale, most=left)
+            )
+            found.append((yield from self._answered(solver)))
+        basis = np.linalg.qr(np.concatenate(found, axis=1))[0].T
+        made = yield from self._apply(space.from_numpy(basis))
+        products = space.to_numpy(made)
+        turn = np.linalg.eigh(basis @ products.T)[1].T
+        values, basis, products = measured(turn @ basis, turn @ products)
+        scale = max(look.scale, float(np.abs(values).max()))
+        good = np.linalg.norm(products - values[:, None] * basis, axis=1) <= options.tolerance * scale
+        return scale, values[good], basis[good]
 
+
+def _lobpcg(
+    starts: Array, *, largest: bool, tolerance: float, most: int
+) -> Callable[[Callable[[Array], Array]], Array]:
+    """SciPy's solver, as a function of one that multiplies rows, (k, n) → (k, n); its vectors are columns, (n, k)."""
+    size = len(starts)
+
+    def solve(times: Callable[[Array], Array]) -> Array:
         def columns(x: Array) -> Array:
-            products = self._apply(np.ascontiguousarray(np.asarray(x).reshape(size, -1).T))
+            products = times(np.ascontiguousarray(np.asarray(x).reshape(size, -1).T))
             # A copy: LOBPCG writes into what it is given, and the products are kept.
             return np.array(products.T, order="C").reshape(np.shape(x))
 
         operator = LinearOperator((size, size), matvec=columns, matmat=columns, dtype=np.float64)
-        starts = np.stack([self._start(-2 - i) for i in range(self._k)], axis=1)
-        vectors = []
-        for end in ("largest", "smallest") if self._which == "both" else (self._which,):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # it warns of what the residuals tell
-                _, found = lobpcg(
-                    operator,
-                    starts,
-                    largest=end == "largest",
-                    tol=self._tolerance * look.scale or None,
-                    maxiter=max(1, (self._max - self.spent) // (2 * self._k)),
-                )
-            vectors.append(found)
-        basis = np.linalg.qr(np.concatenate(vectors, axis=1))[0].T
-        products = self._apply(basis)
-        turn = np.linalg.eigh(basis @ products.T)[1].T
-        values, basis, products = measured(turn @ basis, turn @ products)
-        scale = max(look.scale, float(np.abs(values).max()))
-        good = np.linalg.norm(products - values[:, None] * basis, axis=1) <= self._tolerance * scale
-        return scale, values[good], basis[good]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it warns of what the residuals tell
+            _, vectors = lobpcg(operator, starts, largest=largest, tol=tolerance or None, maxiter=most)
+        return np.asarray(vectors)
+
+    return solve

@@ -6,15 +6,18 @@ those of V Vᵀ / D, which has as many rows as there are samples times columns, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.linalg import eigh
 
-from curvcli.curvature.diagonal.work import reached_in, refuse_mixed
+from curvcli.curvature.algorithm import About, Steps
+from curvcli.curvature.diagonal.exact import reached_in, refuse_mixed
 from curvcli.curvature.operator import Block, Matrix
-from curvcli.curvature.work import OnStep
-from curvcli.models.base import Array, Objective
+from curvcli.curvature.tasks import ParameterTask, Part, Sums
+from curvcli.models.base import Array, DifferentiatedBatch, Objective
 
 _STEP = 16
 
@@ -34,79 +37,101 @@ def obstacle(objective: Objective, block: Block, matrix: Matrix) -> str:
     return f"{blocker} is not piecewise linear in its parameters" if blocker else ""
 
 
-class GramWork:
-    """V, batch by batch (see ``BlockWork``)."""
+@dataclass(frozen=True)
+class RowsTask(ParameterTask):
+    """V of one batch: one row per column of S and sample, (rank · samples, n).
 
-    def __init__(self, block: Block, reached: Sequence[str], rank: int, batches: int) -> None:
-        """Nothing done yet.
+    Attributes:
+        block: its parameters in order, the unreached ones included.
+        rank: columns of S per sample.
+    """
 
-        Args:
-            block: whose matrix it is.
-            reached: the parameters of it that the loss depends on.
-            rank: columns of S per sample.
-            batches: of the data.
-        """
-        self.block, self._reached, self._rank, self._batches = block, tuple(reached), rank, batches
-        self._rows: list[Array] = []
-        self._pairs: tuple[Array, Array] | None = None
-        self._denominator = 1.0
+    block: Block
+    rank: int
 
     @property
-    def at_most(self) -> bool:
-        """All are made."""
-        return False
+    def joined(self) -> tuple[str, ...]:
+        """See ``BatchTask``."""
+        return ("rows",)
 
-    @property
-    def products(self) -> int:
-        """Columns; each is one backward pass per batch."""
-        return self._rank
+    def passes(self, batch: DifferentiatedBatch, part: Part) -> int:
+        """One per column."""
+        return self.rank
 
-    def run(self, objective: Objective, on_step: OnStep) -> None:
-        """The columns of every batch.
+    def __call__(self, batch: DifferentiatedBatch, part: Part) -> Sums:
+        """See ``BatchTask``.
 
         Raises:
-            ModelError: in some batch, samples influence each other.
+            ModelError: samples influence each other.
         """
-        self._denominator = objective.denominator
         starts = np.cumsum([0, *(p.size for p in self.block.parameters)])
         where = {p.name: np.arange(a, b) for p, a, b in zip(self.block.parameters, starts, starts[1:], strict=False)}
-        if not self._reached:
-            return
-        for number, batch in enumerate(objective.batches(self._reached, start=len(self._rows)), start=len(self._rows)):
-            state = batch.output
-            rows = np.zeros((self._rank, len(state.values), self.block.size))
-            live = reached_in(batch, self._reached)
-            if live:
-                refuse_mixed(batch, live, number, "lanczos")
-                columns = np.concatenate([where[name] for name in live])
-                for start in range(0, self._rank, _STEP):
-                    stop = min(start + _STEP, self._rank)
-                    part = batch.sample_gradients(live, state.columns(start, stop).vectors)
-                    rows[start:stop, :, columns] = part
-            self._rows.append(rows.reshape(-1, self.block.size))
-            on_step(self._rank)
+        state = batch.output
+        rows = np.zeros((self.rank, len(state.values), self.block.size))
+        live = reached_in(batch, self.parameters)
+        if live:
+            refuse_mixed(batch, live, part.batch, "lanczos")
+            places = np.concatenate([where[name] for name in live])
+            for start in range(0, self.rank, _STEP):
+                stop = min(start + _STEP, self.rank)
+                columns = state.columns(start, stop).vectors
+                rows[start:stop, :, places] = batch.sample_gradients(live, columns)
+        return {"rows": rows.reshape(-1, self.block.size)}
 
-    def state(self) -> dict[str, Array]:
-        """The batches so far."""
-        return {str(i): rows for i, rows in enumerate(self._rows)}
 
-    def restore(self, state: dict[str, Array]) -> int:
-        """Take them up."""
-        self._rows = [state[str(i)] for i in range(len(state))]
-        return 0 if self._batches == 0 else self._rank * len(self._rows) // self._batches
+@dataclass(frozen=True)
+class GramSpectrum:
+    """The columns of a block, and the eigenpairs of their Gram matrix.
 
+    Attributes:
+        rows: V, (r, n), not divided.
+        denominator: D.
+    """
+
+    rows: Array
+    denominator: float
+
+    @cached_property
     def eigenpairs(self) -> tuple[Array, Array]:
         """Nonzero eigenvalues, descending (r,), and their unit eigenvectors (r, n), without weight decay."""
-        if self._pairs is None:
-            self._pairs = self._solve()
-        return self._pairs
-
-    def _solve(self) -> tuple[Array, Array]:
-        rows = np.concatenate(self._rows) if self._rows else np.zeros((0, self.block.size))
-        values, vectors = eigh(rows @ rows.T / self._denominator)
+        values, vectors = eigh(self.rows @ self.rows.T / self.denominator)
         values, vectors = values[::-1], vectors[:, ::-1]
         # Rounding in the Gram matrix is relative to its largest eigenvalue.
         kept = values > (values[0] * len(values) * 1e-15 if len(values) else 0.0)
-        found = vectors[:, kept].T @ rows
+        found = vectors[:, kept].T @ self.rows
         found /= np.linalg.norm(found, axis=1, keepdims=True)
         return values[kept], found
+
+    def eigenvalues(self, weight_decay: float) -> Array:
+        """All n of the block, descending, the zeros of its null space included; λ is added to each."""
+        values, _ = self.eigenpairs
+        null = np.zeros(max(self.rows.shape[1] - len(values), 0))
+        return np.sort(np.concatenate([values, null]) + weight_decay)[::-1]
+
+
+@dataclass(frozen=True)
+class GramColumns:
+    """V, batch by batch (see ``Algorithm``).
+
+    Attributes:
+        block: whose matrix it is.
+        reached: the parameters of it that the loss depends on.
+        rank: columns of S per sample.
+    """
+
+    block: Block
+    reached: tuple[str, ...]
+    rank: int
+    at_most = False
+
+    @property
+    def passes_per_batch(self) -> int:
+        """Columns; each is one backward pass per batch."""
+        return self.rank
+
+    def steps(self, about: About, kept: Mapping[str, Array] | None) -> Steps[GramSpectrum]:
+        """See ``Algorithm``."""
+        rows = np.zeros((0, self.block.size))
+        if self.reached:
+            rows = (yield RowsTask(self.reached, self.block, self.rank))["rows"]
+        return GramSpectrum(rows, about.denominator)

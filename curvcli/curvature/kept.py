@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from curvcli.models.base import Array, DifferentiatedBatch, Objective, Site
+from curvcli.curvature.tasks import Data
+from curvcli.models.base import Array, DifferentiatedBatch, Objective, Parameter, Site
+from curvcli.models.pointwise import ChainBatch, InputBatch, SampleFunction
+from curvcli.models.vectors import VectorSpace
 
 # Where no new peak tells, a graph is taken to need so many times its size while it is differentiated.
 _WHILE_DIFFERENTIATED = 2.5
@@ -17,9 +20,7 @@ class KeptObjective:
     pass, one at a time. Results do not depend on which are kept.
     """
 
-    def __init__(
-        self, objective: Objective, parameters: Sequence[str], memory_limit: int, *, reserved: int = 0
-    ) -> None:
+    def __init__(self, objective: Data, parameters: Sequence[str], memory_limit: int, *, reserved: int = 0) -> None:
         """Keep nothing yet.
 
         Args:
@@ -77,6 +78,20 @@ class KeptObjective:
     def memory_free(self) -> int:
         """See ``Objective``."""
         return self._objective.memory_free()
+
+    def space(self, parameters: Sequence[Parameter]) -> VectorSpace:
+        """See ``Data``."""
+        return self._objective.space(parameters)
+
+    def input_batches(self, function: SampleFunction, inputs: Sequence[str], *, start: int = 0) -> Iterator[InputBatch]:
+        """See ``Data``; none of these is kept: nobody goes over them twice."""
+        return self._objective.input_batches(function, inputs, start=start)
+
+    def chain_batches(
+        self, layer: Sequence[str], parameters: Sequence[str], inputs: Sequence[str], *, start: int = 0
+    ) -> Iterator[ChainBatch]:
+        """See ``Data``; likewise."""
+        return self._objective.chain_batches(layer, parameters, inputs, start=start)
 
     def batches(self, parameters: Sequence[str], *, start: int = 0) -> Iterator[DifferentiatedBatch]:
         """The data from batch ``start`` on, kept ones as they are.

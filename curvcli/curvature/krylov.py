@@ -1,14 +1,14 @@
-"""The Lanczos process from one random start beside known eigenvectors, restarted where memory ends.
+"""The Lanczos process (1950) from one random start, beside known eigenvectors and restarted where memory ends.
 
-The basis is kept whole and orthogonal to rounding, and known eigenvectors stand in the same array. Where the array is
-full, the Ritz vectors nearest the wanted ends are kept and the process goes on from them (thick restarts: Wu, Simon
-2000), which is ARPACK's implicit restart in another form. What has been seen of the start vector is kept through all of
-them: see ``weight``.
+The basis is kept whole and orthogonal to rounding, and known eigenvectors stand in the same bundle. Where it is full,
+the Ritz vectors nearest the wanted ends are kept and the process goes on from them (thick restarts: Wu, Simon 2000),
+which is ARPACK's implicit restart in another form. What has been seen of the start vector is kept through all of them:
+see ``weight``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,14 +16,13 @@ import numpy as np
 from scipy.linalg import eigh, eigh_tridiagonal
 
 from curvcli.models.base import Array
+from curvcli.models.vectors import Vector, Vectors, VectorSpace
 
 Which = Literal["largest", "smallest", "magnitude", "both"]
 ENDS: tuple[Which, ...] = ("largest", "smallest", "magnitude", "both")
 
 # A next direction this much shorter than the matrix is large is rounding: the Krylov space is exhausted.
 _EXHAUSTED = 1e-13
-# Numbers held while the basis is rotated, beside it.
-_HELD = 1 << 22
 # A growth that says all there is to say.
 _ENOUGH = 1e100
 
@@ -65,7 +64,7 @@ class _Cycle:
 
 
 class Krylov:
-    """One Krylov space, within rows of an array that others share.
+    """One Krylov space, in a bundle that others share: ``extend`` by the matrix times ``current``, again and again.
 
     Attributes:
         ritz: Ritz values, ascending, after ``solve``.
@@ -78,27 +77,28 @@ class Krylov:
 
     def __init__(
         self,
-        apply: Callable[[Array], Array],
-        start: Array,
-        space: Array,
+        space: VectorSpace,
+        start: Vector,
+        rows: Vectors,
         *,
         room: int,
         locked: int = 0,
         scale: float = 0.0,
     ) -> None:
-        """Nothing done yet.
+        """No product yet.
 
         Args:
-            apply: the symmetric matrix times rows, (1, n) → (1, n).
-            start: (n,), random.
-            space: (c, n): the first rows hold orthonormal vectors to stay orthogonal to, the next ones the basis.
-            room: vectors in the basis at most; one row more is used.
-            locked: how many rows come first.
+            space: of the vectors.
+            start: random.
+            rows: the first hold orthonormal vectors to stay orthogonal to, the next ones the basis.
+            room: vectors in the basis at most; one more is kept where there is room for it, without which a process
+                that has come so far can't be restarted.
+            locked: how many vectors come first.
             scale: the largest magnitude known of; what is tiny beside it is rounding.
         """
-        self._apply, self._space, self._locked = apply, space, locked
-        self._room = min(room, len(start) - locked)
-        self._left = len(start) - locked
+        self._space, self._rows, self._locked = space, rows, locked
+        self._room = min(room, space.size - locked)
+        self._left = space.size - locked
         self._matrix = np.zeros((self._room + 1, self._room + 1))
         self._lengths = np.zeros(self._room)
         self._couplings = np.zeros((locked, self._room))
@@ -110,10 +110,10 @@ class Krylov:
         self.steps, self.size = 0, 0
         self.scale, self.exhausted = scale, False
         first, length, _ = self._orthogonal(start, 0)
-        space[locked] = first / length
+        space.store(rows, locked, first, length)
 
     def state(self) -> dict[str, Array]:
-        """All but the basis, which stands in the array that others share."""
+        """All but the basis, which stands in the bundle that others share."""
         sizes = [self._room, self._left, self._locked, self._kept, self.steps, self.size, int(self.exhausted)]
         found = {
             "sizes": np.array([*map(float, sizes), self.scale]),
@@ -135,10 +135,10 @@ class Krylov:
         return found
 
     @classmethod
-    def of(cls, state: Mapping[str, Array], apply: Callable[[Array], Array], space: Array) -> Krylov:
-        """What ``state`` gave, in an array that holds the basis as it was."""
+    def of(cls, state: Mapping[str, Array], space: VectorSpace, rows: Vectors) -> Krylov:
+        """What ``state`` gave, in a bundle that holds the basis as it was."""
         self = cls.__new__(cls)
-        self._apply, self._space = apply, space
+        self._space, self._rows = space, rows
         *sizes, self.scale = map(float, state["sizes"])
         self._room, self._left, self._locked, self._kept, self.steps, self.size, ended = map(int, sizes)
         self.exhausted = bool(ended)
@@ -159,8 +159,8 @@ class Krylov:
         return self.size == self._left
 
     @property
-    def rows(self) -> int:
-        """Rows of the array that are in use, those of the known vectors among them."""
+    def used(self) -> int:
+        """Vectors of the bundle that are in use, the known ones among them."""
         return self._locked + self.size + 1
 
     @property
@@ -173,18 +173,23 @@ class Krylov:
         """Another step needs a restart."""
         return self.size == self._room
 
-    def step(self) -> None:
-        """One product."""
-        j, row = self.size, self._locked + self.size
-        current = self._space[row]
-        product = self._apply(current[None])[0]
-        diagonal = float(product @ current)
-        rest = product - diagonal * current
+    @property
+    def current(self) -> Vectors:
+        """The newest vector of the basis, as a bundle of one: the one that is to be multiplied."""
+        row = self._locked + self.size
+        return self._rows[row : row + 1]
+
+    def extend(self, product: Vector) -> None:
+        """Take in the matrix times ``current``."""
+        space, j, row = self._space, self.size, self._locked + self.size
+        current = self._rows[row]
+        diagonal = space.dot(product, current)
+        rest = space.sum(product, -diagonal, current)
         # What the recurrence knows is taken away first; then once more whatever rounding has left.
         before = self._matrix[j, : self._kept] if j == self._kept else self._matrix[j, j - 1 : j]
         if len(before):
-            rest -= before @ self._space[row - len(before) : row]
-        rest, length, known = self._orthogonal(rest, j + 1, float(np.linalg.norm(product)))
+            rest = space.without(rest, self._rows[row - len(before) : row], before)
+        rest, length, known = self._orthogonal(rest, j + 1, space.norm(product))
         self._couplings[:, j] = known
         self.scale = max(self.scale, abs(diagonal), length)
         self.size, self.steps = j + 1, self.steps + 1
@@ -192,7 +197,8 @@ class Krylov:
         self.exhausted = length <= _EXHAUSTED * self.scale or self.whole
         if not self.exhausted:
             self._matrix[j, j + 1] = self._matrix[j + 1, j] = length
-            self._space[row + 1] = rest / length
+            if row + 1 < len(self._rows):
+                space.store(self._rows, row + 1, rest, length)
 
     def solve(self) -> None:
         """Ritz values and residuals."""
@@ -215,7 +221,7 @@ class Krylov:
         self._past.append(_Cycle(matrix, lengths, self._kept, self.ritz[kept], couplings))
         self._couplings[:, :count] = self.couplings(kept)
         self._rotate(kept)
-        self._space[self._locked + count] = self._space[self._locked + size]
+        self._space.store(self._rows, self._locked + count, self._rows[self._locked + size])
         self._matrix[:] = 0.0
         self._matrix[np.arange(count), np.arange(count)] = self.ritz[kept]
         self._matrix[count, :count] = self._matrix[:count, count] = couplings
@@ -230,31 +236,49 @@ class Krylov:
         found: Array = self._couplings[:, : self.size] @ self._inner[:, places]
         return found
 
-    def vectors(self, places: Array) -> Array:
-        """Ritz vectors, (j, n)."""
-        found: Array = self._inner[:, places].T @ self._basis
-        return found
+    def vectors(self, places: Array) -> Vectors:
+        """Ritz vectors."""
+        return self._space.combined(self._inner[:, places].T, self._basis)
 
     @property
-    def _basis(self) -> Array:
-        return self._space[self._locked : self._locked + self.size]
+    def shares(self) -> Array:
+        """The squared part of the start vector along each Ritz vector, after ``solve``; without restarts.
+
+        They are the squared first components of the eigenvectors of T, and sum to 1 (Golub, Welsch 1969).
+        """
+        return np.asarray(self._inner[0] ** 2)
+
+    def smallest_stretch(self) -> float:
+        """The least ‖Hy‖/‖y‖ over the Krylov space: no singular value of H is known to be larger; without restarts."""
+        size = self.size
+        extended = np.zeros((size + 1, size))
+        extended[:size] = self._matrix[:size, :size]
+        extended[size, size - 1] = 0.0 if self.exhausted else self._lengths[size - 1]
+        return float(np.linalg.svd(extended, compute_uv=False)[-1])
+
+    @property
+    def basis(self) -> Vectors:
+        """All its vectors so far, the one that is to be multiplied included."""
+        return self._rows[self._locked : self._locked + self.size + 1]
+
+    @property
+    def _basis(self) -> Vectors:
+        return self._rows[self._locked : self._locked + self.size]
 
     def _rotate(self, places: Array) -> None:
-        basis, turn = self._basis, self._inner[:, places].T
-        step = max(1, _HELD // max(1, self.size))
-        for start in range(0, basis.shape[1], step):
-            basis[: len(places), start : start + step] = turn @ basis[:, start : start + step]
+        rows = range(self._locked, self._locked + self.size)
+        self._space.turn(self._rows, rows, self._inner[:, places].T)
 
-    def _orthogonal(self, vector: Array, size: int, length: float | None = None) -> tuple[Array, float, Array]:
+    def _orthogonal(self, vector: Vector, size: int, length: float | None = None) -> tuple[Vector, float, Array]:
         """Without any part along the known vectors and the basis; the length left; the parts along the known."""
-        known = self._space[: self._locked + size]
-        length = float(np.linalg.norm(vector)) if length is None else length
+        space, known = self._space, self._rows[: self._locked + size]
+        length = space.norm(vector) if length is None else length
         tiny = _EXHAUSTED * max(self.scale, length)
-        parts = known @ vector
+        parts = space.coordinates(known, vector)
         rest, shorter, along = vector, length, parts[: self._locked]
         for i in range(4):
-            rest = rest - known.T @ (known @ rest if i else parts)
-            shorter, before = float(np.linalg.norm(rest)), shorter
+            rest = space.without(rest, known, space.coordinates(known, rest) if i else parts)
+            shorter, before = space.norm(rest), shorter
             # Once is enough unless much was taken away (Daniel, Gragg, Kaufman, Stewart 1976).
             if shorter > 0.5 * before or (size and shorter <= tiny):
                 break

@@ -21,10 +21,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from curvcli.curvature.algorithm import Steps
 from curvcli.curvature.krylov import Krylov, Which, chosen, edges
 from curvcli.curvature.pairs import SUPPORTED
 from curvcli.curvature.patience import Patience
 from curvcli.models.base import Array
+from curvcli.models.vectors import Vector, Vectors, VectorSpace
 
 # With what probability a search may take something that was missed for something that is not there.
 FAILURE = 1e-6
@@ -35,8 +37,6 @@ _LONGEST = 300
 # An eigenvalue is missed that lies beyond a wanted one by more than so many tolerances: this much is looked for, and
 # this much pairs may hide that are locked before they have converged.
 _BEYOND, _HIDDEN = 1.5, 0.5
-# Numbers held while vectors are turned, beside them.
-_HELD = 1 << 22
 # Residuals, and couplings between locked pairs, that leave a pair within the tolerance when both add up.
 _CLOSER, _COUPLED = 0.8, 0.05
 # A matrix that is no larger is zero.
@@ -49,13 +49,13 @@ class Ends:
 
     Attributes:
         values: the wanted ones, descending, (j,); fewer than wanted where products ran out.
-        vectors: orthonormal, (j, n).
+        vectors: orthonormal, j of them.
         sure: (j,), nothing was missed that lies further out than this one.
         scale: the largest magnitude seen.
     """
 
     values: Array
-    vectors: Array
+    vectors: Vectors
     sure: Array
     scale: float
 
@@ -70,9 +70,9 @@ class Search:
 
     def __init__(
         self,
-        apply: Callable[[Array], Array],
-        start: Callable[[int], Array],
-        size: int,
+        apply: Callable[[Vectors], Steps[Vectors]],
+        start: Callable[[int], Vector],
+        space: VectorSpace,
         *,
         k: int,
         which: Which,
@@ -82,9 +82,9 @@ class Search:
         """Nothing locked yet.
 
         Args:
-            apply: the symmetric matrix times rows, (1, n) → (1, n).
-            start: independent random vectors by number, (n,), their direction uniform on the sphere.
-            size: n.
+            apply: the symmetric matrix times a bundle of one vector; what is to be kept before it is up to it.
+            start: independent random vectors by number, their direction uniform on the sphere.
+            space: of the vectors.
             k: pairs wanted, of each end for ``both``.
             which: end of the spectrum.
             tolerance: of residuals, and of what may lie beyond a found pair, relative to the largest magnitude.
@@ -92,11 +92,11 @@ class Search:
         """
         self._apply, self._start, self._k, self._which, self._tolerance = apply, start, k, which, tolerance
         self._wanted = k * (2 if which == "both" else 1)
-        self._size = size
-        useful = min(max(_LONGEST, 6 * self._wanted) + self._wanted, size + 1)
+        self._space, self._size = space, space.size
+        useful = min(max(_LONGEST, 6 * self._wanted) + self._wanted, space.size + 1)
         capacity = max(self._wanted + LEAST, min(basis, useful))
         self._useful, self.cramped = useful, capacity < useful
-        self._space = np.empty((min(capacity, size + 1), size))  # pages are taken when first written
+        self._rows = space.room(min(capacity, space.size + 1))
         self._values = np.zeros(0)
         self._residuals = np.zeros(0)  # of locked pairs, without what they have along each other
         self._starts = 0
@@ -107,18 +107,18 @@ class Search:
         self._left: int | None = None  # products, once it runs
         self._inside = self._ended = False  # one start's search; all of them
 
-    def lock(self, values: Array, vectors: Array) -> None:
+    def lock(self, values: Array, vectors: Vectors) -> None:
         """Take up pairs found elsewhere, orthonormal and within the tolerance."""
-        self._space[: len(values)] = vectors
+        self._store(vectors)
         self._values, self._residuals = values, np.zeros(len(values))
 
     def state(self) -> dict[str, Array]:
         """All there is to know, while a product is made or after the end."""
         used = len(self._values)
         if self._looks:
-            used = min(len(self._space), max(used, self._looks[-1].rows))
+            used = min(len(self._rows), max(used, self._looks[-1].used))
         numbers = [
-            float(len(self._space)),
+            float(len(self._rows)),
             float(self._starts),
             float(self._all_seen),
             float(self._inside),
@@ -127,7 +127,7 @@ class Search:
             self.scale,
             *self._patience.state(),
         ]
-        found = {"numbers": np.array(numbers), "space": self._space[:used]}
+        found = {"numbers": np.array(numbers), "rows": self._rows[:used]}
         found |= {"values": self._values, "residuals": self._residuals}
         for i, look in enumerate(self._looks):
             found |= {f"look {i} {name}": value for name, value in look.state().items()}
@@ -140,24 +140,28 @@ class Search:
         self._all_seen, self._inside, self._ended = bool(seen), bool(inside), bool(ended)
         self._left, self.scale = None if left < 0 else left, float(found["numbers"][6])
         self._patience = Patience(*map(float, found["numbers"][7:]))
-        self._space, self.cramped = np.empty((length, self._size)), length < self._useful
-        self._space[: len(found["space"])] = found["space"]
+        self._rows, self.cramped = self._space.room(length), length < self._useful
+        self._store(found["rows"])
         self._values, self._residuals, self._looks = found["values"].copy(), found["residuals"].copy(), []
         while f"look {len(self._looks)} sizes" in found:
             prefix = f"look {len(self._looks)} "
             own = {name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)}
-            self._looks.append(Krylov.of(own, self._apply, self._space))
+            self._looks.append(Krylov.of(own, self._space, self._rows))
 
-    def run(self, products: int) -> Ends:
+    def _store(self, vectors: Vectors) -> None:
+        for place in range(len(vectors)):
+            self._space.store(self._rows, place, vectors[place])
+
+    def run(self, products: int) -> Steps[Ends]:
         """Search until the wanted pairs are sure, or so many products were made; fewer by those of an earlier run."""
         if self._left is None:
             self._left = products
         if not self._ended:
-            self._search()
+            yield from self._search()
             self._ended = True
         return self._ends()
 
-    def _search(self) -> None:
+    def _search(self) -> Steps[None]:
         products = self._left or 0
         while self._inside or (len(self._values) < self._size and products > 0):
             if not self._inside:
@@ -165,7 +169,8 @@ class Search:
                 self._patience, self._inside = Patience(), True
             look, patience = self._looks[-1], self._patience
             while products > 0:
-                look.step()
+                (product,) = yield from self._apply(look.current)
+                look.extend(product)
                 products -= 1
                 self._left = products
                 if not (self._due(look) or products == 0):
@@ -195,7 +200,7 @@ class Search:
         start, locked = self._start(self._starts), len(self._values)
         self._starts += 1
         look = Krylov(
-            self._apply, start, self._space, room=len(self._space) - locked - 1, locked=locked, scale=self.scale
+            self._space, start, self._rows, room=len(self._rows) - locked - 1, locked=locked, scale=self.scale
         )
         self._looks.append(look)
 
@@ -281,11 +286,11 @@ class Search:
         couplings = look.couplings(places)
         look.keep(places)
         values, residuals = self._uncoupled(values, residuals, couplings)
-        room = max(self._wanted, len(self._space) - 1 - max(8, len(self._space) // 3))
+        room = max(self._wanted, len(self._rows) - 1 - max(8, len(self._rows) // 3))
         if len(values) > room:
             kept = np.sort(chosen(values, room // 2 if self._which == "both" else room, self._which))
             for row, place in enumerate(kept):
-                self._space[row] = self._space[place]
+                self._space.store(self._rows, row, self._rows[int(place)])
             values, residuals = values[kept], residuals[kept]
         self._values, self._residuals, self._looks = values, residuals, []
 
@@ -300,9 +305,7 @@ class Search:
         # Only among those concerned: turning equal eigenvalues' vectors into each other helps nobody.
         rows = np.flatnonzero((inner - np.diag(values)).any(1))
         turned, turn = np.linalg.eigh(inner[np.ix_(rows, rows)])
-        step = max(1, _HELD // len(rows))
-        for start in range(0, self._size, step):
-            self._space[rows, start : start + step] = turn.T @ self._space[rows, start : start + step]
+        self._space.turn(self._rows, rows.tolist(), turn.T)
         values, residuals = values.copy(), residuals.copy()
         values[rows], residuals[rows] = turned, np.abs(turn.T) @ residuals[rows]
         return values, residuals
@@ -322,11 +325,13 @@ class Search:
             supported = new[last.residuals[new] <= SUPPORTED * self.scale]
             values = np.concatenate([values, last.ritz[supported]])
         order = chosen(values, self._k, self._which)
-        vectors = np.empty((len(order), self._size))
-        own = order < locked
-        vectors[own] = self._space[order[own]]
+        vectors, own = self._space.room(len(order)), order < locked
+        for row in np.flatnonzero(own):
+            self._space.store(vectors, int(row), self._rows[int(order[row])])
         if last is not None and not own.all():
-            vectors[~own] = last.vectors(supported[order[~own] - locked])
+            of_last = last.vectors(supported[order[~own] - locked])
+            for row, vector in zip(np.flatnonzero(~own), range(len(of_last)), strict=True):
+                self._space.store(vectors, int(row), of_last[vector])
         sure = np.array([bool(own[i]) and self._sure(values[order[i]], i) for i in range(len(order))], dtype=bool)
         return Ends(values[order], vectors, sure, self.scale)
 

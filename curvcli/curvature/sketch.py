@@ -1,41 +1,13 @@
-"""An orthonormal basis that grows, of the range of what a matrix has been applied to, and who reaches what of it."""
+"""The range of what a matrix has been applied to: which of several vectors alone reaches what of it."""
 
 from __future__ import annotations
 
 import numpy as np
-from scipy.linalg import qr
 
 from curvcli.models.base import Array
 
-# What is left of a vector after projection counts as new from this share of the largest vector on. Products in float32
-# carry noise of about 1e-7, which passes for a direction of its own; that costs a product and harms nothing.
-_NEW = 1e-12
 # A column is needed for the range when its leverage is one; rounding leaves it this close.
 _LEVERAGE = 1 - 1e-8
-
-
-def new_directions(basis: Array, vectors: Array, largest: float) -> Array:
-    """Orthonormal rows that extend ``basis`` to the span of ``vectors``; fewer than vectors where these are dependent.
-
-    Args:
-        basis: (r, n), orthonormal rows.
-        vectors: (k, n).
-        largest: length of the longest vector so far, which tells zero from small.
-
-    Returns:
-        (j, n), j ≤ k, orthogonal to ``basis`` to rounding.
-    """
-    rest = _orthogonal(basis, vectors)
-    if not rest.size or not np.isfinite(rest).all():
-        return np.zeros((0, vectors.shape[1]))
-    q, r, _ = qr(rest.T, mode="economic", pivoting=True)
-    kept = int((np.abs(np.diag(r)) > _NEW * largest).sum())
-    # What pivoting left nearly dependent is cleaned once more.
-    fresh = _orthogonal(basis, np.ascontiguousarray(q[:, :kept].T))
-    if not kept:
-        return fresh
-    q, _ = qr(fresh.T, mode="economic")
-    return np.ascontiguousarray(q.T)
 
 
 def only_reached_by(mixed: Array) -> Array:
@@ -69,11 +41,3 @@ def without_direction(direction: Array) -> Array:
     axis[0] += 1.0 if direction[0] >= 0 else -1.0
     found: Array = (np.eye(len(axis)) - 2 * np.outer(axis, axis) / (axis @ axis))[1:]
     return found
-
-
-def _orthogonal(basis: Array, vectors: Array) -> Array:
-    """Project out the basis, twice: once is not enough in floating point (Kahan's rule)."""
-    rest = vectors
-    for _ in range(2):
-        rest = rest - (rest @ basis.T) @ basis
-    return np.asarray(rest)

@@ -29,6 +29,13 @@ def widening(degrees: float) -> float:
     return float(stdtrit(degrees, float(ndtr(_READ_AS)))) / _READ_AS
 
 
+def mean_error(samples: Array) -> float:
+    """Standard error of the mean of independent samples; NaN for fewer than two."""
+    if len(samples) < 2:
+        return float("nan")
+    return float(samples.std(ddof=1) / np.sqrt(len(samples)))
+
+
 def widening_for_skewness(samples: Array) -> float:
     """By what factor the standard error of a mean is too short because the estimates lean to one side.
 

@@ -1,107 +1,59 @@
-"""Runs a plan piece by piece in this process; any piece can be stopped after a step and taken up again."""
+"""Runs tasks in this process, one batch after the other."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-import numpy as np
-
-from curvcli.curvature.diagonal.work import Accumulation, Work
-from curvcli.errors import NotFiniteError
-from curvcli.models.base import Array, Objective
-
-
-@dataclass(frozen=True)
-class FirstOrder:
-    """The loss and its gradient.
-
-    Attributes:
-        value: L(θ), weight decay included.
-        gradients: per parameter, in its shape, float64.
-    """
-
-    value: float
-    gradients: dict[str, Array]
+from curvcli.curvature.tasks import BatchTask, Cut, Data, Segment, Sums
+from curvcli.engine.interface import Flight, OnStep, unheard
+from curvcli.engine.stride import Stride
+from curvcli.models.base import Array, Parameter
+from curvcli.models.vectors import VectorSpace
 
 
-class FirstOrderWork:
-    """L, and ∇L where it is wanted, in one pass over the data without weight decay; put down after any batch.
+class SerialEngine:
+    """See ``Engine``: batches live where the objective puts them, and can be stopped between any two parts of one."""
 
-    Attributes:
-        key: names its saved state.
-        title: as a person reads it.
-    """
+    def __init__(self, objective: Data) -> None:
+        """Run tasks over an objective's batches."""
+        self._objective = objective
+        self._strides: dict[tuple[type, Segment], Stride] = {}
 
-    key = "first order"
-    title = "loss and gradient"
+    @property
+    def denominator(self) -> float:
+        """See ``About``."""
+        return self._objective.denominator
 
-    def __init__(self, parameters: Sequence[str], *, gradients: bool = True) -> None:
-        """Nothing done yet."""
-        self._parameters, self._wanted = tuple(parameters), gradients
-        self._value, self._batch = 0.0, 0
-        self._totals: dict[str, Array] = {}
+    @property
+    def batch_weights(self) -> Array:
+        """See ``About``."""
+        return self._objective.batch_weights
 
-    def run(self, objective: Objective, on_step: Callable[[int], None]) -> None:
-        """Do the rest.
+    def space(self, parameters: Sequence[Parameter]) -> VectorSpace:
+        """See ``About``."""
+        return self._objective.space(parameters)
 
-        Raises:
-            NotFiniteError: the loss is NaN or infinite on some batch.
-        """
-        if self._batch >= objective.batch_count():
-            return
-        for batch in objective.batches(self._parameters, start=self._batch):
-            part = batch.loss()
-            if not np.isfinite(part):
-                raise NotFiniteError(
-                    f"the loss is {part} on batch {self._batch} of {objective.batch_count()}.\n"
-                    "Check the model's weights and the preprocessing in the dataset spec."
-                )
-            gradients = batch.gradient(self._parameters) if self._wanted else {}
-            self._value += part
-            for name, gradient in gradients.items():
-                if name in self._totals:
-                    self._totals[name] += gradient
-                else:
-                    self._totals[name] = gradient
-            self._batch += 1
-            on_step(1)
+    def sums(self, task: BatchTask[Any], flight: Flight, on_step: OnStep = unheard) -> Sums:
+        """See ``Engine``."""
+        for batch in task.batches(self._objective, flight.batch):
+            cut = task.cut(batch)
+            for stop in self._stops(task, cut, flight.position):
+                part = flight.part(stop)
+                flight.add(task, cut, part, task(batch, part))
+                on_step(task.passes(batch, part))
+        return flight.end()
 
-    def result(self, objective: Objective) -> FirstOrder:
-        """What was found, divided; once it has run."""
-        divided = {name: total / objective.denominator for name, total in self._totals.items()}
-        return FirstOrder(self._value / objective.denominator, divided)
-
-    def state(self) -> dict[str, Array]:
-        """The sums, and how far they go."""
-        place = np.array([self._value, float(self._batch)])
-        return {"place": place, **{f"total:{name}": value for name, value in self._totals.items()}}
-
-    def restore(self, state: dict[str, Array]) -> int:
-        """Take them up."""
-        self._value, self._batch = float(state["place"][0]), int(state["place"][1])
-        self._totals = {k.removeprefix("total:"): v.copy() for k, v in state.items() if k.startswith("total:")}
-        return self._batch
-
-
-def run(
-    work: Work,
-    objective: Objective,
-    progress: Accumulation,
-    *,
-    on_step: Callable[[int, Accumulation], None] = lambda passes, progress: None,
-) -> dict[str, Array]:
-    """Do the rest of one piece of work.
-
-    Args:
-        work: the piece.
-        objective: what it is about.
-        progress: empty, or where an earlier run stopped; changed in place, whole after every step.
-        on_step: called after every step with the passes it took.
-
-    Returns:
-        Per parameter, the diagonal of the data's part of H, divided, float64.
-    """
-    for passes in work.steps(objective, progress):
-        on_step(passes, progress)
-    return {name: total / objective.denominator for name, total in progress.totals.items()}
+    def _stops(self, task: BatchTask[Any], cut: Cut, start: int) -> Iterator[int]:
+        """Where the parts of a batch end."""
+        if not cut.count:
+            yield 0
+        first = 0
+        for segment in cut.segments:
+            begin, end = max(start, first), first + segment.count
+            if segment.entries is None:
+                yield from (min(place + segment.at_once, end) for place in range(begin, end, segment.at_once))
+            else:
+                stride = self._strides.setdefault((type(task), segment), Stride(segment.at_once, segment.entries))
+                yield from (stop for _, stop in stride.parts(begin, end))
+            first = end

@@ -14,7 +14,8 @@ from curvcli.errors import UsageError
 from curvcli.losses.class_targets import class_axis_of
 from curvcli.losses.interface import End, Given, Loss, Targets
 from curvcli.losses.registry import settle
-from curvcli.models.base import Array, DifferentiatedBatch, Site
+from curvcli.models.base import Array, DifferentiatedBatch, Parameter, Site
+from curvcli.models.vectors import NumPySpace, VectorSpace
 from curvcli.spec.loss import LossSpec
 
 # Outputs this far apart, relative to the largest, differ by more than the order in which a kernel adds numbers up.
@@ -206,6 +207,10 @@ class DataObjective(ABC):
     @abstractmethod
     def _read_sites(self, parameters: Sequence[str]) -> Mapping[str, Site]:
         """Read the sites off the graph of the first batch."""
+
+    def space(self, parameters: Sequence[Parameter]) -> VectorSpace:
+        """The vectors of some parameters, as products take and return them."""
+        return NumPySpace(tuple(parameters))
 
     @abstractmethod
     def batches(self, parameters: Sequence[str], *, start: int = 0) -> Iterator[DifferentiatedBatch]:

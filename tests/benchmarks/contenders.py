@@ -29,6 +29,8 @@ def fixed_vector(size: int) -> np.ndarray:
 
 def curvcli(folder: Path, dtype: str) -> dict[str, Task]:
     """Ours, from the saved model."""
+    from curvcli.curvature.trace.work import TraceWork, estimators
+
     from curvcli.analysis.options.quantities import TraceOptions
     from curvcli.analysis.quantities.base import RunPlan
     from curvcli.analysis.quantities.trace import TraceQuantity
@@ -39,7 +41,6 @@ def curvcli(folder: Path, dtype: str) -> dict[str, Task]:
     from curvcli.curvature.kept import KeptObjective
     from curvcli.curvature.operator import CurvatureOperator
     from curvcli.curvature.trace.estimate import Rule
-    from curvcli.curvature.trace.work import TraceWork, estimators
 
     model = folder / ("net" if (folder / "net").exists() else "net.pt")
     spec = folder / "net.pt.toml"

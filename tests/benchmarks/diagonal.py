@@ -18,6 +18,7 @@ from pathlib import Path
 import click
 import numpy as np
 import torch
+from curvcli.curvature.diagonal.work import Accumulation
 from rich.console import Console
 from rich.table import Table
 from torch import nn
@@ -26,7 +27,6 @@ from curvcli.analysis.progress import duration
 from curvcli.analysis.session import Session, open_session
 from curvcli.cli.console import Voice
 from curvcli.curvature.diagonal.planner import Plan, plan_diagonal
-from curvcli.curvature.diagonal.work import Accumulation
 from curvcli.engine import serial
 
 ROOT = Path(__file__).parents[2]

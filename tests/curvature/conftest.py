@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
 from curvcli.curvature.operator import Block
+from curvcli.curvature.algorithm import Algorithm
+from curvcli.engine.interface import OnStep, unheard
+from curvcli.engine.serial import SerialEngine
+from curvcli.engine.work import Work
 from curvcli.losses.interface import OutputState, Targets
 from curvcli.losses.output import Output
 from curvcli.models.base import Array, Parameter, Site
+from curvcli.models.vectors import NumPySpace, VectorSpace
+
+Result = TypeVar("Result")
 
 SIZE = 300
 
@@ -66,6 +74,9 @@ class Quadratic:
     def batch_count(self) -> int:
         return len(self._parts)
 
+    def space(self, parameters: Sequence[Parameter]) -> VectorSpace:
+        return NumPySpace(tuple(parameters))
+
     def memory_in_use(self) -> int:
         return 0
 
@@ -80,6 +91,13 @@ class Quadratic:
 
     def memory_free(self) -> int:
         return 1 << 40
+
+
+def computed(algorithm: Algorithm[Result], objective: Any, on_step: OnStep = unheard) -> Result:
+    """What an algorithm finds, run in this process."""
+    work = Work(algorithm)
+    work.run(SerialEngine(objective), on_step)
+    return work.result
 
 
 def vector_parameter(size: int = SIZE, name: str = "p") -> Parameter:

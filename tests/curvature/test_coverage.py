@@ -6,11 +6,11 @@ from typing import Literal
 
 import numpy as np
 import pytest
+from curvcli.curvature.trace.work import ESTIMATORS, TraceWork, estimators
 from scipy import stats
 
 from curvcli.curvature.student import widening, widening_for_skewness
 from curvcli.curvature.trace.estimate import Rule
-from curvcli.curvature.trace.work import ESTIMATORS, TraceWork, estimators
 
 from .conftest import Quadratic, one_block, with_spectrum
 

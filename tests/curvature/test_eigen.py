@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from curvcli.curvature.lanczos import Lanczos
 
 from curvcli.curvature.dense import condition_number, inertia
 from curvcli.curvature.density import QuadratureWork, largest_weight_at_zero
 from curvcli.curvature.eigen import IterativeWork
 from curvcli.curvature.krylov import ENDS, chosen
-from curvcli.curvature.lanczos import Lanczos
-from curvcli.curvature.probes import signs
+from curvcli.models.probes import signs
 
 from .conftest import SIZE, SPECTRA, Quadratic, StopError, one_block, with_spectrum
 

@@ -9,18 +9,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from curvcli.curvature.dense import DenseWork
-from curvcli.curvature.density import QuadratureWork
+from curvcli.curvature.algorithm import Algorithm
+from curvcli.curvature.dense import UnitProducts, WholeBlock
+from curvcli.curvature.density import LanczosQuadrature, Quadrature
+from curvcli.curvature.diagonal.estimate import DiagonalEstimate
 from curvcli.curvature.diagonal.weight_probes import HutchinsonDiagonal, XDiag
-from curvcli.curvature.eigen import IterativeWork
+from curvcli.curvature.eigen import FoundPairs, IterativeEigenpairs
 from curvcli.curvature.operator import Block
-from curvcli.curvature.stride import Stride
-from curvcli.curvature.trace.estimate import Rule
+from curvcli.curvature.trace.estimate import Rule, TraceEstimate
 from curvcli.curvature.trace.hutchinson import Hutchinson
 from curvcli.curvature.trace.hutchpp import HutchPlusPlus
+from curvcli.curvature.trace.registry import traces
 from curvcli.curvature.trace.unit_vectors import UnitVectors
-from curvcli.curvature.trace.work import TraceWork
 from curvcli.curvature.trace.xtrace import XTrace
+from curvcli.engine.serial import SerialEngine
+from curvcli.engine.stride import Stride
+from curvcli.engine.work import Work
 from curvcli.models.base import Array, Parameter
 
 from .conftest import Quadratic, QuadraticBatch, with_spectrum
@@ -31,7 +35,6 @@ PARAMETERS = tuple(Parameter(name, name, (size,), ("entry",)) for name, size in 
 WHOLE = Block("whole", PARAMETERS)
 VALUES = np.r_[np.linspace(-1, 1, SIZE - 3), 8.0, 9.0, 10.0]
 SHARES = (0.7, 0.3)
-Work = Any
 
 
 class StopError(Exception):
@@ -55,37 +58,38 @@ class Rows(Quadratic):
             yield Single(part, self._parameters)
 
 
-def traces() -> TraceWork:
+def all_traces() -> Algorithm[Any]:
     """All four estimators in common passes."""
     rule = Rule(24, None, 0, 1.0, np.array(SHARES), 0.1)
     one, two = (Block(p.name, (p,)) for p in PARAMETERS)
-    estimators = [
-        XTrace(WHOLE, rule),
-        HutchPlusPlus(one, rule),
-        Hutchinson(WHOLE, [one, two], rule),
-        UnitVectors(two, rule),
-    ]
-    return TraceWork(estimators, "hessian", rule)
+    return traces(
+        [
+            XTrace(WHOLE, rule),
+            HutchPlusPlus(one, rule),
+            Hutchinson(WHOLE, (one, two), rule),
+            UnitVectors(two, rule),
+        ]
+    )
 
 
-def eigenvalues(solver: str, basis: int) -> IterativeWork:
+def eigenvalues(solver: Any, basis: int) -> Algorithm[Any]:
     options: dict[str, Any] = {"k": 3, "which": "largest", "tolerance": 1e-6, "seed": 0, "matrix": "hessian"}
-    return IterativeWork(WHOLE, **options, weight_decay=0.1, basis=basis, max_products=400, solver=solver)  # type: ignore[arg-type]
+    return IterativeEigenpairs(WHOLE, **options, weight_decay=0.1, basis=basis, max_products=400, solver=solver)
 
 
-def density() -> QuadratureWork:
+def density() -> Algorithm[Any]:
     """Two groups of probes."""
-    options: dict[str, Any] = {"probes": 5, "steps": 6, "seed": 0, "matrix": "hessian", "weight_decay": 0.1}
-    return QuadratureWork(WHOLE, **options, vectors=18)
+    return LanczosQuadrature(WHOLE, 5, 6, seed=0, matrix="hessian", weight_decay=0.1, vectors=18)
 
 
-WORKS: dict[str, Callable[[], Work]] = {
-    "trace": traces,
+ALGORITHMS: dict[str, Callable[[], Algorithm[Any]]] = {
+    "trace": all_traces,
     "density": density,
     "lanczos": lambda: eigenvalues("lanczos", 60),
     "lanczos, restarted": lambda: eigenvalues("lanczos", 10),
     "lobpcg": lambda: eigenvalues("lobpcg", 400),
-    "dense": lambda: DenseWork(WHOLE, "hessian", 0.1),
+    "lobpcg, beyond memory": lambda: eigenvalues("lobpcg", 40),
+    "dense": lambda: UnitProducts(WHOLE, "hessian", 0.1),
     "hutchinson": lambda: HutchinsonDiagonal(PARAMETERS[0], probes=20, rtol=None, seed=0),
     "xdiag": lambda: XDiag(PARAMETERS[0], probes=32, rtol=None, seed=0),
 }
@@ -95,18 +99,34 @@ def objective() -> Rows:
     return Rows(with_spectrum(VALUES), PARAMETERS, SHARES)
 
 
-def results(work: Work) -> list[Array]:
+def made(name: str) -> Work[Any]:
+    return Work(ALGORITHMS[name]())
+
+
+def results(work: Work[Any]) -> list[Array]:
     """All that a record is made of."""
-    if isinstance(work, IterativeWork):
-        assert work.pairs is not None
-        return [work.pairs.values, work.pairs.vectors, work.pairs.residuals, np.array(work.spent)]
-    if isinstance(work, QuadratureWork):
-        return [work.nodes, work.squares, np.array([work.spent, work.stretch])]
-    if isinstance(work, DenseWork):
-        return [work.result()]
-    if isinstance(work, TraceWork):
-        return [np.r_[one.value, one.stderr, one.samples, one.batches] for one in work.results().values()]
-    return [array for one in work.results().values() for array in (one.value, one.stderr)]
+    return arrays_of(work.result)
+
+
+def arrays_of(result: object) -> list[Array]:
+    """What any of the algorithms found."""
+    match result:
+        case FoundPairs():
+            pairs = result.pairs
+            return [pairs.values, pairs.vectors, pairs.residuals, np.array(result.products)]
+        case Quadrature():
+            return [result.nodes, result.squares, np.array([result.products, result.stretch])]
+        case WholeBlock():
+            return [result.symmetric()]
+        case TraceEstimate():
+            return [np.r_[result.value, result.stderr, result.products, result.samples, result.batches]]
+        case DiagonalEstimate():
+            return [result.value, result.stderr]
+        case dict():
+            return [array for one in result.values() for array in arrays_of(one)]
+        case list():
+            return [array for one in result for array in arrays_of(one)]
+    raise AssertionError(result)
 
 
 def copied(state: dict[str, Array]) -> dict[str, Array]:
@@ -118,11 +138,11 @@ def copied(state: dict[str, Array]) -> dict[str, Array]:
         return {name: kept[str(i)] for i, name in enumerate(state)}
 
 
-def steps_of(work: Work) -> list[int]:
+def steps_of(work: Work[Any]) -> list[int]:
     """Run to the end; the passes of every step."""
-    made: list[int] = []
-    work.run(objective(), made.append)
-    return made
+    passes: list[int] = []
+    work.run(SerialEngine(objective()), passes.append)
+    return passes
 
 
 @pytest.fixture(params=[False, True], ids=["many vectors at once", "one by one"], autouse=True)
@@ -132,10 +152,10 @@ def stride(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setattr(Stride, "parts", lambda self, start, stop: ((i, i + 1) for i in range(start, stop)))
 
 
-@pytest.mark.parametrize("name", WORKS)
+@pytest.mark.parametrize("name", ALGORITHMS)
 def test_stopped_after_any_step(name: str) -> None:
     """No result changes by a bit, and what was made is not made again."""
-    straight = WORKS[name]()
+    straight = made(name)
     steps = steps_of(straight)
     for last in sorted({*range(0, len(steps), max(1, len(steps) // 40)), len(steps) - 1}):
         left = iter(range(last + 1))
@@ -144,24 +164,24 @@ def test_stopped_after_any_step(name: str) -> None:
             if next(left) == last:
                 raise StopError
 
-        first, second = WORKS[name](), WORKS[name]()
+        first, second = made(name), made(name)
         with pytest.raises(StopError):
-            first.run(objective(), stop)
+            first.run(SerialEngine(objective()), stop)
         second.restore(copied(first.state()))
         rest = steps_of(second)
         for one, other in zip(results(straight), results(second), strict=True):
             np.testing.assert_array_equal(one, other)
         assert rest == steps[last + 1 :]
         # What has ended is its own state.
-        third = WORKS[name]()
+        third = made(name)
         third.restore(copied(second.state()))
         assert steps_of(third) == []
         for one, other in zip(results(straight), results(third), strict=True):
             np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("name", [name for name in WORKS if name != "trace"])
+@pytest.mark.parametrize("name", [name for name in ALGORITHMS if name != "trace"])
 def test_a_step_is_one_batch(name: str) -> None:
     """Work looks up after every batch at least, so that a signal need not wait for a pass over the data."""
-    assert max(steps_of(WORKS[name]())) <= 64
-    assert len(steps_of(WORKS[name]())) >= len(SHARES)
+    assert max(steps_of(made(name))) <= 64
+    assert len(steps_of(made(name))) >= len(SHARES)

@@ -6,11 +6,11 @@ from typing import Literal
 
 import numpy as np
 import pytest
+from curvcli.curvature.trace.work import ESTIMATORS, TraceWork, estimators
 
 from curvcli.curvature.operator import Block
 from curvcli.curvature.trace.estimate import Rule, TraceEstimate, data_spread
 from curvcli.curvature.trace.hutchinson import Hutchinson
-from curvcli.curvature.trace.work import ESTIMATORS, TraceWork, estimators
 
 from .conftest import SIZE, SPECTRA, Quadratic, StopError, one_block, stop, vector_parameter, with_spectrum
 

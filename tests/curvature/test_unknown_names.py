@@ -11,7 +11,7 @@ import pytest
 from curvcli.curvature.diagonal.estimators import Effort, plan_estimates
 from curvcli.curvature.operator import CurvatureOperator
 from curvcli.curvature.trace.estimate import Rule
-from curvcli.curvature.trace.work import estimators
+from curvcli.curvature.trace.registry import estimators
 from curvcli.models.base import Site
 
 from .conftest import Quadratic, one_block, vector_parameter

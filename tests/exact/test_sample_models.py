@@ -129,6 +129,7 @@ def test_four_products_in_a_row_are_equal_and_change_the_gradient_as_they_say(na
 def test_conv4_3_costs_at_most_classes_plus_five_passes_per_batch(name: str) -> None:
     """The exact diagonal of conv4_3 is Gauss–Newton's, for one pass per class and a few more."""
     from curvcli.curvature.diagonal.work import Accumulation
+
     from curvcli.engine import serial
 
     opened = session(name, "float32")

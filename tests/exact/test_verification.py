@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from curvcli.curvature.diagonal.work import Accumulation
 from torch import Tensor, nn
 
 from curvcli.curvature.diagonal.gauss_newton import GaussNewton
 from curvcli.curvature.diagonal.output_hessian import OutputHessian
-from curvcli.curvature.diagonal.work import Accumulation
 from curvcli.models.base import Objective, Site
 from curvcli.models.torch.objective import TorchObjective
 from curvcli.report.hdf5.read import Report, read_report

@@ -20,8 +20,8 @@ SHARED = (
     "curvcli.text",
     "curvcli.wording",
 )
-# What of models/ the rooms above see: the protocols, never an adapter.
-PROTOCOLS = ("curvcli.models.base", "curvcli.models.pointwise")
+# What of models/ the rooms above see: the protocols, vectors and what draws them, never an adapter.
+PROTOCOLS = ("curvcli.models.base", "curvcli.models.pointwise", "curvcli.models.vectors", "curvcli.models.probes")
 ADAPTERS = ("curvcli.models.torch", "curvcli.models.tensorflow")
 VERSION = "curvcli.version"
 BELOW = {

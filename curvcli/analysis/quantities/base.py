@@ -1,21 +1,24 @@
-"""What a run needs to know of a quantity: its pieces of work, and what they add to a layer's record."""
+"""What a run needs to know of a quantity: its work, and what that adds to a layer's record."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from curvcli.analysis.options.record import Options
 from curvcli.analysis.session import Session
 from curvcli.analysis.targets import Target
-from curvcli.curvature.diagonal.work import Accumulation, Work
+from curvcli.curvature.algorithm import Algorithm
+from curvcli.curvature.diagonal.exact import DiagonalMethod, ExactDiagonal
 from curvcli.curvature.operator import Block
-from curvcli.curvature.work import BlockWork, OnStep
-from curvcli.engine import serial
-from curvcli.models.base import Array, Objective
+from curvcli.curvature.tasks import Data
+from curvcli.engine.work import Work
+from curvcli.models.base import Array
 from curvcli.report.records.layers import LayerRecord
 from curvcli.report.records.status import Status
+
+Result = TypeVar("Result")
 
 # From best to worst.
 _WORST: tuple[Status, ...] = (
@@ -40,7 +43,7 @@ class RunPlan:
         memory: bytes that vectors and bases may take.
         deterministic: whether the model gives the same answer twice.
         verify: whether results are checked in the run itself.
-        pieces: all work planned so far, by key: what two quantities need is done once.
+        work: all work planned so far, by key: what two quantities need is done once.
     """
 
     session: Session
@@ -48,38 +51,42 @@ class RunPlan:
     memory: int
     deterministic: bool = True
     verify: bool = True
-    pieces: dict[str, Piece] = field(default_factory=dict)
+    work: dict[str, Work[Any]] = field(default_factory=dict)
 
-    def exact(self, work: Work, targets: tuple[str, ...]) -> ExactPiece:
-        """The piece for an exact diagonal's work."""
-        piece = ExactPiece(work, targets, self.batches)
-        known = self.pieces.setdefault(piece.key, piece)
-        if not isinstance(known, ExactPiece):
-            raise TypeError(f"{piece.key} is other work")
-        known.targets = tuple(dict.fromkeys((*known.targets, *targets)))
-        return known
+    def shared(
+        self,
+        key: str,
+        title: str,
+        targets: tuple[str, ...],
+        algorithm: Algorithm[Result],
+        *,
+        checks: bool = False,
+        repeats: bool = True,
+    ) -> Work[Result]:
+        """The work with this key, planned now if it is not yet; these targets wait for it too.
 
-    def block(self, key: str, title: str, targets: tuple[str, ...], make: Callable[[], BlockWork]) -> BlockPiece:
-        """The piece with this key, its work made if there is none yet."""
-        if key not in self.pieces:
-            self.pieces[key] = BlockPiece(make(), key, title, targets, self.batches)
-        known = self.pieces[key]
-        if not isinstance(known, BlockPiece):
+        Raises:
+            TypeError: the key is that of another algorithm's work.
+        """
+        work = self.work.get(key)
+        if work is None:
+            work = self.work[key] = Work(
+                algorithm, key=key, title=title, targets=targets, batches=self.batches, checks=checks, repeats=repeats
+            )
+        if type(work.algorithm) is not type(algorithm):
             raise TypeError(f"{key} is other work")
-        return known
+        work.targets = tuple(dict.fromkeys((*work.targets, *targets)))
+        return work
 
-    def check(self, key: str, title: str, targets: tuple[str, ...], make: Callable[[], BlockWork]) -> CheckPiece:
-        """The piece of checks with this key."""
-        known = self.pieces.get(key)
-        if known is None:
-            known = self.pieces[key] = CheckPiece(make(), key, title, targets, self.batches)
-        if not isinstance(known, CheckPiece):
-            raise TypeError(f"{key} is other work")
-        known.targets = tuple(dict.fromkeys((*known.targets, *targets)))
-        return known
+    def exact(self, method: DiagonalMethod, targets: tuple[str, ...]) -> ExactWork:
+        """The work of an exact diagonal's method."""
+        key = f"{method.method}:{','.join(method.parameters)}"
+        title = f"{shown(targets)}: {method.method}"
+        # One pass does it, save where every entry is a product.
+        return ExactWork(method, self.shared(key, title, targets, method, repeats=method.method == "coordinate"))
 
     @property
-    def objective(self) -> Objective:
+    def objective(self) -> Data:
         """Of the data."""
         return self.session.objective
 
@@ -103,40 +110,38 @@ class RunPlan:
         return self.session.loaded.spec.sampling.seed
 
 
-class Piece(Protocol):
-    """Work that is done whole, or put down and taken up.
+@dataclass(frozen=True)
+class ExactWork:
+    """An exact method, and its work."""
+
+    method: DiagonalMethod
+    work: Work[ExactDiagonal]
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Whose diagonals it computes."""
+        return self.method.parameters
+
+    def diagonal(self, name: str) -> Array | None:
+        """A parameter's, divided and without weight decay; None before it has run, or where no batch depends on it."""
+        return self.work.result.values.get(name) if self.work.done else None
+
+
+@dataclass(frozen=True)
+class Way(Generic[Result]):
+    """How a target's result is got at.
 
     Attributes:
-        key: names its saved state.
-        title: as a person reads it.
-        targets: the names of what it has results for.
-        passes: over single batches, as far as can be told.
-        repeats: whether it goes over the data more than once.
-        at_most: whether it may end with fewer passes.
+        method: its name in reports.
+        reason: why this way.
+        work: all of it, in order.
+        result: what was found, once it has run.
     """
 
-    key: str
-    title: str
-    targets: tuple[str, ...]
-    passes: int
-    repeats: bool
-    at_most: bool
-
-    def run(self, objective: Objective, on_step: OnStep) -> None:
-        """Do the rest."""
-        ...
-
-    def state(self) -> dict[str, Array]:
-        """All there is to know."""
-        ...
-
-    def restore(self, state: dict[str, Array]) -> int:
-        """Take up a state; returns about how many passes it stands for."""
-        ...
-
-    def release(self) -> None:
-        """Everybody has taken what they need of the results: let go of them."""
-        ...
+    method: str
+    reason: str
+    work: tuple[Work[Any], ...]
+    result: Callable[[], Result]
 
 
 @dataclass(frozen=True)
@@ -153,7 +158,7 @@ class PlanRow:
         passes: per batch, of the work it is part of.
         shared_by: how many rows share that work and its cost.
         reason: why this method.
-        work: the key of its piece; empty where there is nothing to do.
+        work: the key of that work; empty where there is nothing to do.
     """
 
     quantity: str
@@ -168,11 +173,13 @@ class PlanRow:
     work: str
 
 
-def target_row(quantity: str, target: Target, method: str, reason: str, piece: Piece | None, batches: int) -> PlanRow:
+def target_row(
+    quantity: str, target: Target, method: str, reason: str, work: Work[Any] | None, batches: int
+) -> PlanRow:
     """The plan of a whole target."""
-    passes = piece.passes // max(batches, 1) if piece is not None else 0
-    shared = len(piece.targets) if piece is not None else 1
-    key = piece.key if piece is not None else ""
+    passes = work.passes // max(batches, 1) if work is not None else 0
+    shared = len(work.targets) if work is not None else 1
+    key = work.key if work is not None else ""
     return PlanRow(quantity, target.name, "", target.kind, target.block.size, method, passes, shared, reason, key)
 
 
@@ -181,11 +188,11 @@ class Quantity(Protocol):
 
     Attributes:
         name: the command's.
-        pieces: in the order in which they are run.
+        work: in the order in which it is done.
     """
 
     name: str
-    pieces: Sequence[Piece]
+    work: Sequence[Work[Any]]
 
     @property
     def options(self) -> Options:
@@ -201,91 +208,14 @@ class Quantity(Protocol):
         ...
 
 
-class BlockPiece:
-    """A ``BlockWork`` as a piece.
-
-    Attributes:
-        done: whether it has run to its end.
-    """
-
-    repeats = True
-
-    def __init__(self, work: BlockWork, key: str, title: str, targets: tuple[str, ...], batches: int) -> None:
-        """See ``Piece``."""
-        self.work, self.key, self.title, self.targets = work, key, title, targets
-        self._batches, self.done = batches, False
-        self.passes = work.products * batches
-        self.at_most = work.at_most
-
-    def run(self, objective: Objective, on_step: OnStep) -> None:
-        """Do the rest."""
-        self.work.run(objective, on_step)
-        self.done = True
-
-    def state(self) -> dict[str, Array]:
-        """The work's."""
-        return self.work.state()
-
-    def restore(self, state: dict[str, Array]) -> int:
-        """Give it back to the work."""
-        return self.work.restore(state) * self._batches
-
-    def release(self) -> None:
-        """Let go of the work, which may hold a matrix."""
-        del self.work
-
-
-class CheckPiece(BlockPiece):
-    """Work that checks what other pieces found: a few numbers, which stay."""
-
-    repeats = False
-
-    def release(self) -> None:
-        """Nothing to let go of."""
-
-
-class ExactPiece:
-    """An exact diagonal's work as a piece.
-
-    Attributes:
-        work: which.
-        progress: its sums.
-        found: per parameter the diagonal, divided, without weight decay; once it has run.
-    """
-
-    def __init__(self, work: Work, targets: tuple[str, ...], batches: int) -> None:
-        """See ``Piece``."""
-        self.work, self.targets = work, targets
-        self.key = f"{work.method}:{','.join(work.parameters)}"
-        shown = targets[0] if len(targets) == 1 else f"{targets[0]} … {targets[-1]} ({len(targets)} layers)"
-        self.title = f"{shown}: {work.method}"
-        self.passes = work.passes_per_batch * batches
-        self.repeats = work.method == "coordinate"
-        self.at_most = False
-        self.progress = Accumulation()
-        self.found: dict[str, Array] | None = None
-
-    def run(self, objective: Objective, on_step: OnStep) -> None:
-        """Do the rest."""
-        self.found = serial.run(self.work, objective, self.progress, on_step=lambda passes, _: on_step(passes))
-
-    def state(self) -> dict[str, Array]:
-        """Totals, traces, and how far they go."""
-        return self.progress.arrays()
-
-    def restore(self, state: dict[str, Array]) -> int:
-        """Take them up."""
-        self.progress = Accumulation.of(state)
-        return self.progress.batch * self.work.passes_per_batch + self.progress.position
-
-    def release(self) -> None:
-        """Let go of the diagonals."""
-        self.found, self.progress = None, Accumulation()
-
-
 def worst(*statuses: Status) -> Status:
     """The worst of some statuses."""
     return max(statuses, key=_WORST.index)
+
+
+def shown(targets: Sequence[str]) -> str:
+    """One target's name, or the first and the last of several."""
+    return targets[0] if len(targets) == 1 else f"{targets[0]} … {targets[-1]} ({len(targets)} layers)"
 
 
 def owners(chosen: Sequence[Target], parameters: Sequence[str]) -> tuple[str, ...]:

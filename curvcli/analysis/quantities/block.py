@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
-from scipy.linalg import eigvalsh
 
 from curvcli.analysis.options.quantities import HessianOptions
-from curvcli.analysis.quantities.base import BlockPiece, Piece, PlanRow, RunPlan, target_row, worst
-from curvcli.analysis.quantities.checks import precision, rounding_of, rounding_piece
+from curvcli.analysis.quantities.base import PlanRow, RunPlan, Way, target_row, worst
+from curvcli.analysis.quantities.checks import precision, rounding_of, rounding_work
 from curvcli.analysis.quantities.density import quadrature
-from curvcli.analysis.quantities.spectrum import dense_piece
+from curvcli.analysis.quantities.spectrum import whole_block
 from curvcli.analysis.targets import Target
-from curvcli.curvature.dense import DenseWork, condition_number, inertia, zero_tolerance
-from curvcli.curvature.density import QuadratureWork
-from curvcli.curvature.trace.estimate import mean_error
-from curvcli.curvature.work import BlockWork
+from curvcli.curvature.dense import WholeBlock, condition_number, inertia, zero_tolerance
+from curvcli.curvature.density import Quadrature
+from curvcli.engine.work import Work
 from curvcli.files import size_text
-from curvcli.models.base import Array
 from curvcli.report.records.layers import LayerRecord
 from curvcli.report.records.quantities import BlockRecord
 from curvcli.wording import shell_option
@@ -43,29 +41,26 @@ class BlockQuantity:
         """
         self.options = options
         self._run, self._matrix = run, options.matrix
-        self._reason: dict[str, str] = {}
-        self._pieces = {target.name: self._choose(target) for target in run.targets}
-        self._rounding = rounding_piece(run)
+        self._ways = {target.name: self._way(target) for target in run.targets}
+        self._rounding = rounding_work(run)
         first = [] if self._rounding is None else [self._rounding]
-        self.pieces: Sequence[Piece] = [*first, *self._pieces.values()]
+        self.work: Sequence[Work[Any]] = [*first, *(one for way in self._ways.values() for one in way.work)]
 
-    def _choose(self, target: Target) -> BlockPiece:
+    def _way(self, target: Target) -> Way[BlockRecord]:
         size, budget = target.block.size, self.options.budget
         needed = _COPIES * 8 * size * size
-        reason = f"{size} products"
         if needed > self._run.memory:
             reason = (
                 f"{size} × {size} entries take {size_text(needed)}, more than {shell_option('memory_limit')} leaves"
             )
         elif budget is not None and size > budget:
             reason = f"{size} products, {shell_option('budget')} allows {budget}"
-        self._reason[target.name] = reason
-        if reason == f"{size} products":
-            return dense_piece(self._run, target, self._matrix)
-        return quadrature(self._run, target, _PROBES, _STEPS, self._matrix)
-
-    def _work(self, target: Target) -> BlockWork:
-        return self._pieces[target.name].work
+        else:
+            reason = f"{size} products"
+            rows = whole_block(self._run, target, self._matrix)
+            return Way("dense", reason, (rows,), lambda: self._dense(target, rows, reason))
+        work, _ = quadrature(self._run, target, _PROBES, _STEPS, self._matrix)
+        return Way("probes", reason, (work,), lambda: self._probed(work.result, reason))
 
     def plan(self) -> list[PlanRow]:
         """One row per target."""
@@ -73,9 +68,9 @@ class BlockQuantity:
             target_row(
                 self.name,
                 target,
-                "dense" if isinstance(self._work(target), DenseWork) else "probes",
-                self._reason[target.name],
-                self._pieces[target.name],
+                self._ways[target.name].method,
+                self._ways[target.name].reason,
+                self._ways[target.name].work[0],
                 self._run.batches,
             )
             for target in self._run.targets
@@ -83,13 +78,7 @@ class BlockQuantity:
 
     def record(self, target: Target, record: LayerRecord) -> LayerRecord:
         """Add a target's block."""
-        work = self._work(target)
-        if isinstance(work, DenseWork):
-            block = self._dense(target, work)
-        elif isinstance(work, QuadratureWork):
-            block = self._probed(target, work)
-        else:
-            raise TypeError(f"{target.name}: {type(work).__name__} gives no block")
+        block = self._ways[target.name].result()
         if not np.isfinite(block.frobenius):
             return replace(record, block=block, status=worst(record.status, "nonfinite"))
         rounding = rounding_of(self._rounding)
@@ -103,10 +92,8 @@ class BlockQuantity:
         block = replace(block, rounding=off, reason=reason, exact=block.exact and status == "done")
         return replace(record, block=block, status=worst(record.status, status))
 
-    def _dense(self, target: Target, work: DenseWork) -> BlockRecord:
-        entries = work.result()
-        finite = bool(np.isfinite(entries).all())
-        values: Array = eigvalsh(entries)[::-1] if finite and entries.size else np.full(len(entries), np.nan)
+    def _dense(self, target: Target, work: Work[WholeBlock], reason: str) -> BlockRecord:
+        entries, values = work.result.symmetric(), work.result.eigenvalues_or_nan()
         tolerance = zero_tolerance(values, len(values), self._run.session.dtype)
         kind = np.float64 if self._run.session.dtype == "float64" else np.float32
         return BlockRecord(
@@ -117,37 +104,33 @@ class BlockQuantity:
             condition_is_bound=False,
             frobenius=float(np.linalg.norm(entries)),
             frobenius_stderr=0.0,
-            asymmetry=work.asymmetry,
+            asymmetry=work.result.asymmetry,
             method="dense",
-            reason=self._reason[target.name],
+            reason=reason,
             exact=True,
             matrix=self._matrix,
-            products=work.products * self._run.batches,
+            products=work.algorithm.passes_per_batch * self._run.batches,
             parameters=target.block.names if target.layer is None else None,
             degrees=float("inf"),
         )
 
-    def _probed(self, target: Target, work: QuadratureWork) -> BlockRecord:
-        """‖H‖_F² is the mean of ‖Hv‖² over random signs; ‖Hy‖ over a Krylov space bounds |λ|min from above."""
-        squares = work.squares
-        mean, error = float(squares.mean()), mean_error(squares)
-        frobenius = float(np.sqrt(mean))
-        largest = max(abs(edge) for edge in work.density(0.0).support)
+    def _probed(self, found: Quadrature, reason: str) -> BlockRecord:
+        frobenius, error = found.frobenius()
         return BlockRecord(
             entries=None,
             eigenvalues=None,
             inertia=None,
-            condition=largest / work.stretch if work.stretch > 0 else float("inf"),
+            condition=found.condition(),
             condition_is_bound=True,
             frobenius=frobenius,
-            frobenius_stderr=error / (2 * frobenius) if frobenius else 0.0,
+            frobenius_stderr=error,
             asymmetry=float("nan"),
             method="probes",
-            reason=self._reason[target.name],
+            reason=reason,
             exact=False,
             matrix=self._matrix,
-            products=work.spent * self._run.batches,
-            estimates=len(squares),
-            degrees=len(squares) - 1.0,
+            products=found.products * self._run.batches,
+            estimates=len(found.squares),
+            degrees=len(found.squares) - 1.0,
             independent=True,
         )

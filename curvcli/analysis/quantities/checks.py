@@ -3,40 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from curvcli.analysis.quantities.base import BlockPiece, ExactPiece, RunPlan, owners
+from curvcli.analysis.quantities.base import ExactWork, RunPlan, owners, shown
 from curvcli.analysis.session import twins
 from curvcli.analysis.targets import parameters_of
 from curvcli.curvature.diagonal.verification import Reported, Verification, Verified, agrees
 from curvcli.curvature.operator import Matrix
-from curvcli.curvature.probes import uniform
-from curvcli.curvature.rounding import SPOILT, Rounding
+from curvcli.curvature.rounding import SPOILT, MeasuredRounding, Rounding
+from curvcli.engine.work import Work
 from curvcli.models.base import Array, Parameter
+from curvcli.models.probes import uniform
 from curvcli.report.records.status import Status
 
 
-def rounding_piece(run: RunPlan) -> BlockPiece | None:
+def rounding_work(run: RunPlan) -> Work[Rounding] | None:
     """The measured rounding of products, shared by all quantities; None where no checks are wanted."""
     if not run.verify:
         return None
     session = run.session
-    return run.check(
-        "rounding",
-        "rounding of products",
-        tuple(t.name for t in run.targets),
-        lambda: Rounding(parameters_of(run.targets), twins(session, run.memory), run.seed, session.dtype),
-    )
+    rounding = MeasuredRounding(tuple(parameters_of(run.targets)), twins(session, run.memory), run.seed, session.dtype)
+    names = tuple(t.name for t in run.targets)
+    return run.shared("rounding", "rounding of products", names, rounding, checks=True, repeats=False)
 
 
-def rounding_of(piece: BlockPiece | None) -> Rounding | None:
-    """The work of the piece above."""
-    if piece is None:
-        return None
-    if not isinstance(piece.work, Rounding):
-        raise TypeError(f"{piece.key} is other work")
-    return piece.work
+def rounding_of(work: Work[Rounding] | None) -> Rounding | None:
+    """What the work above measured."""
+    return None if work is None else work.result
 
 
 class DiagonalChecks:
@@ -45,27 +40,23 @@ class DiagonalChecks:
     def __init__(self, run: RunPlan, matrix: Matrix = "hessian") -> None:
         """Nothing planned yet; products are the Hessian's, and say nothing of another matrix."""
         self._run, self._matrix = run, matrix
-        self._pieces: list[BlockPiece] = []
+        self._work: list[Work[dict[str, Verified]]] = []
 
-    def one_after(self, piece: ExactPiece) -> list[BlockPiece]:
-        """The check of one diagonal of an exact piece, drawn at random: for sums that cost less than a check of all."""
-        if f"verify:{piece.key}" in self._run.pieces:
-            return self.after(piece)
-        names = piece.work.parameters
-        drawn = names[int(uniform(self._run.seed, f"verify:{piece.key}", 0) * len(names))]
-        return self._after(f"{piece.key}:{drawn}", piece, {drawn})
+    def one_after(self, exact: ExactWork) -> list[Work[Any]]:
+        """The check of one diagonal of exact work, drawn at random: for sums that cost less than a check of all."""
+        key, names = exact.work.key, exact.parameters
+        if f"verify:{key}" in self._run.work:
+            return self.after(exact)
+        drawn = names[int(uniform(self._run.seed, f"verify:{key}", 0) * len(names))]
+        return self._after(f"{key}:{drawn}", exact, {drawn})
 
-    def after(self, piece: ExactPiece) -> list[BlockPiece]:
-        """The check of an exact piece's diagonals: products come when those are there."""
-        return self._after(piece.key, piece, set(piece.work.parameters))
+    def after(self, exact: ExactWork) -> list[Work[Any]]:
+        """The check of exact work's diagonals: products come when those are there."""
+        return self._after(exact.work.key, exact, set(exact.parameters))
 
-    def _after(self, key: str, piece: ExactPiece, wanted: set[str]) -> list[BlockPiece]:
+    def _after(self, key: str, exact: ExactWork, wanted: set[str]) -> list[Work[Any]]:
         reached = [p for p in parameters_of(self._run.targets) if p.name in wanted]
-
-        def reported(name: str) -> Array | None:
-            return None if piece.found is None else piece.found.get(name)
-
-        return self.of(key, reached, (), reported, owners(self._run.targets, piece.work.parameters))
+        return self.of(key, reached, (), exact.diagonal, owners(self._run.targets, exact.parameters))
 
     def of(
         self,
@@ -74,7 +65,7 @@ class DiagonalChecks:
         unreached: Sequence[Parameter],
         reported: Reported,
         targets: tuple[str, ...] = (),
-    ) -> list[BlockPiece]:
+    ) -> list[Work[Any]]:
         """The check of some parameters' diagonals; none where no checks are wanted.
 
         Args:
@@ -89,20 +80,15 @@ class DiagonalChecks:
         if not run.verify or not names or self._matrix != "hessian":
             return []
         targets = targets or owners(run.targets, names)
-        shown = targets[0] if len(targets) == 1 else f"{targets[0]} … {targets[-1]} ({len(targets)} layers)"
-        piece = run.check(
-            f"verify:{key}",
-            f"{shown}: check by products",
-            targets,
-            lambda: Verification(reached, unreached, reported, run.seed),
-        )
-        self._pieces.append(piece)
-        return [piece]
+        verification = Verification(tuple(reached), tuple(unreached), reported, run.seed)
+        title = f"{shown(targets)}: check by products"
+        work = run.shared(f"verify:{key}", title, targets, verification, checks=True, repeats=False)
+        self._work.append(work)
+        return [work]
 
     def of_parameter(self, name: str) -> Verified | None:
         """What its product said; None without one."""
-        works = (piece.work for piece in self._pieces)
-        found = (work.result(name) for work in works if isinstance(work, Verification))
+        found = (work.result.get(name) for work in self._work if work.done)
         return next((one for one in found if one is not None), None)
 
     def agree(self, diagonals: dict[str, Array], rounding: Rounding) -> bool:

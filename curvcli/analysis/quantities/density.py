@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any, assert_never
 
 import numpy as np
-from scipy.linalg import eigvalsh
 
 from curvcli.analysis.options.quantities import DensityOptions
-from curvcli.analysis.quantities.base import BlockPiece, Piece, PlanRow, RunPlan, target_row, worst
-from curvcli.analysis.quantities.checks import precision, rounding_of, rounding_piece
-from curvcli.analysis.quantities.spectrum import Chosen, Ways, with_zeros
+from curvcli.analysis.quantities.base import PlanRow, RunPlan, Way, target_row, worst
+from curvcli.analysis.quantities.checks import precision, rounding_of, rounding_work
+from curvcli.analysis.quantities.spectrum import Choices, Chosen, whole_block
 from curvcli.analysis.targets import Target
-from curvcli.curvature.dense import DenseWork, zero_tolerance
-from curvcli.curvature.density import Density, QuadratureWork, smoothed
-from curvcli.curvature.gram import GramWork
-from curvcli.curvature.operator import Matrix, finite
+from curvcli.curvature.dense import zero_tolerance
+from curvcli.curvature.density import Density, LanczosQuadrature, Quadrature, exact_density
+from curvcli.curvature.operator import Matrix
+from curvcli.engine.work import Work
 from curvcli.errors import UsageError
 from curvcli.files import size_text
+from curvcli.models.base import Array
 from curvcli.report.records.layers import LayerRecord
 from curvcli.report.records.quantities import DensityRecord
 from curvcli.wording import option, shell_option
@@ -41,22 +42,50 @@ class DensityQuantity:
         """
         self.options = options
         self._run, self._matrix = run, options.matrix
-        ways = Ways(run, self._matrix)
-        self._ways: dict[str, Chosen] = {}
-        self._pieces: dict[str, BlockPiece] = {}
-        for target in run.targets:
-            way = ways.choose(target, options.method)
-            if not target.block.size:
-                way = Chosen("dense", "it is empty")
-            self._ways[target.name] = way
-            self._pieces[target.name] = (
-                quadrature(run, target, options.probes, options.steps, self._matrix)
-                if way.way == "iterative"
-                else ways.piece(way.way, target)
-            )
-        self._rounding = rounding_piece(run)
+        self._choices = Choices(run, self._matrix)
+        self._rounding = rounding_work(run)
+        self._ways = {target.name: self._way(target) for target in run.targets}
         first = [] if self._rounding is None else [self._rounding]
-        self.pieces: Sequence[Piece] = [*first, *self._pieces.values()]
+        self.work: Sequence[Work[Any]] = [*first, *(one for way in self._ways.values() for one in way.work)]
+
+    def _way(self, target: Target) -> Way[tuple[Density, int]]:
+        """How a density is got at; its result, and the products that it takes."""
+        chosen = self._choices.choose(target, self.options.method)
+        if not target.block.size:
+            chosen = Chosen("dense", "it is empty")
+        match chosen.kind:
+            case "dense":
+                rows = whole_block(self._run, target, self._matrix)
+                return self._exact("dense", target, chosen.reason, rows, lambda: rows.result.eigenvalues(target.name))
+            case "gram":
+                columns, decay = self._choices.columns(target), self._run.decay_of(target.block)
+                return self._exact("gram", target, chosen.reason, columns, lambda: columns.result.eigenvalues(decay))
+            case "iterative":
+                return self._estimated(target, chosen.reason)
+            case _:
+                assert_never(chosen.kind)
+
+    def _exact(
+        self, method: str, target: Target, reason: str, work: Work[Any], eigenvalues: Callable[[], Array]
+    ) -> Way[tuple[Density, int]]:
+        def found() -> tuple[Density, int]:
+            values = eigenvalues()
+            tolerance = zero_tolerance(values, target.block.size, self._run.session.dtype)
+            return exact_density(values, tolerance), work.algorithm.passes_per_batch
+
+        return Way(method, reason, (work,), found)
+
+    def _estimated(self, target: Target, reason: str) -> Way[tuple[Density, int]]:
+        options, size = self.options, target.block.size
+        work, length = quadrature(self._run, target, options.probes, options.steps, self._matrix)
+        if length < min(options.steps, size):
+            reason += f"; {length} steps, as many as memory allows"
+
+        def found() -> tuple[Density, int]:
+            tolerance = zero_tolerance(work.result.nodes, size, self._run.session.dtype)
+            return work.result.density(tolerance), work.result.products
+
+        return Way("lanczos_quadrature", reason, (work,), found)
 
     def plan(self) -> list[PlanRow]:
         """One row per target."""
@@ -64,9 +93,9 @@ class DensityQuantity:
             target_row(
                 self.name,
                 target,
-                self._ways[target.name].way.replace("iterative", "lanczos_quadrature"),
+                self._ways[target.name].method,
                 self._ways[target.name].reason,
-                self._pieces[target.name],
+                self._ways[target.name].work[0],
                 self._run.batches,
             )
             for target in self._run.targets
@@ -74,11 +103,8 @@ class DensityQuantity:
 
     def record(self, target: Target, record: LayerRecord) -> LayerRecord:
         """Add a target's density."""
-        work, way = self._pieces[target.name].work, self._ways[target.name]
-        found, method, spent = self._density(target)
-        reason = way.reason
-        if isinstance(work, QuadratureWork) and work.steps < min(self.options.steps, target.block.size):
-            reason += f"; {work.steps} steps, as many as memory allows"
+        way = self._ways[target.name]
+        (found, products), reason = way.result(), way.reason
         largest = max(abs(edge) for edge in found.support)
         rounding = rounding_of(self._rounding)
         off = float("nan") if rounding is None else rounding.largest(target.block, largest)
@@ -95,39 +121,22 @@ class DensityQuantity:
             weight_at_zero=found.weight_at_zero,
             weight_at_zero_stderr=found.weight_at_zero_stderr,
             support=found.support,
-            method=method,
+            method=way.method,
             reason=reason,
-            exact=method != "lanczos_quadrature" and status == "done",
+            exact=not found.estimates and status == "done",
             rounding=off,
             matrix=self._matrix,
-            products=spent * self._run.batches,
-            estimates=len(found.nodes) if method == "lanczos_quadrature" else 0,
-            degrees=len(found.nodes) - 1.0 if method == "lanczos_quadrature" else float("inf"),
-            independent=method == "lanczos_quadrature",
+            products=products * self._run.batches,
+            estimates=found.estimates,
+            degrees=found.degrees,
+            independent=found.independent,
         )
         finite = bool(np.isfinite(found.density).all())
         return replace(record, density=density, status=worst(record.status, status if finite else "nonfinite"))
 
-    def _density(self, target: Target) -> tuple[Density, str, int]:
-        work, dtype, size = self._pieces[target.name].work, self._run.session.dtype, target.block.size
-        if isinstance(work, QuadratureWork):
-            return work.density(zero_tolerance(work.nodes, size, dtype)), "lanczos_quadrature", work.spent
-        if isinstance(work, DenseWork):
-            values, method = eigvalsh(finite(work.result(), target.name))[::-1] if size else np.zeros(0), "dense"
-        elif isinstance(work, GramWork):
-            values, method = with_zeros(work.eigenpairs()[0], size, self._run.decay_of(target.block)), "gram"
-        else:
-            raise TypeError(f"{target.name}: {type(work).__name__} gives no density")
-        tolerance = zero_tolerance(values, size, dtype)
-        if not len(values):
-            values = np.zeros(1)
-        weights = np.full((1, len(values)), 1.0 / len(values))
-        zero = np.mean(np.abs(values) <= tolerance, keepdims=True)
-        return smoothed(values[None], weights, zero, exact=True), method, work.products
 
-
-def quadrature(run: RunPlan, target: Target, probes: int, steps: int, matrix: Matrix) -> BlockPiece:
-    """Lanczos quadrature within memory.
+def quadrature(run: RunPlan, target: Target, probes: int, steps: int, matrix: Matrix) -> tuple[Work[Quadrature], int]:
+    """Lanczos quadrature within memory, and how many steps are made from each start.
 
     Raises:
         UsageError: not even a few vectors fit.
@@ -139,15 +148,7 @@ def quadrature(run: RunPlan, target: Target, probes: int, steps: int, matrix: Ma
             f"{target.name}: three vectors take {needed}, more than {option('memory_limit')} leaves "
             f"({size_text(run.memory)})."
         )
-    work = QuadratureWork(
-        target.block,
-        probes=probes,
-        steps=steps,
-        seed=run.seed,
-        matrix=matrix,
-        weight_decay=run.decay,
-        vectors=room,
-    )
+    lanczos = LanczosQuadrature(target.block, probes, steps, run.seed, matrix, run.decay, vectors=room)
     # With the steps that memory allowed: a state of fewer or more can't be taken up.
-    key = f"quadrature:{matrix}:{probes}:{work.steps}:{target.name}"
-    return run.block(key, f"{target.name}: Lanczos quadrature", (target.name,), lambda: work)
+    key = f"quadrature:{matrix}:{probes}:{lanczos.length}:{target.name}"
+    return run.shared(key, f"{target.name}: Lanczos quadrature", (target.name,), lanczos), lanczos.length

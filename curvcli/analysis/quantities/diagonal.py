@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from curvcli.analysis.options.quantities import DiagonalOptions
-from curvcli.analysis.quantities.base import BlockPiece, Piece, PlanRow, RunPlan, owners, worst
-from curvcli.analysis.quantities.checks import DiagonalChecks, finite_largest, precision, rounding_of, rounding_piece
+from curvcli.analysis.quantities.base import PlanRow, RunPlan, owners, worst
+from curvcli.analysis.quantities.checks import DiagonalChecks, finite_largest, precision, rounding_of, rounding_work
 from curvcli.analysis.targets import Target, parameters_of
 from curvcli.curvature.diagonal.estimate import DiagonalEstimate
-from curvcli.curvature.diagonal.estimators import ESTIMATORS, Effort, EstimateWork, plan_estimates
+from curvcli.curvature.diagonal.estimators import ESTIMATORS, DiagonalEstimator, Effort, plan_estimates
 from curvcli.curvature.diagonal.planner import METHODS, OVER_BUDGET, UNREACHED, Choice, Method, Plan, plan_diagonal
 from curvcli.curvature.diagonal.verification import agrees
+from curvcli.engine.work import Work
 from curvcli.models.base import Array, Objective, Parameter
 from curvcli.report.records.layers import LayerRecord, ParameterRecord
 from curvcli.report.records.status import Status
@@ -47,64 +48,61 @@ class DiagonalQuantity:
         forced = next((name for name in ESTIMATORS if name == options.method), None)
         exact: Method = next((name for name in METHODS if name == options.method), "auto")
         self.plan_exact: Plan = plan_diagonal(parameters, sites, rank, method=exact, budget=0 if forced else budget)
-        self.estimates: list[EstimateWork] = []
+        self.estimates: list[DiagonalEstimator] = []
         dear = [p for p in parameters if self.plan_exact.choices[p.name].method == OVER_BUDGET]
         if dear:
             effort = Effort(options.probes, options.rtol, run.seed, rank, budget, run.memory)
             self.estimates = plan_estimates(dear, sites, forced, effort)
-        self._exact = [run.exact(w, owners(layers, w.parameters)) for w in self.plan_exact.work]
-        self._estimates = [
-            run.block(
-                _key(w),
-                f"{owners(layers, w.parameters)[0]}: {w.method}",
-                owners(layers, w.parameters),
-                lambda w=w: w,  # type: ignore[misc]
-            )
-            for w in self.estimates
-        ]
+        self._exact = [run.exact(one, owners(layers, one.parameters)) for one in self.plan_exact.work]
+        self._estimates = [self._estimated(one, owners(layers, one.parameters)) for one in self.estimates]
         self._by_name = {p.name: p for p in parameters}
-        self._rounding = rounding_piece(run)
+        self._rounding = rounding_work(run)
         self._checks = DiagonalChecks(run)
-        self.pieces: Sequence[Piece] = self._in_order()
+        self.work: Sequence[Work[Any]] = self._in_order()
 
-    def _in_order(self) -> list[Piece]:
+    def _estimated(self, estimator: DiagonalEstimator, targets: tuple[str, ...]) -> Work[dict[str, DiagonalEstimate]]:
+        key = f"{estimator.method}:{','.join(estimator.parameters)}"
+        return self._run.shared(key, f"{targets[0]}: {estimator.method}", targets, estimator)
+
+    def _in_order(self) -> list[Work[Any]]:
         """Each piece of work with its check behind it, so that finished layers are written as early as can be."""
-        pieces: list[Piece] = [] if self._rounding is None else [self._rounding]
+        every: list[Work[Any]] = [] if self._rounding is None else [self._rounding]
         for exact in self._exact:
-            pieces += [exact, *self._checks.after(exact)]
-        for work, piece in zip(self.estimates, self._estimates, strict=True):
-            reached = [self._by_name[name] for name in work.parameters]
+            every += [exact.work, *self._checks.after(exact)]
+        for estimator, work in zip(self.estimates, self._estimates, strict=True):
+            reached = [self._by_name[name] for name in estimator.parameters]
 
-            def estimated(name: str, work: EstimateWork = work, piece: BlockPiece = piece) -> Any:
-                return work.results()[name].value if piece.done else None
+            def estimated(name: str, work: Work[dict[str, DiagonalEstimate]] = work) -> Array | None:
+                return work.result[name].value if work.done else None
 
-            pieces += [piece, *self._checks.of(piece.key, reached, (), estimated)]
+            every += [work, *self._checks.of(work.key, reached, (), estimated)]
         unreached = [p for p in self._by_name.values() if self.plan_exact.choices[p.name].method == UNREACHED]
-        return [*pieces, *self._checks.of("unreached", (), unreached, lambda name: None)]
+        return [*every, *self._checks.of("unreached", (), unreached, lambda name: None)]
 
     @property
     def choices(self) -> dict[str, Choice]:
         """What was chosen for each parameter, estimates included."""
         found = dict(self.plan_exact.choices)
-        for work in self.estimates:
-            for name in work.parameters:
+        for estimator in self.estimates:
+            passes = estimator.passes_per_batch
+            for name in estimator.parameters:
                 exact = found[name]
-                reason = f"requested with {shell_option('method')}; {work.products} passes per batch"
+                reason = f"requested with {shell_option('method')}; {passes} passes per batch"
                 if self.options.method not in ESTIMATORS:
                     reason = f"estimated: {exact.reason}"
-                found[name] = Choice(name, work.method, reason, work.products)
+                found[name] = Choice(name, estimator.method, reason, passes)
         return found
 
     def plan(self) -> list[PlanRow]:
         """One row per parameter."""
-        piece: dict[str, Piece] = {n: p for p in self._exact for n in p.work.parameters}
-        piece |= {n: p for w, p in zip(self.estimates, self._estimates, strict=True) for n in w.parameters}
+        keys = {n: exact.work.key for exact in self._exact for n in exact.parameters}
+        keys |= {n: p.key for w, p in zip(self.estimates, self._estimates, strict=True) for n in w.parameters}
         shared = {n: len(w.parameters) for w in self.plan_exact.work for n in w.parameters}
         shared |= {n: len(w.parameters) for w in self.estimates for n in w.parameters}
         rows = []
         for target in self._run.targets:
             for p in target.layer.parameters if target.layer is not None else ():
-                choice, key = self.choices[p.name], piece[p.name].key if p.name in piece else ""
+                choice, key = self.choices[p.name], keys.get(p.name, "")
                 rows.append(
                     PlanRow(
                         self.name,
@@ -216,20 +214,17 @@ class DiagonalQuantity:
         )
 
     def _estimate(self, name: str) -> DiagonalEstimate | None:
-        return next((w.results()[name] for w in self.estimates if name in w.parameters), None)
+        every = zip(self.estimates, self._estimates, strict=True)
+        return next((work.result[name] for one, work in every if name in one.parameters), None)
 
-    def _diagonal(self, parameter: Parameter) -> Any:
+    def _diagonal(self, parameter: Parameter) -> Array:
         """The data's part; zeros where the loss does not depend on it, or its Hessian by the output has no columns."""
-        for piece in self._exact:
-            if parameter.name in piece.work.parameters:
-                return (piece.found or {}).get(parameter.name, np.zeros(parameter.shape))
+        for exact in self._exact:
+            if parameter.name in exact.parameters:
+                return exact.work.result.values.get(parameter.name, np.zeros(parameter.shape))
         if self.plan_exact.choices[parameter.name].method != UNREACHED:
             raise ValueError(f"{parameter.name} has no work")
         return np.zeros(parameter.shape)
-
-
-def _key(work: EstimateWork) -> str:
-    return f"{work.method}:{','.join(work.parameters)}"
 
 
 def loss_rank(objective: Objective, parameters: Sequence[Parameter]) -> int:

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any, assert_never
 
 import numpy as np
-from scipy.linalg import eigh
 
 from curvcli.analysis.options.quantities import EigenOptions
-from curvcli.analysis.quantities.base import BlockPiece, Piece, PlanRow, RunPlan, target_row, worst
-from curvcli.analysis.quantities.checks import rounding_of, rounding_piece
-from curvcli.analysis.quantities.spectrum import Chosen, Ways
+from curvcli.analysis.quantities.base import PlanRow, RunPlan, Way, target_row, worst
+from curvcli.analysis.quantities.checks import rounding_of, rounding_work
+from curvcli.analysis.quantities.spectrum import Choices, Chosen, whole_block
 from curvcli.analysis.targets import Target
-from curvcli.curvature.dense import DenseWork
-from curvcli.curvature.eigen import IterativeWork
-from curvcli.curvature.gram import GramWork
-from curvcli.curvature.gram_pairs import GramPairsWork
-from curvcli.curvature.krylov import chosen
-from curvcli.curvature.operator import finite
-from curvcli.curvature.pairs import Eigenpairs, judge
+from curvcli.curvature.eigen import FoundPairs, IterativeEigenpairs, Solver
+from curvcli.curvature.gram_pairs import GramPairs
+from curvcli.curvature.pairs import Eigenpairs
 from curvcli.curvature.search import LEAST
+from curvcli.engine.work import Work
 from curvcli.errors import UsageError
 from curvcli.files import size_text
 from curvcli.models.base import Array
@@ -56,23 +53,59 @@ class EigenQuantity:
         self.options = options
         self._run, self._matrix = run, options.matrix
         self._tolerance = options.tolerance or _TOLERANCE[run.session.dtype]
-        ways = Ways(run, self._matrix)
-        self._ways: dict[str, Chosen] = {}
-        self._pieces: dict[str, BlockPiece] = {}
-        for target in run.targets:
-            way = ways.choose(target, options.method)
-            if way.way == "iterative" and target.block.size < 2 * (2 * options.k + 2):
-                way = Chosen("dense", f"{target.block.size} entries are too few for {options.method}")
-            self._ways[target.name] = way
-            self._pieces[target.name] = (
-                self._iterative(target) if way.way == "iterative" else ways.piece(way.way, target)
-            )
-        self._checks = {t.name: self._check(t) for t in run.targets if self._ways[t.name].way == "gram"}
-        self._rounding = rounding_piece(run)
+        self._choices = Choices(run, self._matrix)
+        self._rounding = rounding_work(run)
+        self._ways = {target.name: self._way(target) for target in run.targets}
+        # Those that check others come when all others are done.
         first = [] if self._rounding is None else [self._rounding]
-        self.pieces: Sequence[Piece] = [*first, *self._pieces.values(), *self._checks.values()]
+        works = [way.work for way in self._ways.values()]
+        self.work: Sequence[Work[Any]] = [*first, *(w[0] for w in works), *(one for w in works for one in w[1:])]
 
-    def _iterative(self, target: Target) -> BlockPiece:
+    def _way(self, target: Target) -> Way[FoundPairs]:
+        chosen = self._choices.choose(target, self.options.method)
+        if chosen.kind == "iterative" and target.block.size < 2 * (2 * self.options.k + 2):
+            chosen = Chosen("dense", f"{target.block.size} entries are too few for {self.options.method}")
+        match chosen.kind:
+            case "dense":
+                return self._dense(target, chosen.reason)
+            case "gram":
+                return self._gram(target, chosen.reason)
+            case "iterative":
+                return self._iterative(target, chosen.reason)
+            case _:
+                assert_never(chosen.kind)
+
+    def _dense(self, target: Target, reason: str) -> Way[FoundPairs]:
+        work, options = whole_block(self._run, target, self._matrix), self.options
+
+        def found() -> FoundPairs:
+            pairs = work.result.eigenpairs(options.k, options.which, self._tolerance, target.name)
+            return FoundPairs(pairs, "rounding", cramped=False, products=work.algorithm.passes_per_batch)
+
+        return Way("dense", reason, (work,), found)
+
+    def _gram(self, target: Target, reason: str) -> Way[FoundPairs]:
+        columns, options, run = self._choices.columns(target), self.options, self._run
+        pairs = GramPairs(
+            target.block,
+            lambda: columns.result,
+            k=options.k,
+            which=options.which,
+            tolerance=self._tolerance,
+            seed=run.seed,
+            matrix=self._matrix,
+            weight_decay=run.decay,
+        )
+        key = f"gram pairs:{self._matrix}:{options.which}:{options.k}:{target.name}"
+        check = run.shared(key, f"{target.name}: residuals of eigenvalues", (target.name,), pairs)
+
+        def found() -> FoundPairs:
+            products = columns.algorithm.passes_per_batch + check.algorithm.passes_per_batch
+            return FoundPairs(check.result, "rounding", cramped=False, products=products)
+
+        return Way("gram", reason, (columns, check), found)
+
+    def _iterative(self, target: Target, reason: str) -> Way[FoundPairs]:
         options, run = self.options, self._run
         room = run.memory // (16 * max(target.block.size, 1))
         least = options.count + LEAST
@@ -82,53 +115,22 @@ class EigenQuantity:
                 f"{target.name}: a basis of {least} vectors takes {needed}, more than {option('memory_limit')} leaves "
                 f"({size_text(run.memory)}).\nUse a smaller {option('k')}, or raise the limit."
             )
-        method = self._method(target.name)
-        key = f"{method}:{self._matrix}:{options.which}:{options.k}:{target.name}"
-        return run.block(
-            key,
-            f"{target.name}: eigenvalues, {method}",
-            (target.name,),
-            lambda: IterativeWork(
-                target.block,
-                k=options.k,
-                which=options.which,
-                tolerance=self._tolerance,
-                seed=run.seed,
-                matrix=self._matrix,
-                weight_decay=run.decay,
-                basis=int(room),
-                max_products=options.max_products,
-                solver="lobpcg" if method == "lobpcg" else "lanczos",
-            ),
+        solver: Solver = "lobpcg" if options.method == "lobpcg" else "lanczos"
+        search = IterativeEigenpairs(
+            target.block,
+            k=options.k,
+            which=options.which,
+            tolerance=self._tolerance,
+            seed=run.seed,
+            matrix=self._matrix,
+            weight_decay=run.decay,
+            basis=int(room),
+            max_products=options.max_products,
+            solver=solver,
         )
-
-    def _check(self, target: Target) -> BlockPiece:
-        options, run, columns = self.options, self._run, self._pieces[target.name]
-
-        def gram() -> GramWork:
-            if not isinstance(columns.work, GramWork):
-                raise TypeError(f"{columns.key} is other work")
-            return columns.work
-
-        return run.block(
-            f"gram pairs:{self._matrix}:{options.which}:{options.k}:{target.name}",
-            f"{target.name}: residuals of eigenvalues",
-            (target.name,),
-            lambda: GramPairsWork(
-                target.block,
-                gram,
-                k=options.k,
-                which=options.which,
-                tolerance=self._tolerance,
-                seed=run.seed,
-                matrix=self._matrix,
-                weight_decay=run.decay,
-            ),
-        )
-
-    def _method(self, name: str) -> str:
-        way = self._ways[name].way
-        return way if way != "iterative" else "lobpcg" if self.options.method == "lobpcg" else "lanczos"
+        key = f"{solver}:{self._matrix}:{options.which}:{options.k}:{target.name}"
+        work = run.shared(key, f"{target.name}: eigenvalues, {solver}", (target.name,), search)
+        return Way(solver, reason, (work,), lambda: work.result)
 
     def plan(self) -> list[PlanRow]:
         """One row per target."""
@@ -136,9 +138,9 @@ class EigenQuantity:
             target_row(
                 self.name,
                 target,
-                self._method(target.name),
+                self._ways[target.name].method,
                 self._ways[target.name].reason,
-                self._pieces[target.name],
+                self._ways[target.name].work[0],
                 self._run.batches,
             )
             for target in self._run.targets
@@ -146,16 +148,17 @@ class EigenQuantity:
 
     def record(self, target: Target, record: LayerRecord) -> LayerRecord:
         """Add a target's eigenpairs."""
-        pairs, passes, obstacle = self._pairs(target)
-        pairs, off = self._rounded(target, pairs)
+        way = self._ways[target.name]
+        found = way.result()
+        pairs, off = self._rounded(target, found.pairs)
         if (off > self._tolerance * _scale(pairs)).any():
-            obstacle = "rounding"
+            found = replace(found, obstacle="rounding")
         wanted = min(self.options.count, target.block.size)
-        reason = self._ways[target.name].reason
+        reason = way.reason
         status: Status = "done"
         if len(pairs.values) < wanted or not pairs.converged.all():
             status = "not_converged"
-            reason += "; " + self._shortfall(target, pairs, wanted, obstacle)
+            reason += "; " + self._shortfall(target, replace(found, pairs=pairs), wanted)
         if not np.isfinite(pairs.values).all():
             status = "nonfinite"
         eigen = EigenRecord(
@@ -164,11 +167,11 @@ class EigenQuantity:
             converged=pairs.converged,
             vectors=self._by_parameter(target, pairs.vectors) if self.options.vectors else None,
             which=self.options.which,
-            method=self._method(target.name),
+            method=way.method,
             reason=reason,
             matrix=self._matrix,
             tolerance=self._tolerance,
-            products=passes,
+            products=found.products * self._run.batches,
             rounding=off,
         )
         return replace(record, eigen=eigen, status=worst(record.status, status))
@@ -183,11 +186,11 @@ class EigenQuantity:
         within = residuals <= self._tolerance * _scale(pairs)
         return replace(pairs, residuals=residuals, converged=pairs.converged & within), off
 
-    def _shortfall(self, target: Target, pairs: Eigenpairs, wanted: int, obstacle: str) -> str:
+    def _shortfall(self, target: Target, found: FoundPairs, wanted: int) -> str:
         """What is not known, and what would help."""
-        size, double = target.block.size, self._run.session.dtype == "float64"
+        pairs, size, double = found.pairs, target.block.size, self._run.session.dtype == "float64"
         text = f"{int(pairs.converged.sum())} of {wanted} converged"
-        if obstacle == "rounding":
+        if found.obstacle == "rounding":
             least = float(pairs.residuals.max()) if len(pairs.residuals) else 0.0
             precision = "" if double else f"{shell_option('dtype', 'float64')} or "
             return (
@@ -198,32 +201,12 @@ class EigenQuantity:
         text += f" within {self.options.max_products} products"
         if unseen:
             text += ": residuals are small, but others may have been missed"
-        work = self._pieces[target.name].work
         helps = f"a larger {shell_option('max_products')} helps"
-        if isinstance(work, IterativeWork) and work.cramped:
+        if found.cramped:
             helps += f", and a larger {shell_option('memory_limit')} more so"
         if size <= _DENSE_INSTEAD:
             helps += f"; {shell_option('method', 'dense')} takes {size} products and finds all"
         return f"{text}; {helps}"
-
-    def _pairs(self, target: Target) -> tuple[Eigenpairs, int, str]:
-        """The pairs, the passes over single batches that they took, and what kept some from converging."""
-        work, batches = self._pieces[target.name].work, self._run.batches
-        if isinstance(work, IterativeWork) and work.pairs is not None:
-            return work.pairs, work.spent * batches, work.obstacle
-        if isinstance(work, DenseWork):
-            values, columns = eigh(finite(work.result(), target.name))
-            order = chosen(values, self.options.k, self.options.which)
-            values, vectors = values[order], np.ascontiguousarray(columns.T[order])
-            scale = float(np.abs(values).max()) if len(values) else 0.0
-            # The rows are products: what they have of a vector is its product.
-            pairs = judge(values, vectors, work.times(vectors), self._tolerance, scale)
-            return pairs, work.products * batches, "rounding"
-        if isinstance(work, GramWork):
-            check = self._checks[target.name].work
-            if isinstance(check, GramPairsWork) and check.pairs is not None:
-                return check.pairs, (work.products + check.products) * batches, "rounding"
-        raise ValueError(f"{target.name} has not been computed")
 
     def _by_parameter(self, target: Target, vectors: Array) -> Mapping[str, Array]:
         """Each parameter's part of every vector, in the parameter's shape."""

@@ -5,20 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
-from curvcli.analysis.quantities.base import BlockPiece, RunPlan
+from curvcli.analysis.quantities.base import RunPlan
 from curvcli.analysis.quantities.diagonal import loss_rank
 from curvcli.analysis.targets import Target, parameters_of
 from curvcli.curvature import gram
-from curvcli.curvature.dense import DenseWork
-from curvcli.curvature.gram import GramWork
+from curvcli.curvature.dense import UnitProducts, WholeBlock
+from curvcli.curvature.gram import GramColumns, GramSpectrum
 from curvcli.curvature.operator import Matrix
+from curvcli.engine.work import Work
 from curvcli.errors import UsageError
-from curvcli.models.base import Array
 from curvcli.wording import option, shell_option
 
-Way = Literal["dense", "gram", "iterative"]
+Kind = Literal["dense", "gram", "iterative"]
 
 # Blocks of up to so many entries are made whole: nothing can be missed, and a spectrum costs little.
 DENSE_UP_TO = 512
@@ -28,13 +26,13 @@ _GRAM_UP_TO = 3000
 
 @dataclass(frozen=True)
 class Chosen:
-    """How, and why."""
+    """Which way a spectrum is got at, and why."""
 
-    way: Way
+    kind: Kind
     reason: str
 
 
-class Ways:
+class Choices:
     """Chooses between the whole block, the Gram matrix, and products."""
 
     def __init__(self, run: RunPlan, matrix: Matrix) -> None:
@@ -77,29 +75,15 @@ class Ways:
             return Chosen("gram", f"exactly Gauss–Newton, of {self._rows} rows ({self._rank} per sample)")
         return Chosen("iterative", f"{size} entries, by products alone")
 
-    def piece(self, way: Way, target: Target) -> BlockPiece:
-        """The work that makes the whole block, or its columns; what needs it shares it."""
-        if way == "dense":
-            return dense_piece(self._run, target, self.matrix)
-        reached = [n for n in target.block.names if self._sites[n].reached]
-        return self._run.block(
-            f"gram:{self.matrix}:{target.name}",
-            f"{target.name}: columns of its Gauss-Newton block",
-            (target.name,),
-            lambda: GramWork(target.block, reached, self._rank, self._run.batches),
-        )
+    def columns(self, target: Target) -> Work[GramSpectrum]:
+        """The work that makes the columns of a target's block; what needs them shares it."""
+        reached = tuple(n for n in target.block.names if self._sites[n].reached)
+        title = f"{target.name}: columns of its Gauss-Newton block"
+        columns = GramColumns(target.block, reached, self._rank)
+        return self._run.shared(f"gram:{self.matrix}:{target.name}", title, (target.name,), columns)
 
 
-def dense_piece(run: RunPlan, target: Target, matrix: Matrix) -> BlockPiece:
-    """The work that makes a target's whole block."""
-    return run.block(
-        f"dense:{matrix}:{target.name}",
-        f"{target.name}: full Hessian",
-        (target.name,),
-        lambda: DenseWork(target.block, matrix, run.decay),
-    )
-
-
-def with_zeros(values: Array, size: int, decay: float) -> Array:
-    """All n eigenvalues, descending, from the nonzero ones of the data's part of a positive semidefinite block."""
-    return np.sort(np.concatenate([values, np.zeros(max(size - len(values), 0))]) + decay)[::-1]
+def whole_block(run: RunPlan, target: Target, matrix: Matrix) -> Work[WholeBlock]:
+    """The work that makes a target's whole block; what needs it shares it."""
+    products = UnitProducts(target.block, matrix, run.decay)
+    return run.shared(f"dense:{matrix}:{target.name}", f"{target.name}: full Hessian", (target.name,), products)

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from curvcli.analysis.options.quantities import TraceOptions
-from curvcli.analysis.quantities.base import CheckPiece, Piece, PlanRow, RunPlan, owners, target_row, worst
-from curvcli.analysis.quantities.checks import DiagonalChecks, precision, rounding_of, rounding_piece
+from curvcli.analysis.quantities.base import PlanRow, RunPlan, owners, target_row, worst
+from curvcli.analysis.quantities.checks import DiagonalChecks, precision, rounding_of, rounding_work
 from curvcli.analysis.quantities.diagonal import loss_rank
 from curvcli.analysis.targets import Target, parameters_of
+from curvcli.curvature.diagonal.exact import DiagonalMethod, multiplications
 from curvcli.curvature.diagonal.gauss_newton import GaussNewton
 from curvcli.curvature.diagonal.planner import OVER_BUDGET, UNREACHED, Choice, plan_diagonal
-from curvcli.curvature.diagonal.work import Work, multiplications
 from curvcli.curvature.operator import Block
-from curvcli.curvature.trace.estimate import Rule, TraceEstimate, data_spread
-from curvcli.curvature.trace.work import ESTIMATORS, Estimator, TraceWork, estimators
+from curvcli.curvature.trace.estimate import Rule, TraceEstimate
+from curvcli.curvature.trace.exact import exact_trace
+from curvcli.curvature.trace.registry import ESTIMATORS, estimators, traces
+from curvcli.engine.work import Work
 from curvcli.models.base import Array, Parameter, Site
 from curvcli.report.records.layers import LayerRecord
 from curvcli.report.records.quantities import TraceRecord
@@ -52,31 +55,35 @@ class TraceQuantity:
         self._exact_targets, work, self._choices = self._plan(parameters, sites, rank, options.method, budget)
         self._exact = [run.exact(w, owners(self._exact_targets, w.parameters)) for w in work]
         objective = run.objective
-        rule = Rule(probes, options.rtol, run.seed, objective.denominator, objective.batch_weights, run.decay)
+        rule = Rule(
+            probes, options.rtol, run.seed, objective.denominator, objective.batch_weights, run.decay, self._matrix
+        )
         exact = {t.name for t in self._exact_targets}
         left = [t.block for t in run.targets if t.name not in exact]
-        self._rounding = rounding_piece(run)
+        self._rounding = rounding_work(run)
         self._checks = DiagonalChecks(run, self._matrix)
-        pieces: list[Piece] = [] if self._rounding is None else [self._rounding]
-        for exact_piece in self._exact:
-            pieces += [exact_piece, *self._checks.one_after(exact_piece)]
-        self._estimates: TraceWork | None = None
+        every_work: list[Work[Any]] = [] if self._rounding is None else [self._rounding]
+        for one in self._exact:
+            every_work += [one.work, *self._checks.one_after(one)]
+        self._estimates: Work[list[dict[str, TraceEstimate]]] | None = None
+        self._estimators: dict[str, str] = {}
         if left:
-            method: Estimator = next((name for name in ESTIMATORS if name == options.method), "xtrace")
+            method = options.method if options.method in ESTIMATORS else "xtrace"
             every = list({p.name: p for block in left for p in block.parameters}.values())
             whole = Block("", tuple(every)) if len(left) > 1 else None
-            traces = TraceWork(estimators(left, whole, method, rule, run.memory), self._matrix, rule)
+            chosen = estimators(left, whole, method, rule, run.memory)
+            self._estimators = {name: one.method for one in chosen for name in one.names}
             names = tuple(block.name for block in left)
             title = f"trace of {names[0]}" if len(names) == 1 else f"traces of {len(names)} blocks"
             # With the estimators that memory allowed: a state of others can't be taken up.
-            chosen = ",".join(f"{name}={found.method}" for name, found in traces.results().items())
-            pieces.append(run.block(f"trace:{self._matrix}:{chosen}", title, names, lambda: traces))
-            self._estimates = traces
-        self.pieces: Sequence[Piece] = pieces
+            methods = ",".join(f"{name}={method}" for name, method in self._estimators.items())
+            self._estimates = run.shared(f"trace:{self._matrix}:{methods}", title, names, traces(chosen))
+            every_work.append(self._estimates)
+        self.work: Sequence[Work[Any]] = every_work
 
     def _plan(
         self, parameters: Sequence[Parameter], sites: dict[str, Site], rank: int, method: str, budget: int
-    ) -> tuple[tuple[Target, ...], list[Work], dict[str, Choice]]:
+    ) -> tuple[tuple[Target, ...], list[DiagonalMethod], dict[str, Choice]]:
         """Which targets are exact, by what work, and why or why not."""
         run = self._run
         limit = None if method == "exact" else 0 if method in ESTIMATORS else budget
@@ -89,7 +96,7 @@ class TraceQuantity:
 
     def _plan_gauss_newton(
         self, parameters: Sequence[Parameter], sites: dict[str, Site], rank: int, limit: int | None
-    ) -> tuple[tuple[Target, ...], list[Work], dict[str, Choice]]:
+    ) -> tuple[tuple[Target, ...], list[DiagonalMethod], dict[str, Choice]]:
         """The columns give the Gauss–Newton diagonal of every parameter that has a z, whatever comes after it."""
         affordable = limit is None or rank + 2 <= limit
         choices = {}
@@ -106,17 +113,19 @@ class TraceQuantity:
         exact = tuple(t for t in self._run.targets if all(choices[n].method != OVER_BUDGET for n in t.block.names))
         summed = [p for p in parameters_of(exact) if choices[p.name].method == "gauss_newton"]
         names = tuple(p.name for p in summed)
-        work: list[Work] = [GaussNewton(names, rank, multiplications(summed, sites), whole=False)] if names else []
+        work: list[DiagonalMethod] = (
+            [GaussNewton(names, rank, multiplications(summed, sites), whole=False)] if names else []
+        )
         return exact, work, choices
 
     def plan(self) -> list[PlanRow]:
         """One row per target."""
         rows = []
         for target in self._run.targets:
-            piece = next((p for p in self.pieces if target.name in p.targets and not isinstance(p, CheckPiece)), None)
+            work = next((one for one in self.work if target.name in one.targets and not one.checks), None)
             exact = target in self._exact_targets
             method, reason = self._told(target) if exact else (self._estimator(target), self._why_not(target))
-            rows.append(target_row(self.name, target, method, reason, piece, self._run.batches))
+            rows.append(target_row(self.name, target, method, reason, work, self._run.batches))
         return rows
 
     def _told(self, target: Target) -> tuple[str, str]:
@@ -126,7 +135,7 @@ class TraceQuantity:
         return "+".join(methods) or UNREACHED, "; ".join(reasons) or "it has no parameters"
 
     def _estimator(self, target: Target) -> str:
-        return "" if self._estimates is None else self._estimates.results()[target.name].method
+        return self._estimators.get(target.name, "")
 
     def _why_not(self, target: Target) -> str:
         """Why a trace is estimated."""
@@ -164,41 +173,37 @@ class TraceQuantity:
     def _diagonals(self, target: Target) -> dict[str, Array]:
         """All that was made together with what a trace is the sum of: if one is wrong, so may be the others."""
         wanted = set(target.block.names)
-        pieces = [piece for piece in self._exact if wanted & set(piece.work.parameters)]
-        return {name: values for piece in pieces for name, values in (piece.found or {}).items()}
+        together = [exact for exact in self._exact if wanted & set(exact.parameters)]
+        return {name: values for exact in together for name, values in exact.work.result.values.items()}
 
     def _exact_record(self, target: Target) -> TraceRecord:
         run, names = self._run, set(target.block.names)
-        sums = np.zeros(run.batches)
-        for piece in self._exact:
-            for name in names & set(piece.work.parameters):
-                part: Array = piece.progress.traces.get(name, np.zeros(0))
-                sums[: len(part)] += part
-        sums /= run.objective.denominator
-        method, reason = self._told(target)
+        own = [exact for exact in self._exact if names & set(exact.parameters)]
+        traces = {name: sums for exact in own for name, sums in exact.work.result.traces.items()}
+        objective, (method, reason) = run.objective, self._told(target)
+        value, sums, spread = exact_trace(
+            traces, target.block, objective.denominator, objective.batch_weights, run.decay
+        )
         return TraceRecord(
-            value=float(sums.sum()) + run.decay * target.block.trained_size,
+            value=value,
             stderr=0.0,
-            data_stderr=data_spread(sums, run.objective.batch_weights),
+            data_stderr=spread,
             method=method,
             exact=True,
             reason=reason,
             matrix=self._matrix,
             probes=0,
-            products=sum(self._shares(names)) * run.batches,
+            products=sum(exact.method.passes_per_batch for exact in own) * run.batches,
             converged=True,
             samples=np.zeros(0),
             batches=sums,
             degrees=float("inf"),
         )
 
-    def _shares(self, names: set[str]) -> list[int]:
-        return [piece.work.passes_per_batch for piece in self._exact if names & set(piece.work.parameters)]
-
     def _estimated_record(self, target: Target) -> TraceRecord:
         if self._estimates is None:
             raise ValueError(f"{target.name} has no work")
-        found: TraceEstimate = self._estimates.results()[target.name]
+        found = next(one[target.name] for one in self._estimates.result if target.name in one)
         reason = self._why_not(target)
         if found.method == "hutchinson" and self.options.method != "hutchinson":
             reason += f"; a basis for xtrace or hutch++ takes more than {shell_option('memory_limit')} leaves"
@@ -213,7 +218,7 @@ class TraceQuantity:
             reason=reason,
             matrix=self._matrix,
             probes=found.probes,
-            products=self._estimates.spent.get(target.name, 0) * self._run.batches,
+            products=found.products * self._run.batches,
             converged=found.converged,
             samples=found.samples,
             batches=found.batches,

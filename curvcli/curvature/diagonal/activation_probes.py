@@ -9,15 +9,19 @@ product). Where the columns of ∇²_o ℓ are affordable, its Gauss–Newton pa
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 
+from curvcli.curvature.algorithm import About, Keep, Steps, within
 from curvcli.curvature.diagonal.estimate import DiagonalEstimate, Moments, close_enough
-from curvcli.curvature.diagonal.gauss_newton import GaussNewton
-from curvcli.curvature.diagonal.work import Accumulation, reached_in, refuse_mixed
-from curvcli.curvature.probes import signs
+from curvcli.curvature.diagonal.exact import reached_in, refuse_mixed
+from curvcli.curvature.diagonal.gauss_newton import ColumnsTask
 from curvcli.curvature.student import widening
-from curvcli.curvature.work import OnStep
-from curvcli.models.base import Array, DifferentiatedBatch, Objective, Parameter
+from curvcli.curvature.tasks import ParameterTask, Part, Sums
+from curvcli.models.base import Array, DifferentiatedBatch, Parameter
+from curvcli.models.probes import signs
 
 # Probes of a batch per pass over the data, among which its spread is taken.
 _ROUND = 8
@@ -25,162 +29,166 @@ _ROUND = 8
 _HELD = 1 << 24
 
 
-class ActivationProbes:
-    """Parameters that share one z (see ``BlockWork``); every batch's samples draw signs of their own.
+@dataclass(frozen=True)
+class RoundTask(ParameterTask):
+    """A few probes of each batch: per parameter their mean, and the variance of that mean.
 
     Attributes:
-        method: its name in reports.
+        largest: entries of the largest parameter.
+        first: the number of the first probe.
+        seed: of the run.
+        remainder: whether the Gauss–Newton part is left out.
     """
 
-    method = "activation_probes"
+    largest: int
+    first: int
+    seed: int
+    remainder: bool
 
-    def __init__(
-        self,
-        parameters: tuple[Parameter, ...],
-        *,
-        probes: int,
-        rtol: float | None,
-        seed: int,
-        control_rank: int,
-    ) -> None:
-        """Nothing done yet.
+    def passes(self, batch: DifferentiatedBatch, part: Part) -> int:
+        """One per probe."""
+        return _ROUND
 
-        Args:
-            parameters: that share the z.
-            probes: at most; rounded up to whole rounds.
-            rtol: ‖stderr‖ / ‖diagonal‖ at which to stop; None to use all.
-            seed: of the run.
-            control_rank: columns of ∇²_o ℓ whose part is computed exactly; 0 to probe all of ∇²_z ℓ.
-        """
-        self._parameters = parameters
-        self._rounds = -(-probes // _ROUND)
-        self._rtol, self._seed = rtol, seed
-        names = tuple(p.name for p in parameters)
-        self._control = GaussNewton(names, control_rank, whole=False) if control_rank else None
-        self._exact = Accumulation()
-        self._controlled = self._control is None
-        self._done = self._batch = 0
-        self._sum = {p.name: np.zeros(p.shape) for p in parameters}
-        self._variance = {p.name: np.zeros(p.shape) for p in parameters}
-        self._denominator = 1.0
-
-    @property
-    def parameters(self) -> tuple[str, ...]:
-        """Whose diagonals it estimates."""
-        return tuple(p.name for p in self._parameters)
-
-    @property
-    def at_most(self) -> bool:
-        """A tolerance may be met."""
-        return self._rtol is not None
-
-    @property
-    def products(self) -> int:
-        """Passes per batch, at most."""
-        return self._rounds * _ROUND + (0 if self._control is None else self._control.passes_per_batch)
-
-    def run(self, objective: Objective, on_step: OnStep) -> None:
-        """The Gauss–Newton part if it is wanted, then rounds of probes.
+    def __call__(self, batch: DifferentiatedBatch, part: Part) -> Sums:
+        """See ``BatchTask``.
 
         Raises:
-            ModelError: in some batch, samples influence each other.
+            ModelError: samples influence each other.
         """
-        self._denominator = objective.denominator
-        if self._control is not None and not self._controlled:
-            for passes in self._control.steps(objective, self._exact):
-                on_step(passes)
-            self._controlled = True
-        while self._done < self._rounds and not (self._done > 1 and self._met()):
-            for batch in objective.batches(self.parameters, start=self._batch):
-                self._round(self._batch, batch)
-                self._batch += 1
-                on_step(_ROUND)
-            self._done, self._batch = self._done + 1, 0
-
-    def _round(self, number: int, batch: DifferentiatedBatch) -> None:
         values = batch.output.values
         samples = len(values) if values.ndim else 1
         live = reached_in(batch, self.parameters)
         if not live:
-            return
-        if not self._done:
-            refuse_mixed(batch, live, number, "hutchinson")
+            return {}
+        if not self.first:
+            refuse_mixed(batch, live, part.batch, "hutchinson")
         sites = batch.sites(live).values()
         units, positions = (max(getattr(site, size) for site in sites) for size in ("units", "positions"))
         moments = {name: Moments() for name in live}
         shape = (samples, units, positions)
-        name = f"{self._parameters[0].name}:z:{number}"
-        largest = max(samples * units * positions, *(p.size for p in self._parameters))
-        step = max(1, min(_ROUND, _HELD // max(1, largest)))
-        first = self._done * _ROUND
-        for start in range(first, first + _ROUND, step):
-            numbers = range(start, min(start + step, first + _ROUND))
-            probes = np.stack([signs(self._seed, name, i, shape) for i in numbers])
-            found = batch.activation_probes(live, probes, remainder=self._control is not None)
-            for key, vectors in found.items():
+        name = f"{self.parameters[0]}:z:{part.batch}"
+        step = max(1, min(_ROUND, _HELD // max(1, samples * units * positions, self.largest)))
+        for start in range(self.first, self.first + _ROUND, step):
+            numbers = range(start, min(start + step, self.first + _ROUND))
+            probes = np.stack([signs(self.seed, name, i, shape) for i in numbers])
+            for key, vectors in batch.activation_probes(live, probes, remainder=self.remainder).items():
                 for vector in vectors:
                     moments[key].add(vector)
-        for key, seen in moments.items():
-            self._sum[key] += seen.mean()
-            self._variance[key] += seen.variance_of_mean()
+        means = {f"mean:{key}": seen.mean() for key, seen in moments.items()}
+        return means | {f"variance:{key}": seen.variance_of_mean() for key, seen in moments.items()}
 
-    def results(self) -> dict[str, DiagonalEstimate]:
-        """The mean over rounds; batches' errors are independent.
+
+class _Rounds:
+    """Sums over all batches, of the rounds so far."""
+
+    def __init__(self, parameters: tuple[Parameter, ...], kept: Mapping[str, Array]) -> None:
+        self.done = int(kept.get("done", np.zeros(())))
+        self.exact = within(kept, "exact:")
+        self._means = {p.name: kept.get(f"mean:{p.name}", np.zeros(p.shape)) for p in parameters}
+        self._variances = {p.name: kept.get(f"variance:{p.name}", np.zeros(p.shape)) for p in parameters}
+
+    def add(self, found: Sums) -> None:
+        """One more round."""
+        for name in self._means:
+            self._means[name] = self._means[name] + found.get(f"mean:{name}", 0.0)
+            self._variances[name] = self._variances[name] + found.get(f"variance:{name}", 0.0)
+        self.done += 1
+
+    def arrays(self) -> dict[str, Array]:
+        """All of it."""
+        found = {"done": np.array(float(self.done))}
+        for kind, sums in (("exact", self.exact), ("mean", self._means), ("variance", self._variances)):
+            found |= {f"{kind}:{name}": values for name, values in sums.items()}
+        return found
+
+    @property
+    def degrees(self) -> float:
+        """Of freedom.
 
         A round gives a spread around its own mean, with one degree of freedom less than it has probes. That of several
         batches has more, but by how many depends on how alike they are.
         """
-        probes, converged = self._done * _ROUND, self._rtol is None or self._met()
+        return self.done * (_ROUND - 1.0)
+
+    def estimate(self, name: str, denominator: float) -> tuple[Array, Array]:
+        """The mean over rounds, whose batches' errors are independent, and its standard error."""
+        rounds = max(self.done, 1)
+        value = self._means[name] / rounds + self.exact.get(name, 0.0)
+        stderr = np.sqrt(self._variances[name]) / rounds * widening(self.degrees)
+        return value / denominator, stderr / denominator
+
+
+@dataclass(frozen=True)
+class ActivationProbes:
+    """Parameters that share one z (see ``Algorithm``); every batch's samples draw signs of their own.
+
+    Attributes:
+        of: the parameters.
+        probes: at most; rounded up to whole rounds.
+        rtol: ‖stderr‖ / ‖diagonal‖ at which to stop; None to use all.
+        seed: of the run.
+        control_rank: columns of ∇²_o ℓ whose part is computed exactly; 0 to probe all of ∇²_z ℓ.
+    """
+
+    of: tuple[Parameter, ...]
+    probes: int
+    rtol: float | None
+    seed: int
+    control_rank: int
+    method = "activation_probes"
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Whose diagonals it estimates."""
+        return tuple(p.name for p in self.of)
+
+    @property
+    def at_most(self) -> bool:
+        """A tolerance may be met."""
+        return self.rtol is not None
+
+    @property
+    def _rounds(self) -> int:
+        return -(-self.probes // _ROUND)
+
+    @property
+    def _columns(self) -> int:
+        """Passes for the part that is exact."""
+        return self.control_rank + 2 if self.control_rank else 0
+
+    @property
+    def passes_per_batch(self) -> int:
+        """At most."""
+        return self._rounds * _ROUND + self._columns
+
+    def steps(self, about: About, kept: Mapping[str, Array] | None) -> Steps[dict[str, DiagonalEstimate]]:
+        """See ``Algorithm``: the Gauss–Newton part if it is wanted, then rounds of probes."""
+        rounds = _Rounds(self.of, kept or {})
+        if self.control_rank and kept is None:
+            found = yield ColumnsTask(self.parameters, self.control_rank, 1, whole=False)
+            rounds.exact = {name: found[name] for name in self.parameters if name in found}
+        largest = max(p.size for p in self.of)
+        while rounds.done < self._rounds and not (rounds.done > 1 and self._met(rounds, about.denominator)):
+            yield Keep(rounds.arrays())
+            first, remainder = rounds.done * _ROUND, bool(self.control_rank)
+            rounds.add((yield RoundTask(self.parameters, largest, first, self.seed, remainder)))
+        yield Keep(rounds.arrays())
+        probes, converged = rounds.done * _ROUND, self.rtol is None or self._met(rounds, about.denominator)
         return {
             p.name: DiagonalEstimate(
-                *self._value(p.name),
+                *rounds.estimate(p.name, about.denominator),
                 probes=probes,
-                products=self.spent,
+                products=probes + self._columns,
                 converged=converged,
                 estimates=probes,
-                degrees=self._degrees,
-                widening=widening(self._degrees),
+                degrees=rounds.degrees,
+                widening=widening(rounds.degrees),
                 independent=True,
             )
-            for p in self._parameters
+            for p in self.of
         }
 
-    @property
-    def spent(self) -> int:
-        """Passes over every batch so far."""
-        columns = self._control.passes_per_batch if self._control is not None and self._controlled else 0
-        return self._done * _ROUND + columns
-
-    @property
-    def _degrees(self) -> float:
-        return self._done * (_ROUND - 1.0)
-
-    def _value(self, name: str) -> tuple[Array, Array]:
-        rounds = max(self._done, 1)
-        value = self._sum[name] / rounds + self._exact.totals.get(name, 0.0)
-        stderr = np.sqrt(self._variance[name]) / rounds * widening(self._degrees)
-        return value / self._denominator, stderr / self._denominator
-
-    def _met(self) -> bool:
-        values = [self._value(p.name) for p in self._parameters]
+    def _met(self, rounds: _Rounds, denominator: float) -> bool:
+        values = [rounds.estimate(p.name, denominator) for p in self.of]
         joined = [np.concatenate([pair[i].reshape(-1) for pair in values]) for i in (0, 1)]
-        return close_enough(joined[0], joined[1], self._rtol)
-
-    def state(self) -> dict[str, Array]:
-        """Sums, and how far they go."""
-        arrays = {"place": np.array([float(self._controlled), float(self._done), float(self._batch)])}
-        for kind, sums in (("exact", self._exact.arrays()), ("sum", self._sum), ("variance", self._variance)):
-            arrays |= {f"{kind}:{name}": value for name, value in sums.items()}
-        return arrays
-
-    def restore(self, state: dict[str, Array]) -> int:
-        """Take them up."""
-
-        def of(kind: str) -> dict[str, Array]:
-            return {key.partition(":")[2]: value.copy() for key, value in state.items() if key.startswith(f"{kind}:")}
-
-        controlled, self._done, self._batch = (int(n) for n in state["place"])
-        self._controlled = bool(controlled)
-        self._exact = Accumulation.of(of("exact"))
-        self._sum, self._variance = of("sum"), of("variance")
-        return self.spent
+        return close_enough(joined[0], joined[1], self.rtol)

@@ -2,26 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
-from curvcli.curvature.diagonal.work import Accumulation
-from curvcli.curvature.stride import Stride
-from curvcli.models.base import Objective
+from curvcli.curvature.algorithm import About, Steps
+from curvcli.curvature.diagonal.exact import ExactDiagonal
+from curvcli.curvature.tasks import Cut, ParameterTask, Part, Sums
+from curvcli.models.base import Array, DifferentiatedBatch
 
 _STEP = 64
 
 
 @dataclass(frozen=True)
+class EntriesTask(ParameterTask):
+    """H_ii of every entry of one parameter of this ``size``."""
+
+    size: int
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """See ``BatchTask``."""
+        return ("entries",)
+
+    @property
+    def folded(self) -> tuple[str, ...]:
+        """See ``BatchTask``."""
+        return ("trace",)
+
+    @property
+    def joined(self) -> tuple[str, ...]:
+        """See ``BatchTask``."""
+        return ("trace",)
+
+    def cut(self, batch: DifferentiatedBatch) -> Cut:
+        """See ``BatchTask``."""
+        return Cut.even(self.size, _STEP, self.size)
+
+    def passes(self, batch: DifferentiatedBatch, part: Part) -> int:
+        """One product per entry, and the first derivative."""
+        return part.stop - part.start + (part.start == 0)
+
+    def __call__(self, batch: DifferentiatedBatch, part: Part) -> Sums:
+        """See ``BatchTask``."""
+        (name,) = self.parameters
+        entries = batch.hessian_diagonal_entries(name, np.arange(part.start, part.stop))
+        trace = float(part.so_far.get("trace", np.zeros(1))[0])
+        for entry in entries:  # one by one: the sum must not depend on how many are made at once
+            trace += float(entry)
+        return {"entries": entries, "trace": np.array([trace])}
+
+
+@dataclass(frozen=True)
 class Coordinate:
-    """H_ii = e_iᵀ H e_i over one parameter of ``size`` entries and this ``shape``."""
+    """H_ii = e_iᵀ H e_i over one parameter of this ``shape``."""
 
     parameter: str
     shape: tuple[int, ...]
-    size: int
     method = "coordinate"
+    at_most = False
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -31,24 +72,10 @@ class Coordinate:
     @property
     def passes_per_batch(self) -> int:
         """One product per entry, and the first derivative."""
-        return self.size + 1
+        return prod(self.shape) + 1
 
-    def steps(self, objective: Objective, progress: Accumulation) -> Iterator[int]:
-        """See ``Work.steps``."""
-        if self.parameter not in progress.totals:
-            progress.totals[self.parameter] = np.zeros(self.shape)
-        stride = Stride(_STEP, self.size)
-        for batch in objective.batches(self.parameters, start=progress.batch):
-            passes = 1
-            for start, stop in stride.parts(progress.position, self.size):
-                indices = np.arange(start, stop)
-                flat = progress.totals[self.parameter].reshape(-1)
-                entries = batch.hessian_diagonal_entries(self.parameter, indices)
-                flat[indices] += entries
-                for entry in entries:  # one by one: the sum must not depend on how many are made at once
-                    progress.add_to_trace(self.parameter, float(entry))
-                progress.position = stop
-                if progress.position == self.size:
-                    progress.next_batch()
-                yield passes + len(indices)
-                passes = 0
+    def steps(self, about: About, kept: Mapping[str, Array] | None) -> Steps[ExactDiagonal]:
+        """See ``Algorithm``."""
+        found = yield EntriesTask(self.parameters, prod(self.shape))
+        values = found["entries"].reshape(self.shape) / about.denominator
+        return ExactDiagonal({self.parameter: values}, {self.parameter: found["trace"]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,6 +62,18 @@ class Moments:
         off = vector - self.first
         self.total += off
         self.squares += off**2
+
+    def arrays(self) -> dict[str, Array]:
+        """All of it."""
+        sums = {"first": self.first, "total": self.total, "squares": self.squares}
+        known = {name: array for name, array in sums.items() if array is not None}
+        return known | {"count": np.array(float(self.count))}
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, Array]) -> Moments:
+        """What ``arrays`` gave; of nothing for none."""
+        count = int(arrays.get("count", np.zeros(())))
+        return cls(count, arrays.get("first"), arrays.get("total"), arrays.get("squares"))
 
     def mean(self) -> Array:
         """Of at least one vector."""

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, assert_never
 
+from curvcli.curvature.algorithm import Algorithm
 from curvcli.curvature.diagonal.activation_probes import ActivationProbes
 from curvcli.curvature.diagonal.estimate import DiagonalEstimate
 from curvcli.curvature.diagonal.weight_probes import HutchinsonDiagonal, XDiag
-from curvcli.curvature.work import BlockWork
 from curvcli.errors import UsageError
 from curvcli.models.base import Parameter, Site
 
@@ -20,8 +20,8 @@ ESTIMATORS: tuple[Estimator, ...] = ("activation_probes", "xdiag", "hutchinson")
 _VECTORS_HELD = 3
 
 
-class EstimateWork(BlockWork, Protocol):
-    """Estimates the diagonals of some parameters."""
+class DiagonalEstimator(Algorithm[dict[str, DiagonalEstimate]], Protocol):
+    """Estimates the diagonals of some parameters; its result is an estimate for each."""
 
     @property
     def method(self) -> str:
@@ -31,10 +31,6 @@ class EstimateWork(BlockWork, Protocol):
     @property
     def parameters(self) -> tuple[str, ...]:
         """Whose diagonals it estimates."""
-        ...
-
-    def results(self) -> dict[str, DiagonalEstimate]:
-        """Per parameter."""
         ...
 
 
@@ -61,7 +57,7 @@ class Effort:
 
 def plan_estimates(
     parameters: Sequence[Parameter], sites: Mapping[str, Site], method: Estimator | None, effort: Effort
-) -> list[EstimateWork]:
+) -> list[DiagonalEstimator]:
     """One piece of work per z, and per parameter without one.
 
     Args:
@@ -73,7 +69,7 @@ def plan_estimates(
     Raises:
         UsageError: activation probes are asked for where there is no z, or XDiag's vectors do not fit.
     """
-    work: list[EstimateWork] = []
+    work: list[DiagonalEstimator] = []
     done: set[str] = set()
     for p in parameters:
         if p.name in done:

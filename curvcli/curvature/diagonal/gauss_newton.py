@@ -7,15 +7,67 @@ tail, for all layers at once. (Dangel, Kunstner, Hennig 2020: the Gauss–Newton
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from curvcli.curvature.diagonal.work import Accumulation, reached_in, refuse_mixed, vectors_at_once
+from curvcli.curvature.algorithm import About, Steps
+from curvcli.curvature.diagonal.exact import (
+    ExactDiagonal,
+    reached_in,
+    refuse_mixed,
+    trace,
+    vectors_at_once,
+    with_traces,
+)
+from curvcli.curvature.tasks import Cut, ParameterTask, Part, Sums
 from curvcli.errors import ModelError
-from curvcli.models.base import Objective
+from curvcli.models.base import Array, DifferentiatedBatch
 
 # Columns per step at most: enough to hide a forward pass behind them.
 _STEP = 32
+
+
+@dataclass(frozen=True)
+class ColumnsTask(ParameterTask):
+    """Σ_n Σ_c (J_zWᵀ J_oᵀ s_c)² of one batch for all parameters together; see ``GaussNewton``."""
+
+    rank: int
+    weight: int
+    whole: bool
+
+    @property
+    def joined(self) -> tuple[str, ...]:
+        """See ``BatchTask``."""
+        return tuple(map(trace, self.parameters))
+
+    def cut(self, batch: DifferentiatedBatch) -> Cut:
+        """See ``BatchTask``; nothing is left of a batch that depends on none of the parameters."""
+        live = bool(reached_in(batch, self.parameters))
+        return Cut.even(self.rank if live else 0, vectors_at_once(batch, self.weight, _STEP))
+
+    def passes(self, batch: DifferentiatedBatch, part: Part) -> int:
+        """The columns, and two passes that make sure the samples are independent."""
+        return part.stop - part.start + (2 if part.start == 0 and part.stop else 0)
+
+    def __call__(self, batch: DifferentiatedBatch, part: Part) -> Sums:
+        """See ``BatchTask``.
+
+        Raises:
+            ModelError: samples influence each other, or the tail bends.
+        """
+        live = reached_in(batch, self.parameters)
+        if not live:
+            return with_traces({}, self.parameters)
+        if part.start == 0:
+            refuse_mixed(batch, live, part.batch, "coordinate")
+            bent = next((s for s in batch.sites(live).values() if s.blocker is not None), None)
+            if self.whole and bent is not None:
+                raise ModelError(
+                    f"batch {part.batch}: {bent.blocker} after {bent.parameter} is not piecewise linear; "
+                    "use --method coordinate."
+                )
+        columns = batch.output.columns(part.start, part.stop).vectors
+        return with_traces(batch.squared_columns(live, columns), self.parameters)
 
 
 @dataclass(frozen=True)
@@ -34,41 +86,16 @@ class GaussNewton:
     weight: int = 1
     whole: bool = True
     method = "gauss_newton"
+    at_most = False
 
     @property
     def passes_per_batch(self) -> int:
         """The columns, and two passes that make sure the samples are independent."""
         return self.rank + 2 if self.rank else 0
 
-    def steps(self, objective: Objective, progress: Accumulation) -> Iterator[int]:
-        """See ``Work.steps``.
-
-        Raises:
-            ModelError: in some batch samples influence each other, or the tail bends.
-        """
+    def steps(self, about: About, kept: Mapping[str, Array] | None) -> Steps[ExactDiagonal]:
+        """See ``Algorithm``."""
         if not self.rank:
-            return
-        for batch in objective.batches(self.parameters, start=progress.batch):
-            state = batch.output
-            live = reached_in(batch, self.parameters)
-            if not live:
-                progress.next_batch()
-                continue
-            passes = 0
-            if progress.position == 0:
-                passes = refuse_mixed(batch, live, progress.batch, "coordinate")
-                bent = next((s for s in batch.sites(live).values() if s.blocker is not None), None)
-                if self.whole and bent is not None:
-                    raise ModelError(
-                        f"batch {progress.batch}: {bent.blocker} after {bent.parameter} is not piecewise linear; "
-                        "use --method coordinate."
-                    )
-            step = vectors_at_once(batch, self.weight, _STEP)
-            for start in range(progress.position, self.rank, step):
-                stop = min(start + step, self.rank)
-                progress.add(batch.squared_columns(live, state.columns(start, stop).vectors))
-                progress.position = stop
-                if stop == self.rank:
-                    progress.next_batch()
-                yield passes + stop - start
-                passes = 0
+            return ExactDiagonal({}, {})
+        found = yield ColumnsTask(self.parameters, self.rank, self.weight, self.whole)
+        return ExactDiagonal.of(found, self.parameters, about)

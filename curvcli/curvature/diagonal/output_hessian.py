@@ -7,13 +7,56 @@ used once per sample only the diagonal of ∇²_z ℓ enters and the basis is as
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from curvcli.curvature.diagonal.work import Accumulation, reached_in, refuse_mixed, vectors_at_once
-from curvcli.models.base import Objective
+from curvcli.curvature.algorithm import About, Steps
+from curvcli.curvature.diagonal.exact import (
+    ExactDiagonal,
+    reached_in,
+    refuse_mixed,
+    trace,
+    vectors_at_once,
+    with_traces,
+)
+from curvcli.curvature.tasks import Cut, ParameterTask, Part, Sums
+from curvcli.models.base import Array, DifferentiatedBatch
 
 _STEP = 64
+
+
+@dataclass(frozen=True)
+class BasisTask(ParameterTask):
+    """Σ_n Σ_e (J_nᵀ e) ⊙ (J_nᵀ ∇²_z ℓ_n e) of one batch over the basis e of z; ``weight`` as in ``OutputHessian``."""
+
+    weight: int
+
+    @property
+    def joined(self) -> tuple[str, ...]:
+        """See ``BatchTask``."""
+        return tuple(map(trace, self.parameters))
+
+    def cut(self, batch: DifferentiatedBatch) -> Cut:
+        """See ``BatchTask``; a batch of another way through the model may have a z of another size, or none."""
+        sites = batch.sites(reached_in(batch, self.parameters))
+        basis = max((site.units * site.positions for site in sites.values()), default=0)
+        return Cut.even(basis, vectors_at_once(batch, self.weight, _STEP))
+
+    def passes(self, batch: DifferentiatedBatch, part: Part) -> int:
+        """One product per basis vector, the first derivative, and two that make sure the samples are independent."""
+        return part.stop - part.start + (3 if part.start == 0 and part.stop else 0)
+
+    def __call__(self, batch: DifferentiatedBatch, part: Part) -> Sums:
+        """See ``BatchTask``.
+
+        Raises:
+            ModelError: samples influence each other.
+        """
+        live = reached_in(batch, self.parameters)
+        if part.start == 0 and live:
+            refuse_mixed(batch, live, part.batch, "coordinate")
+        found = batch.output_hessian_diagonal(live, part.start, part.stop) if part.stop else {}
+        return with_traces(found, self.parameters)
 
 
 @dataclass(frozen=True)
@@ -27,6 +70,7 @@ class OutputHessian:
     units: int
     positions: int
     weight: int = 1
+    at_most = False
 
     @property
     def method(self) -> str:
@@ -38,29 +82,7 @@ class OutputHessian:
         """One product per basis vector, the first derivative, and two that make sure the samples are independent."""
         return self.units * self.positions + 3
 
-    def steps(self, objective: Objective, progress: Accumulation) -> Iterator[int]:
-        """See ``Work.steps``.
-
-        Raises:
-            ModelError: in some batch, samples influence each other.
-        """
-        for batch in objective.batches(self.parameters, start=progress.batch):
-            live = reached_in(batch, self.parameters)
-            sites = batch.sites(live)
-            # A batch of another way through the model may have a z of another size.
-            basis = max((site.units * site.positions for site in sites.values()), default=0)
-            passes = 0
-            if progress.position == 0:
-                passes = 1 + refuse_mixed(batch, live, progress.batch, "coordinate") if live else 0
-            if not basis:
-                progress.next_batch()
-                yield passes
-            step = vectors_at_once(batch, self.weight, _STEP)
-            for start in range(progress.position, basis, step):
-                stop = min(start + step, basis)
-                progress.add(batch.output_hessian_diagonal(live, start, stop))
-                progress.position = stop
-                if stop == basis:
-                    progress.next_batch()
-                yield passes + stop - start
-                passes = 0
+    def steps(self, about: About, kept: Mapping[str, Array] | None) -> Steps[ExactDiagonal]:
+        """See ``Algorithm``."""
+        found = yield BasisTask(self.parameters, self.weight)
+        return ExactDiagonal.of(found, self.parameters, about)

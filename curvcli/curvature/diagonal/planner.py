@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from curvcli.curvature.diagonal.coordinate import Coordinate
+from curvcli.curvature.diagonal.exact import DiagonalMethod, multiplications
 from curvcli.curvature.diagonal.gauss_newton import GaussNewton
 from curvcli.curvature.diagonal.output_hessian import OutputHessian
-from curvcli.curvature.diagonal.work import Work, multiplications
 from curvcli.errors import UsageError
 from curvcli.models.base import Parameter, Site
 
@@ -45,7 +45,7 @@ class Plan:
     """Choices per parameter, and the pieces of work that carry them out, in order."""
 
     choices: Mapping[str, Choice]
-    work: tuple[Work, ...]
+    work: tuple[DiagonalMethod, ...]
 
     @property
     def passes_per_batch(self) -> int:
@@ -85,12 +85,12 @@ def plan_diagonal(
         if sum(_cost(w) for w in otherwise) < rank:
             gauss_newton = []
     chosen = {p.name for p in gauss_newton}
-    work: list[Work] = []
+    work: list[DiagonalMethod] = []
     if gauss_newton:
         work.append(GaussNewton(tuple(p.name for p in gauss_newton), rank, multiplications(gauss_newton, sites)))
     work += _without_columns([p for p in reached if p.name not in chosen], sites, method)
     choices: dict[str, Choice] = {}
-    kept: list[Work] = []
+    kept: list[DiagonalMethod] = []
     for piece in work:
         fits = budget is None or piece.passes_per_batch <= budget
         if fits:
@@ -113,20 +113,22 @@ def _columns_apply(site: Site) -> bool:
     return site.z is not None and site.blocker is None
 
 
-def _cost(work: Work) -> int:
+def _cost(work: DiagonalMethod) -> int:
     return work.passes_per_batch if isinstance(work, GaussNewton) else _PRODUCT * work.passes_per_batch
 
 
-def _without_columns(parameters: Sequence[Parameter], sites: Mapping[str, Site], method: Method) -> list[Work]:
+def _without_columns(
+    parameters: Sequence[Parameter], sites: Mapping[str, Site], method: Method
+) -> list[DiagonalMethod]:
     """The cheapest of the other methods, z by z: the products of one z serve all its parameters."""
-    work: list[Work] = []
+    work: list[DiagonalMethod] = []
     done: set[str] = set()
     for p in parameters:
         if p.name in done:
             continue
         site = sites[p.name]
         together = [q for q in parameters if site.z is not None and sites[q.name].z == site.z]
-        single: list[Work] = [Coordinate(q.name, q.shape, q.size) for q in together or [p]]
+        single: list[DiagonalMethod] = [Coordinate(q.name, q.shape) for q in together or [p]]
         if together and method != "coordinate":
             shared = OutputHessian(
                 tuple(q.name for q in together), site.units, site.positions, multiplications(together, sites)
@@ -138,7 +140,7 @@ def _without_columns(parameters: Sequence[Parameter], sites: Mapping[str, Site],
     return work
 
 
-def _reason(work: Work, site: Site, rank: int) -> str:
+def _reason(work: DiagonalMethod, site: Site, rank: int) -> str:
     if isinstance(work, GaussNewton):
         if not rank:
             return "the loss is linear in the output and everything before it piecewise linear: no curvature"

@@ -8,14 +8,15 @@ random signs must be zero.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from curvcli.curvature.probes import signs, uniform
-from curvcli.curvature.work import OnStep
-from curvcli.models.base import Array, Objective, Parameter
+from curvcli.curvature.algorithm import About, Steps
+from curvcli.curvature.tasks import Cut, ParameterTask, Part, Sums
+from curvcli.models.base import Array, DifferentiatedBatch, Parameter
+from curvcli.models.probes import signs, uniform
 
 # A parameter's reported diagonal, divided and without weight decay; None where it is not known yet.
 Reported = Callable[[str], Array | None]
@@ -57,95 +58,80 @@ def agrees(difference: float, largest: float, largest_of_layer: float, dtype: st
     return difference <= max(_LIMIT[dtype] * max(largest, _NEGLIGIBLE[dtype] * largest_of_layer), _NOISE * noise)
 
 
-class Verification:
-    """Products for some parameters (see ``BlockWork``).
+@dataclass(frozen=True)
+class EntryTask(ParameterTask):
+    """One entry of some parameters' diagonals by a product each, and for all others one product with random signs.
 
     Attributes:
-        spent: products made over every batch.
+        places: per parameter with a diagonal the flat place of the entry.
+        unreached: the others, with their sizes.
+        seed: of the signs.
     """
 
-    def __init__(
-        self, reached: Sequence[Parameter], unreached: Sequence[Parameter], reported: Reported, seed: int
-    ) -> None:
-        """Nothing done yet.
-
-        Args:
-            reached: parameters with a diagonal.
-            unreached: those that the loss is said not to depend on.
-            reported: the diagonals, once they are there.
-            seed: of the run.
-        """
-        self._reached = tuple(p for p in reached if p.size)
-        self._unreached = tuple(p for p in unreached if p.size)
-        self._reported, self._seed = reported, seed
-        self._places: dict[str, int] = {}
-        self._sums = {p.name: 0.0 for p in self._reached}
-        self._rows = {p.name: np.zeros(p.size) for p in self._unreached}
-        self._batch, self._position = 0, 0
-        self._denominator = 1.0
+    places: tuple[tuple[str, int], ...]
+    unreached: tuple[tuple[str, int], ...]
+    seed: int
 
     @property
-    def at_most(self) -> bool:
-        """All are made."""
-        return False
+    def rows(self) -> tuple[str, ...]:
+        """See ``BatchTask``."""
+        return ("entries",)
+
+    def cut(self, batch: DifferentiatedBatch) -> Cut:
+        """See ``BatchTask``: product by product."""
+        return Cut.even(len(self.places) + bool(self.unreached), 1)
+
+    def __call__(self, batch: DifferentiatedBatch, part: Part) -> Sums:
+        """See ``BatchTask``."""
+        if part.start < len(self.places):
+            name, place = self.places[part.start]
+            return {"entries": np.array([batch.diagonal_entries({name: place})[name]])}
+        names, sizes = tuple(name for name, _ in self.unreached), [size for _, size in self.unreached]
+        probes = [signs(self.seed, f"verify:{name}", 0, (size,)) for name, size in self.unreached]
+        (row,) = batch.hessian_products(names, np.concatenate(probes)[None])
+        return {"entries": np.zeros(1), **dict(zip(names, np.split(row, np.cumsum(sizes)[:-1]), strict=True))}
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Products for some parameters (see ``Algorithm``); the result is what they said, by parameter.
+
+    Attributes:
+        reached: parameters with a diagonal.
+        unreached: those that the loss is said not to depend on.
+        reported: the diagonals, once they are there.
+        seed: of the run.
+    """
+
+    reached: tuple[Parameter, ...]
+    unreached: tuple[Parameter, ...]
+    reported: Reported
+    seed: int
+    at_most = False
 
     @property
-    def products(self) -> int:
+    def passes_per_batch(self) -> int:
         """One per parameter, and one for all that are said to be unreached."""
-        return len(self._reached) + bool(self._unreached)
+        return sum(p.size > 0 for p in self.reached) + any(p.size for p in self.unreached)
 
-    @property
-    def spent(self) -> int:
-        """All of them, or none yet."""
-        return self.products
-
-    def run(self, objective: Objective, on_step: OnStep) -> None:
-        """Batch by batch, product by product."""
-        self._denominator = objective.denominator
-        names = [p.name for p in (*self._reached, *self._unreached)]
-        self._places = {p.name: self._place(p) for p in self._reached}
-        for batch in objective.batches(names, start=self._batch):
-            for p in self._reached[self._position :]:
-                self._sums[p.name] += batch.diagonal_entries({p.name: self._places[p.name]})[p.name]
-                self._position += 1
-                on_step(1)
-            if self._unreached:
-                block = tuple(p.name for p in self._unreached)
-                probes = [signs(self._seed, f"verify:{p.name}", 0, (p.size,)) for p in self._unreached]
-                (row,) = batch.hessian_products(block, np.concatenate(probes)[None])
-                ends = np.cumsum([p.size for p in self._unreached])[:-1]
-                for p, part in zip(self._unreached, np.split(row, ends), strict=True):
-                    self._rows[p.name] += part
-            self._batch, self._position = self._batch + 1, 0
-            on_step(bool(self._unreached))
+    def steps(self, about: About, kept: Mapping[str, Array] | None) -> Steps[dict[str, Verified]]:
+        """See ``Algorithm``; parameters without entries are left out."""
+        places = tuple((p.name, self._place(p)) for p in self.reached if p.size)
+        unreached = tuple((p.name, p.size) for p in self.unreached if p.size)
+        if not places and not unreached:
+            return {}
+        names = tuple(name for name, _ in (*places, *unreached))
+        found = yield EntryTask(names, places, unreached, self.seed)
+        products = zip(places, found["entries"].tolist(), strict=False)
+        said = {name: Verified(place, product / about.denominator) for (name, place), product in products}
+        return said | {name: Verified(0, float(np.abs(found[name]).max()) / about.denominator) for name, _ in unreached}
 
     def _place(self, parameter: Parameter) -> int:
-        drawn, by_size = (uniform(self._seed, f"verify:{parameter.name}", number) for number in (0, 1))
-        reported = self._reported(parameter.name)
+        drawn, by_size = (uniform(self.seed, f"verify:{parameter.name}", number) for number in (0, 1))
+        reported = self.reported(parameter.name)
         if reported is not None and by_size < 1 / 2:
             sizes = np.abs(np.nan_to_num(np.asarray(reported, dtype=np.float64).reshape(-1), posinf=0.0, neginf=0.0))
             shares = np.cumsum(sizes)
             if shares[-1] > 0:
                 return int(min(np.searchsorted(shares, drawn * shares[-1], side="right"), parameter.size - 1))
         return int(drawn * parameter.size)
-
-    def result(self, name: str) -> Verified | None:
-        """What was found of a parameter; None where it has no entries, or nothing was made yet."""
-        if name in self._sums and self._places:
-            return Verified(self._places[name], self._sums[name] / self._denominator)
-        if name in self._rows:
-            return Verified(0, float(np.abs(self._rows[name]).max()) / self._denominator)
-        return None
-
-    def state(self) -> dict[str, Array]:
-        """Sums, and how far they go."""
-        numbers = np.array([self._sums[p.name] for p in self._reached])
-        found = {"place": np.array([float(self._batch), float(self._position)]), "sums": numbers}
-        return found | {f"row:{name}": row for name, row in self._rows.items()}
-
-    def restore(self, state: dict[str, Array]) -> int:
-        """Take them up."""
-        self._batch, self._position = (int(n) for n in state["place"])
-        self._sums = {p.name: float(n) for p, n in zip(self._reached, state["sums"], strict=True)}
-        self._rows = {name: state[f"row:{name}"].copy() for name in self._rows}
-        return self._batch * self.products + self._position

@@ -7,15 +7,16 @@ are equal where every path from W to the loss passes z.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 
-from curvcli.curvature.stride import Stride
+from curvcli.curvature.algorithm import About, Steps
+from curvcli.curvature.tasks import Cut, Data, Part, Segment, Sums
 from curvcli.models.base import Array
-from curvcli.models.pointwise import ChainBatch, PointwiseObjective, unit_cotangents
+from curvcli.models.pointwise import ChainBatch, unit_cotangents
 
 # Numbers in the rows of one call.
 _HELD = 1 << 22
@@ -36,157 +37,191 @@ class Factor:
     shape: tuple[int, ...]
 
 
-class ChainWork:
-    """A layer's gradient in two parts, batch by batch; can be put down and taken up between rows of a Jacobian.
+@dataclass(frozen=True)
+class LayerOutput:
+    """What the first batch tells of a layer.
 
     Attributes:
-        layer: the full names of its parameters.
-        factors: what to differentiate by.
-        batch: how many batches are done.
-        operation: that makes z; known with the first batch.
+        operation: that makes z.
         z_shape: of one sample.
-        passes: spent through the graph, per factor.
     """
 
-    def __init__(self, layer: Sequence[str], factors: Sequence[Factor], memory: int) -> None:
-        """Nothing is computed yet; ``memory`` is the bytes that all Jacobians together may take."""
-        self.layer, self.factors, self.memory = tuple(layer), tuple(factors), memory
-        self.batch = 0
-        self.operation = ""
-        self.z_shape: tuple[int, ...] = ()
-        self.passes = {f.name: 0 for f in factors}
-        self._found: dict[str, Array] = {}
-        # Of the batch in work: how many factors are done, and of the next one's Jacobian how many rows.
-        self._factor = self._row = 0
-        self._rows: Array | None = None
+    operation: str
+    z_shape: tuple[int, ...]
 
-    def batches(self, objective: PointwiseObjective) -> Iterator[ChainBatch]:
-        """What is left of the data, split at the layer; sees to ``operation`` and ``z_shape``.
+    @classmethod
+    def of(cls, data: Data, layer: Sequence[str], factors: Sequence[Factor]) -> LayerOutput:
+        """Look at the first batch.
 
         Raises:
             ModelError: the layer has no single output, or samples influence each other after it.
         """
-        parameters = [f.name for f in self.factors if not f.is_input]
-        inputs = [f.name for f in self.factors if f.is_input]
-        for batch in objective.chain_batches(self.layer, parameters, inputs, start=self.batch):
-            self.operation, self.z_shape = batch.operation, batch.z_shape
-            yield batch
+        batch = next(_batches(data, layer, factors, 0))
+        return cls(batch.operation, batch.z_shape)
 
-    def run(self, objective: PointwiseObjective, samples: int, on_step: Callable[[int], None]) -> None:
-        """Go over the rest of the data.
+    def jacobian_bytes(self, factor: Factor, samples: int) -> int:
+        """What the whole Jacobian of a factor takes, in float64."""
+        return 8 * samples * prod(self.z_shape) * prod(factor.shape)
 
-        Args:
-            objective: of the data.
-            samples: how many there are in all.
-            on_step: told the passes of each batch.
-
-        Raises:
-            ModelError: see ``batches``.
-        """
-        for batch in self.batches(objective):
-            whole = self.whole(1 if objective.scalar else samples)
-            delta = batch.output_gradient()
-            for factor in self.factors[self._factor :]:
-                self._differentiate(batch, factor, delta, on_step, whole=factor.name in whole)
-            self._append("output gradient", delta)
-            self.batch, self._factor = self.batch + 1, 0
-            on_step(1)
-
-    def whole(self, samples: int) -> frozenset[str]:
-        """The factors whose Jacobians are kept, smallest first; z's shape must be known."""
-        chosen, left = set(), self.memory
-        for factor in sorted(self.factors, key=lambda f: prod(f.shape)):
+    def whole(self, factors: Sequence[Factor], samples: int, memory: int) -> frozenset[str]:
+        """The factors whose Jacobians are kept, smallest first, of all that may take so many bytes together."""
+        chosen, left = set(), memory
+        for factor in sorted(factors, key=lambda f: prod(f.shape)):
             needed = self.jacobian_bytes(factor, samples)
             if needed <= left:
                 chosen.add(factor.name)
                 left -= needed
         return frozenset(chosen)
 
-    def jacobian_bytes(self, factor: Factor, samples: int) -> int:
-        """What the whole Jacobian of a factor takes, in float64."""
-        return 8 * samples * prod(self.z_shape) * prod(factor.shape)
 
-    def _append(self, name: str, values: Array) -> None:
-        known = self._found.get(name)
-        self._found[name] = values if known is None else np.concatenate([known, values])
+def _batches(data: Data, layer: Sequence[str], factors: Sequence[Factor], start: int) -> Iterator[ChainBatch]:
+    parameters = [f.name for f in factors if not f.is_input]
+    inputs = [f.name for f in factors if f.is_input]
+    return data.chain_batches(layer, parameters, inputs, start=start)
 
-    def _add(self, name: str, values: Array, factor: Factor) -> None:
-        """Parameters add up over the batches, inputs belong to their samples."""
-        if factor.is_input:
-            self._append(name, values)
-        else:
-            self._found[name] = self._found.get(name, 0.0) + values
 
-    def _differentiate(
-        self, batch: ChainBatch, factor: Factor, delta: Array, on_step: Callable[[int], None], *, whole: bool
-    ) -> None:
-        """All of one factor; nothing of it is added before all is there."""
-        name = factor.name
-        jacobian = self._jacobian(batch, factor, on_step) if whole else None
-        gradient = batch.gradient(name)
-        product = (
-            batch.products(name, delta[None])[0] if jacobian is None else self._product(batch, factor, delta, jacobian)
+@dataclass(frozen=True)
+class SplitTask:
+    """Both parts of the gradient for each batch (see ``BatchTask``).
+
+    First ∂ℓ/∂z; then for each factor the rows of its Jacobian, if that is kept, and what is made of them.
+
+    Attributes:
+        layer: the full names of its parameters.
+        factors: what to differentiate by.
+        whole: the names of those whose Jacobians are kept.
+    """
+
+    layer: tuple[str, ...]
+    factors: tuple[Factor, ...]
+    whole: frozenset[str]
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """See ``BatchTask``."""
+        return ()
+
+    @property
+    def folded(self) -> tuple[str, ...]:
+        """See ``BatchTask``."""
+        return tuple(f"jacobian {name}" for name in self.whole)
+
+    @property
+    def joined(self) -> tuple[str, ...]:
+        """See ``BatchTask``: parameters add up over the batches, inputs belong to their samples."""
+        of_inputs = (f"{kind} {f.name}" for f in self.factors if f.is_input for kind in ("gradient", "product"))
+        return ("output gradient", *self.folded, *of_inputs)
+
+    def batches(self, data: Data, start: int) -> Iterator[ChainBatch]:
+        """See ``BatchTask``."""
+        return _batches(data, self.layer, self.factors, start)
+
+    def cut(self, batch: ChainBatch) -> Cut:
+        """See ``BatchTask``."""
+        segments = [Segment(1, 1)]
+        for factor in self.factors:
+            if factor.name in self.whole:
+                per_row = batch.samples * prod(factor.shape)
+                segments.append(Segment(prod(batch.z_shape), max(1, _HELD // max(per_row, 1)), per_row))
+            segments.append(Segment(1, 1))
+        return Cut(tuple(segments))
+
+    def _place(self, batch: ChainBatch, start: int) -> tuple[Factor, int]:
+        """Whose part begins at ``start``, and the row of its Jacobian; as many as there are for what is made of it."""
+        first = 1
+        for factor in self.factors:
+            rows = self._rows(batch, factor)
+            if start <= first + rows:
+                return factor, start - first
+            first += rows + 1
+        raise IndexError("there are no more factors")
+
+    def _rows(self, batch: ChainBatch, factor: Factor) -> int:
+        return prod(batch.z_shape) if factor.name in self.whole else 0
+
+    def passes(self, batch: ChainBatch, part: Part) -> int:
+        """One per row; one for the gradient, and one for the product where there is no Jacobian to make it of."""
+        if not part.start:
+            return 1
+        factor, row = self._place(batch, part.start)
+        return part.stop - part.start if row < self._rows(batch, factor) or factor.name in self.whole else 2
+
+    def __call__(self, batch: ChainBatch, part: Part) -> Sums:
+        """See ``BatchTask``.
+
+        Raises:
+            ModelError: samples influence each other after the layer.
+        """
+        if not part.start:
+            return {"output gradient": batch.output_gradient()}
+        factor, row = self._place(batch, part.start)
+        name, known = factor.name, part.so_far.get(f"jacobian {factor.name}")
+        if row < self._rows(batch, factor):
+            shape = (batch.samples, *batch.z_shape, *factor.shape)
+            jacobian = np.zeros(shape) if known is None else known
+            stop = row + part.stop - part.start
+            units = unit_cotangents(batch.samples, batch.z_shape, row, stop)
+            by_row = jacobian.reshape(batch.samples, -1, *factor.shape)
+            by_row[:, row:stop] = batch.sample_products(name, units).swapaxes(0, 1)
+            return {f"jacobian {name}": jacobian}
+        delta = part.so_far["output gradient"]
+        product = batch.products(name, delta[None])[0] if known is None else _product(batch, factor, delta, known)
+        return {f"gradient {name}": batch.gradient(name), f"product {name}": product}
+
+
+def _product(batch: ChainBatch, factor: Factor, delta: Array, jacobian: Array) -> Array:
+    flat = delta.reshape(batch.samples, -1), jacobian.reshape(batch.samples, prod(batch.z_shape), -1)
+    product = np.einsum("nz,nzw->nw" if factor.is_input else "nz,nzw->w", *flat)
+    found: Array = product.reshape((batch.samples, *factor.shape) if factor.is_input else factor.shape)
+    return found
+
+
+@dataclass(frozen=True)
+class Halves:
+    """Both parts of a layer's gradient, divided.
+
+    Attributes:
+        output_gradient: ∂L/∂z_n, (samples, *z_shape).
+        jacobians: per factor ∂z_n/∂W, (samples, *z_shape, *shape), where it was kept.
+        products: per factor (∂z/∂W)ᵀ ∂L/∂z: in a parameter's shape, or (samples, *shape) for an input.
+        gradients: per factor ∂L/∂W directly, in the same shape.
+    """
+
+    output_gradient: Array
+    jacobians: dict[str, Array]
+    products: dict[str, Array]
+    gradients: dict[str, Array]
+
+
+@dataclass(frozen=True)
+class SplitGradient:
+    """A layer's gradient in two parts (see ``Algorithm``).
+
+    Attributes:
+        task: the layer, and what to differentiate by.
+        output: of the layer.
+    """
+
+    task: SplitTask
+    output: LayerOutput
+    at_most = False
+
+    def passes_of(self, factor: Factor) -> int:
+        """Passes per batch for one factor."""
+        return 1 + (prod(self.output.z_shape) if factor.name in self.task.whole else 1)
+
+    @property
+    def passes_per_batch(self) -> int:
+        """Those of all factors, and one for ∂ℓ/∂z."""
+        return 1 + sum(map(self.passes_of, self.task.factors))
+
+    def steps(self, about: About, kept: Mapping[str, Array] | None) -> Steps[Halves]:
+        """See ``Algorithm``."""
+        found = yield self.task
+        names = [factor.name for factor in self.task.factors]
+        return Halves(
+            found["output gradient"] / about.denominator,
+            {name: found[f"jacobian {name}"] for name in names if name in self.task.whole},
+            {name: found[f"product {name}"] / about.denominator for name in names},
+            {name: found[f"gradient {name}"] / about.denominator for name in names},
         )
-        self._add(f"gradient {name}", gradient, factor)
-        self._add(f"product {name}", product, factor)
-        if jacobian is not None:
-            self._append(f"jacobian {name}", jacobian)
-        made = 1 if jacobian is not None else 2
-        self.passes[name] += made
-        self._factor, self._rows, self._row = self._factor + 1, None, 0
-        on_step(made)
-
-    def _product(self, batch: ChainBatch, factor: Factor, delta: Array, jacobian: Array) -> Array:
-        flat = delta.reshape(batch.samples, -1), jacobian.reshape(batch.samples, prod(self.z_shape), -1)
-        product = np.einsum("nz,nzw->nw" if factor.is_input else "nz,nzw->w", *flat)
-        shape = (batch.samples, *factor.shape) if factor.is_input else factor.shape
-        found: Array = product.reshape(shape)
-        return found
-
-    def _jacobian(self, batch: ChainBatch, factor: Factor, on_step: Callable[[int], None]) -> Array:
-        """(samples, *z_shape, *shape); goes on where it was put down."""
-        size, per_row = prod(self.z_shape), batch.samples * prod(factor.shape)
-        if self._rows is None:
-            self._rows = np.zeros((batch.samples, size, *factor.shape))
-        jacobian = self._rows
-        for start, stop in Stride(max(1, _HELD // max(per_row, 1)), per_row).parts(self._row, size):
-            units = unit_cotangents(batch.samples, self.z_shape, start, stop)
-            jacobian[:, start:stop] = batch.sample_products(factor.name, units).swapaxes(0, 1)
-            self.passes[factor.name] += stop - start
-            self._row = stop
-            on_step(stop - start)
-        return jacobian.reshape(batch.samples, *self.z_shape, *factor.shape)
-
-    # -- results ------------------------------------------------------------------------------------------------------
-
-    def output_gradient(self, denominator: float) -> Array:
-        """∂L/∂z_n, (samples, *z_shape)."""
-        return self._found["output gradient"] / denominator
-
-    def jacobian(self, factor: Factor) -> Array | None:
-        """∂z_n/∂W, (samples, *z_shape, *shape); None where it was not kept."""
-        return self._found.get(f"jacobian {factor.name}")
-
-    def product(self, factor: Factor, denominator: float) -> Array:
-        """(∂z/∂W)ᵀ ∂L/∂z: a parameter's shape, or (samples, *shape) for an input."""
-        return self._found[f"product {factor.name}"] / denominator
-
-    def gradient(self, factor: Factor, denominator: float) -> Array:
-        """∂L/∂W directly, in the same shape."""
-        return self._found[f"gradient {factor.name}"] / denominator
-
-    # -- to be taken up -----------------------------------------------------------------------------------------------
-
-    def state(self) -> dict[str, Array]:
-        """All there is to know, but for what the next batch tells."""
-        place = np.array([float(self.batch), float(self._factor), float(self._row)])
-        rows = {} if self._rows is None else {"rows": self._rows}
-        return {"place": place, "passes": np.array(list(self.passes.values())), **rows, **self._found}
-
-    def restore(self, state: dict[str, Array]) -> int:
-        """Take up a state; returns the passes it stands for."""
-        self.batch, self._factor, self._row = (int(n) for n in state["place"])
-        self._rows = state.get("rows")
-        self.passes = {f.name: int(n) for f, n in zip(self.factors, state["passes"], strict=True)}
-        self._found = {name: values for name, values in state.items() if name not in ("place", "passes", "rows")}
-        return self.batch + sum(self.passes.values())

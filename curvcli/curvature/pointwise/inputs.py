@@ -8,23 +8,24 @@ error per sample and entry.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
 import numpy as np
 
-from curvcli.curvature.probes import signs
-from curvcli.curvature.stride import Stride
+from curvcli.curvature.algorithm import About, Steps
+from curvcli.curvature.tasks import Cut, Data, Part, Segment, Sums
 from curvcli.errors import ModelError
 from curvcli.models.base import Array
-from curvcli.models.pointwise import InputBatch, PointwiseObjective, SampleFunction
+from curvcli.models.pointwise import InputBatch, SampleFunction
+from curvcli.models.probes import signs
 
 SecondOrder = Literal["none", "products", "probes"]
 # Numbers in the rows of one call.
 _HELD = 1 << 21
-# Marks squared deviations from a mean.
-_SQUARES = ":squares"
+# What is estimated, each with a standard error.
+_ESTIMATED = ("diagonal", "laplacian")
 
 
 @dataclass(frozen=True)
@@ -47,147 +48,206 @@ class InputPlan:
     probes: int = 0
     seed: int = 0
 
+    def products(self, size: int) -> int:
+        """Products per batch for a function of ``size`` coordinates."""
+        match self.second:
+            case "none":
+                return 0
+            case "products":
+                return size
+            case "probes":
+                return self.probes
+            case _:
+                assert_never(self.second)
+
     def passes(self, size: int) -> int:
-        """Passes per batch for a function of ``size`` coordinates: the gradient's, and one per product or order."""
-        products = {"none": 0, "products": size, "probes": self.probes}[self.second]
-        return 1 + products + len(self.coordinates) * max(self.order - 1, 0)
-
-
-class InputWork:
-    """One function's derivatives, batch by batch; can be put down and taken up after any product.
-
-    Attributes:
-        batch: how many batches are done.
-    """
-
-    def __init__(self, function: SampleFunction, inputs: Sequence[str], plan: InputPlan) -> None:
-        """Nothing is computed yet."""
-        self.function, self.inputs, self.plan = function, tuple(inputs), plan
-        self.batch = 0
-        self._found: dict[str, list[Array]] = {}
-        # Of the batch in work: what there is so far, and how many of its products and coordinates are done.
-        self._open: dict[str, Array] = {}
-        self._products = self._along = 0
+        """Passes per batch: the gradient's, and one per product or order."""
+        return 1 + self.products(size) + len(self.coordinates) * max(self.order - 1, 0)
 
     @property
-    def found(self) -> dict[str, Array]:
-        """Per quantity the samples of finished batches, in their order, float64.
+    def results(self) -> tuple[str, ...]:
+        """What there is of every sample."""
+        second: tuple[str, ...] = ()
+        match self.second:
+            case "none":
+                pass
+            case "products":
+                second = (*(("hessian",) if self.full else ()), "diagonal", "laplacian")
+            case "probes":
+                second = (*_ESTIMATED, *map(_stderr, _ESTIMATED))
+            case _:
+                assert_never(self.second)
+        return ("value", "gradient", *second, *(("derivatives",) if self.coordinates else ()))
 
-        ``value`` (N,), ``gradient`` (N, n), ``diagonal`` (N, n), ``laplacian`` (N,), with ``_stderr`` where estimated;
-        ``hessian`` (N, n, n); ``derivatives`` (N, coordinates, K + 1).
-        """
-        for pieces in self._found.values():
-            pieces[:] = [np.concatenate(pieces)]
-        return {name: pieces[0] for name, pieces in self._found.items()}
 
-    def run(self, objective: PointwiseObjective, on_step: Callable[[int], None]) -> None:
-        """Do what is left; ``on_step`` is told the passes of each step.
+def _stderr(name: str) -> str:
+    return f"{name}_stderr"
+
+
+@dataclass(frozen=True)
+class InputTask:
+    """One function's derivatives for the samples of each batch, in their order (see ``BatchTask``).
+
+    First the value and the gradient, then the products, then the derivatives along each coordinate.
+
+    Attributes:
+        function: of every sample.
+        inputs: by which it is differentiated.
+        plan: what is computed.
+        batch_size: of every batch but the last.
+    """
+
+    function: SampleFunction
+    inputs: tuple[str, ...]
+    plan: InputPlan
+    batch_size: int
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """See ``BatchTask``."""
+        return ()
+
+    @property
+    def folded(self) -> tuple[str, ...]:
+        """See ``BatchTask``."""
+        return self.plan.results
+
+    @property
+    def joined(self) -> tuple[str, ...]:
+        """See ``BatchTask``."""
+        return self.plan.results
+
+    def batches(self, data: Data, start: int) -> Iterator[InputBatch]:
+        """See ``BatchTask``."""
+        return data.input_batches(self.function, self.inputs, start=start)
+
+    def cut(self, batch: InputBatch) -> Cut:
+        """See ``BatchTask``."""
+        plan, n = self.plan, batch.coordinates
+        products = Segment(plan.products(n), 1)
+        if plan.second == "products":
+            products = Segment(n, max(1, _HELD // (batch.samples * (n if plan.full else 1))), n)
+        return Cut((Segment(1, 1), products, Segment(len(plan.coordinates), 1)))
+
+    def _behind(self, batch: InputBatch) -> int:
+        """The first part behind the products."""
+        return 1 + self.plan.products(batch.coordinates)
+
+    def passes(self, batch: InputBatch, part: Part) -> int:
+        """See ``BatchTask``."""
+        if part.start >= self._behind(batch):
+            return max(self.plan.order - 1, 0)
+        return part.stop - part.start
+
+    def __call__(self, batch: InputBatch, part: Part) -> Sums:
+        """See ``BatchTask``.
 
         Raises:
             ModelError: samples influence each other, or an operation has no second derivative.
         """
-        for batch in objective.input_batches(self.function, self.inputs, start=self.batch):
-            if not self._open:
-                self._check_samples(batch)
-                self._open = {"value": batch.values(), "gradient": batch.gradient()}
-                on_step(1)
-            match self.plan.second:
-                case "products":
-                    self._multiply(batch, on_step)
-                case "probes":
-                    self._probe(batch, on_step)
-                case "none":
-                    pass
-                case _:
-                    assert_never(self.plan.second)
-            self._derive(batch, on_step)
-            for name, values in self._closed().items():
-                self._found.setdefault(name, []).append(values)
-            self.batch, self._open, self._products, self._along = self.batch + 1, {}, 0, 0
-            on_step(0)
-
-    def _check_samples(self, batch: InputBatch) -> None:
-        if not batch.samples_separate():
-            raise ModelError(
-                f"{self.function.name}: in batch {self.batch} a value depends on other samples (batch statistics?).\n"
-                "Export the model in inference mode; curvcli check tells more."
-            )
-
-    def _multiply(self, batch: InputBatch, on_step: Callable[[int], None]) -> None:
-        """One product per coordinate."""
-        samples, n, full = batch.samples, batch.coordinates, self.plan.full
-        name, shape = ("hessian", (samples, n, n)) if full else ("diagonal", (samples, n))
-        values = self._open.setdefault(name, np.zeros(shape))
-        stride = Stride(max(1, _HELD // (samples * (n if full else 1))), n)
-        for start, stop in stride.parts(self._products, n):
-            part = batch.hessian_rows(range(start, stop)) if full else batch.hessian_diagonal(range(start, stop))
-            values[:, start:stop] = part.swapaxes(0, 1)
-            self._products = stop
-            on_step(stop - start)
-
-    def _probe(self, batch: InputBatch, on_step: Callable[[int], None]) -> None:
-        """One product per random vector; mean and squared deviations of what each says."""
-        samples, n = batch.samples, batch.coordinates
-        first = sum(len(values) for values in self._found.get("value", ()))
-        for name, shape in (("diagonal", (samples, n)), ("laplacian", (samples,))):
-            for kind in ("", _SQUARES):
-                self._open.setdefault(name + kind, np.zeros(shape))
-        for number in range(self._products, self.plan.probes):
-            # Drawn per sample, so that the batch size does not decide who gets which.
-            names = [f"inputs:{self.function.name}:{first + i}" for i in range(samples)]
-            probe = np.stack([signs(self.plan.seed, name, number, (n,)) for name in names])
-            product = probe * batch.products(probe[None])[0]
-            for name, value in (("diagonal", product), ("laplacian", product.sum(axis=1))):
-                # Welford's update: sums of squares would cancel where all probes agree.
-                mean = self._open[name]
-                change = value - mean
-                mean += change / (number + 1)
-                self._open[name + _SQUARES] += change * (value - mean)
-            self._products = number + 1
-            on_step(1)
-
-    def _derive(self, batch: InputBatch, on_step: Callable[[int], None]) -> None:
-        """All orders along one coordinate after the other."""
-        coordinates, order = self.plan.coordinates, self.plan.order
-        if not coordinates:
-            return
-        values = self._open.setdefault("derivatives", np.zeros((batch.samples, len(coordinates), order + 1)))
-        for place in range(self._along, len(coordinates)):
-            values[:, place] = batch.derivatives(coordinates[place], order)
-            self._along = place + 1
-            on_step(max(order - 1, 0))
-
-    def _closed(self) -> dict[str, Array]:
-        """What a finished batch gives."""
-        found = {name: values for name, values in self._open.items() if not name.endswith(_SQUARES)}
-        if "hessian" in found:
-            # The two triangles come from different products; their mean is nearer the truth than either.
-            hessian = found["hessian"] = (found["hessian"] + found["hessian"].swapaxes(1, 2)) / 2
-            found["diagonal"] = np.diagonal(hessian, axis1=1, axis2=2).copy()
-        if self.plan.second == "products":
-            found["laplacian"] = found["diagonal"].sum(axis=1)
-        if self.plan.second == "probes":
-            pairs = self.plan.probes * (self.plan.probes - 1)
-            found |= {f"{n}_stderr": np.sqrt(self._open[n + _SQUARES] / pairs) for n in ("diagonal", "laplacian")}
+        first, behind = part.start - 1, self._behind(batch)
+        if not part.start:
+            found = self._first_order(batch, part.batch)
+        elif part.start >= behind:
+            found = self._derivatives(batch, part, part.start - behind)
+        elif self.plan.second == "probes":
+            found = self._probe(batch, part, first)
+        else:
+            found = self._multiply(batch, part, range(first, part.stop - 1))
+        if part.stop == self.cut(batch).count:
+            found = self._closed({**part.so_far, **found})
         return found
 
-    def state(self) -> dict[str, Array]:
-        """All there is to know."""
-        place = np.array([float(self.batch), float(self._products), float(self._along)])
-        return {"place": place, **self.found, **{f"open:{name}": values for name, values in self._open.items()}}
+    def _first_order(self, batch: InputBatch, number: int) -> Sums:
+        if not batch.samples_separate():
+            raise ModelError(
+                f"{self.function.name}: in batch {number} a value depends on other samples (batch statistics?).\n"
+                "Export the model in inference mode; curvcli check tells more."
+            )
+        return {"value": batch.values(), "gradient": batch.gradient()}
 
-    def restore(self, state: dict[str, Array]) -> None:
-        """Take up a state."""
-        self.batch, self._products, self._along = (int(n) for n in state["place"])
-        kept = {name: values for name, values in state.items() if name != "place"}
-        self._found = {name: [values] for name, values in kept.items() if not name.startswith("open:")}
-        self._open = {name.removeprefix("open:"): values for name, values in kept.items() if name.startswith("open:")}
+    def _multiply(self, batch: InputBatch, part: Part, coordinates: range) -> Sums:
+        """One product per coordinate."""
+        samples, n = batch.samples, batch.coordinates
+        name, shape = ("hessian", (samples, n, n)) if self.plan.full else ("diagonal", (samples, n))
+        known = part.so_far.get(name)
+        values = np.zeros(shape) if known is None else known
+        rows = batch.hessian_rows(coordinates) if self.plan.full else batch.hessian_diagonal(coordinates)
+        values[:, coordinates.start : coordinates.stop] = rows.swapaxes(0, 1)
+        return {name: values}
+
+    def _probe(self, batch: InputBatch, part: Part, number: int) -> Sums:
+        """One product with a random vector; mean and squared deviations of what each says so far."""
+        samples, n = batch.samples, batch.coordinates
+        first = part.batch * self.batch_size
+        # Drawn per sample, so that the batch size does not decide who gets which.
+        names = [f"inputs:{self.function.name}:{first + i}" for i in range(samples)]
+        probe = np.stack([signs(self.plan.seed, name, number, (n,)) for name in names])
+        product = probe * batch.products(probe[None])[0]
+        found: Sums = {}
+        for name, value in zip(_ESTIMATED, (product, product.sum(axis=1)), strict=True):
+            # Welford's update: sums of squares would cancel where all probes agree.
+            mean, squares = (np.array(part.so_far.get(key, np.zeros(value.shape))) for key in (name, _stderr(name)))
+            change = value - mean
+            mean += change / (number + 1)
+            found |= {name: mean, _stderr(name): squares + change * (value - mean)}
+        return found
+
+    def _derivatives(self, batch: InputBatch, part: Part, place: int) -> Sums:
+        """All orders along one coordinate."""
+        coordinates, order = self.plan.coordinates, self.plan.order
+        known = part.so_far.get("derivatives")
+        values = np.zeros((batch.samples, len(coordinates), order + 1)) if known is None else known
+        values[:, place] = batch.derivatives(coordinates[place], order)
+        return {"derivatives": values}
+
+    def _closed(self, found: Sums) -> Sums:
+        """What a finished batch gives."""
+        match self.plan.second:
+            case "none":
+                pass
+            case "products":
+                if self.plan.full:
+                    # The two triangles come from different products; their mean is nearer the truth than either.
+                    hessian = found["hessian"] = (found["hessian"] + found["hessian"].swapaxes(1, 2)) / 2
+                    found["diagonal"] = np.diagonal(hessian, axis1=1, axis2=2).copy()
+                found["laplacian"] = found["diagonal"].sum(axis=1)
+            case "probes":
+                pairs = self.plan.probes * (self.plan.probes - 1)
+                found |= {_stderr(name): np.sqrt(found[_stderr(name)] / pairs) for name in _ESTIMATED}
+            case _:
+                assert_never(self.plan.second)
+        return found
+
+
+@dataclass(frozen=True)
+class InputDerivatives:
+    """One function's derivatives over the data (see ``Algorithm``).
+
+    The result is per quantity an array of all samples in their order, float64: ``value`` (N,), ``gradient`` (N, n),
+    ``diagonal`` (N, n), ``laplacian`` (N,), with ``_stderr`` where estimated; ``hessian`` (N, n, n); ``derivatives``
+    (N, coordinates, K + 1).
+
+    Attributes:
+        function: of every sample.
+        inputs: by which it is differentiated.
+        plan: what is computed.
+        coordinates: n.
+        batch_size: of every batch but the last.
+    """
+
+    function: SampleFunction
+    inputs: tuple[str, ...]
+    plan: InputPlan
+    coordinates: int
+    batch_size: int
+    at_most = False
 
     @property
-    def spent(self) -> int:
-        """Passes made in the batch in work."""
-        return bool(self._open) + self._products + self._along * max(self.plan.order - 1, 0)
+    def passes_per_batch(self) -> int:
+        """The gradient's, and one per product or order."""
+        return self.plan.passes(self.coordinates)
 
-    def release(self) -> None:
-        """Let go of the results."""
-        self._found, self._open = {}, {}
+    def steps(self, about: About, kept: Mapping[str, Array] | None) -> Steps[dict[str, Array]]:
+        """See ``Algorithm``."""
+        return (yield InputTask(self.function, self.inputs, self.plan, self.batch_size))

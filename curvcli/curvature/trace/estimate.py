@@ -1,16 +1,18 @@
-"""What every trace estimator is: it asks for products pass by pass, and can be put down and taken up in between."""
+"""What every trace estimator is, and what estimators share: how far to go, dividing, and the spread over the data."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from curvcli.curvature.operator import Block
+from curvcli.curvature.algorithm import About, Algorithm
+from curvcli.curvature.operator import Block, Matrix, Products
 from curvcli.curvature.student import widening, widening_for_skewness
-from curvcli.models.base import Array
+from curvcli.curvature.tasks import ParameterTask, Part
+from curvcli.models.base import Array, DifferentiatedBatch
+from curvcli.models.vectors import Vectors
 
 # A spread over fewer probes than this says too little to stop on.
 _FEWEST = 12
@@ -27,6 +29,7 @@ class TraceEstimate:
         method: its name.
         exact: up to rounding.
         probes: random vectors used.
+        products: products made over every batch.
         converged: whether the tolerance asked for is met.
         degrees: of freedom of ``stderr``; infinite for an exact one.
         widening: factor that ``stderr`` holds for that.
@@ -41,6 +44,7 @@ class TraceEstimate:
     method: str
     exact: bool
     probes: int
+    products: int
     converged: bool
     degrees: float
     widening: float
@@ -49,18 +53,12 @@ class TraceEstimate:
     batches: Array
 
 
-class TraceEstimator(Protocol):
-    """One estimator at work; ``wanted`` and ``take`` alternate until nothing is wanted.
-
-    Attributes:
-        may_end_early: whether a block of low rank takes fewer products than allowed.
-    """
-
-    may_end_early: bool
+class TraceEstimator(Algorithm[dict[str, TraceEstimate]], Protocol):
+    """One estimator with its options; its result is a trace per block name."""
 
     @property
-    def block(self) -> Block:
-        """What the vectors are vectors of."""
+    def method(self) -> str:
+        """Its name in reports."""
         ...
 
     @property
@@ -68,29 +66,22 @@ class TraceEstimator(Protocol):
         """The blocks it has results for."""
         ...
 
-    def wanted(self) -> Array | None:
-        """Vectors to be multiplied next, (k, n); None when done. A pass that was put down has the same ones again."""
-        ...
 
-    def take(self, batch: int, products: Array) -> None:
-        """What one batch adds to the products, (k, n), not divided."""
-        ...
+@dataclass(frozen=True)
+class TraceTask(ParameterTask):
+    """Products of each batch with vectors, all of them in one step, and what is small of them.
 
-    def end_pass(self) -> None:
-        """All batches have been taken."""
-        ...
+    Attributes:
+        products: of one batch.
+        vectors: k of them.
+    """
 
-    def results(self) -> dict[str, TraceEstimate]:
-        """Per block name, the trace so far."""
-        ...
+    products: Products
+    vectors: Vectors
 
-    def state(self) -> dict[str, Array]:
-        """All there is to know, between two batches of a pass as well as between passes."""
-        ...
-
-    def restore(self, state: dict[str, Array]) -> None:
-        """Take up a state; in the middle of a pass, ``wanted`` gives that pass's vectors once more."""
-        ...
+    def passes(self, batch: DifferentiatedBatch, part: Part) -> int:
+        """One per vector."""
+        return len(self.vectors)
 
 
 @dataclass(frozen=True)
@@ -104,6 +95,7 @@ class Rule:
         denominator: of the objective.
         weights: of the batches, (batches,).
         weight_decay: λ; adds λ for each trained entry to a trace.
+        matrix: whose trace it is.
     """
 
     probes: int
@@ -112,6 +104,11 @@ class Rule:
     denominator: float
     weights: Array
     weight_decay: float
+    matrix: Matrix = "hessian"
+
+    def of_batch(self, about: About, block: Block) -> Products:
+        """The products of one batch with vectors of a block."""
+        return Products(self.matrix, block.names, about.space(block.parameters))
 
     def met(self, value: float, stderr: float, samples: int) -> bool:
         """Whether to stop: never on few samples, and on zero as well as on negative values."""
@@ -125,6 +122,7 @@ class Rule:
         samples: Array,
         stderr: float,
         *,
+        products: int,
         independent: bool,
         exact: bool = False,
     ) -> TraceEstimate:
@@ -136,6 +134,7 @@ class Rule:
             sums: (batches,) what each adds to the trace, not divided.
             samples: (probes,) estimates, not divided.
             stderr: not divided, not widened.
+            products: made over every batch.
             independent: whether the estimates are independent of each other.
             exact: whether there is no random error.
         """
@@ -151,6 +150,7 @@ class Rule:
             method,
             exact,
             0 if exact else len(samples),
+            products,
             exact or self.rtol is None or self.met(value, stderr, len(samples)),
             degrees,
             wider,
@@ -178,23 +178,3 @@ def data_spread(parts: Array, weights: Array) -> float:
         return float("nan")
     off = parts - parts.sum() * weights / weights.sum()
     return float(np.sqrt(count / (count - 1) * (off**2).sum()))
-
-
-def mean_error(samples: Array) -> float:
-    """Standard error of the mean of independent samples; NaN for fewer than two."""
-    if len(samples) < 2:
-        return float("nan")
-    return float(samples.std(ddof=1) / np.sqrt(len(samples)))
-
-
-def row_products(left: Array, right: Array) -> Array:
-    """Inner products of rows: (k, n), (k, n) → (k,)."""
-    found: Array = np.einsum("kn,kn->k", left, right)
-    return found
-
-
-def block_slices(block: Block, parts: Sequence[Block]) -> dict[str, list[slice]]:
-    """Where the parameters of smaller blocks lie in a vector of one that holds them all."""
-    starts = np.cumsum([0, *(p.size for p in block.parameters)])
-    place = {p.name: slice(int(a), int(b)) for p, a, b in zip(block.parameters, starts, starts[1:], strict=False)}
-    return {part.name: [place[name] for name in part.names] for part in parts}

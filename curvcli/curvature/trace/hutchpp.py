@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 
+from curvcli.curvature.algorithm import About, Keep, Steps
 from curvcli.curvature.operator import Block
-from curvcli.curvature.probes import signs
-from curvcli.curvature.sketch import new_directions
-from curvcli.curvature.trace.estimate import Rule, TraceEstimate, mean_error, row_products
-from curvcli.models.base import Array
+from curvcli.curvature.student import mean_error
+from curvcli.curvature.tasks import Part, Sums
+from curvcli.curvature.trace.estimate import Rule, TraceEstimate, TraceTask
+from curvcli.models.base import Array, DifferentiatedBatch
 
 _STEP = 8
 # Where probes are few, so many are left for the remainder before the sketch has its third: an error bar from fewer says
@@ -16,6 +20,45 @@ _STEP = 8
 _FEWEST_FOR_ERROR = 8
 
 
+@dataclass(frozen=True)
+class SketchTask(TraceTask):
+    """The products of vectors themselves."""
+
+    def __call__(self, batch: DifferentiatedBatch, part: Part) -> Sums:
+        """See ``BatchTask``."""
+        return {"products": self.products(batch, self.vectors)}
+
+
+@dataclass(frozen=True)
+class SumOfFormsTask(TraceTask):
+    """Σ_i v_iᵀ A_b v_i over the vectors, for every batch b."""
+
+    @property
+    def joined(self) -> tuple[str, ...]:
+        """See ``BatchTask``."""
+        return ("sum",)
+
+    def __call__(self, batch: DifferentiatedBatch, part: Part) -> Sums:
+        """See ``BatchTask``."""
+        products = self.products(batch, self.vectors)
+        return {"sum": self.products.space.dots(self.vectors, products).sum(keepdims=True)}
+
+
+@dataclass(frozen=True)
+class FormsTask(TraceTask):
+    """vᵀ A_b v for every batch b and vector v: (1, k)."""
+
+    @property
+    def joined(self) -> tuple[str, ...]:
+        """See ``BatchTask``."""
+        return ("forms",)
+
+    def __call__(self, batch: DifferentiatedBatch, part: Part) -> Sums:
+        """See ``BatchTask``."""
+        return {"forms": self.products.space.dots(self.vectors, self.products(batch, self.vectors))[None]}
+
+
+@dataclass(frozen=True)
 class HutchPlusPlus:
     """tr(Qᵀ A Q) + mean of gᵀ P A P g, with Q an orthonormal basis of A·S for random signs S and P = I − QQᵀ.
 
@@ -23,110 +66,68 @@ class HutchPlusPlus:
     spread is the error: given Q they are independent. Of less than 24 products, eight go into the remainder.
     """
 
-    may_end_early = True
-
-    def __init__(self, block: Block, rule: Rule) -> None:
-        """Nothing done yet."""
-        self.block, self._rule = block, rule
-        batches = len(rule.weights)
-        self._sketch = max(1, min(rule.probes // 3, (rule.probes - _FEWEST_FOR_ERROR) // 2))
-        self._phase = 0
-        self._basis = np.zeros((0, block.size))
-        self._inside = np.zeros(batches)
-        self._rest = np.zeros((batches, 0))
-        self._vectors = np.zeros((0, block.size))
-        self._total = np.zeros((0, block.size))
-        self._taken = np.zeros((batches, 0))
-        self._in_pass = self._resumed = False
+    block: Block
+    rule: Rule
+    method = "hutch++"
+    at_most = True
 
     @property
     def names(self) -> tuple[str, ...]:
         """The one block's."""
         return (self.block.name,)
 
-    def wanted(self) -> Array | None:
-        """The sketch's signs, then its basis, then probes of the remainder."""
-        if self._resumed:
-            self._resumed = False
-            return self._vectors
-        if self._phase == 0:
-            self._vectors = self._draw("sketch", 0, self._sketch)
-            self._total = np.zeros(self._vectors.shape)
-        elif self._phase == 1:
-            self._vectors = self._basis
+    @property
+    def passes_per_batch(self) -> int:
+        """All products that are allowed."""
+        return min(self.rule.probes, self.block.size)
+
+    @property
+    def _sketch(self) -> int:
+        probes = self.rule.probes
+        return max(1, min(probes // 3, (probes - _FEWEST_FOR_ERROR) // 2))
+
+    def steps(self, about: About, kept: Mapping[str, Array] | None) -> Steps[dict[str, TraceEstimate]]:
+        """See ``Algorithm``: the sketch's signs, then its basis, then probes of the remainder."""
+        products, names = self.rule.of_batch(about, self.block), self.block.names
+        space, seed, batches = products.space, self.rule.seed, len(self.rule.weights)
+        if kept is None:
+            sketch = space.signs(seed, f"{self.block.name}:sketch", range(self._sketch))
+            found = yield SketchTask(names, products, sketch)
+            image = found["products"]
+            basis = space.extension(space.zeros(0), image, float(space.norms(image).max()))
+            inside, rest = np.zeros(batches), np.zeros((batches, 0))
+            yield Keep({"basis": basis})
         else:
-            done = self._rest.shape[1]
-            left = self._rule.probes - self._sketch - len(self._basis) - done
-            if left <= 0 or (self._rule.rtol is not None and self._estimate().converged):
-                return None
-            probes = self._draw("remainder", done, min(_STEP, left))
-            self._vectors = self._projected(probes)
-            self._taken = np.zeros((len(self._rule.weights), len(probes)))
-        self._in_pass = True
-        return self._vectors
+            basis = kept["basis"]
+            inside, rest = kept.get("inside", np.zeros(batches)), kept.get("rest", np.zeros((batches, 0)))
+        # A zero block has no range: only the remainder is left to be probed.
+        if len(basis) and (kept is None or "inside" not in kept):
+            found = yield SumOfFormsTask(names, products, basis)
+            inside = found["sum"]
+        while count := self._next(len(basis), inside, rest):
+            yield Keep({"basis": basis, "inside": inside, "rest": rest})
+            done = rest.shape[1]
+            probes = space.signs(seed, f"{self.block.name}:remainder", range(done, done + count))
+            found = yield FormsTask(names, products, space.projected(probes, basis))
+            rest = np.concatenate([rest, found["forms"]], axis=1)
+        return {self.block.name: self._estimate(len(basis), inside, rest)}
 
-    def _projected(self, probes: Array) -> Array:
-        """Without what the basis spans, in place."""
-        probes -= (probes @ self._basis.T) @ self._basis
-        return probes
+    def _next(self, rank: int, inside: Array, rest: Array) -> int:
+        left = self.rule.probes - self._sketch - rank - rest.shape[1]
+        if left <= 0 or (self.rule.rtol is not None and self._estimate(rank, inside, rest).converged):
+            return 0
+        return int(min(_STEP, left))
 
-    def _draw(self, part: str, first: int, count: int) -> Array:
-        name = f"{self.block.name}:{part}"
-        return np.stack([signs(self._rule.seed, name, first + i, (self.block.size,)) for i in range(count)])
-
-    def take(self, batch: int, products: Array) -> None:
-        """What the phase needs of them."""
-        if self._phase == 0:
-            self._total += products
-        elif self._phase == 1:
-            self._inside[batch] = row_products(self._basis, products).sum()
-        else:
-            self._taken[batch] = row_products(self._vectors, products)
-
-    def end_pass(self) -> None:
-        """On to the next phase, or more probes."""
-        self._in_pass = False
-        if self._phase == 0:
-            largest = float(np.linalg.norm(self._total, axis=1).max())
-            self._basis = new_directions(self._basis, self._total, largest)
-            self._total = np.zeros((0, self.block.size))
-            # A zero block has no range: only the remainder is left to be probed.
-            self._phase = 1 if len(self._basis) else 2
-        elif self._phase == 1:
-            self._phase = 2
-        else:
-            self._rest = np.concatenate([self._rest, self._taken], axis=1)
-
-    def _estimate(self) -> TraceEstimate:
-        samples = self._inside.sum() + self._rest.sum(0)
-        mean = self._rest.mean(1) if self._rest.size else np.zeros(len(self._inside))
-        error = mean_error(samples)
-        return self._rule.close(self.block, "hutch++", self._inside + mean, samples, error, independent=True)
-
-    def results(self) -> dict[str, TraceEstimate]:
+    def _estimate(self, rank: int, inside: Array, rest: Array) -> TraceEstimate:
         """The exact part and the mean of the rest."""
-        return {self.block.name: self._estimate()}
-
-    def state(self) -> dict[str, Array]:
-        """Basis, exact part and probes; and the pass in work."""
-        return {
-            **({"total": self._total, "taken": self._taken} if self._in_pass else {}),
-            "phase": np.array(float(self._phase)),
-            "basis": self._basis,
-            "inside": self._inside,
-            "rest": self._rest,
-        }
-
-    def restore(self, state: dict[str, Array]) -> None:
-        """Take them up."""
-        self._phase, self._basis = int(state["phase"]), state["basis"].copy()
-        self._inside, self._rest = state["inside"].copy(), state["rest"].copy()
-        self._in_pass = self._resumed = "total" in state
-        if self._in_pass:
-            self._total, self._taken = state["total"].copy(), state["taken"].copy()
-            if self._phase == 0:
-                self._vectors = self._draw("sketch", 0, self._sketch)
-            elif self._phase == 1:
-                self._vectors = self._basis
-            else:
-                self._vectors = self._projected(self._draw("remainder", self._rest.shape[1], self._taken.shape[1]))
+        samples = inside.sum() + rest.sum(0)
+        mean = rest.mean(1) if rest.size else np.zeros(len(inside))
+        return self.rule.close(
+            self.block,
+            self.method,
+            inside + mean,
+            samples,
+            mean_error(samples),
+            products=self._sketch + rank + rest.shape[1],
+            independent=True,
+        )

@@ -9,15 +9,19 @@ the remainder is scaled to the length that P_i ω_i has on average (section 2.3 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from curvcli.curvature.algorithm import About, Keep, Steps
 from curvcli.curvature.operator import Block
-from curvcli.curvature.probes import sphere
-from curvcli.curvature.sketch import new_directions, only_reached_by, without_direction
-from curvcli.curvature.trace.estimate import Rule, TraceEstimate, mean_error, row_products
-from curvcli.models.base import Array
+from curvcli.curvature.sketch import only_reached_by, without_direction
+from curvcli.curvature.student import mean_error
+from curvcli.curvature.tasks import Part, Sums
+from curvcli.curvature.trace.estimate import Rule, TraceEstimate, TraceTask
+from curvcli.models.base import Array, DifferentiatedBatch
+from curvcli.models.vectors import Vectors, VectorSpace
 
 _STEP = 8
 # Test vectors among which the covariance of their estimates is taken.
@@ -25,8 +29,15 @@ _PAIRED = 48
 
 
 @dataclass(frozen=True)
-class _Small:
-    """All that the estimate needs, per batch: ωᵀ A ω (b, k), Qᵀ A Ω (b, r, k), Qᵀ A Q (b, r, r); and Qᵀ Ω (r, k)."""
+class SmallMatrices:
+    """All that the estimate needs, per batch.
+
+    Attributes:
+        own: ωᵀ A ω, (b, k).
+        mixed: Qᵀ A Ω, (b, r, k).
+        inside: Qᵀ A Q, (b, r, r).
+        omega: Qᵀ Ω, (r, k).
+    """
 
     own: Array
     mixed: Array
@@ -47,44 +58,123 @@ class _Small:
         found: Array = np.trace(self.inside, axis1=1, axis2=2)[:, None] - removed + scale * remainder
         return found
 
-    def without(self, test: int) -> _Small:
+    def without(self, test: int) -> SmallMatrices:
         """The same as if this test vector had never been drawn."""
         rest = without_direction(only_reached_by(self.mixed.sum(0))[:, test])
         own, mixed = np.delete(self.own, test, 1), np.delete(self.mixed, test, 2)
         omega = np.delete(self.omega, test, 1)
-        return _Small(own, rest @ mixed, rest @ self.inside @ rest.T, rest @ omega)
+        return SmallMatrices(own, rest @ mixed, rest @ self.inside @ rest.T, rest @ omega)
 
 
+@dataclass(frozen=True)
+class TestsTask(TraceTask):
+    """A Ω of new test vectors, and per batch what is small of it: ωᵀ A_b ω (1, k) and Qᵀ A_b Ω (1, r, k).
+
+    Attributes:
+        basis: Q so far.
+    """
+
+    basis: Vectors
+
+    @property
+    def joined(self) -> tuple[str, ...]:
+        """See ``BatchTask``."""
+        return ("own", "mixed")
+
+    def __call__(self, batch: DifferentiatedBatch, part: Part) -> Sums:
+        """See ``BatchTask``."""
+        products, space = self.products(batch, self.vectors), self.products.space
+        own, mixed = space.dots(self.vectors, products), space.inner(self.basis, products)
+        return {"products": products, "own": own[None], "mixed": mixed[None]}
+
+
+@dataclass(frozen=True)
+class RangeTask(TraceTask):
+    """For new directions of Q what each batch has between them and Ω (1, j, k), and between Q and them (1, r, j).
+
+    Attributes:
+        tests: Ω.
+        basis: Q, the new directions included.
+    """
+
+    tests: Vectors
+    basis: Vectors
+
+    @property
+    def joined(self) -> tuple[str, ...]:
+        """See ``BatchTask``."""
+        return ("mixed", "inside")
+
+    def __call__(self, batch: DifferentiatedBatch, part: Part) -> Sums:
+        """See ``BatchTask``."""
+        products, space = self.products(batch, self.vectors), self.products.space
+        return {
+            "mixed": space.inner(products, self.tests)[None],
+            "inside": space.inner(self.basis, products)[None],
+        }
+
+
+class _Known:
+    """Ω and Q, in room for all that may come, and what has been made of them."""
+
+    def __init__(self, space: VectorSpace, tests: int, rank: int, batches: int) -> None:
+        self._space, self._basis, self._tests = space, space.room(rank), space.room(tests)
+        self.rank = self.tests = 0
+        self.own, self.mixed = np.zeros((batches, 0)), np.zeros((batches, 0, 0))
+        self.inside = np.zeros((batches, 0, 0))
+        self.largest = 0.0
+
+    @property
+    def basis(self) -> Vectors:
+        return self._basis[: self.rank]
+
+    @property
+    def omega(self) -> Vectors:
+        return self._tests[: self.tests]
+
+    def draw(self, seed: int, name: str, count: int) -> Vectors:
+        """More test vectors."""
+        first = self.tests
+        for place, number in enumerate(range(first, first + count), start=first):
+            (vector,) = self._space.spheres(seed, name, range(number, number + 1))
+            self._space.store(self._tests, place, vector)
+        self.tests += count
+        return self._tests[first : self.tests]
+
+    def extend(self, vectors: Vectors) -> Vectors:
+        """More of the basis."""
+        first = self.rank
+        for place in range(len(vectors)):
+            self._space.store(self._basis, first + place, vectors[place])
+        self.rank += len(vectors)
+        return self._basis[first : self.rank]
+
+    def arrays(self) -> dict[str, Array]:
+        """All but Ω, which is drawn anew."""
+        small = {"own": self.own, "mixed": self.mixed, "inside": self.inside, "largest": np.array(self.largest)}
+        return {"basis": self.basis, **small}
+
+    def take_up(self, kept: Mapping[str, Array], seed: int, name: str) -> None:
+        """What ``arrays`` gave."""
+        self.own, self.mixed, self.inside = kept["own"], kept["mixed"], kept["inside"]
+        self.largest = float(kept["largest"])
+        self.extend(kept["basis"])
+        self.draw(seed, name, self.own.shape[1])
+
+    def small(self) -> SmallMatrices:
+        """What the estimate needs."""
+        inside = (self.inside + self.inside.transpose(0, 2, 1)) / 2
+        return SmallMatrices(self.own, self.mixed, inside, self._space.inner(self.basis, self.omega))
+
+
+@dataclass(frozen=True)
 class XTrace:
     """XTrace in steps of a few test vectors. Ω and Q are kept; all else is small matrices, one set per batch."""
 
-    may_end_early = True
-
-    def __init__(self, block: Block, rule: Rule) -> None:
-        """Nothing done yet."""
-        self.block, self._rule = block, rule
-        batches = len(rule.weights)
-        # The rows in use of the basis Q and of the test vectors Ω; pages are taken when first written.
-        self._space = np.empty((min(rule.probes // 2 + _STEP, block.size), block.size))
-        self._tests_made = np.empty((max(rule.probes // 2, 0), block.size))
-        self._rank = 0
-        # ωᵀ A_b ω (batches, k); Q A_b Ω (batches, r, k); Q A_b Qᵀ (batches, r, r).
-        self._own = np.zeros((batches, 0))
-        self._mixed = np.zeros((batches, 0, 0))
-        self._inside = np.zeros((batches, 0, 0))
-        self._largest = 0.0
-        self._fresh = np.zeros((0, block.size))
-        self._vectors = np.zeros((0, block.size))
-        self._total = np.zeros((0, block.size))
-        self._in_pass = self._resumed = False
-
-    @property
-    def _basis(self) -> Array:
-        return self._space[: self._rank]
-
-    @property
-    def _omega(self) -> Array:
-        return self._tests_made[: self._tests]
+    block: Block
+    rule: Rule
+    method = "xtrace"
+    at_most = True
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -92,131 +182,85 @@ class XTrace:
         return (self.block.name,)
 
     @property
-    def _tests(self) -> int:
-        return self._own.shape[1]
+    def passes_per_batch(self) -> int:
+        """All products that are allowed."""
+        return min(self.rule.probes, self.block.size)
 
-    def wanted(self) -> Array | None:
-        """More test vectors, or the directions their products opened."""
-        if self._resumed:
-            self._resumed = False
-            return self._fresh if len(self._fresh) else self._vectors
-        if len(self._fresh):
-            self._in_pass = True
-            return self._fresh
-        left = self._rule.probes // 2 - self._tests
-        if left <= 0 or len(self._basis) >= self.block.size or (self._rule.rtol is not None and self._met()):
-            return None
-        self._in_pass = True
-        count, ranks = min(_STEP, left), len(self._basis)
-        self._vectors = self._draw(self._tests, count)
-        self._total = np.zeros(self._vectors.shape)
-        batches = len(self._rule.weights)
-        self._own = np.concatenate([self._own, np.zeros((batches, count))], axis=1)
-        self._mixed = np.concatenate([self._mixed, np.zeros((batches, ranks, count))], axis=2)
-        return self._vectors
+    def steps(self, about: About, kept: Mapping[str, Array] | None) -> Steps[dict[str, TraceEstimate]]:
+        """See ``Algorithm``: more test vectors, then the directions their products opened."""
+        products, names, most = self.rule.of_batch(about, self.block), self.block.names, self.rule.probes // 2
+        space, seed, name = products.space, self.rule.seed, self.block.name
+        known = _Known(space, most, min(most + _STEP, self.block.size), len(self.rule.weights))
+        if kept is not None:
+            known.take_up(kept, seed, name)
+        while known.tests < most and known.rank < self.block.size and not self._met(known):
+            yield Keep(known.arrays())
+            tests = known.draw(seed, name, min(_STEP, most - known.tests))
+            found = yield TestsTask(names, products, tests, known.basis)
+            known.largest = max(known.largest, float(space.norms(found["products"]).max()))
+            fresh = known.extend(space.extension(known.basis, found["products"], known.largest))
+            known.own = np.concatenate([known.own, found["own"]], axis=1)
+            mixed = np.concatenate([known.mixed, found["mixed"]], axis=2)
+            inside, grown = known.inside, len(fresh)
+            if grown:
+                found = yield RangeTask(names, products, fresh, known.omega, known.basis)
+                mixed = np.concatenate([mixed, found["mixed"]], axis=1)
+                inside = np.pad(inside, ((0, 0), (0, grown), (0, grown)))
+                inside[:, :, -grown:] = found["inside"]
+                inside[:, -grown:, :] = found["inside"].transpose(0, 2, 1)
+            known.mixed, known.inside = mixed, inside
+        yield Keep(known.arrays())
+        return {self.block.name: self._estimate(known)}
 
-    def _draw(self, first: int, count: int) -> Array:
-        """So many test vectors, in the array that holds all of them."""
-        for i in range(first, first + count):
-            self._tests_made[i] = sphere(self._rule.seed, self.block.name, i, self.block.size)
-        return self._tests_made[first : first + count]
-
-    def _met(self) -> bool:
+    def _met(self, known: _Known) -> bool:
         """Whether the tolerance is met; the spread alone, which is cheap and too small, rules most checks out."""
-        if not self._tests:
+        if self.rule.rtol is None or not known.tests:
             return False
-        samples = self._small().leave_one_out(self.block.size).sum(0)
-        decay = self._rule.weight_decay * self.block.trained_size
-        value = float(samples.mean()) / self._rule.denominator + decay
-        spread = mean_error(samples) / self._rule.denominator
-        return self._rule.met(value, spread, self._tests) and self._estimate().converged
+        samples = known.small().leave_one_out(self.block.size).sum(0)
+        decay = self.rule.weight_decay * self.block.trained_size
+        value = float(samples.mean()) / self.rule.denominator + decay
+        spread = mean_error(samples) / self.rule.denominator
+        return self.rule.met(value, spread, known.tests) and self._estimate(known).converged
 
-    def take(self, batch: int, products: Array) -> None:
-        """Fill the small matrices."""
-        if not len(self._fresh):
-            count = len(self._vectors)
-            self._total += products
-            self._own[batch, -count:] = row_products(self._vectors, products)
-            self._mixed[batch, :, -count:] = self._basis @ products.T
-            return
-        old = len(self._basis) - len(self._fresh)
-        self._mixed[batch, old:] = products @ self._omega.T
-        across = self._basis @ products.T
-        self._inside[batch, :, old:] = across
-        self._inside[batch, old:, :] = across.T
-
-    def end_pass(self) -> None:
-        """Extend the basis by what the test vectors opened; or be done with a step."""
-        self._in_pass = False
-        if len(self._fresh):
-            self._fresh = self._fresh[:0]
-            return
-        self._largest = max(self._largest, float(np.linalg.norm(self._total, axis=1).max()))
-        fresh = new_directions(self._basis, self._total, self._largest)
-        self._total = np.zeros((0, self.block.size))
-        grown = len(fresh)
-        self._space[self._rank : self._rank + grown] = fresh
-        self._fresh = self._space[self._rank : self._rank + grown]
-        self._rank += grown
-        self._mixed = np.pad(self._mixed, ((0, 0), (0, grown), (0, 0)))
-        self._inside = np.pad(self._inside, ((0, 0), (0, grown), (0, grown)))
-
-    def _small(self) -> _Small:
-        inside = (self._inside + self._inside.transpose(0, 2, 1)) / 2
-        return _Small(self._own, self._mixed, inside, self._basis @ self._omega.T)
-
-    def _estimate(self) -> TraceEstimate:
-        known = self._small()
-        values = known.leave_one_out(self.block.size)
-        samples = values.sum(0)
-        mean = values.mean(1) if self._tests else np.zeros(len(values))
-        error = self._error(known, samples)
-        return self._rule.close(self.block, "xtrace", mean, samples, error, independent=False)
-
-    def _error(self, known: _Small, samples: Array) -> float:
-        """The standard error of the mean of the tr_i, which share all but one of their test vectors.
-
-        Var = s²/k + Cov(tr_i, tr_j), where s² is the spread of the tr_i. Let t_ij be the estimate by ω_i with ω_j left
-        out of the sketch. Given the sketch, each estimate by ω_i is unbiased, so every term of
-        E[(tr_i − t_ij)(tr_j − t_ji)] but the covariance drops out (Hoeffding's decomposition): the mean over pairs
-        estimates it without bias. The spread alone, which the paper proposes, is up to a third too small where the
-        spectrum falls quickly. Of many test vectors, some pairs are enough.
-        """
-        if self._tests < 3:
-            return float("nan")
-        some = np.unique(np.linspace(0, self._tests - 1, _PAIRED).astype(int))
-        change = np.zeros((len(some), len(some)))
-        for row, j in enumerate(some):
-            without = known.without(int(j)).leave_one_out(self.block.size).sum(0)
-            change[row] = (samples - np.insert(without, j, samples[j]))[some]
-        covariance = (change * change.T).sum() / (len(some) * (len(some) - 1))
-        return float(np.sqrt(samples.var(ddof=1) / self._tests + max(covariance, 0.0)))
-
-    def results(self) -> dict[str, TraceEstimate]:
+    def _estimate(self, known: _Known) -> TraceEstimate:
         """The mean of the leave-one-out estimates."""
-        return {self.block.name: self._estimate()}
+        small, count = known.small(), known.tests
+        values = small.leave_one_out(self.block.size)
+        return self.rule.close(
+            self.block,
+            self.method,
+            values.mean(1) if count else np.zeros(len(values)),
+            values.sum(0),
+            error_of_mean(small, self.block.size),
+            products=count + known.rank,
+            independent=False,
+        )
 
-    def state(self) -> dict[str, Array]:
-        """The basis and the small matrices."""
-        return {
-            "basis": self._basis,
-            "fresh": np.array(float(len(self._fresh))),
-            "own": self._own,
-            "mixed": self._mixed,
-            "inside": self._inside,
-            "largest": np.array(self._largest),
-            **({"total": self._total} if self._in_pass else {}),
-        }
 
-    def restore(self, state: dict[str, Array]) -> None:
-        """Take them up."""
-        self._rank, self._own = len(state["basis"]), state["own"].copy()
-        self._space[: self._rank] = state["basis"]
-        self._mixed, self._inside = state["mixed"].copy(), state["inside"].copy()
-        self._largest = float(state["largest"])
-        self._draw(0, self._tests)
-        self._fresh = self._basis[len(self._basis) - int(state["fresh"]) :]
-        self._in_pass = self._resumed = "total" in state
-        if self._in_pass:
-            self._total = state["total"].copy()
-            self._vectors = self._omega[len(self._omega) - len(self._total) :]
+def error_of_mean(small: SmallMatrices, size: int) -> float:
+    """The standard error of the mean of the tr_i, which share all but one of their test vectors.
+
+    Var = s²/k + Cov(tr_i, tr_j), where s² is the spread of the tr_i. Let t_ij be the estimate by ω_i with ω_j left out
+    of the sketch. Given the sketch, each estimate by ω_i is unbiased, so every term of E[(tr_i − t_ij)(tr_j − t_ji)]
+    but the covariance drops out (Hoeffding's decomposition): the mean over pairs estimates it without bias. The spread
+    alone, which the paper proposes, is up to a third too small where the spectrum falls quickly. Of many test vectors,
+    some pairs are enough.
+
+    Args:
+        small: of k test vectors.
+        size: of the block.
+
+    Returns:
+        Not divided; NaN for fewer than three test vectors.
+    """
+    samples = small.leave_one_out(size).sum(0)
+    count = len(samples)
+    if count < 3:
+        return float("nan")
+    some = np.unique(np.linspace(0, count - 1, _PAIRED).astype(int))
+    change = np.zeros((len(some), len(some)))
+    for row, j in enumerate(some):
+        without = small.without(int(j)).leave_one_out(size).sum(0)
+        change[row] = (samples - np.insert(without, j, samples[j]))[some]
+    covariance = (change * change.T).sum() / (len(some) * (len(some) - 1))
+    return float(np.sqrt(samples.var(ddof=1) / count + max(covariance, 0.0)))

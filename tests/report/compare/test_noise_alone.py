@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from curvcli.curvature.trace.work import ESTIMATORS, TraceWork, estimators
 
 from curvcli.curvature.density import QuadratureWork
 from curvcli.curvature.diagonal.weight_probes import HutchinsonDiagonal, XDiag
 from curvcli.curvature.operator import Block
 from curvcli.curvature.trace.estimate import Rule
-from curvcli.curvature.trace.work import ESTIMATORS, TraceWork, estimators
+from curvcli.curvature.trace.registry import ESTIMATORS, estimators, traces
 from curvcli.losses.interface import OutputState, Targets
 from curvcli.losses.output import Output
 from curvcli.models.base import Array, Parameter

@@ -1,0 +1,87 @@
+"""The trace estimators there are: a new one is a file and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from curvcli.curvature.operator import Block
+from curvcli.curvature.together import Together
+from curvcli.curvature.trace.estimate import Rule, TraceEstimate, TraceEstimator
+from curvcli.curvature.trace.hutchinson import Hutchinson
+from curvcli.curvature.trace.hutchpp import HutchPlusPlus
+from curvcli.curvature.trace.unit_vectors import UnitVectors
+from curvcli.curvature.trace.xtrace import XTrace
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One estimator.
+
+    Attributes:
+        make: from one block and a rule; None for Hutchinson's, which takes many blocks at once.
+        held: vectors of the block that it holds at once, per product allowed.
+        semidefinite: whether it is for matrices without negative eigenvalues alone.
+    """
+
+    make: Callable[[Block, Rule], TraceEstimator] | None
+    held: float
+    semidefinite: bool = False
+
+
+REGISTRY: Mapping[str, Entry] = {
+    "xtrace": Entry(XTrace, 1.5),
+    "hutch++": Entry(HutchPlusPlus, 1.0),
+    "hutchinson": Entry(None, 0.0),
+}
+ESTIMATORS = tuple(REGISTRY)
+# Up to so many entries nothing is gained by stopping at a tolerance.
+_SMALL = 128
+
+
+def estimators(
+    blocks: Sequence[Block], whole: Block | None, method: str, rule: Rule, memory: int
+) -> list[TraceEstimator]:
+    """One estimator per block, or one for all of them.
+
+    Args:
+        blocks: whose traces are wanted.
+        whole: a block of all their parameters, where more than one is wanted by Hutchinson's estimator.
+        method: requested.
+        rule: how far to go.
+        memory: bytes for the vectors of all of them; a block whose basis does not fit in what the blocks before it
+            leave goes to Hutchinson's estimator.
+
+    Raises:
+        ValueError: there is no such estimator.
+    """
+    if method not in REGISTRY:
+        raise ValueError(f"there is no estimator {method!r}")
+    entry = REGISTRY[method]
+    found: list[TraceEstimator] = []
+    probed: list[Block] = []
+    for block in blocks:
+        if block.size <= (rule.probes if rule.rtol is None else max(_SMALL, rule.probes // 4)):
+            found.append(UnitVectors(block, rule))
+            continue
+        needed = int(entry.held * rule.probes * block.size * 8)
+        if entry.make is None or needed > memory:
+            probed.append(block)
+            continue
+        memory -= needed
+        found.append(entry.make(block, rule))
+    if len(probed) == 1 or whole is None:
+        found += [Hutchinson(block, (block,), rule, _together(block, memory)) for block in probed]
+    elif probed:
+        found.append(Hutchinson(whole, tuple(probed), rule, _together(whole, memory)))
+    return found
+
+
+def _together(block: Block, memory: int) -> int:
+    """Probes at once: each is held beside its product, and its product from one batch."""
+    return max(1, min(8, memory // (24 * max(block.size, 1))))
+
+
+def traces(estimators: Sequence[TraceEstimator]) -> Together[dict[str, TraceEstimate]]:
+    """Estimators at work together: each pass over the data serves all of them."""
+    return Together(tuple(estimators))
