@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curvcli.losses.interface import Columns, Loss, OutputState
+from curvcli.losses.interface import Columns, Loss, OutputState, Source
 from curvcli.models.base import Array, DifferentiatedBatch
 
 # Unit vectors handed to a batch in one call hold no more numbers than this.
@@ -50,7 +50,7 @@ class Matrix(ABC):
     @property
     def whole(self) -> bool:
         """Whether those columns are its own whatever the model."""
-        return self.by_output is self
+        return self.by_output == self
 
     @abstractmethod
     def products(self, batch: DifferentiatedBatch, block: Sequence[str], vectors: Array) -> Array:
@@ -60,10 +60,21 @@ class Matrix(ABC):
     def diagonal_entries(self, batch: DifferentiatedBatch, parameter: str, indices: Array, size: int) -> Array:
         """The diagonal at flat ``indices`` (k,) of one parameter of this size, by one product each; (k,)."""
 
+    def entry(self, batch: DifferentiatedBatch, parameter: str, place: int, size: int) -> Array:
+        """One of ``diagonal_entries``, (1,)."""
+        return self.diagonal_entries(batch, parameter, np.array([place]), size)
+
+    def __str__(self) -> str:
+        return self.name
+
 
 @dataclass(frozen=True)
 class OutputMatrix(Matrix):
     """Σ_n J_nᵀ A_n J_n; stateless, so that two of a kind are equal."""
+
+    #: What its columns are of, as a person reads it; and whether there are random ones.
+    source: str
+    drawn = False
 
     @abstractmethod
     def rank(self, state: OutputState) -> int:
@@ -76,6 +87,11 @@ class OutputMatrix(Matrix):
     @abstractmethod
     def multiply(self, state: OutputState, vectors: Array) -> Array:
         """A_n u_n for every sample: (k, samples, …) → the same."""
+
+    def drawn_column(self, state: OutputState, source: Source) -> Array | None:
+        """One random column per sample, like the output, whose outer product's expectation is A_n; None without one."""
+        del state, source
+        return None
 
     @property
     def by_output(self) -> OutputMatrix:

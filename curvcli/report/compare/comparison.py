@@ -22,7 +22,6 @@ Outcome = Literal["same", "within error", "changed", "undecided"]
 # A share is relative already: beside 0.2 % of negative entries 0.4 % is nothing.
 SHARES: Final[Mapping[str, float]] = {"negative_share": 0.01, "weight_at_zero": 0.01}
 
-_MATRICES: Final = {"hessian": "Hessian", "gauss_newton": "Gauss-Newton matrix"}
 _EXTREMES: Final = {"diagonal_min": False, "diagonal_max": True}
 
 
@@ -156,7 +155,7 @@ def compare(
     if lost:
         differences.append(f"not computed in NEW: {listed(lost)}")
     differences += [
-        f"{_place(pair)} is of the {_MATRICES[pair.new.matrix]}, was of the {_MATRICES[pair.old.matrix]}"
+        f"{_place(pair)} is of the {printable(TITLES[pair.new.matrix])}, was of the {printable(TITLES[pair.old.matrix])}"
         for pair in pairs
         if pair.other
     ]

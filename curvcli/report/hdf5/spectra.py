@@ -26,6 +26,7 @@ from curvcli.report.hdf5.reading import read_numbers
 from curvcli.report.hdf5.schema import escape, unescape
 from curvcli.report.hdf5.storage import write_array
 from curvcli.report.records.layers import LayerRecord
+from curvcli.report.records.matrices import TITLES
 from curvcli.report.records.quantities import (
     AnyQuantity,
     BlockRecord,
@@ -36,7 +37,6 @@ from curvcli.report.records.quantities import (
 )
 
 _VECTORS: Final = "vectors"
-_MATRICES: Final = {"hessian": "Hessian", "gauss_newton": "Gauss–Newton matrix"}
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def write_spectra(group: h5py.Group, layer: LayerRecord) -> None:
     """
     for quantity in layer.spectra:
         layout = _LAYOUTS[type(quantity)]
-        matrix = _MATRICES[quantity.matrix]
+        matrix = TITLES[quantity.matrix]
         below = group.create_group(layout.group)
         below.attrs["long_name"] = layout.long_name.format(matrix)
         below.attrs["units"] = "loss"
@@ -184,7 +184,7 @@ def _write_vectors(group: h5py.Group, record: EigenRecord, layer: LayerRecord) -
         # The parameters of a block that spans layers are not this layer's: their axes are not known here.
         name, axes = (parameters[label].name, parameters[label].axes) if label in parameters else (label, ())
         attributes = {
-            "long_name": f"eigenvectors of the {_MATRICES[record.matrix]}, their entries for {name}",
+            "long_name": f"eigenvectors of the {TITLES[record.matrix]}, their entries for {name}",
             "units": "1",
             "parameter": name,
         }

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from curvcli.report.records.matrices import check_matrix
 from curvcli.report.records.quantities import BlockRecord, DensityRecord, EigenRecord, Quantity, TraceRecord
 from curvcli.report.records.split import SplitRecord
 from curvcli.report.records.status import Status
@@ -28,7 +29,7 @@ class ParameterRecord:
         shape: in the framework's own layout.
         axes: one word per axis.
         gradient: float32 or float64, of `shape`; ``None`` when it was not computed.
-        diagonal: the Hessian's diagonal, float32 or float64, of `shape`; ``None`` when it was not computed.
+        diagonal: of the matrix, float32 or float64, of `shape`; ``None`` when it was not computed.
         diagonal_stderr: standard error of an estimated diagonal, of `shape`; ``None`` for an exact one.
         method: how the diagonal was computed; empty, without a diagonal, when it was not asked for.
         exact: whether the diagonal is exact up to rounding.
@@ -44,6 +45,7 @@ class ParameterRecord:
         verified: largest absolute difference between the reported diagonal and products made to check it; NaN where
             none was made.
         verification: what was checked, in a short phrase, e.g. ``2 entries and the sum, by 3 products``.
+        matrix: whose diagonal it is.
 
     Raises:
         ValueError: a shape, dtype, axis or status does not fit, or a number of estimates or a distance is negative.
@@ -68,9 +70,11 @@ class ParameterRecord:
     rounding: float = nan
     verified: float = nan
     verification: str = ""
+    matrix: str = "hessian"
 
     def __post_init__(self) -> None:
         check_axes(self.name, self.axes, self.shape)
+        check_matrix(self.name, self.matrix)
         for quantity in ("gradient", "diagonal", "diagonal_stderr"):
             array: Array | None = getattr(self, quantity)
             if array is None:

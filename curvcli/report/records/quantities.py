@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import nan
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from curvcli.report.records.matrices import check_matrix
 from curvcli.report.records.validation import check_errors, check_estimates, check_floats, check_shape
 
 Float64 = npt.NDArray[np.float64]
-Matrix = Literal["hessian", "gauss_newton"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,7 +50,7 @@ class TraceRecord:
     method: str
     exact: bool
     reason: str
-    matrix: Matrix
+    matrix: str
     probes: int
     products: int
     converged: bool
@@ -99,7 +99,7 @@ class EigenRecord:
     which: str
     method: str
     reason: str
-    matrix: Matrix
+    matrix: str
     tolerance: float
     products: int
     rounding: Float64 | None = None
@@ -167,7 +167,7 @@ class DensityRecord:
     method: str
     reason: str
     exact: bool
-    matrix: Matrix
+    matrix: str
     products: int
     estimates: int = 0
     degrees: float = nan
@@ -211,7 +211,7 @@ class BlockRecord:
         method: ``dense`` or ``probes``.
         reason: why this method.
         exact: whether the block was computed whole.
-        matrix: the Hessian or the Gauss–Newton matrix.
+        matrix: which.
         products: Hessian-vector products spent.
         parameters: full names in the order of rows, for a layer without parameters of its own; None for all others,
             whose own order holds.
@@ -236,7 +236,7 @@ class BlockRecord:
     method: str
     reason: str
     exact: bool
-    matrix: Matrix
+    matrix: str
     products: int
     parameters: tuple[str, ...] | None = None
     estimates: int = 0
@@ -274,8 +274,7 @@ AnyQuantity = TypeVar("AnyQuantity", TraceRecord, EigenRecord, DensityRecord, Bl
 def _check_origin(owner: str, method: str, matrix: str) -> None:
     if not method:
         raise ValueError(f"{owner}: the method is empty")
-    if matrix not in get_args(Matrix):
-        raise ValueError(f"{owner}: matrix {matrix!r} is not one of {', '.join(get_args(Matrix))}")
+    check_matrix(owner, matrix)
 
 
 def _check_descending(name: str, values: Float64) -> None:
