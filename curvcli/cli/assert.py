@@ -16,13 +16,13 @@ from curvcli.cli.console import Voice
 from curvcli.cli.numbers import Real
 from curvcli.cli.options import config_option, layer_options, voice_options
 from curvcli.cli.repeatable import Repeatable
+from curvcli.cli.verdicts import write_verdicts
 from curvcli.errors import ExitCode, UsageError
 from curvcli.report.compare.figure import LOSS
 from curvcli.report.hdf5.read import read_report
 from curvcli.report.rules.judge import Rules, judge
 from curvcli.report.rules.render import Format, render_assessment, summary
 from curvcli.report.rules.rule import Bound, parse_bound
-from curvcli.report.verdicts.output import write_verdicts
 from curvcli.spec.patterns import select
 
 _METAVAR = "[PATTERN:]QUANTITY=NUMBER"

@@ -17,13 +17,13 @@ from curvcli.cli.console import Voice
 from curvcli.cli.numbers import Real
 from curvcli.cli.options import config_option, layer_options, voice_options
 from curvcli.cli.repeatable import Repeatable
+from curvcli.cli.verdicts import write_verdicts
 from curvcli.errors import ExitCode, UsageError
 from curvcli.files import same_file
 from curvcli.report.compare.comparison import SHARES, Tolerances, compare
 from curvcli.report.compare.figure import COMPARED, ONLY_BOUNDED, known
 from curvcli.report.compare.render import Format, render_comparison, summary
 from curvcli.report.hdf5.read import Report, read_report
-from curvcli.report.verdicts.output import write_verdicts
 from curvcli.spec.patterns import select
 
 _RTOL, _ATOL, _SIGMA = 0.1, 0.0, 4.0

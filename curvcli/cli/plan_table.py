@@ -66,5 +66,5 @@ def render_plan(
         names, cells = names[1:], [row[1:] for row in cells]
     dispensable = ("kind", "shared by", "entries", "seconds")
     return render_rows(
-        names, cells, output_format, numbers=numbers, footer=[footer], dispensable=dispensable, below="reason"
+        names, cells, output_format, numbers=numbers, footer=[footer], dispensable=dispensable, prose="reason"
     )

@@ -17,8 +17,8 @@ from curvcli.cli.repeatable import Repeatable
 from curvcli.errors import ExitCode, UsageError
 from curvcli.report.hdf5.read import Report, read_report
 from curvcli.report.render import render_report
-from curvcli.report.render.checks import outcome_counts
 from curvcli.report.render.encoding import encodable
+from curvcli.report.render.layers import outcome_counts
 from curvcli.report.render.view import arranged
 from curvcli.spec.patterns import select
 from curvcli.text import visible

@@ -12,26 +12,29 @@ from typing import Any, Final
 import numpy as np
 
 from curvcli.errors import UsageError
-from curvcli.report.export.computed import came_out
-from curvcli.report.hdf5.read import Quantity, Report
+from curvcli.report import columns
+from curvcli.report.computed import came_out
+from curvcli.report.documents import check_document, given, layer_document, nullified, parameter_document
+from curvcli.report.hdf5.read import Quantity as ArrayName
+from curvcli.report.hdf5.read import Report
+from curvcli.report.missing import not_computed, said
 from curvcli.report.records.input_statistics import InputsSummary
 from curvcli.report.records.quantities import BlockRecord, DensityRecord, EigenRecord, TraceRecord
 from curvcli.report.records.split import SplitPartSummary
 from curvcli.report.records.status import OUTCOME_CODES
 from curvcli.report.records.summaries import LayerSummary, ParameterSummary
-from curvcli.report.render.json import check_document, layer_document, nullified, parameter_document
-from curvcli.report.render.view import not_computed
+from curvcli.report.table import COMMANDS, Quantity
 from curvcli.text import printable
 
 _MOST: Final = 1_000_000  # entries of a vector; more are a table, not a value
-_ARRAYS: Final[tuple[Quantity, ...]] = ("gradient", "diagonal", "diagonal_stderr")
-_RECORDS: Final[Mapping[str, Any]] = {
+_ARRAYS: Final[tuple[ArrayName, ...]] = ("gradient", "diagonal", "diagonal_stderr")
+_RECORDS: Final[Mapping[Quantity, Any]] = {
     "trace": TraceRecord,
     "eigen": EigenRecord,
     "density": DensityRecord,
     "hessian": BlockRecord,
 }
-_RECORD_COMMANDS: Final = {"trace": "trace", "eigen": "eigs", "density": "density", "hessian": "hessian"}
+_RECORD_COMMANDS: Final = {group: COMMANDS[group] for group in _RECORDS}
 _HIDDEN: Final = frozenset({"vectors", "parameters"})
 _PER_SAMPLE: Final = ("rows", "value", "laplacian", "laplacian_stderr", "hessian")
 _BY_INPUT: Final = ("gradient", "diagonal", "diagonal_stderr")
@@ -103,13 +106,22 @@ def _value(report: Report, path: str, known: Fields, name: str, *, came_out: boo
         raise UsageError(f"{report.path}: no value '{printable(path)}'. {printable(nearest)}")
     found = known[name]()
     if found is None or (isinstance(found, float) and isnan(found) and not came_out):
-        first, _, field = name.rpartition("/")
-        command = "inputs" if path.startswith("inputs/") else _RECORD_COMMANDS.get(first, "")
-        raise UsageError(f"{report.path}: {printable(path)}: {not_computed(printable(field), command)}.")
+        raise UsageError(f"{report.path}: {printable(path)}: {_missing(path, name)}.")
     if isinstance(found, np.ndarray):
         _check_size(report, path, found.size)
         return found.tolist()
     return list(found) if isinstance(found, tuple) else found
+
+
+def _missing(path: str, name: str) -> str:
+    """Return that a field was not computed, and which command does."""
+    owner, _, field = name.rpartition("/")
+    if path.startswith("inputs/"):
+        return said(printable(field), COMMANDS["inputs"])
+    if owner in _RECORD_COMMANDS:
+        return said(printable(field), _RECORD_COMMANDS[owner])
+    column = (columns.PARAMETERS if owner else columns.LAYERS).find(field)
+    return said(printable(field), COMMANDS["diagonal"]) if column is None else not_computed(column)
 
 
 def _check_size(report: Report, path: str, size: int) -> None:
@@ -279,7 +291,7 @@ def _fields(report: Report, row: LayerSummary) -> Fields:
     """Return all that there is of a layer, by path below it; arrays are read when asked for."""
     document = layer_document(row)
     del document["split"], document["parameters"]
-    document["largest_residual"] = row.largest_residual if row.eigen_method else None
+    document |= {column.name: given(column, row) for column in columns.LAYERS.columns if column.value is None}
     found: dict[str, Callable[[], Any]] = {name: _given(value) for name, value in document.items()}
     found["parameters"] = _given([parameter.label for parameter in row.parameters])
     for parameter in row.parameters:
@@ -297,7 +309,7 @@ def _fields(report: Report, row: LayerSummary) -> Fields:
     return found
 
 
-def _entries(report: Report, layer: str, quantity: Quantity, row: ParameterSummary) -> Callable[[], Any]:
+def _entries(report: Report, layer: str, quantity: ArrayName, row: ParameterSummary) -> Callable[[], Any]:
     """Return a reader of an array that leaves a large one unread."""
 
     def read() -> Any:

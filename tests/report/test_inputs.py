@@ -131,7 +131,7 @@ def test_what_was_not_computed_stays_absent(written, make_inputs):
     path = written(make_inputs(**NOTHING))
     assert_equal_records(read_report(path).inputs_record("u"), make_inputs(**NOTHING))
     with h5py.File(path) as file:
-        assert sorted(file["inputs/u"]) == ["rows", "value"]
+        assert sorted(file["inputs/u"]) == ["rows", "sample", "value"]  # the axis has a dimension
 
 
 def test_no_samples_come_back(written, make_inputs):
@@ -163,12 +163,12 @@ def test_two_functions_of_one_name_are_refused_and_no_report_is_left(tmp_path, m
     [
         ("rows", ["sample"], "1"),
         ("value", ["sample"], "u"),
-        ("laplacian", ["sample"], "u"),
-        ("gradient/x", ["sample"], "u"),
-        ("diagonal/y", ["sample", "axis_0"], "u"),
-        ("hessian", ["sample", "row", "column"], "u"),
+        ("laplacian", ["sample"], "u/input²"),
+        ("gradient/x", ["sample"], "u/input"),
+        ("diagonal/y", ["sample", "axis_0"], "u/input²"),
+        ("hessian", ["sample", "row", "column"], "u/input²"),
         ("derivatives/y[0]", ["sample", "order"], "u"),
-        ("residual/values", ["sample"], "u"),
+        ("residual/values", ["sample"], "u/input²"),
     ],
 )
 def test_arrays_carry_axis_labels_long_names_and_units(written, make_inputs, place, labels, units):

@@ -126,11 +126,11 @@ def test_scalars_come_back(written, make_bare, make_split, make_part):
     ("place", "labels", "units"),
     [
         ("rows", ["sample"], "1"),
-        ("output_gradient", ["sample", "unit"], "loss"),
-        ("parameters/kernel/jacobian", ["sample", "unit", "axis0", "axis1"], "1"),
-        ("parameters/kernel/product", ["axis0", "axis1"], "loss"),
-        ("inputs/x/product", ["sample", "axis_0"], "loss"),
-        ("inputs/x/gradient", ["sample", "axis_0"], "loss"),
+        ("output_gradient", ["sample", "unit"], "loss/z"),
+        ("parameters/kernel/jacobian", ["sample", "unit", "axis0", "axis1"], "z/parameter"),
+        ("parameters/kernel/product", ["axis0", "axis1"], "loss/parameter"),
+        ("inputs/x/product", ["sample", "axis_0"], "loss/input"),
+        ("inputs/x/gradient", ["sample", "axis_0"], "loss/input"),
     ],
 )
 def test_arrays_carry_axis_labels_long_names_and_units(written, layer, place, labels, units):

@@ -42,7 +42,7 @@ def test_eigenvalues_open_in_xarray_by_layer_and_rank(tmp_path, varied, provenan
         np.testing.assert_array_equal(table["eigenvalues"].sel(layer="few"), [2.0, -5.0, np.nan])
         np.testing.assert_array_equal(table["eigenvalues"].sel(layer="diagonal"), [np.nan] * 3)
         np.testing.assert_array_equal(table["residuals"].sel(layer="all"), varied[0].eigen.residuals)
-        assert table["eigenvalues"].attrs["units"] == "loss"
+        assert table["eigenvalues"].attrs["units"] == "loss/parameter²"
 
 
 def test_inertia_opens_in_xarray_by_layer_and_sign(tmp_path, varied, provenance):

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import xarray
 
+from curvcli.report.hdf5.chunks import chunk_shape
 from curvcli.report.hdf5.read import read_report
 from curvcli.report.hdf5.schema import escape, unescape
-from curvcli.report.hdf5.storage import chunk_shape
 from curvcli.report.hdf5.write import write_report
 
 
@@ -36,7 +36,7 @@ def test_arrays_keep_shape_dtype_axis_labels_and_say_how_they_came_about(tmp_pat
         assert dataset.attrs["parameter"] == "conv1/kernel"
         assert (dataset.attrs["method"], dataset.attrs["exact"], dataset.attrs["products"]) == ("gauss_newton", 1, 10)
         assert dataset.attrs["reason"] == "piecewise linear from here to the loss"
-        assert (dataset.attrs["units"], "kernel" in dataset.attrs["long_name"]) == ("loss", True)
+        assert (dataset.attrs["units"], "kernel" in dataset.attrs["long_name"]) == ("loss/parameter²", True)
         assert file["layers/conv1/gradient/kernel"].dtype == np.float32
         np.testing.assert_array_equal(dataset[...], layers[1].parameters[0].diagonal)
 

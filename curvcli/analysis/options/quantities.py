@@ -10,7 +10,7 @@ from curvcli.analysis.options.kinds import File, Flag, Names, Number, OneOf, Siz
 from curvcli.analysis.options.record import Options
 from curvcli.curvature.diagonal import estimators, planner
 from curvcli.curvature.krylov import ENDS, Which
-from curvcli.curvature.matrices.registry import MATRICES
+from curvcli.curvature.matrices.registry import MATRICES, REGISTRY
 from curvcli.curvature.trace import work as traces
 from curvcli.errors import UsageError
 from curvcli.wording import option
@@ -18,6 +18,8 @@ from curvcli.wording import option
 DIAGONAL_METHODS = (*planner.METHODS, *estimators.ESTIMATORS)
 TRACE_METHODS = ("auto", "exact", *traces.ESTIMATORS)
 EIGEN_METHODS = ("auto", "lanczos", "lobpcg", "dense", "gram")
+# Every matrix and what it is, for help.
+MATRICES_HELP = "; ".join(f"{one.name}: {one.about}" for one in REGISTRY.values())
 DENSITY_METHODS = ("auto", "lanczos", "dense", "gram")
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -73,8 +74,8 @@ class OutputMatrix(Matrix):
     """Σ_n J_nᵀ A_n J_n; stateless, so that two of a kind are equal."""
 
     #: What its columns are of, as a person reads it; and whether there are random ones.
-    source: str
-    drawn = False
+    source: ClassVar[str]
+    drawn: ClassVar[bool] = False
 
     @abstractmethod
     def rank(self, state: OutputState) -> int:

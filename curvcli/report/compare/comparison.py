@@ -8,19 +8,21 @@ from math import isfinite, isinf, isnan, nan
 from typing import Final, Literal
 
 from curvcli.errors import UsageError
+from curvcli.report import columns
 from curvcli.report.compare.diagonals import extreme_errors
 from curvcli.report.compare.figure import LOSS, Figure
 from curvcli.report.compare.figures import figures, loss_figure
 from curvcli.report.compare.mismatch import Layers, listed, mismatches, notes
 from curvcli.report.compare.noise import Noise, combined, welch
 from curvcli.report.hdf5.read import Report
+from curvcli.report.records.matrices import named
 from curvcli.report.records.summaries import LayerSummary
 from curvcli.text import printable
 
 Outcome = Literal["same", "within error", "changed", "undecided"]
 
 # A share is relative already: beside 0.2 % of negative entries 0.4 % is nothing.
-SHARES: Final[Mapping[str, float]] = {"negative_share": 0.01, "weight_at_zero": 0.01}
+SHARES: Final[Mapping[str, float]] = {c.name: c.tolerance for c in columns.LAYERS.columns if c.tolerance}
 
 _EXTREMES: Final = {"diagonal_min": False, "diagonal_max": True}
 
@@ -155,7 +157,7 @@ def compare(
     if lost:
         differences.append(f"not computed in NEW: {listed(lost)}")
     differences += [
-        f"{_place(pair)} is of the {printable(TITLES[pair.new.matrix])}, was of the {printable(TITLES[pair.old.matrix])}"
+        f"{_place(pair)} is of the {named(pair.new.matrix)}, was of the {named(pair.old.matrix)}"
         for pair in pairs
         if pair.other
     ]

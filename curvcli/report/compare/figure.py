@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import inf, isnan, nan
 from typing import Final, Literal
 
+from curvcli.report import columns
 from curvcli.report.records.estimates import Estimates
 from curvcli.report.records.layers import Array
 
@@ -13,36 +14,9 @@ LOSS: Final = "loss"
 DIAGONAL: Final = ("diagonal_min", "diagonal_max", "diagonal_mean", "diagonal_abs_mean", "negative_share")
 INERTIA: Final = ("positive_eigenvalues", "zero_eigenvalues", "negative_eigenvalues")
 # What can be compared, in the order in which it is shown; an eigenvalue that is no end of the spectrum has its rank.
-COMPARED: Final = (
-    LOSS,
-    "gradient_norm",
-    "trace",
-    *DIAGONAL,
-    "top_eigenvalue",
-    "smallest_eigenvalue",
-    "weight_at_zero",
-    "support_min",
-    "support_max",
-    "frobenius_norm",
-    "condition_number",
-    *INERTIA,
-)
+COMPARED: Final = (LOSS, *(column.name for column in columns.LAYERS.columns if column.role == "property"))
 # What can only be held against a threshold: how well something was computed is no property of the network.
-ONLY_BOUNDED: Final = (
-    "trace_stderr",
-    "trace_data_stderr",
-    "trace_rounding",
-    "diagonal_relative_stderr",
-    "diagonal_rounding",
-    "diagonal_verified",
-    "largest_residual",
-    "eigenvalue_count",
-    "converged_count",
-    "density_rounding",
-    "hessian_rounding",
-    "parameter_count",
-    "products",
-)
+ONLY_BOUNDED: Final = tuple(column.name for column in columns.LAYERS.columns if column.role == "quality")
 
 # The spread of fewer estimates than this says too little: eight of them agree by chance often enough.
 _FEWEST: Final = 8

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from math import inf, isfinite, isnan, nan, prod
 from typing import Final, Literal
 
 import numpy as np
 
+from curvcli.report import columns
 from curvcli.report.compare.diagonals import EntryErrors, entry_errors
 from curvcli.report.compare.eigenvalues import eigenvalues
-from curvcli.report.compare.figure import DIAGONAL, ONLY_BOUNDED, Figure, place, unknown
+from curvcli.report.compare.figure import DIAGONAL, Figure, place, unknown
 from curvcli.report.compare.full_hessian import full_hessian
 from curvcli.report.compare.reliability import doubted, random
 from curvcli.report.compare.rounding import rounding
@@ -21,7 +23,6 @@ from curvcli.report.records.quantities import DensityRecord, EigenRecord, TraceR
 from curvcli.report.records.summaries import LayerSummary, ParameterSummary
 
 # Probes reach up to the ends of the spectrum and not beyond.
-_OF_EIGENPAIRS: Final = frozenset({"largest_residual", "eigenvalue_count", "converged_count"})
 _REACHED: Final[tuple[Literal["lower", "upper"], ...]] = ("upper", "lower")
 
 
@@ -42,14 +43,30 @@ def figures(report: Report, row: LayerSummary) -> dict[str, Figure]:
     """
     found = _gradient(report, row) | _diagonal(report, row) | _trace(report, row)
     found |= _eigen(report, row) | _density(report, row) | full_hessian(report, row)
+    found |= _others(report, row, found)
     return doubted(report, row, {name: found[name] for name in sorted(found, key=place)})
 
 
 def bounded(report: Report, row: LayerSummary) -> dict[str, Figure]:
     """Return all that a threshold may be held against: the `figures`, and how well they were computed."""
-    extra = {name: float(getattr(row, name)) for name in ONLY_BOUNDED if row.eigen_method or name not in _OF_EIGENPAIRS}
-    known = {name: Figure(value=value) for name, value in extra.items() if name in _OF_EIGENPAIRS or not isnan(value)}
+    known: dict[str, Figure] = {}
+    for column in columns.LAYERS.columns:
+        if column.role == "quality":
+            value = float(column.of_row(row))
+            if row.eigen_method if column.of == "eigen" else not isnan(value):
+                known[column.name] = Figure(value=value)
     return figures(report, row) | known
+
+
+def _others(report: Report, row: LayerSummary, found: Mapping[str, Figure]) -> dict[str, Figure]:
+    """Return the properties of which no more is known than the table says."""
+    others: dict[str, Figure] = {}
+    for column in columns.LAYERS.columns:
+        value = column.of_row(row) if column.role == "property" and column.name not in found else None
+        if value is not None and not isnan(value):
+            stderr = float(getattr(row, column.error)) if column.error else 0.0 if row.exact else nan
+            others[column.name] = Figure(value=float(value), stderr=stderr, bound=rounding(report, value))
+    return others
 
 
 def _gradient(report: Report, row: LayerSummary) -> dict[str, Figure]:
@@ -84,8 +101,9 @@ def _diagonal(report: Report, row: LayerSummary) -> dict[str, Figure]:
         "negative_share": row.negative_share_rounding,
         "trace": sum(count * each for count, each in sizes if not isnan(each)),
     }
+    matrix = "+".join(dict.fromkeys(parameter.matrix for parameter in row.parameters))
     found = {
-        name: Figure(value=getattr(row, name), bound=rounding(report, size, moved[name]), matrix="hessian")
+        name: Figure(value=getattr(row, name), bound=rounding(report, size, moved[name]), matrix=matrix)
         for name, size in scale.items()
         if not (name == "trace" and row.trace_method) and (row.parameter_count or name == "trace")
     }

@@ -8,11 +8,15 @@ from typing import Any, Final, Literal
 from rich.console import Console
 
 from curvcli.report.compare.comparison import Change, Comparison
+from curvcli.report.documents import json_text
 from curvcli.report.hdf5.read import Report
+from curvcli.report.numbers import change as percent
+from curvcli.report.numbers import error, number
+from curvcli.report.render.markdown import render_markdown
+from curvcli.report.render.section import Document, Section, Shown
+from curvcli.report.render.table import render_table
 from curvcli.report.verdicts.github import render_github
-from curvcli.report.verdicts.grid import Grid, markdown_grid, render_grid
 from curvcli.report.verdicts.junit import render_junit
-from curvcli.report.verdicts.numbers import json_text, percent, plus_minus, short
 from curvcli.report.verdicts.verdict import Ending, Verdict, counted, place
 from curvcli.text import printable
 
@@ -20,8 +24,6 @@ Format = Literal["table", "json", "markdown", "junit", "github"]
 SCHEMA_VERSION: Final = "1.0"
 
 _NAME: Final = "curvcli compare"
-_HEADINGS: Final = ("layer", "quantity", "old", "new", "change", "relative", "tolerance", "error bar", "verdict")
-_DATA: Final = "± data"
 _ENDINGS: Final[dict[str, Ending]] = {"changed": "failed", "undecided": "undecided"}
 
 
@@ -36,11 +38,11 @@ def render_comparison(comparison: Comparison, format: Format, *, console: Consol
     """
     match format:
         case "table":
-            return render_grid(_grid(comparison, only_changed=only_changed), console)
+            return render_table(_document(comparison, only_changed=only_changed), console)
         case "json":
-            return json_text(_document(comparison))
+            return json_text(_json(comparison))
         case "markdown":
-            return markdown_grid(_grid(comparison, only_changed=only_changed))
+            return render_markdown(_document(comparison, only_changed=only_changed))
         case "junit":
             return render_junit(_NAME, _verdicts(comparison))
         case "github":
@@ -78,43 +80,29 @@ def _verdict(change: Change) -> Verdict:
 
 
 def _message(change: Change) -> str:
-    bar = "" if isnan(_bar(change)) else f", error bar {short(_bar(change))}"
+    bar = "" if isnan(_bar(change)) else f", error bar {number(_bar(change))}"
     relative = "" if isnan(change.relative) else f", {percent(change.relative)}"
     note = f": {change.note}" if change.note else ""
     return (
-        f"{change.quantity} {short(change.old)} → {short(change.new)} "
-        f"(change {short(change.change)}{relative}; tolerance {short(change.tolerance)}{bar}){note}"
+        f"{change.quantity} {number(change.old)} → {number(change.new)} "
+        f"(change {number(change.change)}{relative}; tolerance {number(change.tolerance)}{bar}){note}"
     )
 
 
-def _grid(comparison: Comparison, *, only_changed: bool) -> Grid:
+def _document(comparison: Comparison, *, only_changed: bool) -> Document:
     shown = [c for c in comparison.changes if not only_changed or c.outcome in {"changed", "undecided"}]
     data = any(not isnan(_data_error(change)) for change in shown)
     noted = any(change.note for change in shown)
-    headings = [*_HEADINGS, *([_DATA] if data else []), *(["note"] if noted else [])]
-    rows = [
-        [
-            printable(place(change.layer)),
-            change.quantity,
-            short(change.old),
-            short(change.new),
-            short(change.change),
-            percent(change.relative),
-            short(change.tolerance),
-            plus_minus(_bar(change)),
-            change.outcome,
-            *([plus_minus(_data_error(change))] if data else []),
-            *([change.note] if noted else []),
-        ]
-        for change in shown
-    ]
-    return Grid(
+    columns = (
+        *_COLUMNS,
+        *([Shown("± data", lambda change: error(_data_error(change)), True, 6)] if data else []),
+        *([Shown("note", lambda change: printable(change.note), folds=3, prose=True)] if noted else []),
+    )
+    return Document(
         above=(("base", _origin(comparison.base)), ("new", _origin(comparison.new))),
-        headings=headings,
-        numeric=frozenset(_HEADINGS[2:8]) | {_DATA},
-        dispensable=("tolerance", _DATA, "change", "error bar", "note", "relative", "old"),
-        rows=rows,
-        below=[printable(line) for line in _below(comparison)],
+        sections=[Section("", columns, shown)] if shown else [],
+        summary=summary(comparison),
+        lines=[printable(line) for line in _below(comparison)],
     )
 
 
@@ -130,8 +118,7 @@ def _data_error(change: Change) -> float:
 
 
 def _below(comparison: Comparison) -> list[str]:
-    lines = [summary(comparison)]
-    lines += [f"missing layer: {place(name)}" for name in comparison.missing_layers]
+    lines = [f"missing layer: {place(name)}" for name in comparison.missing_layers]
     lines += [f"new layer: {place(name)}" for name in comparison.new_layers]
     lines += [f"not computed in the new report: {name}" for name in comparison.missing_quantities]
     lines += [f"mismatch allowed: {text}" for text in comparison.mismatches]
@@ -143,7 +130,7 @@ def _origin(report: Report) -> str:
     return printable(f"{report.path}: {run.model_path}, {run.loss} ({run.reduction}), {run.samples} samples")
 
 
-def _document(comparison: Comparison) -> dict[str, Any]:
+def _json(comparison: Comparison) -> dict[str, Any]:
     tolerances = comparison.tolerances
     return {
         "schema_version": SCHEMA_VERSION,
@@ -202,3 +189,16 @@ def _change(change: Change) -> dict[str, Any]:
         "verdict": change.outcome.replace(" ", "_"),
         "note": change.note,
     }
+
+
+_COLUMNS: Final = (
+    Shown("layer", lambda change: printable(place(change.layer))),
+    Shown("quantity", lambda change: str(change.quantity), code=True),
+    Shown("old", lambda change: number(change.old), True, 1),
+    Shown("new", lambda change: number(change.new), True),
+    Shown("change", lambda change: number(change.change), True, 5),
+    Shown("relative", lambda change: percent(change.relative), True, 2),
+    Shown("tolerance", lambda change: number(change.tolerance), True, 7),
+    Shown("error bar", lambda change: error(_bar(change)), True, 4),
+    Shown("verdict", lambda change: str(change.outcome)),
+)

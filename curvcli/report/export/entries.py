@@ -6,23 +6,22 @@ from collections.abc import Iterator, Sequence
 from math import prod
 from typing import Any, Final
 
-import h5py
 import numpy as np
-import numpy.typing as npt
 
 from curvcli.errors import ReportError
 from curvcli.report.export.rows import about
 from curvcli.report.export.table import Batch, Constant, Field, Table, Values
+from curvcli.report.hdf5.chunks import chunk_shape
+from curvcli.report.hdf5.pieces import ARRAYS, dtypes, read_piece
 from curvcli.report.hdf5.read import Report
-from curvcli.report.hdf5.reading import dataset_at
-from curvcli.report.hdf5.schema import LAYERS, escape
-from curvcli.report.hdf5.storage import chunk_shape, opened
+from curvcli.report.records.matrices import named_together
 from curvcli.report.records.summaries import ParameterSummary
+from curvcli.report.units import CURVATURE, GRADIENT
 
-_QUANTITIES: Final = {
-    "gradient": "gradient of the loss by the entry",
-    "diagonal": "Hessian diagonal of the loss by the entry",
-    "diagonal_stderr": "standard error of the Hessian diagonal",
+_DESCRIBED: Final = {
+    "gradient": ("gradient of the loss by the entry", GRADIENT),
+    "diagonal": ("diagonal of the {} of the loss by the entry", CURVATURE),
+    "diagonal_stderr": ("standard error of the diagonal of the {}", CURVATURE),
 }
 
 
@@ -41,14 +40,15 @@ def entries_table(report: Report) -> tuple[Table, list[str]]:
     held, left_out, single = _held(report)
     if not held:
         raise ReportError(f"{report.path}: no gradient or diagonal of these layers; `curvcli diag` computes them")
+    matrix = named_together(parameter.matrix for _, parameter in held)
     rank = max(len(parameter.shape) for _, parameter in held)
     fields = (
         Field("layer", "text", "name of the layer"),
         Field("parameter", "text", "name inside the layer"),
         *(Field(f"index_{axis}", "count", f"position along axis {axis} of the parameter", "1") for axis in range(rank)),
         *(
-            Field(name, "number32" if single[name] else "number", long_name, "loss")
-            for name, long_name in _QUANTITIES.items()
+            Field(name, "number32" if single[name] else "number", long_name.format(matrix), unit)
+            for name, (long_name, unit) in _DESCRIBED.items()
         ),
     )
     batches = (batch for layer, parameter in held for batch in _parameter(report, layer, parameter, rank))
@@ -56,48 +56,24 @@ def entries_table(report: Report) -> tuple[Table, list[str]]:
 
 
 def _held(report: Report) -> tuple[list[tuple[str, ParameterSummary]], list[str], dict[str, bool]]:
-    """Return the parameters with arrays, the names of the others, and which quantities are all of single precision."""
-    held: list[tuple[str, ParameterSummary]] = []
-    left_out: list[str] = []
-    dtypes: dict[str, set[Any]] = {name: set() for name in _QUANTITIES}
-    with opened(report.path) as file:
-        for row in report.layers:
-            for parameter in row.parameters:
-                found = _datasets(file, row.name, parameter)
-                for name, dataset in found.items():
-                    dtypes[name].add(dataset.dtype)
-                if found:
-                    held.append((row.name, parameter))
-                else:
-                    left_out.append(parameter.name)
-    return held, left_out, {name: found == {np.dtype("float32")} for name, found in dtypes.items()}
-
-
-def _datasets(file: h5py.File, layer: str, parameter: ParameterSummary) -> dict[str, Any]:
-    group = file[LAYERS][escape(layer)]
-    paths = {name: f"{name}/{escape(parameter.label)}" for name in _QUANTITIES}
-    found = {name: dataset_at(group, path) for name, path in paths.items() if path in group}
-    for name, dataset in found.items():
-        if dataset.shape != parameter.shape or dataset.dtype.kind != "f":
-            raise ValueError(f"{name} of {parameter.name} is {dataset.dtype} of shape {dataset.shape}")
-    return found
+    """Return the parameters with arrays, the names of the others, and which arrays are all of single precision."""
+    every = dtypes(report.path, report.layers)
+    held = [(layer, parameter) for layer, parameter, found in every if found]
+    left_out = [parameter.name for _, parameter, found in every if not found]
+    single = {name: {found[name] for _, _, found in every if name in found} == {np.dtype("float32")} for name in ARRAYS}
+    return held, left_out, single
 
 
 def _parameter(report: Report, layer: str, parameter: ParameterSummary, rank: int) -> Iterator[Batch]:
     shape = parameter.shape
     for start, piece in _pieces(shape):
         # Opened for each piece anew: whoever takes the batch may fail, and that is not to look like a damaged report.
-        with opened(report.path) as file:
-            found = _datasets(file, layer, parameter)
-            arrays: dict[str, npt.NDArray[Any]] = {
-                name: np.asarray(dataset[piece] if shape else dataset[()]).reshape(-1)
-                for name, dataset in found.items()
-            }
+        arrays = read_piece(report.path, layer, parameter, piece)
         size = len(next(iter(arrays.values())))
         columns: dict[str, Values] = {"layer": Constant(layer), "parameter": Constant(parameter.label)}
         places: Sequence[Any] = np.unravel_index(np.arange(start, start + size), shape) if shape else ()
         columns |= {f"index_{axis}": places[axis] if axis < len(shape) else Constant(None) for axis in range(rank)}
-        columns |= {name: arrays.get(name, Constant(None)) for name in _QUANTITIES}
+        columns |= {name: arrays.get(name, Constant(None)) for name in ARRAYS}
         yield Batch(size, columns)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Final
 
+from curvcli.report.documents import nullified
 from curvcli.report.export.csv import Sink
 from curvcli.report.export.table import SCHEMA_VERSION, Table, listed
-from curvcli.report.render.json import nullified
 
 FORMAT: Final = "curvcli-export"
 

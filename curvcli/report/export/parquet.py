@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curvcli.report.documents import nullified
 from curvcli.report.export.table import SCHEMA_VERSION, Constant, Field, Table, Values
-from curvcli.report.render.json import nullified
 
 _TYPES: Final = {
     "text": pa.string(),

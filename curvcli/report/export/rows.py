@@ -2,65 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
-from math import isnan, prod
+from math import isnan
 from typing import Any, Final
 
-from curvcli.report.export.computed import came_out
+from curvcli.report import columns
+from curvcli.report.computed import came_out
+from curvcli.report.documents import given
 from curvcli.report.export.table import Batch, Field, Kind, Table
 from curvcli.report.hdf5.read import Report
-from curvcli.report.hdf5.schema import CHECKS, INPUTS_SUMMARY, PARAMETERS, SUMMARY
-from curvcli.report.hdf5.storage import opened
-from curvcli.report.records.summaries import LayerSummary
-from curvcli.report.render import csv
-from curvcli.report.render.json import check_document, layer_document, parameter_document
+from curvcli.report.hdf5.tables import matrices_of
+from curvcli.report.table import Column
+from curvcli.report.table import Kind as ColumnKind
+from curvcli.report.table import Table as Columns
+
+Held = tuple[Column, ...]
 
 TABLES: Final = ("layers", "parameters", "inputs", "checks", "entries")
 
-# All that is not a number.
-_KINDS: Final[Mapping[str, Kind]] = {
-    **dict.fromkeys(
-        "layer kind method status trace_method eigen_method density_method hessian_method matrix parameter name reason "
-        "function residual_column check subject outcome detail eigen_which verification".split(),
-        "text",
-    ),
-    **dict.fromkeys("exact condition_is_bound independent".split(), "flag"),
-    **dict.fromkeys(
-        "index parameter_count products eigenvalue_count converged_count size samples coordinates order probes "
-        "estimates trace_estimates".split(),
-        "count",
-    ),
-    **dict.fromkeys(csv.INERTIA, "count"),
-    **dict.fromkeys("axes inputs".split(), "words"),
+_KINDS: Final[Mapping[ColumnKind, Kind]] = {
+    "text": "text",
+    "prose": "text",
+    "status": "text",
+    "outcome": "text",
+    "words": "words",
+    "inputs": "words",
     "shape": "counts",
-    "eigenvalues": "numbers",
-    "residuals": "numbers",
-    "eigenvalue_rounding": "numbers",
+    "flag": "flag",
+    "count": "count",
+    "number": "number",
+    "share": "number",
+    "numbers": "numbers",
+    "signs": "counts",
 }
-_GROUPS: Final = {"layers": SUMMARY, "parameters": PARAMETERS, "inputs": INPUTS_SUMMARY, "checks": CHECKS}
-# What the report calls otherwise, or has not.
-_WORDS: Final[Mapping[str, tuple[str, str]]] = {
-    "layer": ("name of the layer", ""),
-    "parameter": ("name inside the layer", ""),
-    "name": ("name in the model", ""),
-    "size": ("number of entries", "1"),
-    "function": ("name of the function", ""),
-    "inputs": ("names of the inputs", ""),
-    "check": ("name of the check", ""),
-    "largest_residual": ("largest norm of the residuals", "loss"),
-    "seconds": ("wall time", "s"),
-    "eigenvalue_rounding": ("how much of each residual is for rounding", "loss"),
-    "positive_eigenvalues": ("number of positive eigenvalues", "1"),
-    "zero_eigenvalues": ("number of eigenvalues that are zero to rounding", "1"),
-    "negative_eigenvalues": ("number of negative eigenvalues", "1"),
-}
-_LAYER_COLUMNS: Final = ("layer", "kind", "index", "parameter_count", "method", "exact", "products", "status")
 
 
 def rows_table(report: Report, name: str) -> Table:
-    """Return one of the small tables, its columns described as in the report.
+    """Return one of the small tables, its columns named and described as in the report.
 
     A number that was not computed is ``None``; one whose computation gave NaN is NaN.
 
@@ -71,8 +51,10 @@ def rows_table(report: Report, name: str) -> Table:
     Raises:
         ReportError: the report can't be read any more.
     """
-    rows = list(_ROWS[name](report))
-    fields = _described(report, name, _COLUMNS[name])
+    held = _tables()[name].inside("export")
+    rows = list(_ROWS[name](report, held))
+    matrices = matrices_of(report.layers)
+    fields = tuple(Field(c.name, _KINDS[c.kind], c.described(matrices(c)), c.unit) for c in held)
     batches = [Batch(len(rows), {field.name: [row[field.name] for row in rows] for field in fields})] if rows else []
     return Table(name, fields, iter(batches), about(report))
 
@@ -87,95 +69,48 @@ def about(report: Report) -> dict[str, Any]:
     }
 
 
-def _described(report: Report, name: str, columns: Sequence[str]) -> tuple[Field, ...]:
-    """Return the columns with the long names and units that the report itself gives them."""
-    found: dict[str, tuple[str, str]] = {}
-    with opened(report.path) as file:
-        group = file.get(_GROUPS[name], {})
-        for column in columns:
-            attributes = group[column].attrs if column in group else {}
-            words = (str(attributes.get("long_name", "")), str(attributes.get("units", "")))
-            found[column] = _WORDS.get(column, words)
-    return tuple(Field(column, _KINDS.get(column, "number"), *found[column]) for column in columns)
-
-
-def _known(row: Mapping[str, Any], computed: Callable[[str], bool] | None = None) -> dict[str, Any]:
-    """Return `row` with None for NaN, unless this is what came out: so `computed` says, or else the status."""
-
-    def given(key: str) -> bool:
-        return computed(key) if computed else row.get("status") == "nonfinite"
-
+def _tables() -> dict[str, Columns]:
     return {
-        key: None if isinstance(value, float) and isnan(value) and not given(key) else value
-        for key, value in row.items()
+        "layers": columns.LAYERS,
+        "parameters": columns.PARAMETERS,
+        "inputs": columns.INPUTS,
+        "checks": columns.CHECKS,
     }
 
 
-def _layers(report: Report) -> Iterator[dict[str, Any]]:
+def _values(held: Held, row: Any, came_out: Callable[[str], bool]) -> dict[str, Any]:
+    """Return the values of a row, None for NaN unless this is what came out of a computation."""
+    values = {column.name: given(column, row) for column in held}
+    return {
+        name: None if isinstance(value, float) and isnan(value) and not came_out(name) else value
+        for name, value in values.items()
+    }
+
+
+def _layers(report: Report, held: Held) -> Iterator[dict[str, Any]]:
     for layer in report.layers:
-        yield _layer(report, layer)
+        yield _values(held, layer, partial(came_out, report, layer))
 
 
-def _layer(report: Report, layer: LayerSummary) -> dict[str, Any]:
-    document = layer_document(layer)
-    inertia = document.pop("inertia") or (None, None, None)
-    row = {"layer": document.pop("name")} | document | dict(zip(csv.INERTIA, inertia, strict=True))
-    row["largest_residual"] = layer.largest_residual if layer.eigen_method else None
-    return _known(row, lambda field: came_out(report, layer, field))
-
-
-def _parameters(report: Report) -> Iterator[dict[str, Any]]:
+def _parameters(report: Report, held: Held) -> Iterator[dict[str, Any]]:
     for layer in report.layers:
         for parameter in layer.parameters:
-            document = parameter_document(parameter)
-            label = document.pop("label")
-            row = {"layer": layer.name, "parameter": label, "size": prod(parameter.shape)} | document
-            yield _known(row, partial(came_out, report, layer, parameter=parameter))
+            yield _values(held, parameter, partial(came_out, report, layer, parameter=parameter))
 
 
-def _inputs(report: Report) -> Iterator[dict[str, Any]]:
+def _inputs(report: Report, held: Held) -> Iterator[dict[str, Any]]:
     for row in report.inputs:
-        values = {field: getattr(row, field) for field in _COLUMNS["inputs"] if field not in {"function", "inputs"}}
-        values |= {"function": row.name, "inputs": [axes.name for axes in row.inputs], "order": row.order or None}
-        values["residual_column"] = row.residual_column or None
-        yield _known(values)
+        values = _values(held, row, partial(_nonfinite, row.status))
+        yield values | {"inputs": [axes.name for axes in row.inputs]}
 
 
-def _checks(report: Report) -> Iterator[dict[str, Any]]:
+def _nonfinite(status: str, name: str) -> bool:
+    return status == "nonfinite"
+
+
+def _checks(report: Report, held: Held) -> Iterator[dict[str, Any]]:
     for check in report.checks:
-        document = check_document(check)
-        yield _known({"check": document.pop("name")} | document)
+        yield _values(held, check, lambda _: False)
 
 
 _ROWS: Final = {"layers": _layers, "parameters": _parameters, "inputs": _inputs, "checks": _checks}
-_STATISTICS: Final = (
-    "gradient_norm",
-    "trace",
-    "diagonal_min",
-    "diagonal_max",
-    "diagonal_mean",
-    "diagonal_abs_mean",
-    "negative_share",
-    "diagonal_relative_stderr",
-    "negative_share_rounding",
-)
-_CERTAINTY: Final = ("estimates", "degrees", "widening", "independent", "rounding", "verified", "verification")
-_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
-    "layers": (
-        *_LAYER_COLUMNS,
-        "seconds",
-        *_STATISTICS,
-        *(field for field in csv.LAYERS if field not in {*_LAYER_COLUMNS, *_STATISTICS}),
-        "residuals",
-        *csv.INERTIA,
-        *(field for field in csv.CERTAINTY if field not in _STATISTICS),
-        "eigenvalue_rounding",
-    ),
-    "parameters": (
-        *("layer", "parameter", "name", "shape", "size", "axes", "method", "exact", "reason", "products", "status"),
-        *_STATISTICS,
-        *_CERTAINTY,
-    ),
-    "inputs": (*csv.INPUTS, "reason"),
-    "checks": csv.CHECKS,
-}

@@ -8,14 +8,18 @@ from typing import Any, Final, cast
 import h5py
 import numpy as np
 
+from curvcli.report.hdf5.arrays import write_array
 from curvcli.report.hdf5.attributes import COUNT, FLAG, NUMBER, TEXT, read_attributes, write_attributes
-from curvcli.report.hdf5.input_table import encode_axes, write_inputs_table
+from curvcli.report.hdf5.axes import encode_axes
 from curvcli.report.hdf5.reading import read_numbers
+from curvcli.report.hdf5.scales import Scales
 from curvcli.report.hdf5.schema import INPUTS, escape, storable, unescape
-from curvcli.report.hdf5.storage import Output, write_array
+from curvcli.report.hdf5.storage import Output
+from curvcli.report.hdf5.tables import write_inputs_table
 from curvcli.report.records.input_statistics import InputsSummary, summarise_inputs
 from curvcli.report.records.inputs import Array, InputsRecord, ResidualRecord
 from curvcli.report.records.status import Status
+from curvcli.report.units import NONE, of_function
 
 _ATTRIBUTES: Final = {
     "name": TEXT,
@@ -27,18 +31,19 @@ _ATTRIBUTES: Final = {
     "status": TEXT,
 }
 _RESIDUAL_ATTRIBUTES: Final = {"column": TEXT, "mean_abs": NUMBER, "max_abs": NUMBER, "rms": NUMBER}
-# By field: what the array is of, and the labels of its axes. The unit of all is the function itself.
+# By field: what the array is of, the order of the derivative, and the labels of its axes.
 _PER_SAMPLE: Final = {
-    "value": ("{}", ("sample",)),
-    "laplacian": ("Laplacian of {} by the inputs", ("sample",)),
-    "laplacian_stderr": ("standard error of the Laplacian of {} by the inputs", ("sample",)),
-    "hessian": ("Hessian of {} by the inputs, raveled and joined in order", ("sample", "row", "column")),
+    "value": ("{}", 0, ("sample",)),
+    "laplacian": ("Laplacian of {} by the inputs", 2, ("sample",)),
+    "laplacian_stderr": ("standard error of the Laplacian of {} by the inputs", 2, ("sample",)),
+    "hessian": ("Hessian of {} by the inputs, raveled and joined in order", 2, ("sample", "row", "column")),
 }
 _BY_INPUT: Final = {
-    "gradient": "gradient of {} by {}",
-    "diagonal": "Hessian diagonal of {} by {}",
-    "diagonal_stderr": "standard error of the Hessian diagonal of {} by {}",
+    "gradient": ("gradient of {} by {}", 1),
+    "diagonal": ("Hessian diagonal of {} by {}", 2),
+    "diagonal_stderr": ("standard error of the Hessian diagonal of {} by {}", 2),
 }
+_TAKEN: Final = ("rows", *_PER_SAMPLE, *_BY_INPUT, "derivatives", "residual", "values")
 
 
 def write_inputs(output: Output, records: Iterable[InputsRecord]) -> None:
@@ -88,38 +93,45 @@ def _write(group: h5py.Group, record: InputsRecord) -> None:
     group.attrs["long_name"] = storable(f"derivatives of {record.name} by the inputs")
     group.attrs["inputs"] = storable(encode_axes(record.inputs))
     write_attributes(group, record, _ATTRIBUTES)
-    write_array(group, "rows", record.rows, ("sample",), {"long_name": "row of each sample in the data", "units": "1"})
-    for quantity, (long_name, axes) in _PER_SAMPLE.items():
+    scales = Scales(group, (*_TAKEN, *(axes.name for axes in record.inputs), *(record.derivatives or ())))
+    described = {"long_name": "row of each sample in the data", "units": NONE}
+    write_array(group, "rows", record.rows, ("sample",), described, scales=scales)
+    for quantity, (long_name, order, axes) in _PER_SAMPLE.items():
         if (array := getattr(record, quantity)) is not None:
-            write_array(group, quantity, array, axes, _described(record, long_name.format(record.name)))
-    for quantity, long_name in _BY_INPUT.items():
+            write_array(
+                group, quantity, array, axes, _described(record, long_name.format(record.name), order), scales=scales
+            )
+    for quantity, (long_name, order) in _BY_INPUT.items():
         arrays: Mapping[str, Array] = getattr(record, quantity) or {}
         for name, array in arrays.items():
             labels = ("sample", *(f"axis_{i}" for i in range(array.ndim - 1)))
-            text = long_name.format(record.name, name)
-            dataset = write_array(group.require_group(quantity), escape(name), array, labels, _described(record, text))
+            described = _described(record, long_name.format(record.name, name), order)
+            place = group.require_group(quantity)
+            dataset = write_array(place, escape(name), array, labels, described, scales=scales)
             dataset.attrs["input"] = storable(name)
-    _write_derivatives(group, record)
+    _write_derivatives(group, record, scales)
     if record.residual is not None:
         below = group.create_group("residual")
         write_attributes(below, record.residual, _RESIDUAL_ATTRIBUTES)
         text = f"Laplacian of {record.name} minus {record.residual.column}"
-        write_array(below, "values", record.residual.values, ("sample",), _described(record, text))
+        write_array(below, "values", record.residual.values, ("sample",), _described(record, text, 2), scales=scales)
 
 
-def _write_derivatives(group: h5py.Group, record: InputsRecord) -> None:
+def _write_derivatives(group: h5py.Group, record: InputsRecord, scales: Scales) -> None:
     if record.derivatives is None:
         return
     below = group.create_group("derivatives")
     for position, (coordinate, array) in enumerate(record.derivatives.items()):
         text = f"derivatives of {record.name} along {coordinate}, orders 0 to {array.shape[1] - 1}"
-        dataset = write_array(below, escape(coordinate), array, ("sample", "order"), _described(record, text))
+        dataset = write_array(
+            below, escape(coordinate), array, ("sample", "order"), _described(record, text), scales=scales
+        )
         dataset.attrs["coordinate"] = storable(coordinate)
         dataset.attrs["position"] = np.int64(position)  # HDF5 sorts by name
 
 
-def _described(record: InputsRecord, long_name: str) -> dict[str, str]:
-    return {"long_name": storable(long_name), "units": storable(record.name)}
+def _described(record: InputsRecord, long_name: str, order: int = 0) -> dict[str, str]:
+    return {"long_name": storable(long_name), "units": storable(of_function(record.name, order))}
 
 
 def _read_by_input(group: h5py.Group, quantity: str, row: InputsSummary) -> dict[str, Array] | None:

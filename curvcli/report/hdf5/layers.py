@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import cast
+from typing import Final, cast
 
 import h5py
 import numpy as np
 
+from curvcli.report.hdf5.arrays import write_array
 from curvcli.report.hdf5.reading import read_numbers
+from curvcli.report.hdf5.scales import Scales
 from curvcli.report.hdf5.schema import LAYERS, escape, storable
 from curvcli.report.hdf5.spectra import read_quantity, write_spectra
 from curvcli.report.hdf5.split import read_split, write_split
-from curvcli.report.hdf5.storage import Output, write_array
-from curvcli.report.hdf5.tables import write_tables
+from curvcli.report.hdf5.storage import Output
+from curvcli.report.hdf5.tables import write_layer_tables
 from curvcli.report.records.layers import Array, LayerRecord, ParameterRecord
+from curvcli.report.records.matrices import named
 from curvcli.report.records.quantities import AnyQuantity, BlockRecord, DensityRecord, EigenRecord, Float64, TraceRecord
 from curvcli.report.records.split import SplitRecord
 from curvcli.report.records.statistics import summarise
 from curvcli.report.records.status import Status
 from curvcli.report.records.summaries import LayerSummary, ParameterSummary
+from curvcli.report.units import CURVATURE, GRADIENT
 
-_LONG_NAMES = {
-    "gradient": "gradient of the loss by {}",
-    "diagonal": "Hessian diagonal of the loss by {}",
-    "diagonal_stderr": "standard error of the Hessian diagonal by {}",
+# What a layer has beside the dimensions of its arrays.
+_GROUPS: Final = ("gradient", "diagonal", "diagonal_stderr", "trace", "eigen", "density", "hessian", "split")
+_LONG_NAMES: Final = {
+    "gradient": "gradient of the loss by {name}",
+    "diagonal": "diagonal of the {matrix} of the loss by {name}",
+    "diagonal_stderr": "standard error of the diagonal of the {matrix} by {name}",
 }
 
 
@@ -50,7 +56,7 @@ def write_layers(output: Output, records: Iterable[LayerRecord]) -> tuple[LayerS
         _write_layer(group.create_group(escape(record.name)), record)
         rows.append(summarise(record))
         output.check()
-    write_tables(output.file, rows)
+    write_layer_tables(output.file, rows)
     return tuple(rows)
 
 
@@ -104,14 +110,15 @@ def _write_layer(group: h5py.Group, record: LayerRecord) -> None:
     group.attrs["status"] = record.status
     if record.entries is not None:
         group.attrs["entries"] = np.int64(record.entries)
+    scales = Scales(group, {*_GROUPS, *(parameter.label for parameter in record.parameters)})
     for parameter in record.parameters:
-        _write_parameter(group, parameter)
+        _write_parameter(group, parameter, scales)
     write_spectra(group, record)
     if record.split is not None:
         write_split(group, record)
 
 
-def _write_parameter(group: h5py.Group, record: ParameterRecord) -> None:
+def _write_parameter(group: h5py.Group, record: ParameterRecord, scales: Scales) -> None:
     """Write the arrays that there are; how each came about stands beside it, for whoever opens the file alone."""
     for quantity, array in (
         ("gradient", record.gradient),
@@ -121,12 +128,15 @@ def _write_parameter(group: h5py.Group, record: ParameterRecord) -> None:
         if array is None:
             continue
         attributes = {
-            "long_name": _LONG_NAMES[quantity].format(record.name),
-            "units": "loss",
+            "long_name": storable(_LONG_NAMES[quantity].format(matrix=named(record.matrix), name=record.name)),
+            "units": GRADIENT if quantity == "gradient" else CURVATURE,
             "parameter": record.name,
         }
-        dataset = write_array(group.require_group(quantity), escape(record.label), array, record.axes, attributes)
+        dataset = write_array(
+            group.require_group(quantity), escape(record.label), array, record.axes, attributes, scales=scales
+        )
         if quantity != "gradient":
+            dataset.attrs["matrix"] = record.matrix
             dataset.attrs["method"] = record.method
             dataset.attrs["reason"] = storable(record.reason)
             dataset.attrs["exact"] = np.uint8(record.exact)
@@ -155,6 +165,7 @@ def _read_parameter(group: h5py.Group, row: ParameterSummary) -> ParameterRecord
         rounding=row.rounding,
         verified=row.verified,
         verification=row.verification,
+        matrix=row.matrix,
     )
 
 

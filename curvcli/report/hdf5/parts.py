@@ -23,7 +23,7 @@ from curvcli.report.hdf5.lock import WriterLock
 from curvcli.report.hdf5.origin import earlier_report
 from curvcli.report.hdf5.progress import PATTERN, State, load_progress, progress_path, save_progress
 from curvcli.report.hdf5.storage import created, opened
-from curvcli.report.hdf5.tables import read_tables
+from curvcli.report.hdf5.tables import read_layer_tables
 from curvcli.report.hdf5.write import write_report
 from curvcli.report.records.checks import CheckRecord
 from curvcli.report.records.inputs import InputsRecord
@@ -270,7 +270,7 @@ class Parts:
             if _file_sha256(path) != path.stem.partition("-")[2]:
                 return None
             with opened(path) as file:
-                (row,) = read_tables(file)
+                (row,) = read_layer_tables(file)
                 missing = tuple(json.loads(file.attrs["missing"]))
                 return (row, missing) if file.attrs["run"] == self._sha256 else None
         except (ReportError, ValueError, TypeError, RecursionError):
@@ -301,7 +301,7 @@ class _Finished(Mapping[str, LayerRecord]):
 
     def __getitem__(self, name: str) -> LayerRecord:
         with opened(self._parts[name].path) as file:
-            (row,) = read_tables(file)
+            (row,) = read_layer_tables(file)
             seconds, status = float(file.attrs["seconds"]), str(file.attrs["status"])
             shown = row.status if self._shown else status
             return read_layer(file, replace(row, seconds=seconds, status=shown))

@@ -12,9 +12,11 @@ import numpy as np
 
 from curvcli.report.hdf5.clock import stamp
 from curvcli.report.hdf5.reading import dataset_at, group_at, read_numbers, read_text
+from curvcli.report.hdf5.scales import Scales
 from curvcli.report.hdf5.schema import PROVENANCE, storable
 from curvcli.report.records.layers import Provenance
 from curvcli.report.records.summaries import LayerSummary
+from curvcli.report.units import SECONDS
 
 # Text that a person may want to read whole is a dataset of its own; viewers cut long attributes.
 _TEXTS: Final = {
@@ -46,8 +48,9 @@ def write_provenance(file: h5py.File, provenance: Provenance, layers: Sequence[L
     seconds = group.create_dataset(
         "seconds", shape=(len(layers),), dtype="<f8", data=[0.0 if now.fixed else layer.seconds for layer in layers]
     )
+    Scales(group, (*_TEXTS.values(), "seconds")).attach(seconds, ("layer",))
     seconds.attrs["long_name"] = "wall time of each layer, in the order of /summary"
-    seconds.attrs["units"] = "s"
+    seconds.attrs["units"] = SECONDS
 
 
 def read_provenance(file: h5py.File) -> tuple[Provenance, list[float]]:

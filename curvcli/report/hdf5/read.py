@@ -12,14 +12,12 @@ import h5py
 
 from curvcli.errors import ReportError, UsageError
 from curvcli.report.hdf5.attributes import text_of
-from curvcli.report.hdf5.checks import read_checks
-from curvcli.report.hdf5.input_table import read_inputs_table
 from curvcli.report.hdf5.inputs import read_inputs
 from curvcli.report.hdf5.layers import read_array, read_hessian_eigenvalues, read_layer, read_layer_split, read_record
 from curvcli.report.hdf5.provenance import read_provenance
 from curvcli.report.hdf5.schema import FORMAT, READABLE_MAJOR
 from curvcli.report.hdf5.storage import opened
-from curvcli.report.hdf5.tables import read_tables
+from curvcli.report.hdf5.tables import read_checks, read_inputs_table, read_layer_tables
 from curvcli.report.records import quantities
 from curvcli.report.records.checks import CheckRecord
 from curvcli.report.records.input_statistics import InputsSummary
@@ -174,7 +172,7 @@ def read_report(path: Path) -> Report:
     with opened(path) as file:
         _check_format(file, path)
         provenance, seconds = read_provenance(file)
-        rows = read_tables(file)
+        rows = read_layer_tables(file)
         return Report(
             path=path,
             format_version=text_of(file, "format_version"),

@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from curvcli.report.hdf5.arrays import write_array
 from curvcli.report.hdf5.attributes import (
     COUNT,
     COUNTS,
@@ -23,10 +24,10 @@ from curvcli.report.hdf5.attributes import (
     write_attributes,
 )
 from curvcli.report.hdf5.reading import read_numbers
+from curvcli.report.hdf5.scales import Scales
 from curvcli.report.hdf5.schema import escape, unescape
-from curvcli.report.hdf5.storage import write_array
 from curvcli.report.records.layers import LayerRecord
-from curvcli.report.records.matrices import TITLES
+from curvcli.report.records.matrices import named
 from curvcli.report.records.quantities import (
     AnyQuantity,
     BlockRecord,
@@ -35,6 +36,7 @@ from curvcli.report.records.quantities import (
     Quantity,
     TraceRecord,
 )
+from curvcli.report.units import CURVATURE, DENSITY, NONE
 
 _VECTORS: Final = "vectors"
 
@@ -73,8 +75,8 @@ _LAYOUTS: Final[Mapping[type[Quantity], _Layout]] = {
         | _CERTAINTY
         | {"widening": NUMBER},
         {
-            "samples": _Dataset(("probe",), "estimate of the trace of the {} by each probe", "loss"),
-            "batches": _Dataset(("batch",), "share of each batch in the trace of the {}", "loss"),
+            "samples": _Dataset(("probe",), "estimate of the trace of the {} by each probe", CURVATURE),
+            "batches": _Dataset(("batch",), "share of each batch in the trace of the {}", CURVATURE),
         },
     ),
     EigenRecord: _Layout(
@@ -82,10 +84,10 @@ _LAYOUTS: Final[Mapping[type[Quantity], _Layout]] = {
         "eigenpairs of the {}",
         {"which": TEXT, "tolerance": NUMBER} | _ORIGIN,
         {
-            "values": _Dataset(("rank",), "eigenvalues of the {}, descending", "loss"),
-            "residuals": _Dataset(("rank",), "norm of the residual of each eigenpair of the {}", "loss"),
-            "rounding": _Dataset(("rank",), "how much of each residual is for rounding", "loss"),
-            "converged": _Dataset(("rank",), "whether each eigenpair of the {} meets the tolerance", "1"),
+            "values": _Dataset(("rank",), "eigenvalues of the {}, descending", CURVATURE),
+            "residuals": _Dataset(("rank",), "norm of the residual of each eigenpair of the {}", CURVATURE),
+            "rounding": _Dataset(("rank",), "how much of each residual is for rounding", CURVATURE),
+            "converged": _Dataset(("rank",), "whether each eigenpair of the {} meets the tolerance", NONE),
         },
     ),
     DensityRecord: _Layout(
@@ -96,11 +98,11 @@ _LAYOUTS: Final[Mapping[type[Quantity], _Layout]] = {
         | _ORIGIN
         | _CERTAINTY,
         {
-            "nodes": _Dataset(("probe", "step"), "Ritz values or eigenvalues of the {}", "loss"),
-            "weights": _Dataset(("probe", "step"), "weights of the nodes, per probe", "1"),
-            "grid": _Dataset(("point",), "eigenvalues at which the density of the {} is given", "loss"),
-            "density": _Dataset(("point",), "spectral density of the {}", "1/loss"),
-            "density_stderr": _Dataset(("point",), "standard error of the spectral density of the {}", "1/loss"),
+            "nodes": _Dataset(("probe", "step"), "Ritz values or eigenvalues of the {}", CURVATURE),
+            "weights": _Dataset(("probe", "step"), "weights of the nodes, per probe", NONE),
+            "grid": _Dataset(("point",), "eigenvalues at which the density of the {} is given", CURVATURE),
+            "density": _Dataset(("point",), "spectral density of the {}", DENSITY),
+            "density_stderr": _Dataset(("point",), "standard error of the spectral density of the {}", DENSITY),
         },
     ),
     BlockRecord: _Layout(
@@ -111,8 +113,8 @@ _LAYOUTS: Final[Mapping[type[Quantity], _Layout]] = {
         | _ORIGIN
         | _CERTAINTY,
         {
-            "entries": _Dataset(("row", "column"), "entries of the {}", "loss"),
-            "eigenvalues": _Dataset(("rank",), "all eigenvalues of the {}, descending", "loss"),
+            "entries": _Dataset(("row", "column"), "entries of the {}", CURVATURE),
+            "eigenvalues": _Dataset(("rank",), "all eigenvalues of the {}, descending", CURVATURE),
         },
     ),
 }
@@ -127,17 +129,19 @@ def write_spectra(group: h5py.Group, layer: LayerRecord) -> None:
     """
     for quantity in layer.spectra:
         layout = _LAYOUTS[type(quantity)]
-        matrix = TITLES[quantity.matrix]
+        matrix = named(quantity.matrix)
         below = group.create_group(layout.group)
         below.attrs["long_name"] = layout.long_name.format(matrix)
-        below.attrs["units"] = "loss"
+        below.attrs["units"] = CURVATURE
         write_attributes(below, quantity, layout.attributes)
+        labels = (quantity.vectors or ()) if isinstance(quantity, EigenRecord) else ()
+        scales = Scales(below, {*layout.arrays, *labels, _VECTORS})
         for name, dataset in layout.arrays.items():
             if (array := getattr(quantity, name)) is not None:
                 attributes = {"long_name": dataset.long_name.format(matrix), "units": dataset.units}
-                write_array(below, name, _without_bool(array), dataset.axes, attributes)
+                write_array(below, name, _without_bool(array), dataset.axes, attributes, scales=scales)
         if isinstance(quantity, EigenRecord):
-            _write_vectors(below, quantity, layer)
+            _write_vectors(below, quantity, layer, scales)
         elif isinstance(quantity, BlockRecord):
             names = quantity.parameters or tuple(p.name for p in layer.parameters)
             if names and quantity.entries is not None:
@@ -175,7 +179,7 @@ def _without_bool(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return array.astype(np.uint8) if array.dtype == np.bool_ else array
 
 
-def _write_vectors(group: h5py.Group, record: EigenRecord, layer: LayerRecord) -> None:
+def _write_vectors(group: h5py.Group, record: EigenRecord, layer: LayerRecord, scales: Scales) -> None:
     if record.vectors is None:
         return
     below = group.create_group(_VECTORS)
@@ -184,11 +188,11 @@ def _write_vectors(group: h5py.Group, record: EigenRecord, layer: LayerRecord) -
         # The parameters of a block that spans layers are not this layer's: their axes are not known here.
         name, axes = (parameters[label].name, parameters[label].axes) if label in parameters else (label, ())
         attributes = {
-            "long_name": f"eigenvectors of the {TITLES[record.matrix]}, their entries for {name}",
-            "units": "1",
+            "long_name": f"eigenvectors of the {named(record.matrix)}, their entries for {name}",
+            "units": NONE,
             "parameter": name,
         }
-        dataset = write_array(below, escape(label), array, ("rank", *axes), attributes)
+        dataset = write_array(below, escape(label), array, ("rank", *axes), attributes, scales=scales)
         dataset.attrs["position"] = np.int64(position)  # of the parameter in the block; HDF5 sorts by name
 
 

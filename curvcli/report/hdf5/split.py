@@ -8,6 +8,7 @@ from typing import Any, Final, cast
 import h5py
 import numpy as np
 
+from curvcli.report.hdf5.arrays import write_array
 from curvcli.report.hdf5.attributes import (
     COUNT,
     COUNTS,
@@ -18,10 +19,11 @@ from curvcli.report.hdf5.attributes import (
     write_attributes,
 )
 from curvcli.report.hdf5.reading import read_numbers
+from curvcli.report.hdf5.scales import Scales
 from curvcli.report.hdf5.schema import escape, storable, unescape
-from curvcli.report.hdf5.storage import write_array
 from curvcli.report.records.layers import LayerRecord
 from curvcli.report.records.split import Array, PartKind, SplitPart, SplitRecord
+from curvcli.report.units import BY_Z, LOSS, NONE
 
 _SPLIT: Final = "split"
 # Apart, for a parameter and an input may have the same name.
@@ -48,17 +50,18 @@ def write_split(group: h5py.Group, layer: LayerRecord) -> None:
     below = group.create_group(_SPLIT)
     below.attrs["long_name"] = storable(f"gradient of the loss in two parts at {record.operation}")
     write_attributes(below, record, _ATTRIBUTES)
-    rows = {"long_name": "row of each sample in the data", "units": "1"}
-    write_array(below, "rows", record.rows, ("sample",), rows)
-    attributes = {"long_name": "gradient of the loss by z", "units": "loss"}
-    write_array(below, "output_gradient", record.output_gradient, ("sample", *record.z_axes), attributes)
+    scales = Scales(below, ("rows", "output_gradient", *_PLACES.values(), "jacobian", "product", "gradient"))
+    rows = {"long_name": "row of each sample in the data", "units": NONE}
+    write_array(below, "rows", record.rows, ("sample",), rows, scales=scales)
+    attributes = {"long_name": "gradient of the loss by z", "units": BY_Z}
+    write_array(below, "output_gradient", record.output_gradient, ("sample", *record.z_axes), attributes, scales=scales)
     axes = {parameter.label: parameter.axes for parameter in layer.parameters}
     for position, part in enumerate(record.parts):
         place = below.require_group(_PLACES[part.kind]).create_group(escape(part.by))
         place.attrs["position"] = np.int64(position)  # HDF5 sorts by name
         known = axes.get(part.by, ()) if part.kind == "parameter" else ()
         named = known if len(known) == len(part.shape) else tuple(f"axis_{i}" for i in range(len(part.shape)))
-        _write_part(place, part, record.z_axes, named)
+        _write_part(place, part, record.z_axes, named, scales)
 
 
 def read_split(group: h5py.Group) -> SplitRecord | None:
@@ -85,16 +88,19 @@ def read_split(group: h5py.Group) -> SplitRecord | None:
     )
 
 
-def _write_part(place: h5py.Group, part: SplitPart, z_axes: tuple[str, ...], axes: tuple[str, ...]) -> None:
+def _write_part(
+    place: h5py.Group, part: SplitPart, z_axes: tuple[str, ...], axes: tuple[str, ...], scales: Scales
+) -> None:
     write_attributes(place, part, _PART_ATTRIBUTES)
     if part.jacobian is not None:
-        attributes = {"long_name": storable(f"Jacobian of z by {part.by}"), "units": "1"}
-        write_array(place, "jacobian", part.jacobian, ("sample", *z_axes, *axes), attributes)
+        attributes = {"long_name": storable(f"Jacobian of z by {part.by}"), "units": f"z/{part.kind}"}
+        write_array(place, "jacobian", part.jacobian, ("sample", *z_axes, *axes), attributes, scales=scales)
+    unit = f"{LOSS}/{part.kind}"
     labels = axes if part.kind == "parameter" else ("sample", *axes)
-    product = {"long_name": storable(f"gradient by z times the Jacobian of z by {part.by}"), "units": "loss"}
-    write_array(place, "product", part.product, labels, product)
-    gradient = {"long_name": storable(f"gradient of the loss by {part.by}, computed directly"), "units": "loss"}
-    write_array(place, "gradient", part.gradient, labels, gradient)
+    product = {"long_name": storable(f"gradient by z times the Jacobian of z by {part.by}"), "units": unit}
+    write_array(place, "product", part.product, labels, product, scales=scales)
+    gradient = {"long_name": storable(f"gradient of the loss by {part.by}, computed directly"), "units": unit}
+    write_array(place, "gradient", part.gradient, labels, gradient, scales=scales)
 
 
 def _read_parts(group: h5py.Group) -> Iterator[tuple[int, SplitPart]]:

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import ceil, prod
 from pathlib import Path
 from typing import Any
 
 import h5py
-import numpy as np
-import numpy.typing as npt
 
 from curvcli.errors import ReportError
 from curvcli.files import open_regular
 from curvcli.report.hdf5.interrupts import held_back
 from curvcli.report.hdf5.structure import check_structure
 
-_CONTIGUOUS_BELOW = 64 * 1024
-_CHUNK_BYTES = 1024 * 1024
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 # What our own reading raises where a file holds something else than it should.
 _DAMAGES = (OSError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError, RuntimeError)
@@ -159,54 +154,6 @@ def opened(path: Path) -> Iterator[h5py.File]:
             yield file
         except _DAMAGES as error:
             raise ReportError(f"{path}: damaged: copy the report again, or run the command again") from error
-
-
-def write_array(
-    group: h5py.Group, name: str, array: npt.NDArray[Any], axes: Sequence[str], attributes: dict[str, str]
-) -> Any:
-    """Write an array of numbers with labels for its first axes, little-endian, compressed from 64 KiB on.
-
-    Returns:
-        The h5py dataset.
-    """
-    little = np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
-    dataset = group.create_dataset(name, data=little, **_layout(little.shape, little.dtype.itemsize))
-    for axis, label in enumerate(axes):
-        dataset.dims[axis].label = label
-    dataset.attrs.update(attributes)
-    return dataset
-
-
-def chunk_shape(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
-    """Return the chunk of a dataset: about 1 MiB of neighbouring entries, never larger than the data.
-
-    Trailing axes are kept whole while they fit; the first that does not is cut into parts of like length (a last chunk
-    that is mostly padding would be stored in full), and the axes before it have length 1.
-
-    Args:
-        shape: of the dataset, without empty axes.
-        itemsize: bytes per entry.
-    """
-    room = _CHUNK_BYTES // itemsize
-    chunk: list[int] = []
-    for length in reversed(shape):
-        parts = ceil(length / max(1, min(length, room)))
-        chunk.append(ceil(length / parts))
-        room //= chunk[-1]
-    return tuple(reversed(chunk))
-
-
-def _layout(shape: tuple[int, ...], itemsize: int) -> dict[str, Any]:
-    if prod(shape) * itemsize < _CONTIGUOUS_BELOW:
-        return {}
-    # gzip at its lightest and nothing rarer: curvature hardly compresses, and every HDF5 tool reads this.
-    return {
-        "chunks": chunk_shape(shape, itemsize),
-        "shuffle": True,
-        "compression": "gzip",
-        "compression_opts": 1,
-        "fletcher32": True,
-    }
 
 
 def _check_once(file: h5py.File, path: Path, status: os.stat_result) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import nan
+from math import isnan, nan
 from typing import Any, Final
 
 import h5py
@@ -12,9 +12,11 @@ import numpy as np
 
 from curvcli.errors import ReportError
 from curvcli.files import check_room
+from curvcli.report.hdf5.axes import decode_axes, encode_axes
 from curvcli.report.hdf5.reading import dataset_at, read_numbers, read_texts
 from curvcli.report.hdf5.schema import storable
 from curvcli.report.records.status import OUTCOME_CODES, STATUS_CODES
+from curvcli.report.table import Column, Kind, Table
 
 _TEXT = h5py.string_dtype("utf-8")
 # What a row of the widest table takes as the record that it becomes.
@@ -39,150 +41,153 @@ class Format:
     codes: Mapping[Any, int] | None = None
 
 
-COUNT: Final = Format("<i8", int, int)
-NUMBER: Final = Format("<f8", float, float)
-FLAG: Final = Format("u1", int, bool)
-NAME: Final = Format(_TEXT, str, str)
-PROSE: Final = Format(_TEXT, storable, str)
-WORDS: Final = Format(_TEXT, " ".join, lambda text: tuple(text.split()))
-SHAPE: Final = Format(
-    _TEXT, lambda shape: " ".join(map(str, shape)), lambda text: tuple(int(length) for length in text.split())
-)
-STATUS: Final = Format("u1", STATUS_CODES.__getitem__, str, STATUS_CODES)
-OUTCOME: Final = Format("u1", OUTCOME_CODES.__getitem__, str, OUTCOME_CODES)
+# By the kind of a column.
+_FORMATS: Final[Mapping[Kind, Format]] = {
+    "text": Format(_TEXT, str, str),
+    "prose": Format(_TEXT, storable, str),
+    "words": Format(_TEXT, " ".join, lambda text: tuple(text.split())),
+    "shape": Format(
+        _TEXT, lambda shape: " ".join(map(str, shape)), lambda text: tuple(int(length) for length in text.split())
+    ),
+    "inputs": Format(_TEXT, encode_axes, decode_axes),
+    "status": Format("u1", STATUS_CODES.__getitem__, str, STATUS_CODES),
+    "outcome": Format("u1", OUTCOME_CODES.__getitem__, str, OUTCOME_CODES),
+    "flag": Format("u1", int, bool),
+    "count": Format("<i8", int, int),
+    "number": Format("<f8", float, float),
+    "share": Format("<f8", float, float),
+}
 
 
 @dataclass(frozen=True)
-class Column:
-    """One value per row.
+class _Matrix:
+    """How several numbers per row are stored: padded with NaN, over a second dimension scale.
 
     Attributes:
-        name: in the file, and of the row's field.
-        format: of the values.
-        long_name: what it is, for whoever opens the file alone.
-        units: empty for text and codes.
-        optional: whether earlier reports lack it; the row's field then keeps its default.
-    """
-
-    name: str
-    format: Format
-    long_name: str
-    units: str = ""
-    optional: bool = False
-
-
-@dataclass(frozen=True)
-class Matrix:
-    """Several numbers per row, padded with NaN, over a second dimension scale; not in the file where no row has any.
-
-    Attributes:
-        name: in the file, and of the row's field.
         dimension: name of the scale.
         scale: from the largest number of entries to what the scale holds.
-        long_name: what it is.
-        units: of the numbers.
-        decode: from the stored numbers and the row's other fields to the value of the field.
+        decode: from the stored numbers, the column and the row's other fields to the value of the field.
     """
 
-    name: str
     dimension: str
     scale: Callable[[int], Any]
-    long_name: str
-    units: str
-    decode: Callable[[list[float], dict[str, Any]], Any]
+    decode: Callable[[list[float], Column, dict[str, Any]], Any]
 
 
-def write_columns(group: h5py.Group, dimension: str, columns: Sequence[Column], rows: Sequence[Any]) -> Any:
-    """Write the rows, objects with a `name` and a field per column; return the scale `dimension`, of their names."""
-    scale = group.create_dataset(dimension, shape=(len(rows),), dtype=_TEXT, data=[row.name for row in rows])
-    scale.make_scale(dimension)
-    scale.attrs["long_name"] = f"name of the {dimension}"
-    for column in columns:
-        write_column(group, column, [getattr(row, column.name) for row in rows], scale)
-    return scale
+def _computed(stored: list[float], column: Column, row: dict[str, Any]) -> tuple[float, ...]:
+    """Cut the padding off; its NaN would not tell it from an eigenvalue that is not a number."""
+    found = tuple(stored[: row["eigenvalue_count"]])
+    return () if column.unknown and all(map(isnan, found)) else found
 
 
-def write_column(group: h5py.Group, column: Column, values: Sequence[Any], scale: Any) -> None:
-    """Write one column over the dimension scale `scale`."""
-    encoded = [column.format.encode(value) for value in values]
-    dataset = group.create_dataset(column.name, shape=(len(encoded),), dtype=column.format.dtype, data=encoded)
+def _signs(stored: list[float], column: Column, row: dict[str, Any]) -> tuple[int, ...] | None:
+    return None if isnan(stored[0]) else tuple(map(int, stored))
+
+
+_MATRICES: Final[Mapping[Kind, _Matrix]] = {
+    "numbers": _Matrix("rank", lambda width: np.arange(1, width + 1, dtype="<i8"), _computed),
+    "signs": _Matrix("sign", lambda _: ["positive", "zero", "negative"], _signs),
+}
+
+
+def write_table(
+    file: h5py.File, table: Table, rows: Sequence[Any], matrices: Callable[[Column], Iterable[str]]
+) -> None:
+    """Write a table in a group of its own, over a scale of its rows' names.
+
+    Columns of several numbers are not in the file where no row has any.
+
+    Args:
+        file: new.
+        table: what to write of each row.
+        rows: records with a `name`.
+        matrices: that the numbers of a column are of.
+    """
+    group = file.create_group(table.group)
+    scale = group.create_dataset(table.dimension, shape=(len(rows),), dtype=_TEXT, data=[row.name for row in rows])
+    scale.make_scale(table.dimension)
+    scale.attrs["long_name"] = f"name of the {table.dimension}"
+    for column in table.inside("hdf5"):
+        values = [column.of_row(row) for row in rows]
+        write = _write_matrix if column.kind in _MATRICES else _write_column
+        dataset = write(group, column, values, scale)
+        if dataset is not None:
+            dataset.attrs["long_name"] = column.described(matrices(column))
+            if column.unit:
+                dataset.attrs["units"] = column.unit
+
+
+def _write_column(group: h5py.Group, column: Column, values: Sequence[Any], scale: Any) -> Any:
+    form = _FORMATS[column.kind]
+    encoded = [form.encode(value) for value in values]
+    dataset = group.create_dataset(column.name, shape=(len(encoded),), dtype=form.dtype, data=encoded)
     dataset.dims[0].attach_scale(scale)
-    _describe(dataset, column)
-    if (codes := column.format.codes) is not None:  # as CF has it: xarray and other readers know these two names
-        dataset.attrs["flag_values"] = np.array(list(codes.values()), dtype=np.uint8)
-        dataset.attrs["flag_meanings"] = " ".join(codes)
+    if form.codes is not None:  # as CF has it: xarray and other readers know these two names
+        dataset.attrs["flag_values"] = np.array(list(form.codes.values()), dtype=np.uint8)
+        dataset.attrs["flag_meanings"] = " ".join(form.codes)
+    return dataset
 
 
-def write_matrices(group: h5py.Group, matrices: Sequence[Matrix], rows: Sequence[Any], scale: Any) -> None:
-    """Write those matrices of which some row has an entry, over `scale` and a scale of their own."""
-    for matrix in matrices:
-        values = [getattr(row, matrix.name) or () for row in rows]
-        width = max(map(len, values), default=0)
-        if not width:
-            continue
-        if matrix.dimension not in group:
-            group[matrix.dimension] = matrix.scale(width)
-            group[matrix.dimension].make_scale(matrix.dimension)
-        padded = np.full((len(rows), width), nan, dtype="<f8")
-        for line, numbers in zip(padded, values, strict=True):
-            line[: len(numbers)] = numbers
-        dataset = group.create_dataset(matrix.name, data=padded)
-        dataset.dims[0].attach_scale(scale)
-        dataset.dims[1].attach_scale(group[matrix.dimension])
-        _describe(dataset, matrix)
+def _write_matrix(group: h5py.Group, column: Column, values: Sequence[Any], scale: Any) -> Any:
+    matrix = _MATRICES[column.kind]
+    width = max((len(value or ()) for value in values), default=0)
+    if not width:
+        return None
+    if matrix.dimension not in group:
+        group[matrix.dimension] = matrix.scale(width)
+        group[matrix.dimension].make_scale(matrix.dimension)
+    padded = np.full((len(values), width), nan, dtype="<f8")
+    for line, numbers in zip(padded, values, strict=True):
+        line[: len(numbers or ())] = numbers or ()
+    dataset = group.create_dataset(column.name, data=padded)
+    dataset.dims[0].attach_scale(scale)
+    dataset.dims[1].attach_scale(group[matrix.dimension])
+    return dataset
 
 
-def _describe(dataset: Any, column: Column | Matrix) -> None:
-    dataset.attrs["long_name"] = column.long_name
-    if column.units:
-        dataset.attrs["units"] = column.units
+def read_table(file: h5py.File, table: Table) -> Iterator[dict[str, Any]]:
+    """Yield each row of a table as the values of its record's fields, its name among them; nothing if it is not there.
 
-
-def read_rows(group: h5py.Group, dimension: str, columns: Sequence[Column]) -> Iterator[dict[str, Any]]:
-    """Yield each row of a table as the values of its fields, its name among them.
-
-    Columns that this version does not know are left alone; an optional one may be missing.
+    Columns that this version does not know are left alone; those that earlier versions did not have may be missing. A
+    code is given by the name that the file has for it.
 
     Raises:
         ReportError: the rows do not fit into the free memory.
         ValueError: a column has another length than the others, or other values than its own.
     """
-    scale = Column(dimension, NAME, "")
-    present = [column for column in columns if column.name in group or not column.optional]
-    rows = len(dataset_at(group, dimension))
-    if any(dataset_at(group, column.name).shape != (rows,) for column in (scale, *present)):
+    if table.group not in file:
+        return
+    group = file[table.group]
+    fields = [column for column in table.inside("hdf5") if column.value is None]
+    flat = [c for c in fields if c.kind in _FORMATS and (c.name in group or not c.later)]
+    rows = len(dataset_at(group, table.dimension))
+    if any(dataset_at(group, name).shape != (rows,) for name in (table.dimension, *(column.name for column in flat))):
         raise ValueError("columns of different length")
     check_room(rows * _ROW_BYTES, f"{group.file.filename}: {group.name}, {rows} rows", error=ReportError)
-    values = {"name": read_column(group, scale)} | {column.name: read_column(group, column) for column in present}
-    for row in zip(*values.values(), strict=True):
-        yield dict(zip(values, row, strict=True))
+    values = {"name": read_texts(dataset_at(group, table.dimension))}
+    values |= {column.name: _read_column(group, column) for column in flat}
+    wide = {c: _read_matrix(group, c, rows) for c in fields if c.kind in _MATRICES and c.name in group}
+    for place, line in enumerate(zip(*values.values(), strict=True)):
+        row = dict(zip(values, line, strict=True))
+        decoded = {c.name: _MATRICES[c.kind].decode(stored[place], c, row) for c, stored in wide.items()}
+        yield row | decoded
 
 
-def add_matrices(group: h5py.Group, matrices: Sequence[Matrix], rows: Sequence[dict[str, Any]]) -> None:
-    """Add the values of those matrices that the file has to the rows.
-
-    Raises:
-        ReportError: one does not fit into the free memory.
-        ValueError: one has not as many rows, or other values than its own.
-    """
-    for matrix in matrices:
-        if matrix.name not in group:
-            continue
-        dataset = dataset_at(group, matrix.name)
-        if dataset.ndim != 2 or len(dataset) != len(rows):
-            raise ValueError(f"{matrix.name} has not one row per layer")
-        check_room(dataset.size * _ENTRY_BYTES, f"{group.file.filename}: {dataset.name}", error=ReportError)
-        for row, stored in zip(rows, read_numbers(dataset).tolist(), strict=True):
-            row[matrix.name] = matrix.decode(stored, row)
-
-
-def read_column(group: h5py.Group, column: Column) -> list[Any]:
-    """Return the values of one column; a code by the name that the file has for it."""
-    dataset = dataset_at(group, column.name)
-    if column.format.dtype is _TEXT:
-        return [column.format.decode(text) for text in read_texts(dataset)]
+def _read_column(group: h5py.Group, column: Column) -> list[Any]:
+    dataset, form = dataset_at(group, column.name), _FORMATS[column.kind]
+    if form.dtype is _TEXT:
+        return [form.decode(text) for text in read_texts(dataset)]
     stored = read_numbers(dataset)
-    if column.format.codes is not None:
+    if form.codes is not None:
         meanings = dict(zip(dataset.attrs["flag_values"].tolist(), dataset.attrs["flag_meanings"].split(), strict=True))
         return [meanings[code] for code in stored.tolist()]
-    return [column.format.decode(value) for value in stored.tolist()]
+    return [form.decode(value) for value in stored.tolist()]
+
+
+def _read_matrix(group: h5py.Group, column: Column, rows: int) -> list[list[float]]:
+    dataset = dataset_at(group, column.name)
+    if dataset.ndim != 2 or len(dataset) != rows:
+        raise ValueError(f"{column.name} has not one row per {group.name}")
+    check_room(dataset.size * _ENTRY_BYTES, f"{group.file.filename}: {dataset.name}", error=ReportError)
+    numbers: list[list[float]] = read_numbers(dataset).tolist()
+    return numbers

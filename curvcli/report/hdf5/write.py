@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from curvcli.report.hdf5.atomic import explained, publish, temporary
-from curvcli.report.hdf5.checks import write_checks
 from curvcli.report.hdf5.inputs import write_inputs
 from curvcli.report.hdf5.layers import write_layers
 from curvcli.report.hdf5.provenance import write_provenance
 from curvcli.report.hdf5.schema import FORMAT, FORMAT_VERSION
 from curvcli.report.hdf5.storage import created
+from curvcli.report.hdf5.tables import write_checks
 from curvcli.report.records.checks import CheckRecord
 from curvcli.report.records.inputs import InputsRecord
 from curvcli.report.records.layers import LayerRecord, Provenance

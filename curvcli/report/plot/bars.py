@@ -1,9 +1,10 @@
-"""Bars per layer: the trace and the top eigenvalue, with their errors."""
+"""Bars per layer: the columns that are plotted, the trace and the top eigenvalue, with their errors."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import isfinite, isinf, nan
 from operator import itemgetter
 from typing import Final
@@ -15,6 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from curvcli.report import columns
+from curvcli.report.numbers import number, typeset
 from curvcli.report.plot.names import elided, labels
 from curvcli.report.plot.panels import numbered, pages
 from curvcli.report.plot.scale import Scale, fitted
@@ -24,14 +27,16 @@ from curvcli.report.records.ends import LARGEST, ends
 from curvcli.report.records.quantities import BlockRecord, EigenRecord
 from curvcli.report.records.status import UNRELIABLE
 from curvcli.report.records.summaries import LayerSummary
+from curvcli.report.table import Column
 from curvcli.text import printable
 
 MOST: Final = 62  # rows on a page whose names still read well
 _MOST_TEXTS: Final = 26  # rows that have room for their numbers
 _CHARACTER: Final = 8  # pixels of a name's
 _TICK: Final = 80  # pixels, with the margins' share of the panel
-TRACE: Final = "trace"
-TOP: Final = "top eigenvalue"
+
+
+_ERRORS: Final = {"trace": "stderr over probes", "top_eigenvalue": "residual ‖Hv − λv‖"}
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class Bar:
         value: NaN where there is none.
         error: of the computation: a trace's standard error over probes, or an eigenvalue's residual; NaN if unknown.
         data_error: of a trace, how far another draw of the data could move it; NaN if unknown.
-        sound: whether the tolerance that was asked for is met, and the digits are to be relied on.
+        sound: whether the requested tolerance is met, and the digits are to be relied on.
         why: what to say where there is no finite value.
     """
 
@@ -53,10 +58,10 @@ class Bar:
     why: str = "not computed"
 
 
-def trace_bar(row: LayerSummary) -> Bar:
+def trace_bar(side: Side, row: LayerSummary) -> Bar:
     """Return a layer's trace, computed on its own or summed from its diagonal."""
-    asked = row.trace_method or (row.parameters and all(p.method for p in row.parameters))
-    if row.status == "nonfinite" or isinf(row.trace) or (asked and row.status == "done"):
+    requested = row.trace_method or (row.parameters and all(p.method for p in row.parameters))
+    if row.status == "nonfinite" or isinf(row.trace) or (requested and row.status == "done"):
         why = "not finite"
     else:
         why = "not computed" if row.status == "done" else row.status.replace("_", " ")
@@ -79,42 +84,62 @@ def eigenvalue_bar(side: Side, row: LayerSummary) -> Bar:
     return Bar(nan)
 
 
+def column_bar(column: Column, side: Side, row: LayerSummary) -> Bar:
+    """Return a layer's number of a column, with the error that its own column says."""
+    value = column.of_row(row)
+    error = float(getattr(row, column.error)) if column.error else nan
+    return Bar(nan if value is None else float(value), error, sound=row.status not in UNRELIABLE)
+
+
+_MAKERS: Final[Mapping[str, Callable[[Side, LayerSummary], Bar]]] = {
+    "trace": trace_bar,
+    "top_eigenvalue": eigenvalue_bar,
+}
+
+
 def draw(view: View) -> Iterator[Plot]:
-    """Yield one figure per 60 layers; traces on the left, top eigenvalues on the right, as far as there are any."""
-    columns = {TRACE: [_traces(side, view) for side in view.sides], TOP: [_tops(side, view) for side in view.sides]}
-    held = {
-        name: sides for name, sides in columns.items() if any(isfinite(bar.value) for side in sides for bar in side)
-    }
+    """Yield one figure per 60 layers, with a panel per column that there is anything of."""
+    held = _held(view)
     if not held:
         return
     names = [row.name for row in view.new.rows]
     texts, prefix = labels(names)
     every = pages(range(len(names)), MOST)
-    scales = {name: _scale(sides) for name, sides in held.items()}
-    for number, places in enumerate(every):
-        heading = numbered(" and ".join(held).capitalize() + " per layer", number, len(every))
+    scales = {column: _scale(sides) for column, sides in held.items()}
+    for page, places in enumerate(every):
+        heading = numbered(" and ".join(map(_title, held)).capitalize() + " per layer", page, len(every))
         notes = _notes(held, scales, prefix)
         figure = new_figure(view, heading, notes, _handles(view, held))
-        for column, (name, sides) in enumerate(held.items()):
-            axes = figure.add_subplot(1, len(held), column + 1)
+        for panel, (column, sides) in enumerate(held.items()):
+            axes = figure.add_subplot(1, len(held), panel + 1)
             chosen = [[side[i] for i in places] for side in sides]
             shown = [texts[i] for i in places]
-            _panel(axes, chosen, scales[name], shown if column == 0 else None, _ticks(shown, len(held)))
-            axes.set_xlabel(f"{name} (loss per parameter²)")
+            _panel(axes, chosen, scales[column], shown if panel == 0 else None, _ticks(shown, len(held)))
+            axes.set_xlabel(f"{_title(column)} ({column.unit})")
         _part_whole(figure, [names[i] for i in places])
-        stem = "bars" if len(every) == 1 else f"bars-{number + 1}"
-        words = "; ".join(_caption(name, sides[0], names, places) for name, sides in held.items())
+        stem = "bars" if len(every) == 1 else f"bars-{page + 1}"
+        words = "; ".join(_caption(_title(column), sides[0], names, places) for column, sides in held.items())
         yield Plot("bars", stem, heading, f"Horizontal bars, one row per layer. {words}.", figure)
 
 
-def _traces(side: Side, view: View) -> list[Bar]:
-    rows = [side.row(row.name) for row in view.new.rows]
-    return [_lacking(side) if row is None else trace_bar(row) for row in rows]
+def _held(view: View) -> dict[Column, list[list[Bar]]]:
+    """Return the columns that any layer has a finite number of, with the bars of each side."""
+    found: dict[Column, list[list[Bar]]] = {}
+    for column in columns.LAYERS.columns:
+        if column.plotted:
+            sides = [_bars(side, view, _MAKERS.get(column.name, partial(column_bar, column))) for side in view.sides]
+            if any(isfinite(bar.value) for side in sides for bar in side):
+                found[column] = sides
+    return found
 
 
-def _tops(side: Side, view: View) -> list[Bar]:
+def _bars(side: Side, view: View, make: Callable[[Side, LayerSummary], Bar]) -> list[Bar]:
     rows = [side.row(row.name) for row in view.new.rows]
-    return [_lacking(side) if row is None else eigenvalue_bar(side, row) for row in rows]
+    return [_lacking(side) if row is None else make(side, row) for row in rows]
+
+
+def _title(column: Column) -> str:
+    return column.name.replace("_", " ")
 
 
 def _lacking(side: Side) -> Bar:
@@ -193,8 +218,8 @@ def _bar(axes: Axes, bar: Bar, y: float, height: float, *, base: bool, size: flo
 
 def text(bar: Bar) -> str:
     """Return the number with its own error, ``72.8 ± 1.4``."""
-    error = f" ± {bar.error:.2g}" if isfinite(bar.error) and bar.error > 1e-3 * abs(bar.value) else ""
-    return f"{bar.value:{'.3g' if error else '.4g'}}{error}".replace("-", "−")
+    error = f" ± {number(bar.error, 2)}" if isfinite(bar.error) and bar.error > 1e-3 * abs(bar.value) else ""
+    return typeset(number(bar.value, 3 if error else 4) + error)
 
 
 def _part_whole(figure: Figure, names: Sequence[str]) -> None:
@@ -206,7 +231,7 @@ def _part_whole(figure: Figure, names: Sequence[str]) -> None:
                 axes.axhline(place - 0.5, color=MUTED, linewidth=0.8, linestyle=":")
 
 
-def _handles(view: View, held: dict[str, list[list[Bar]]]) -> list[Artist]:
+def _handles(view: View, held: dict[Column, list[list[Bar]]]) -> list[Artist]:
     bars = [bar for sides in held.values() for side in sides for bar in side if isfinite(bar.value)]
     handles: list[Artist] = []
     if view.base is not None:
@@ -225,15 +250,15 @@ def _handles(view: View, held: dict[str, list[list[Bar]]]) -> list[Artist]:
     return handles
 
 
-def _notes(held: dict[str, list[list[Bar]]], scales: dict[str, Scale], prefix: str) -> list[str]:
+def _notes(held: dict[Column, list[list[Bar]]], scales: dict[Column, Scale], prefix: str) -> list[str]:
     notes = [f"names below {prefix}"] if prefix else []
-    meanings = {TRACE: "stderr over probes", TOP: "residual ‖Hv − λv‖"}
-    errors = [name for name, sides in held.items() if any(bar.error > 0 for side in sides for bar in side)]
+    errors = [column for column, sides in held.items() if any(bar.error > 0 for side in sides for bar in side)]
     if errors:
-        notes.append("errors: " + ", ".join(f"{meanings[name]} ({name})" for name in errors))
-    if any(bar.data_error > 0 for side in held.get(TRACE, []) for bar in side):
+        said = (f"{_ERRORS.get(column.name, 'standard error')} ({_title(column)})" for column in errors)
+        notes.append(f"errors: {', '.join(said)}")
+    if any(bar.data_error > 0 for sides in held.values() for side in sides for bar in side):
         notes.append("data spread: stderr over batches")
-    bent = {name: scale.note.partition("within ")[2] for name, scale in scales.items() if not scale.linear}
+    bent = {_title(c): scale.note.partition("within ")[2] for c, scale in scales.items() if not scale.linear}
     if bent:
         notes.append("log axes, linear within " + ", ".join(f"{limit} ({name})" for name, limit in bent.items()))
     return notes

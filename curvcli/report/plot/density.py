@@ -12,12 +12,14 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from curvcli.report.plot.names import elided, percent
+from curvcli.report.numbers import number, share, typeset
+from curvcli.report.plot.names import elided
 from curvcli.report.plot.panels import small_multiples
 from curvcli.report.plot.scale import power_text
 from curvcli.report.plot.style import EIGENVALUE, INK, MUTED, POSITIVE, Plot, absent
 from curvcli.report.plot.view import Float64, Side, View
 from curvcli.report.records.quantities import DensityRecord
+from curvcli.report.units import DENSITY
 
 _FLOOR: Final = 1e-5  # of the highest point; below it lie tails of the Gaussians that smooth the density
 _BAND: Final = "± standard error over probes"
@@ -40,7 +42,7 @@ def draw(view: View) -> Iterator[Plot]:
         "Spectral density",
         layers,
         panel,
-        axis_labels=(EIGENVALUE, "density (share of eigenvalues per unit of eigenvalue)"),
+        axis_labels=(EIGENVALUE, f"density ({DENSITY})"),
         notes=["ticks at the bottom: smallest and largest eigenvalue seen", "log axis upwards"],
         handles=_handles(view, banded=banded),
         shared="",
@@ -83,7 +85,7 @@ def _panel(axes: Axes, new: DensityRecord | None, base: DensityRecord | None) ->
     axes.axvline(0, color=MUTED, linewidth=0.8, linestyle=":")
     low, high = new.support
     bound = "" if new.exact else "at most "
-    return f"{low:.3g} … {high:.3g}, {bound}{percent(new.weight_at_zero)} zero to rounding".replace("-", "−")
+    return typeset(f"{number(low, 3)} … {number(high, 3)}, {bound}{share(new.weight_at_zero)} zero to rounding")
 
 
 def _over(values: Float64, floor: float) -> Float64:

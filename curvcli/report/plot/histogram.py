@@ -1,4 +1,4 @@
-"""Histograms of the Hessian diagonal on a symmetric logarithmic axis, with the share of negative entries."""
+"""Histograms of diagonals on a symmetric logarithmic axis, with the share of negative entries."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter
 
-from curvcli.report.plot.names import elided, percent
+from curvcli.report.numbers import share
+from curvcli.report.plot.names import elided
 from curvcli.report.plot.panels import small_multiples
 from curvcli.report.plot.scale import Scale, fitted
 from curvcli.report.plot.style import CURVATURE, INK, MUTED, NEGATIVE, PAPER, POSITIVE, ZERO, Plot, absent, quiet
@@ -86,7 +87,7 @@ def draw(view: View) -> Iterator[Plot]:
     yield from small_multiples(
         view,
         "histogram",
-        "Histogram of the Hessian diagonal",
+        f"Histogram of the diagonal of the {view.of_diagonals}",
         layers,
         panel,
         axis_labels=(CURVATURE, "share of entries per bin"),
@@ -150,11 +151,11 @@ def _panel(axes: Axes, new: Counts | None, base: Counts | None, scale: Scale, *,
         axes.stairs(base.shares, base.edges, color=INK, linewidth=1.1)
     highest = max(float(new.shares.max(initial=0.0)), 0.0 if base is None else float(base.shares.max(initial=0.0)))
     _draw_zeros(axes, new, scale, highest)
-    beside = [f"was {percent(base.negative)}"] if base is not None else []
-    beside += [f"{percent(new.certain)} by over 2 stderr"] if new.certain is not None else []
-    lines = [f"negative {percent(new.negative)}" + (f" ({', '.join(beside)})" if beside else "")]
+    beside = [f"was {share(base.negative)}"] if base is not None else []
+    beside += [f"{share(new.certain)} by over 2 stderr"] if new.certain is not None else []
+    lines = [f"negative {share(new.negative)}" + (f" ({', '.join(beside)})" if beside else "")]
     if new.zero or (base is not None and base.zero):
-        lines.append(f"zero {percent(new.zero)}" + (f" (was {percent(base.zero)})" if base is not None else ""))
+        lines.append(f"zero {share(new.zero)}" + (f" (was {share(base.zero)})" if base is not None else ""))
     if new.lost:
         lines.append(f"not finite {new.lost}")
     if missing:
@@ -182,10 +183,10 @@ def _draw_zeros(axes: Axes, counts: Counts, scale: Scale, highest: float) -> Non
             axes.plot([left, right], [height * top, (height + 0.03) * top], color=PAPER, linewidth=2.0, zorder=4)
         if counts.zero > highest:
             where: dict[str, Any] = {"textcoords": "offset points", "va": "top", "fontsize": 8, "color": MUTED}
-            axes.annotate(percent(counts.zero), (right, min(counts.zero, top)), (4, 0), **where)
+            axes.annotate(share(counts.zero), (right, min(counts.zero, top)), (4, 0), **where)
     axes.set_ylim(0, top)
     axes.locator_params(axis="y", nbins=5)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g} %"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda part, _: f"{100 * part:g}%"))
 
 
 def _handles(view: View, counts: list[Counts]) -> list[Artist]:

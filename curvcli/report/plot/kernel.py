@@ -11,12 +11,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
+from curvcli.report.numbers import number, share, typeset
 from curvcli.report.plot.names import elided
 from curvcli.report.plot.panels import shape
 from curvcli.report.plot.scale import Scale, fitted, power_text
 from curvcli.report.plot.style import Plot, colours, new_figure
 from curvcli.report.plot.view import Float64, Side, View
 from curvcli.report.records.summaries import ParameterSummary
+from curvcli.report.units import CURVATURE
 from curvcli.text import printable
 
 MOST_PIXELS: Final = 512  # per side of a heat map: more than a screen shows of it
@@ -24,7 +26,7 @@ MOST_KERNELS: Final = 16  # drawn when nobody chose layers
 MOST_MAPS: Final = 12
 _OUTPUTS: Final = ("out", "gates", "feature")
 _TINY: Final = 0.05  # share of cells that may lie in the linear part of the colours
-_UNIT: Final = "mean diagonal entry (loss per parameter²)"
+_UNIT: Final = f"mean diagonal entry ({CURVATURE})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +124,7 @@ def _figure(view: View, layer: str, p: ParameterSummary) -> Plot:
         notes.append(f"one pixel is the mean of {blocks[0]} × {blocks[1]} entries")
     if not p.exact:
         relative = p.diagonal_relative_stderr
-        notes.append("estimated" + (f", relative standard error {relative:.1%}" if np.isfinite(relative) else ""))
+        notes.append("estimated" + (f", relative standard error {share(relative)}" if np.isfinite(relative) else ""))
     if not new.mean.any():
         notes.append("every entry is zero")
     if lost := int(np.count_nonzero(~np.isfinite(new.mean))):
@@ -234,7 +236,7 @@ def _colour_bar(part: Any, image: Any, axes: list[Axes], scale: Scale, unit: str
     bar.solids.set_rasterized(True)  # otherwise 256 slivers in an SVG
     bar.ax.tick_params(labelsize=8.5, length=3)
     if scale.linear:
-        bar.ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}".replace("-", "−")))
+        bar.ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: typeset(number(value))))
         return
     ticks = Scale(float(norm.vmin or 0), float(norm.vmax or 1), scale.threshold).ticks(8)
     bar.ax.xaxis.set_major_locator(FixedLocator(ticks.tolist()))
@@ -247,9 +249,9 @@ def _largest_change(change: Float64, old: Float64) -> list[str]:
     largest, size = (float(np.abs(plane[np.isfinite(plane)]).max(initial=0.0)) for plane in (change, old))
     if not largest:
         return ["no change"] if np.isfinite(change).all() else []
-    return [f"largest change {largest / size:.2g} of the largest entry" if size else "changed from zero"]
+    return [f"largest change {number(largest / size, 2)} of the largest entry" if size else "changed from zero"]
 
 
 def _range(plane: Float64) -> str:
     finite = plane[np.isfinite(plane)]
-    return f"from {finite.min():.3g} to {finite.max():.3g}" if finite.size else "without a finite entry"
+    return f"from {number(finite.min(), 3)} to {number(finite.max(), 3)}" if finite.size else "without a finite entry"

@@ -43,13 +43,6 @@ def labels(names: Sequence[str], most: int = LONGEST) -> tuple[list[str], str]:
     return short, prefix
 
 
-def percent(share: float) -> str:
-    """Return a share as per cent; one that is not zero never reads as 0 %."""
-    if 0 < share < 0.001:
-        return "< 0.1 %"
-    return f"{100 * share:.1f} %" if share else "0 %"
-
-
 def stems(wanted: Iterable[str]) -> Iterable[str]:
     """Return names of files that any system takes, each once, also where case does not count."""
     taken: set[str] = set()

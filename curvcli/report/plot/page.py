@@ -8,12 +8,14 @@ from dataclasses import replace
 from html import escape
 from typing import Final
 
+from curvcli.report.numbers import number
 from curvcli.report.plot.draw import Picture
 from curvcli.report.plot.style import GRID, INK, MUTED, PAPER
 from curvcli.report.plot.view import Side, View
-from curvcli.report.render.columns import Section
+from curvcli.report.render.section import Section
 from curvcli.report.render.sections import heading, notes, sections
 from curvcli.report.render.view import View as Shown
+from curvcli.report.units import CURVATURE, GRADIENT
 from curvcli.text import printable
 
 _NAMES: Final = {
@@ -24,7 +26,7 @@ _NAMES: Final = {
     "density": "Densities",
     "scatter": "Gradient and curvature",
 }
-_UNITS: Final = ". Traces, diagonals and eigenvalues in loss per parameter², gradients in loss per parameter"
+_UNITS: Final = f". Traces, diagonals and eigenvalues in {CURVATURE}, gradients in {GRADIENT}"
 _THEME: Final = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--grid)", PAPER: "var(--paper)"}
 
 # The policy makes the promise checkable: a browser refuses whatever is not in the file.
@@ -167,7 +169,7 @@ def _provenance(side: Side) -> str:
         "backend": f"{run.backend}, {run.dtype} on {run.device}",
         "versions": ", ".join(f"{name} {version}" for name, version in sorted(run.versions.items())),
         "seed": str(run.seed),
-        "loss": f"{run.loss} = {run.loss_value:.8g}, {run.reduction} over {run.samples} samples",
+        "loss": f"{run.loss} = {number(run.loss_value, 8)}, {run.reduction} over {run.samples} samples",
     }
     lines = "".join(f"<dt>{label}</dt><dd>{escape(printable(text))}</dd>" for label, text in facts.items() if text)
     return (

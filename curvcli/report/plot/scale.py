@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, SymLogNorm
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from curvcli.report.numbers import number, typeset
 from curvcli.report.plot.view import Float64
 
 _LINEAR_SPAN: Final = 40.0  # largest over smallest magnitude that a linear axis still shows
@@ -122,7 +123,7 @@ class Scale:
             target.set_minor_locator(NullLocator())
         else:
             axes.locator_params(axis=axis, nbins=most)
-            target.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.6g}".replace("-", "−")))
+            target.set_major_formatter(FuncFormatter(lambda value, _: typeset(number(value, 6))))
         (axes.set_xlim if axis == "x" else axes.set_ylim)(float(low), float(high))
 
     def norm(self) -> Normalize:

@@ -11,7 +11,8 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from curvcli.report.plot.names import elided, percent
+from curvcli.report.numbers import share
+from curvcli.report.plot.names import elided
 from curvcli.report.plot.panels import small_multiples
 from curvcli.report.plot.scale import fitted, power_text
 from curvcli.report.plot.style import CURVATURE, GRADIENT, MUTED, NEGATIVE, OTHER, POSITIVE, Plot, absent
@@ -111,8 +112,8 @@ def _panel(
     for chosen, colour, marker in ((~below, POSITIVE, "o"), (below, POSITIVE if paired else NEGATIVE, "v")):
         axes.scatter(curvature[chosen], gradient[chosen], color=colour, marker=marker, **looks)  # type: ignore[arg-type]
     axes.axvline(0, color=MUTED, linewidth=0.8)
-    said = [f"{new.entries} entr{'y' if new.entries == 1 else 'ies'}", f"negative {percent(new.negative)}"]
-    said += [f"zero {percent(new.zero)}"] if new.zero else []
+    said = [f"{new.entries} entr{'y' if new.entries == 1 else 'ies'}", f"negative {share(new.negative)}"]
+    said += [f"zero {share(new.zero)}"] if new.zero else []
     said += [f"{new.lost} not finite"] if new.lost else []
     return ", ".join(said)
 

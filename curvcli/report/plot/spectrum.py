@@ -1,4 +1,4 @@
-"""Eigenvalues by rank: those that were asked for with their residuals, or all of a full Hessian."""
+"""Eigenvalues by rank: those that were requested with their residuals, or all of a full Hessian."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from curvcli.report.plot.names import elided, percent
+from curvcli.report.numbers import number, share, typeset
+from curvcli.report.plot.names import elided
 from curvcli.report.plot.panels import small_multiples
 from curvcli.report.plot.scale import fitted
 from curvcli.report.plot.style import EIGENVALUE, INK, MUTED, NEGATIVE, POSITIVE, ZERO, Plot, absent
@@ -116,14 +117,14 @@ def _panel(axes: Axes, new: Spectrum, base: Spectrum | None) -> str:
     axes.set_xlim(1 - room, count + room)
     values = new.values[np.isfinite(new.values)]
     said = f"{len(values)} computed: " if not new.whole else f"all {len(values)}: "
-    ends = f"{values[0]:.3g}" if len(values) == 1 else f"{values[0]:.3g} … {values[-1]:.3g}"
+    ends = " … ".join(number(value, 3) for value in (values[[0]] if len(values) == 1 else values[[0, -1]]))
     missing = int(np.count_nonzero(~new.converged))
-    text = said + ends.replace("-", "−") + (f", {missing} not converged" if missing else "")
+    text = said + typeset(ends) + (f", {missing} not converged" if missing else "")
     if not new.whole:
         return text
     zero = np.count_nonzero(new.signs == 0) / len(new.signs)
-    text += f", negative {percent(np.count_nonzero(new.signs < 0) / len(new.signs))}"
-    return text + (f", zero to rounding {percent(zero)}" if zero else "")
+    text += f", negative {share(np.count_nonzero(new.signs < 0) / len(new.signs))}"
+    return text + (f", zero to rounding {share(zero)}" if zero else "")
 
 
 def _draw(axes: Axes, known: Spectrum, *, base: bool) -> None:

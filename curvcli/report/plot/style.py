@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 
+from curvcli.report import units
 from curvcli.report.plot.names import elided
 from curvcli.report.plot.view import View
 
@@ -33,9 +34,9 @@ NEGATIVE: Final = "#d55e00"
 OTHER: Final = "#e69f00"
 ZERO: Final = "#8c959f"
 
-EIGENVALUE: Final = "eigenvalue (loss per parameter²)"
-CURVATURE: Final = "diagonal entry (loss per parameter²)"
-GRADIENT: Final = "|gradient| (loss per parameter)"
+EIGENVALUE: Final = f"eigenvalue ({units.CURVATURE})"
+CURVATURE: Final = f"diagonal entry ({units.CURVATURE})"
+GRADIENT: Final = f"|gradient| ({units.GRADIENT})"
 
 _ONE_ROW: Final = 4  # entries of a legend that fit beside a title
 

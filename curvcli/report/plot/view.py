@@ -12,6 +12,7 @@ import numpy.typing as npt
 from curvcli.report.compare.mismatch import Layers, listed, mismatches
 from curvcli.report.hdf5.read import Quantity, Report
 from curvcli.report.plot.names import elided
+from curvcli.report.records.matrices import HESSIAN, named, named_together
 from curvcli.report.records.summaries import LayerSummary, ParameterSummary
 from curvcli.text import printable
 
@@ -112,6 +113,11 @@ class View:
         return f"only in {printable(self.base.label)}: {listed(names)}" if names else ""
 
     @property
+    def of_diagonals(self) -> str:
+        """What the diagonals are of, in a sentence."""
+        return named_together(p.matrix for side in self.sides for row in side.rows for p in row.parameters)
+
+    @property
     def comparison(self) -> tuple[str, ...]:
         """What to know of the two reports before trusting a change."""
         texts = (f"not like {printable(self.base.label)}: {self.mismatch}" if self.base and self.mismatch else "",)
@@ -120,11 +126,11 @@ class View:
     def heading(self, room: int) -> str:
         """Return the line below a title: what the numbers are of, the model's path cut so that all has room."""
         run = self.new.report.provenance
-        named = _matrices(self.new.rows)
+        matrices = _matrices(self.new.rows)
         words = [
             (f"{printable(run.loss)} ({printable(run.reduction)}) over " if run.loss else "")
             + f"{run.samples} sample{'s' * (run.samples != 1)}",
-            *([] if named in ("", "Hessian") else [named]),
+            *([] if matrices in ("", named(HESSIAN)) else [matrices]),
             *([] if self.new.report.status == "complete" else [f"{self.new.report.status} report"]),
             *([] if self.base is None else [f"compared with {elided(self.base.label, 50)}"]),
         ]
@@ -133,5 +139,4 @@ class View:
 
 
 def _matrices(rows: Sequence[LayerSummary]) -> str:
-    words = {word for row in rows for word in row.matrix.split("+") if word}
-    return " and ".join(sorted(words)).replace("gauss_newton", "Gauss–Newton").replace("hessian", "Hessian")
+    return named("+".join(sorted({word for row in rows for word in row.matrix.split("+") if word})))

@@ -10,11 +10,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from curvcli.report.records.matrices import check_matrix
+from curvcli.report.records.matrices import HESSIAN
 from curvcli.report.records.quantities import BlockRecord, DensityRecord, EigenRecord, Quantity, TraceRecord
 from curvcli.report.records.split import SplitRecord
 from curvcli.report.records.status import Status
-from curvcli.report.records.validation import check_axes, check_errors, check_estimates, check_floats, check_status
+from curvcli.report.records.validation import (
+    check_axes,
+    check_errors,
+    check_estimates,
+    check_floats,
+    check_matrix,
+    check_status,
+)
 
 Array = npt.NDArray[np.floating[Any]]
 
@@ -31,7 +38,7 @@ class ParameterRecord:
         gradient: float32 or float64, of `shape`; ``None`` when it was not computed.
         diagonal: of the matrix, float32 or float64, of `shape`; ``None`` when it was not computed.
         diagonal_stderr: standard error of an estimated diagonal, of `shape`; ``None`` for an exact one.
-        method: how the diagonal was computed; empty, without a diagonal, when it was not asked for.
+        method: how the diagonal was computed; empty, without a diagonal, when it was not requested.
         exact: whether the diagonal is exact up to rounding.
         reason: why this method, or why there is no result.
         products: Hessian-vector products spent.
@@ -45,7 +52,7 @@ class ParameterRecord:
         verified: largest absolute difference between the reported diagonal and products made to check it; NaN where
             none was made.
         verification: what was checked, in a short phrase, e.g. ``2 entries and the sum, by 3 products``.
-        matrix: whose diagonal it is.
+        matrix: what the diagonal is of.
 
     Raises:
         ValueError: a shape, dtype, axis or status does not fit, or a number of estimates or a distance is negative.
@@ -70,11 +77,10 @@ class ParameterRecord:
     rounding: float = nan
     verified: float = nan
     verification: str = ""
-    matrix: str = "hessian"
+    matrix: str = HESSIAN
 
     def __post_init__(self) -> None:
         check_axes(self.name, self.axes, self.shape)
-        check_matrix(self.name, self.matrix)
         for quantity in ("gradient", "diagonal", "diagonal_stderr"):
             array: Array | None = getattr(self, quantity)
             if array is None:
@@ -87,6 +93,7 @@ class ParameterRecord:
         check_errors(self.name, {"rounding": self.rounding, "verified": self.verified})
         check_estimates(self.name, self.estimates, self.degrees, self.widening)
         check_status(self.name, self.status)
+        check_matrix(self.name, self.matrix)
 
     @property
     def size(self) -> int:

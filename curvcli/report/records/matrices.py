@@ -1,12 +1,12 @@
-"""The matrices that results are of, as reports call them."""
+"""The matrices that a report may hold numbers of, and what they are called."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
-# Name to title, as it stands after "of the".
-TITLES: Final[Mapping[str, str]] = {
+HESSIAN: Final = "hessian"
+MATRICES: Final[Mapping[str, str]] = {
     "hessian": "Hessian",
     "gauss_newton": "Gauss–Newton matrix",
     "fisher": "Fisher matrix",
@@ -14,11 +14,12 @@ TITLES: Final[Mapping[str, str]] = {
 }
 
 
-def check_matrix(owner: str, matrix: str) -> None:
-    """Make sure that a matrix is known.
+def named(matrix: str) -> str:
+    """Return what a matrix is called in a sentence, ``Hessian``; of several joined by ``+``, all of them."""
+    return " and ".join(MATRICES.get(word, word) for word in matrix.split("+"))
 
-    Raises:
-        ValueError: it is not.
-    """
-    if matrix not in TITLES:
-        raise ValueError(f"{owner}: matrix {matrix!r} is not one of {', '.join(TITLES)}")
+
+def named_together(matrices: Iterable[str]) -> str:
+    """Return what the matrices of a whole column are called: the one that all rows share, or where to find which."""
+    words = {word for matrix in matrices for word in matrix.split("+") if word}
+    return named(words.pop() if words else HESSIAN) if len(words) < 2 else "matrix that the column matrix names"

@@ -10,8 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from curvcli.report.records.matrices import check_matrix
-from curvcli.report.records.validation import check_errors, check_estimates, check_floats, check_shape
+from curvcli.report.records.validation import check_errors, check_estimates, check_floats, check_matrix, check_shape
 
 Float64 = npt.NDArray[np.float64]
 
@@ -211,7 +210,7 @@ class BlockRecord:
         method: ``dense`` or ``probes``.
         reason: why this method.
         exact: whether the block was computed whole.
-        matrix: which.
+        matrix: the Hessian or the Gauss–Newton matrix.
         products: Hessian-vector products spent.
         parameters: full names in the order of rows, for a layer without parameters of its own; None for all others,
             whose own order holds.

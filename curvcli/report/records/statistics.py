@@ -74,7 +74,9 @@ class _Ingredients:
 def summarise(record: LayerRecord) -> LayerSummary:
     """Return the rows that `record` fills in the tables."""
     ingredients = [_Ingredients.of(p) for p in record.parameters]
-    parameters = tuple(_parameter(p, _columns([own])) for p, own in zip(record.parameters, ingredients, strict=True))
+    parameters = tuple(
+        _parameter(record.name, p, _columns([own])) for p, own in zip(record.parameters, ingredients, strict=True)
+    )
     columns: dict[str, Any] = _columns(ingredients if record.entries is None else [_Ingredients()])
     spectral = _spectral(record)
     diagonals = [p for p in record.parameters if p.diagonal is not None]
@@ -101,8 +103,9 @@ def summarise(record: LayerRecord) -> LayerSummary:
     )
 
 
-def _parameter(record: ParameterRecord, columns: dict[str, float]) -> ParameterSummary:
+def _parameter(layer: str, record: ParameterRecord, columns: dict[str, float]) -> ParameterSummary:
     return ParameterSummary(
+        layer=layer,
         label=record.label,
         name=record.name,
         shape=record.shape,
@@ -119,6 +122,7 @@ def _parameter(record: ParameterRecord, columns: dict[str, float]) -> ParameterS
         rounding=record.rounding,
         verified=record.verified,
         verification=record.verification,
+        matrix=record.matrix,
         **columns,
     )
 

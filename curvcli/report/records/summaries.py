@@ -7,6 +7,7 @@ from math import nan
 
 import numpy as np
 
+from curvcli.report.records.matrices import HESSIAN
 from curvcli.report.records.split import SplitPartSummary
 
 
@@ -71,7 +72,7 @@ class SpectralStatistics:
         condition_is_bound: whether that is only a lower bound.
         inertia: how many eigenvalues are (positive, zero, negative).
         hessian_rounding: how far any eigenvalue of the full Hessian may be off by rounding.
-        matrix: what these are numbers of, ``hessian`` or ``gauss_newton``; both, joined by ``+``, where they differ.
+        matrix: what these are numbers of, e.g. ``hessian``; several, joined by ``+``, where they differ.
     """
 
     trace_stderr: float = nan
@@ -110,8 +111,13 @@ class SpectralStatistics:
 
 @dataclass(frozen=True, kw_only=True)
 class ParameterSummary(Statistics):
-    """One parameter without its arrays: a row of ``/parameters``. The fields are `ParameterRecord`'s."""
+    """One parameter without its arrays: a row of ``/parameters``. The fields are `ParameterRecord`'s.
 
+    Attributes:
+        layer: that it belongs to.
+    """
+
+    layer: str = ""
     label: str
     name: str
     shape: tuple[int, ...]
@@ -128,6 +134,7 @@ class ParameterSummary(Statistics):
     rounding: float = nan
     verified: float = nan
     verification: str = ""
+    matrix: str = HESSIAN
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from curvcli.report.records.matrices import MATRICES
 from curvcli.report.records.status import STATUS_CODES
 
 
@@ -15,6 +16,12 @@ def check_status(owner: str, status: str) -> None:
     """Raise ValueError unless `status` has a code."""
     if status not in STATUS_CODES:
         raise ValueError(f"{owner!r}: status {status!r} is not one of {', '.join(STATUS_CODES)}")
+
+
+def check_matrix(owner: str, matrix: str) -> None:
+    """Raise ValueError unless `matrix` is one that reports may hold numbers of."""
+    if matrix not in MATRICES:
+        raise ValueError(f"{owner}: matrix {matrix!r} is not one of {', '.join(MATRICES)}")
 
 
 def check_floats(owner: str, arrays: Mapping[str, npt.NDArray[Any]], axes: int | None = None) -> None:

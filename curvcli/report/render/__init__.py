@@ -10,6 +10,8 @@ from curvcli.report.hdf5.read import Report
 from curvcli.report.render.csv import render_csv
 from curvcli.report.render.json import render_json
 from curvcli.report.render.markdown import render_markdown
+from curvcli.report.render.section import Document
+from curvcli.report.render.sections import heading, notes, sections
 from curvcli.report.render.table import render_table
 from curvcli.report.render.view import WHOLE, View
 
@@ -34,10 +36,14 @@ def render_report(report: Report, format: Format, *, console: Console, view: Vie
     """
     match format:
         case "table":
-            return render_table(report, console, view)
+            return render_table(_document(report, view, entries=True), console)
         case "json":
             return render_json(report)
         case "csv":
             return render_csv(report)
         case "markdown":
-            return render_markdown(report, view)
+            return render_markdown(_document(report, view))
+
+
+def _document(report: Report, view: View, *, entries: bool = False) -> Document:
+    return Document(above=heading(report, view), sections=sections(report, view, entries=entries), notes=notes(report))

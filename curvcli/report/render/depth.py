@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from math import isfinite, isnan
 from typing import Any, Final
 
 import numpy as np
 
+from curvcli.report import columns
 from curvcli.report.hdf5.read import Report
+from curvcli.report.numbers import FULL, known, number, share
+from curvcli.report.records.matrices import HESSIAN, named
 from curvcli.report.records.quantities import BlockRecord, DensityRecord, EigenRecord, TraceRecord
 from curvcli.report.records.summaries import LayerSummary
-from curvcli.report.render.columns import Column, Section, percent, short, showing
+from curvcli.report.render.cells import lengths, shown
+from curvcli.report.render.layers import contents, split_section
+from curvcli.report.render.section import Section, Shown
 from curvcli.report.render.sparklines import Histogram, Scale, bars, extent, histograms, smallest
-from curvcli.report.render.split import split_section
 from curvcli.text import printable
 
 _MOST_IN_TABLE: Final = 1 << 20  # entries per parameter: a table of a large model is not to wait for all of them
@@ -50,7 +54,7 @@ def with_sparklines(report: Report, section: Section, *, ascii: bool) -> Section
     legend = [f"diagonal: entries by decade, {_axis(scale, ascii)}; zeros and smaller ones are not drawn"]
     if sampled := sum(histogram.seen < histogram.size for histogram in drawn.values()):
         legend.append(f"diagonal: about a million entries of each large parameter are drawn ({sampled} layers)")
-    column = Column(
+    column = Shown(
         "diagonal",
         lambda row: drawn[row.name].line(ascii=ascii) if row.name in drawn else "-",
         False,
@@ -76,8 +80,8 @@ def depth_sections(report: Report, name: str, *, ascii: bool) -> Iterator[Sectio
     row = report.summary(name)
     yield _list("layer " + (printable(name) or "(root)"), _layer(row))
     if row.parameters:
-        known = {name for name in ("rounding", "verified") for p in row.parameters if not isnan(getattr(p, name))}
-        yield Section("parameters", showing(_PARAMETERS, frozenset(known)), row.parameters)
+        found = {name for name in ("rounding", "verified") for p in row.parameters if not isnan(getattr(p, name))}
+        yield Section("parameters", shown(columns.PARAMETERS, contents((row,)) | found), row.parameters)
         yield from _diagonal(report, row, ascii)
     if (trace := report.record(name, TraceRecord)) is not None:
         yield _list("trace", _trace(trace))
@@ -86,16 +90,16 @@ def depth_sections(report: Report, name: str, *, ascii: bool) -> Iterator[Sectio
     if (density := report.record(name, DensityRecord)) is not None:
         yield _list("spectral density", _density(density, ascii))
     if (block := report.record(name, BlockRecord)) is not None:
-        yield _list("Hessian" if block.matrix == "hessian" else "Gauss-Newton matrix", _block(block))
+        yield _list(named(block.matrix), _block(block))
     if row.split:
-        yield split_section(replace(report, layers=(row,)))
+        yield split_section((row,))
 
 
 def _list(title: str, lines: Iterator[Line]) -> Section:
     """Return a section of labels and texts."""
     columns = (
-        Column("", lambda line: line[0], False, 0),
-        Column("", lambda line: line[1], False, 0, prose=True),
+        Shown("", lambda line: line[0], False, 0),
+        Shown("", lambda line: line[1], False, 0, prose=True),
     )
     return Section(title, columns, tuple(lines))
 
@@ -106,51 +110,17 @@ def _layer(row: LayerSummary) -> Iterator[Line]:
     count = len(row.parameters)
     yield "entries", f"{row.parameter_count}" + (f" in {count} parameter{'' if count == 1 else 's'}" if count else "")
     yield "method", f"{printable(row.method)}, {'exact' if row.exact else 'not exact'}" if row.method else "-"
-    yield "spent", f"{row.products} products, {row.seconds:.3g} s"
+    yield "spent", f"{row.products} products, {number(row.seconds, 3)} s"
     yield "status", row.status
     for label, field in (("gradient norm", "gradient_norm"), ("trace", "trace")):
         value = getattr(row, field)
         if not isnan(value):
-            yield label, short(value)
+            yield label, known(value)
     if not isnan(row.diagonal_rounding):
-        yield "rounding", f"up to {short(row.diagonal_rounding)} in every entry of the diagonal"
+        yield "rounding", f"up to {known(row.diagonal_rounding)} in every entry of the diagonal"
     if not isnan(row.diagonal_min):
-        yield "diagonal", f"{short(row.diagonal_min)} … {short(row.diagonal_max)}, mean {short(row.diagonal_mean)}"
-        yield "negative share", percent(row.negative_share)
-
-
-def _number(name: str) -> Any:
-    return lambda row: short(getattr(row, name), row.status)
-
-
-def _share(name: str) -> Any:
-    return lambda row: percent(getattr(row, name), row.status)
-
-
-def _shape(shape: Sequence[int]) -> str:
-    return "×".join(map(str, shape)) or "scalar"
-
-
-_PARAMETERS: Final = (
-    Column("parameter", lambda row: printable(row.label), False, 0),
-    Column("shape", lambda row: _shape(row.shape), False, 3),
-    Column("method", lambda row: printable(row.method) or "-", False, 1),
-    Column("exact", lambda row: ("yes" if row.exact else "no") if row.method else "-", False, 1),
-    Column("products", lambda row: str(row.products), True, 5),
-    Column("gradient norm", _number("gradient_norm"), True, 3),
-    Column("trace", _number("trace"), True, 0),
-    Column("min", _number("diagonal_min"), True, 2),
-    Column("mean", _number("diagonal_mean"), True, 4),
-    Column("max", _number("diagonal_max"), True, 2),
-    Column("mean |entry|", _number("diagonal_abs_mean"), True, 4),
-    Column("± rel", _share("diagonal_relative_stderr"), True, 2),
-    Column("negative share", _share("negative_share"), True, 4),
-    Column("± rounding", _number("rounding"), True, 3, ("rounding",)),
-    Column("off products", _number("verified"), True, 2, ("verified",)),
-    Column("status", lambda row: row.status, False, 0),
-    Column("reason", lambda row: printable(row.reason) or "-", False, 0, prose=True),
-    Column("verified by", lambda row: printable(row.verification) or "-", False, 1, ("verified",), prose=True),
-)
+        yield "diagonal", f"{known(row.diagonal_min)} … {known(row.diagonal_max)}, mean {known(row.diagonal_mean)}"
+        yield "negative share", share(row.negative_share)
 
 
 def _diagonal(report: Report, row: LayerSummary, ascii: bool) -> Iterator[Section]:
@@ -162,9 +132,9 @@ def _diagonal(report: Report, row: LayerSummary, ascii: bool) -> Iterator[Sectio
     if not found:
         return
     columns = (
-        Column("parameter", printable, False, 0),
-        Column("diagonal", lambda label: found[label].line(ascii=ascii), False, 0, drawn=True),
-        Column("zero", lambda label: percent(found[label].zeros / found[label].seen), True, 1),
+        Shown("parameter", printable),
+        Shown("diagonal", lambda label: found[label].line(ascii=ascii), False, 0, drawn=True),
+        Shown("zero", lambda label: share(found[label].zeros / found[label].seen), True, 1),
     )
     footer = [
         f"{_axis(scale, ascii)}" + (", smaller ones are not drawn" if any(h.below for h in found.values()) else "")
@@ -185,11 +155,11 @@ def _axis(scale: Scale, ascii: bool) -> str:
 def _trace(record: TraceRecord) -> Iterator[Line]:
     yield "value", _full(record.value)
     if not record.exact:
-        yield "± stderr", f"{short(record.stderr, 'nonfinite')} over {record.probes} probes"
+        yield "± stderr", f"{known(record.stderr, 'nonfinite')} over {record.probes} probes"
     yield from _rounding(record.rounding, "")
     if not isnan(record.data_stderr):
         batches = f" ({len(record.batches)} batches)" if len(record.batches) else ""
-        yield "± data", f"{short(record.data_stderr)} for another draw of the data{batches}"
+        yield "± data", f"{known(record.data_stderr)} for another draw of the data{batches}"
     if not record.exact:
         yield "tolerance", "met" if record.converged else "not met"
     yield from _origin(record, record.exact)
@@ -203,17 +173,17 @@ def _eigenvalues(record: EigenRecord) -> Section:
         ranks = [*ranks[: _MOST_EIGENVALUES // 2], *ranks[-_MOST_EIGENVALUES // 2 :]]
     largest = float(np.max(np.abs(record.values), initial=0.0))
     columns = (
-        Column("rank", lambda rank: str(rank + 1), True, 0),
-        Column("eigenvalue", lambda rank: _full(record.values[rank]), True, 0),
-        Column("± residual", lambda rank: short(float(record.residuals[rank]), "nonfinite"), True, 0),
-        Column("relative", lambda rank: _relative(float(record.residuals[rank]), largest), True, 1),
-        *([] if record.rounding is None else [Column("of it rounding", _of_rank(record.rounding), True, 2)]),
-        Column("converged", lambda rank: "yes" if record.converged[rank] else "no", False, 0),
+        Shown("rank", lambda rank: str(rank + 1), True, 0),
+        Shown("eigenvalue", lambda rank: _full(record.values[rank]), True, 0),
+        Shown("± residual", lambda rank: known(float(record.residuals[rank]), "nonfinite"), True, 0),
+        Shown("relative", lambda rank: _relative(float(record.residuals[rank]), largest), True, 1),
+        *([] if record.rounding is None else [Shown("of it rounding", _of_rank(record.rounding), True, 2)]),
+        Shown("converged", lambda rank: "yes" if record.converged[rank] else "no", False, 0),
     )
     origin = [f"{label}: {text}" for label, text in _origin(record)]
     footer = [
         f"some eigenvalue lies within ± residual of each; relative to the largest magnitude, "
-        f"tolerance {record.tolerance:g}",
+        f"tolerance {number(record.tolerance, 6)}",
         f"which: {record.which}",
         *origin,
     ]
@@ -223,7 +193,7 @@ def _eigenvalues(record: EigenRecord) -> Section:
 
 
 def _of_rank(values: Any) -> Any:
-    return lambda rank: short(float(values[rank]), "nonfinite")
+    return lambda rank: known(float(values[rank]), "nonfinite")
 
 
 def _density(record: DensityRecord, ascii: bool) -> Iterator[Line]:
@@ -232,11 +202,11 @@ def _density(record: DensityRecord, ascii: bool) -> Iterator[Line]:
         yield "density", line
         yield "", axis
     yield "support", f"{_full(record.support[0])} … {_full(record.support[1])}"
-    error = "" if record.exact or isnan(record.weight_at_zero_stderr) else f" ± {percent(record.weight_at_zero_stderr)}"
+    error = "" if record.exact or isnan(record.weight_at_zero_stderr) else f" ± {share(record.weight_at_zero_stderr)}"
     bound = "" if record.exact else "at most "
-    yield "weight at zero", bound + percent(record.weight_at_zero, "nonfinite") + error
+    yield "weight at zero", bound + share(record.weight_at_zero, "nonfinite") + error
     yield from _rounding(record.rounding, "of any eigenvalue")
-    yield "bandwidth", short(record.bandwidth)
+    yield "bandwidth", known(record.bandwidth)
     yield "nodes", f"{record.nodes.shape[1]} per probe, {record.nodes.shape[0]} probes" if not record.exact else "all"
     yield from _origin(record, record.exact)
 
@@ -252,45 +222,45 @@ def _curve(record: DensityRecord, ascii: bool) -> Line:
     heights = np.array([part.max() for part in np.array_split(values, width)])
     with np.errstate(divide="ignore"):
         drawn = np.maximum(np.log10(heights / largest) + _DENSITY_DECADES, 0.0)
-    ends = f"{short(float(record.grid[0]))} … {short(float(record.grid[-1]))}"
+    ends = f"{known(float(record.grid[0]))} … {known(float(record.grid[-1]))}"
     # The bars' outer blanks would be stripped; the brackets keep them.
     return f"[{bars(drawn, ascii=ascii)}]", f"over {ends}, logarithmic, the top {_DENSITY_DECADES} decades"
 
 
 def _block(record: BlockRecord) -> Iterator[Line]:
     yield "inertia", "-" if record.inertia is None else "{} positive, {} zero, {} negative".format(*record.inertia)
-    condition = short(record.condition)
+    condition = known(record.condition)
     yield "condition", f"≥ {condition}" if record.condition_is_bound and not isnan(record.condition) else condition
-    error = f" ± {short(record.frobenius_stderr)}" if not record.exact and isfinite(record.frobenius_stderr) else ""
+    error = f" ± {known(record.frobenius_stderr)}" if not record.exact and isfinite(record.frobenius_stderr) else ""
     yield "Frobenius norm", _full(record.frobenius) + error
     if record.eigenvalues is not None and len(record.eigenvalues):
         yield "eigenvalues", f"{_full(record.eigenvalues[-1])} … {_full(record.eigenvalues[0])}"
     yield from _rounding(record.rounding, "of any eigenvalue")
     if not isnan(record.asymmetry):
-        yield "asymmetry", f"{short(record.asymmetry)} of the largest entry, before averaging"
+        yield "asymmetry", f"{known(record.asymmetry)} of the largest entry, before averaging"
     if record.entries is not None:
-        yield "kept", f"{_shape(record.entries.shape)} entries"
+        yield "kept", f"{lengths(record.entries.shape)} entries"
     yield from _origin(record, record.exact)
 
 
 def _rounding(rounding: float, of: str) -> Iterator[Line]:
     if not isnan(rounding):
-        yield "± rounding", f"{short(rounding)} {of}".rstrip()
+        yield "± rounding", f"{known(rounding)} {of}".rstrip()
 
 
 def _origin(record: Any, exact: bool | None = None) -> Iterator[Line]:
     """Yield how something was computed."""
     verdict = "" if exact is None else ", exact" if exact else ", estimated"
     yield "method", f"{printable(record.method)}{verdict}, {record.products} products"
-    if record.matrix != "hessian":
+    if record.matrix != HESSIAN:
         yield "matrix", record.matrix
     if record.reason:
         yield "reason", printable(record.reason)
 
 
 def _relative(residual: float, largest: float) -> str:
-    return short(residual / largest, "nonfinite") if largest else "-"
+    return known(residual / largest, "nonfinite") if largest else "-"
 
 
 def _full(value: Any) -> str:
-    return f"{float(value):.10g}"
+    return number(value, FULL)

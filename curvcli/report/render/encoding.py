@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
-from curvcli.report.render.columns import Column, Section
+from curvcli.report.render.section import Section, Shown
 
 _SPELLED: Final = str.maketrans(
     {
@@ -53,7 +53,7 @@ def legible(section: Section, encoding: str) -> Section:
     )
 
 
-def _column(column: Column, encoding: str) -> Column:
+def _column(column: Shown, encoding: str) -> Shown:
     if encodable(_EVERY, encoding):
         return column
     cell: Callable[[Any], str] = column.cell

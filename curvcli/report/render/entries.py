@@ -8,8 +8,9 @@ from typing import Any, Final
 import numpy as np
 
 from curvcli.report.hdf5.read import Report
+from curvcli.report.numbers import FULL, MISSING, number
 from curvcli.report.records.inputs import Array, InputsRecord
-from curvcli.report.render.columns import Column, Section
+from curvcli.report.render.section import Section, Shown
 from curvcli.text import printable
 
 _MOST_LINES: Final = 24
@@ -38,10 +39,10 @@ def entry_sections(report: Report) -> Iterator[Section]:
                 yield Section(f"{name}, order by order", tuple(_order_columns(record)), _orders(record), (), _WHOLE)
 
 
-def _sample_columns(record: InputsRecord) -> Iterator[Column]:
+def _sample_columns(record: InputsRecord) -> Iterator[Shown]:
     """Yield the columns over the samples; a row is a sample's position."""
     residual = None if record.residual is None else record.residual.values
-    yield Column("sample", lambda sample: str(record.rows[sample]), True, 0)
+    yield Shown("sample", lambda sample: str(record.rows[sample]), True, 0)
     for heading, values, folds in (
         ("value", record.value, 0),
         ("Laplacian", record.laplacian, 0),
@@ -49,18 +50,18 @@ def _sample_columns(record: InputsRecord) -> Iterator[Column]:
         ("residual", residual, 1),
     ):
         if values is not None:
-            yield Column(heading, _at(values), True, folds)
+            yield Shown(heading, _at(values), True, folds)
 
 
-def _places(record: InputsRecord) -> tuple[Column, Column]:
+def _places(record: InputsRecord) -> tuple[Shown, Shown]:
     """Return the columns that say where an entry is; a row is (sample's position, entry's, coordinate)."""
     return (
-        Column("sample", lambda entry: str(record.rows[entry[0]]), True, 0),
-        Column("coordinate", lambda entry: printable(entry[2]), False, 0),
+        Shown("sample", lambda entry: str(record.rows[entry[0]]), True, 0),
+        Shown("coordinate", lambda entry: printable(entry[2]), False, 0),
     )
 
 
-def _entry_columns(record: InputsRecord) -> Iterator[Column]:
+def _entry_columns(record: InputsRecord) -> Iterator[Shown]:
     """Yield the columns over samples and coordinates that there is anything of."""
     for heading, arrays, folds in (
         ("gradient", record.gradient, 0),
@@ -69,19 +70,19 @@ def _entry_columns(record: InputsRecord) -> Iterator[Column]:
     ):
         if arrays is not None:
             joined = np.concatenate([arrays[axes.name].reshape(record.samples, -1) for axes in record.inputs], axis=1)
-            yield Column(heading, _entry(joined), True, folds)
+            yield Shown(heading, _entry(joined), True, folds)
     if record.hessian is not None and record.coordinates <= _MOST_HESSIAN_COLUMNS:
         for position, coordinate in enumerate(_coordinates(record)):
-            yield Column(f"Hessian {printable(coordinate)}", _entry(record.hessian[:, :, position]), True, 2)
+            yield Shown(f"Hessian {printable(coordinate)}", _entry(record.hessian[:, :, position]), True, 2)
 
 
-def _order_columns(record: InputsRecord) -> Iterator[Column]:
+def _order_columns(record: InputsRecord) -> Iterator[Shown]:
     """Yield the columns over samples and coordinates; a row is (sample's position, coordinate's, its derivatives)."""
     names = list(record.derivatives or {})
-    yield Column("sample", lambda line: str(record.rows[line[0]]), True, 0)
-    yield Column("coordinate", lambda line: printable(names[line[1]]), False, 0)
+    yield Shown("sample", lambda line: str(record.rows[line[0]]), True, 0)
+    yield Shown("coordinate", lambda line: printable(names[line[1]]), False, 0)
     for order in range(record.order + 1):
-        yield Column(f"order {order}", _derivative(order), True, max(0, order - 2))
+        yield Shown(f"order {order}", _derivative(order), True, max(0, order - 2))
 
 
 def _entries(record: InputsRecord) -> list[tuple[int, int, str]]:
@@ -108,8 +109,8 @@ def _entry(values: Array) -> Callable[[Any], str]:
 
 
 def _derivative(order: int) -> Callable[[Any], str]:
-    return lambda line: _full(line[2][order]) if order < len(line[2]) else "-"
+    return lambda line: _full(line[2][order]) if order < len(line[2]) else MISSING
 
 
 def _full(value: Any) -> str:
-    return f"{float(value) + 0.0:.10g}"  # + 0.0: a zero's sign is an accident of how it was computed
+    return number(float(value) + 0.0, FULL)  # + 0.0: a zero's sign is an accident of how it was computed

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from curvcli.report.hdf5.read import Report
-from curvcli.report.render.checks import check_section
-from curvcli.report.render.columns import Section, layer_section, short
+from curvcli.report.numbers import known, number
 from curvcli.report.render.depth import depth_sections, with_sparklines
 from curvcli.report.render.entries import entry_sections
 from curvcli.report.render.inputs import inputs_section
-from curvcli.report.render.split import split_section
+from curvcli.report.render.layers import check_section, layer_section, split_section
+from curvcli.report.render.section import Section
 from curvcli.report.render.view import WHOLE, View
 from curvcli.text import printable
 
@@ -32,7 +32,7 @@ def sections(report: Report, view: View = WHOLE, *, entries: bool = False) -> tu
         plain = layer_section(report)
         found.append(with_sparklines(report, plain, ascii=view.ascii) if view.sparklines else plain)
     if view.table and any(layer.split for layer in report.layers):
-        found.append(split_section(report))
+        found.append(split_section(report.layers))
     for name in view.depth:
         found += depth_sections(report, name, ascii=view.ascii)
     if report.inputs:
@@ -49,7 +49,7 @@ def sections(report: Report, view: View = WHOLE, *, entries: bool = False) -> tu
 def heading(report: Report, view: View = WHOLE) -> tuple[tuple[str, str], ...]:
     """Return what stands above the tables, as label and text."""
     run = report.provenance
-    loss = ("loss", f"{printable(run.loss)} = {run.loss_value:.6g} ({printable(run.reduction)})")
+    loss = ("loss", f"{printable(run.loss)} = {number(run.loss_value, 6)} ({printable(run.reduction)})")
     computed = run.samples > 0  # none where a check found that the data do not fit the model
     return (
         ("model", printable(run.model_path)),
@@ -80,7 +80,7 @@ def _notes(report: Report) -> Iterator[str]:
         for parameter in layer.parameters:
             if parameter.status == "unverified":
                 checked = f" ({parameter.verification})" if parameter.verification else ""
-                yield f"{parameter.name}: unverified: off by {short(parameter.verified)} from products{checked}"
+                yield f"{parameter.name}: unverified: off by {known(parameter.verified)} from products{checked}"
             elif parameter.status != "done":
                 yield f"{parameter.name}: {_ending(parameter.status, parameter.reason)}"
         for part in layer.split:

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, floor, isfinite, log10
 from typing import Any, Final
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 
+from curvcli.report.hdf5.pieces import diagonal_blocks
 from curvcli.report.hdf5.read import Report
-from curvcli.report.hdf5.reading import read_numbers
-from curvcli.report.hdf5.schema import LAYERS, escape
-from curvcli.report.hdf5.storage import opened
 from curvcli.report.records.summaries import LayerSummary, ParameterSummary
 
 _BLOCKS: Final = ("▁▂▃▄▅▆▇█", "│")
 _ASCII: Final = (".:-=+*#@", "|")
-_AT_ONCE: Final = 1 << 20  # entries; their logarithms are held in float64
 
 Float64 = npt.NDArray[np.float64]
 
@@ -111,15 +107,11 @@ def histograms(report: Report, row: LayerSummary, scale: Scale, *, most: int) ->
         ReportError: the report can't be read any more.
     """
     found: dict[str, Histogram] = {}
-    with opened(report.path) as file:
-        for parameter in row.parameters:
-            dataset = file[LAYERS][escape(row.name)].get(f"diagonal/{escape(parameter.label)}")
-            if dataset is None:
-                continue
-            total = Histogram(np.zeros(scale.bins, np.int64), np.zeros(scale.bins, np.int64), 0, 0, 0, dataset.size)
-            for block in _read(dataset, most):
-                total += _counted(block, scale)
-            found[parameter.label] = total
+    none = np.zeros(scale.bins, np.int64)
+    for parameter in row.parameters:
+        for size, entries in diagonal_blocks(report.path, row.name, parameter.label, most=most):
+            so_far = found.get(parameter.label, Histogram(none, none, 0, 0, 0, size))
+            found[parameter.label] = so_far + _counted(entries, scale)
     return found
 
 
@@ -130,26 +122,11 @@ def smallest(report: Report, row: LayerSummary, *, most: int) -> float:
         ReportError: the report can't be read any more.
     """
     least = np.inf
-    with opened(report.path) as file:
-        for parameter in row.parameters:
-            dataset = file[LAYERS][escape(row.name)].get(f"diagonal/{escape(parameter.label)}")
-            for block in _read(dataset, most) if dataset is not None else ():
-                magnitudes = np.abs(block)
-                least = min(least, float(np.min(magnitudes, where=magnitudes > 0, initial=np.inf)))
+    for parameter in row.parameters:
+        for _, entries in diagonal_blocks(report.path, row.name, parameter.label, most=most):
+            magnitudes = np.abs(entries)
+            least = min(least, float(np.min(magnitudes, where=magnitudes > 0, initial=np.inf)))
     return least if isfinite(least) else 0.0
-
-
-def _read(dataset: h5py.Dataset, most: int) -> Iterator[Float64]:
-    """Yield the entries, or of too many those of chunks that are spread evenly."""
-    if dataset.chunks is None or dataset.size == 0:
-        yield read_numbers(dataset).astype(np.float64).reshape(-1)
-        return
-    chunks = list(dataset.iter_chunks())
-    wanted = max(1, most * len(chunks) // dataset.size) if dataset.size > most else len(chunks)
-    for position in np.unique(np.linspace(0, len(chunks) - 1, wanted).round().astype(int)).tolist():
-        block: npt.NDArray[Any] = dataset[chunks[position]].reshape(-1)
-        for start in range(0, block.size, _AT_ONCE):
-            yield block[start : start + _AT_ONCE].astype(np.float64)
 
 
 def _counted(entries: Float64, scale: Scale) -> Histogram:

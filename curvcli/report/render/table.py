@@ -1,75 +1,96 @@
-"""A report as a table for people: fitted to a terminal, whole and plain everywhere else."""
+"""Tables for people: fitted to a terminal, whole and plain everywhere else."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
 
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from curvcli.report.hdf5.read import Report
-from curvcli.report.render.columns import Column, Section
 from curvcli.report.render.encoding import legible, plain
-from curvcli.report.render.sections import heading, notes, sections
-from curvcli.report.render.view import View
+from curvcli.report.render.section import Document, Section, Shown
 
-_GAP = 2
-_PROSE = 24  # a sentence gets at least so many characters per line
-_STYLES = dict.fromkeys(("over_budget", "partial", "not_converged"), "yellow") | dict.fromkeys(
-    ("nonfinite", "failed", "imprecise", "unverified"), "red"
-)
+_GAP: Final = 2
+_PROSE: Final = 24  # a sentence gets at least so many characters per line
+_NAME: Final = 12  # and so many of a name stay: what wraps into single letters can't be read
+_STYLES: Final = {
+    **dict.fromkeys(("over_budget", "partial", "not_converged", "undecided"), "yellow"),
+    **dict.fromkeys(("nonfinite", "failed", "imprecise", "unverified", "changed"), "red"),
+    **dict.fromkeys(("within error", "same"), "dim"),
+    "passed": "green",
+}
 
 
-def render_table(report: Report, console: Console, view: View) -> str:
-    """Return the heading, a table for each sort of result and what is missing and why.
+def render_table(document: Document, console: Console) -> str:
+    """Return a document as text that ends with a newline.
 
     Args:
-        report: to show. Of derivatives by the inputs at a few points the numbers themselves are read and shown too.
-        console: where the text will go. On a terminal, columns that don't fit are left out and named below, and a
-            layer's name wraps rather than being cut. Elsewhere every column stays, and each layer is one line.
-        view: what of it is shown.
-
-    Raises:
-        ReportError: the numbers at a few points, or the diagonals that are drawn, can't be read any more.
+        document: to show.
+        console: where the text will go. On a terminal, columns that don't fit are left out and named below, and names
+            and sentences wrap rather than being cut. Elsewhere every column stays, and each row is one line.
     """
-    top = [(label, plain(text, console.encoding)) for label, text in heading(report, view)]
-    tables = [
-        (section, _widths(section))
-        for section in (legible(section, console.encoding) for section in sections(report, view, entries=True))
-    ]
+    encoding = console.encoding
+    tables = [(section, _widths(section)) for section in (legible(one, encoding) for one in document.sections)]
+    shown = [_fitting(widths, console.width) if console.is_terminal else tuple(widths) for _, widths in tables]
     stream = io.StringIO()
-    target = _twin(console, stream, max(sum(width + _GAP for width in widths.values()) for _, widths in tables))
-    label_width = max(len(label) for label, _ in top) + _GAP
-    for label, text in top:
-        target.print(Text.assemble((label.ljust(label_width), "bold"), text), soft_wrap=True)
-    below = [Text(plain(note, console.encoding), style="yellow") for note in notes(report)]
-    for section, widths in tables:
-        shown = _fitting(widths, console.width) if console.is_terminal else tuple(widths)
+    target = _twin(console, stream, max(_rooms(console, tables, shown), default=console.width))
+    label_width = max((len(label) for label, _ in document.above), default=0) + _GAP
+    for label, said in document.above:
+        target.print(Text.assemble((label.ljust(label_width), "bold"), plain(said, encoding)), soft_wrap=True)
+    narrow = []
+    for (section, widths), columns in zip(tables, shown, strict=True):
         target.print()
         if section.title:
             target.print(Text(section.title, style="bold"), soft_wrap=True)
-        target.print(_table(section, shown, widths))
-        for line in (*(line for column in shown for line in column.legend), *section.footer):
+        target.print(_table(section, columns, widths))
+        for line in (*(line for column in columns for line in column.legend), *section.footer):
             target.print(line, soft_wrap=True, markup=False)
-        if hidden := [column.heading for column in widths if column not in shown]:
-            below.append(Text(f"too narrow for: {', '.join(hidden)} ({section.whole})", style="dim"))
-    for note in [Text(), *below] if below else []:
-        target.print(note, soft_wrap=True)
+        if hidden := [column.heading for column in widths if column not in columns]:
+            narrow.append(Text(f"too narrow for: {', '.join(hidden)} ({section.whole})", style="dim"))
+    lines = [document.summary] if document.summary else []
+    below = [Text(plain(line, encoding)) for line in (*lines, *document.lines)]
+    below += [Text(plain(note, encoding), style="yellow") for note in document.notes] + narrow
+    for text in [Text(), *below] if below else []:
+        target.print(text, soft_wrap=True)
     # rich pads the last column; those blanks would only make the text harder to compare.
     return "".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines())
 
 
-def _widths(section: Section) -> dict[Column, int]:
+def _widths(section: Section) -> dict[Shown, int]:
     return {
         column: max(map(cell_len, [column.heading, *(column.cell(row) for row in section.rows)]))
         for column in section.columns
     }
 
 
-def _table(section: Section, shown: Sequence[Column], widths: Mapping[Column, int]) -> Table:
+def _rooms(
+    console: Console, tables: Sequence[tuple[Section, dict[Shown, int]]], shown: Sequence[tuple[Shown, ...]]
+) -> Iterator[int]:
+    """Yield the room of each table: off a terminal all that it wants, on one the window, or what keeps cells whole."""
+    for (_, widths), columns in zip(tables, shown, strict=True):
+        least = _least(widths)
+        narrow = _total(least[column] for column in columns) - _GAP
+        yield max(console.width, narrow) if console.is_terminal else _total(widths.values())
+
+
+def _least(widths: Mapping[Shown, int]) -> dict[Shown, int]:
+    """Return the width that each column has to have; names and sentences wrap."""
+    first = next(iter(widths))
+    return {
+        column: min(width, _PROSE if column.prose else _NAME) if column.prose or column is first else width
+        for column, width in widths.items()
+    }
+
+
+def _total(widths: Iterable[int]) -> int:
+    return sum(width + _GAP for width in widths)
+
+
+def _table(section: Section, shown: Sequence[Shown], widths: Mapping[Shown, int]) -> Table:
     table = Table(
         box=None,
         padding=(0, _GAP, 0, 0),
@@ -77,6 +98,7 @@ def _table(section: Section, shown: Sequence[Column], widths: Mapping[Column, in
         header_style="bold",
         show_header=any(column.heading for column in shown),
     )
+    least = _least(widths)
     for column in shown:
         wraps = column.prose or column is section.columns[0]
         table.add_column(
@@ -84,18 +106,18 @@ def _table(section: Section, shown: Sequence[Column], widths: Mapping[Column, in
             justify="right" if column.numeric else "left",
             overflow="fold",
             no_wrap=not wraps,
-            min_width=None if wraps else widths[column],
+            min_width=least[column],
         )
     for row in section.rows:
         table.add_row(*(_styled(column.cell(row)) for column in shown))
     return table
 
 
-def _fitting(widths: Mapping[Column, int], room: int) -> tuple[Column, ...]:
+def _fitting(widths: Mapping[Shown, int], room: int) -> tuple[Shown, ...]:
     """Leave out columns, the most dispensable first, until the rest fits or only the essential are left."""
     shown = list(widths)
-    needed = {column: min(width, _PROSE) if column.prose else width for column, width in widths.items()}
-    while sum(needed[column] + _GAP for column in shown) - _GAP > room:
+    needed = _least(widths)
+    while _total(needed[column] for column in shown) - _GAP > room:
         column = max(shown, key=lambda candidate: candidate.folds)
         if column.folds == 0:
             break
@@ -107,11 +129,11 @@ def _styled(text: str) -> Text:
     return Text(text, style=_STYLES.get(text, ""))
 
 
-def _twin(console: Console, stream: io.StringIO, whole: int) -> Console:
-    """Return a console like `console` that writes to `stream`; off a terminal it is wide enough for everything."""
+def _twin(console: Console, stream: io.StringIO, width: int) -> Console:
+    """Return a console like `console` that writes to `stream`."""
     return Console(
         file=stream,
-        width=console.width if console.is_terminal else whole,
+        width=width,
         force_terminal=console.is_terminal,
         color_system=console.color_system if console.is_terminal else None,  # type: ignore[arg-type]
         no_color=console.no_color,

@@ -3,50 +3,19 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import isnan
 from typing import Any, Final
 
 from curvcli.errors import UsageError
+from curvcli.report import columns
 from curvcli.report.hdf5.read import Report
-from curvcli.report.render import csv
+from curvcli.report.missing import not_computed
+from curvcli.report.table import Column, Table
 
-# Headings of the table, and fields of several numbers, by the number that is meant.
-_ALSO: Final[Mapping[str, str]] = {
-    "name": "layer",
-    "parameters": "parameter_count",
-    "min": "diagonal_min",
-    "max": "diagonal_max",
-    "eigenvalues": "top_eigenvalue",
-    "inertia": "negative_eigenvalues",
-    "converged": "converged_count",
-    "condition": "condition_number",
-    "support": "support_max",
-}
-_COMPUTES: Final = {
-    "trace": "trace",
-    "eigen": "eigs",
-    "eigenvalue": "eigs",
-    "eigenvalues": "eigs",
-    "residuals": "eigs",
-    "top": "eigs",
-    "smallest": "eigs --which smallest",
-    "largest": "eigs",
-    "converged": "eigs",
-    "density": "density",
-    "support": "density",
-    "weight": "density",
-    "hessian": "hessian",
-    "frobenius": "hessian",
-    "condition": "hessian",
-    "positive": "hessian",
-    "zero": "hessian",
-    "negative": "hessian",
-    "inertia": "hessian",
-    "laplacian": "inputs",
-    "residual": "inputs",
-}
+# What may be meant by a word that is neither a column nor its heading.
+_ALSO: Final[dict[str, str]] = {"name": "layer", "inertia": "negative_eigenvalues"}
 _ASCENDING: Final = frozenset({"index"})
 
 
@@ -89,15 +58,16 @@ def arranged(report: Report, *, sort: str = "", reverse: bool = False, top: int 
     Raises:
         UsageError: there is no such column, or nothing in it.
     """
-    kind, columns = _main(report)
+    kind, table = _main(report)
+    sortable = _sortable(table)
     rows: list[Any] = list(getattr(report, kind))
     order = ""
     if sort:
-        column = column_named(sort, tuple(columns))
-        found = {id(row): columns[column](row) for row in rows}
+        column = _named(sort, sortable)
+        found = {id(row): sortable[column].of_row(row) for row in rows}
         present = [row for row in rows if not _missing(found[id(row)])]
         if rows and not present:
-            raise UsageError(f"{report.path}: nothing to sort by: {not_computed(column)}")
+            raise UsageError(f"{report.path}: nothing to sort by: {not_computed(sortable[column])}")
         numeric = not isinstance(found[id(present[0])], str) if present else True
         ascending = column in _ASCENDING or not numeric
         present.sort(key=lambda row: _key(found[id(row)]), reverse=ascending == reverse)
@@ -116,50 +86,37 @@ def arranged(report: Report, *, sort: str = "", reverse: bool = False, top: int 
     return replace(report, **narrowed), view
 
 
-def column_named(name: str, columns: Sequence[str]) -> str:
-    """Return the one of `columns` that `name` means.
+def _named(name: str, sortable: Mapping[str, Column]) -> str:
+    """Return the name of the column that `name` means: its own, or its heading.
 
     Raises:
         UsageError: none; the message has the nearest.
     """
     wanted = "_".join(name.replace("-", "_").lower().split())
-    if wanted in columns:
+    headings = {c.heading.text.replace(" ", "_").lower(): c.name for c in sortable.values() if c.heading is not None}
+    also = {word: column for word, column in (headings | _ALSO).items() if column in sortable}
+    if wanted in sortable:
         return wanted
-    if _ALSO.get(wanted) in columns:
-        return _ALSO[wanted]
-    near = difflib.get_close_matches(wanted, [*columns, *_ALSO], n=3, cutoff=0.5)
-    near += [column for column in columns if wanted and wanted in column and column not in near][:3]
-    hint = f"Nearest: {', '.join(near)}." if near else f"There are {', '.join(columns)}."
+    if wanted in also:
+        return also[wanted]
+    near = difflib.get_close_matches(wanted, [*sortable, *also], n=3, cutoff=0.5)
+    near += [column for column in sortable if wanted and wanted in column and column not in near][:3]
+    hint = f"Nearest: {', '.join(near)}." if near else f"There are {', '.join(sortable)}."
     raise UsageError(f"No column {name!r} to sort by. {hint}")
 
 
-def not_computed(field: str, command: str = "") -> str:
-    """Return that `field` was not computed, and which command does; by default as its name says."""
-    first, _, rest = field.partition("_")
-    known = "diag" if rest == "share" else _COMPUTES.get(first, "diag")
-    return f"{field} was not computed (`curvcli {command or known}` does that)"
-
-
-def _main(report: Report) -> tuple[str, dict[str, Callable[[Any], Any]]]:
-    """Return which rows the main table has, and what they can be sorted by."""
+def _main(report: Report) -> tuple[str, Table]:
+    """Return which rows the main table has, and the columns that they can be sorted by."""
     if report.inputs and not report.layers:
-        fields = [field for field in csv.INPUTS[1:] if field != "inputs"]
-        return "inputs", {"function": _field("name")} | {field: _field(field) for field in fields}
+        return "inputs", columns.INPUTS
     if report.checks and not report.layers:
-        return "checks", {"check": _field("name")} | {field: _field(field) for field in csv.CHECKS[1:]}
-    fields = [field for field in (*csv.LAYERS[1:], *csv.CERTAINTY) if field != "eigenvalues"]
-    columns = {"layer": _field("name")} | {field: _field(field) for field in [*fields, "seconds"]}
-    for position, name in enumerate(csv.INERTIA):
-        columns[name] = _inertia(position)
-    return "layers", columns
+        return "checks", columns.CHECKS
+    return "layers", columns.LAYERS
 
 
-def _field(name: str) -> Callable[[Any], Any]:
-    return lambda row: getattr(row, name)
-
-
-def _inertia(position: int) -> Callable[[Any], Any]:
-    return lambda row: None if row.inertia is None else row.inertia[position]
+def _sortable(table: Table) -> dict[str, Column]:
+    single = [column for column in table.columns if column.kind not in {"numbers", "signs", "inputs"}]
+    return {column.name: column for column in single if "csv" in column.inside or column.name == "seconds"}
 
 
 def _missing(value: Any) -> bool:

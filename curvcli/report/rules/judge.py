@@ -8,21 +8,23 @@ from math import isfinite, isnan, nan
 from typing import Final
 
 from curvcli.errors import UsageError
+from curvcli.report import columns
 from curvcli.report.compare.figure import LOSS, Figure
 from curvcli.report.compare.figures import bounded, loss_figure
 from curvcli.report.compare.mismatch import listed
 from curvcli.report.compare.noise import Noise
 from curvcli.report.compare.reliability import random, unreliable
 from curvcli.report.hdf5.read import Report
+from curvcli.report.numbers import number
+from curvcli.report.records.matrices import HESSIAN, named
 from curvcli.report.records.quantities import TraceRecord
 from curvcli.report.records.summaries import LayerSummary
 from curvcli.report.rules.rule import Bound
-from curvcli.report.verdicts.numbers import short
 
 # Infinity is an answer here: a singular block has no other condition number.
-_MAY_BE_INFINITE: Final = frozenset({"condition_number"})
+_MAY_BE_INFINITE: Final = frozenset(column.name for column in columns.LAYERS.columns if column.infinite)
 # Known from the model alone, whatever came of the computation.
-_COUNTED: Final = frozenset({"parameter_count", "products"})
+_COUNTED: Final = frozenset(c.name for c in columns.LAYERS.columns if c.role == "quality" and c.of == "layer")
 # The side on which a figure that is itself only a bound can break a threshold, but never keep it.
 _OPEN: Final = {"max": "lower", "min": "upper"}
 
@@ -149,7 +151,7 @@ def _one_sided(report: Report, bound: Bound, layer: str, figure: Figure) -> str:
     sign = "≥" if figure.only == "lower" else "≤"
     return (
         f"{report.path}: --{bound.side} {bound.quantity}={bound.number:g} can't be decided: of {listed([layer])} only "
-        f"{'a lower' if figure.only == 'lower' else 'an upper'} bound is known, {sign} {short(figure.value)}.\n"
+        f"{'a lower' if figure.only == 'lower' else 'an upper'} bound is known, {sign} {number(figure.value)}.\n"
         "Compute it exactly, or hold the threshold against something else, such as an eigenvalue."
     )
 
@@ -173,13 +175,13 @@ def _judged(bound: Bound, layer: str | None, figure: Figure, sigma: float, famil
     error = _noise(figure).limit(sigma, family)
     beyond = figure.value - bound.number if bound.side == "max" else bound.number - figure.value
     holds = beyond <= error  # never for NaN
-    notes = [figure.note, "of the Gauss-Newton matrix" if figure.matrix == "gauss_newton" else ""]
+    notes = [figure.note, f"of the {named(figure.matrix)}" if figure.matrix not in {"", HESSIAN} else ""]
     if sigma and not holds and figure.doubt not in notes:
         notes.append(figure.doubt)
     if holds and beyond > 0:
-        notes.append(f"beyond by {short(beyond)}, within its error of {short(error)}")
+        notes.append(f"beyond by {number(beyond)}, within its error of {number(error)}")
     elif figure.stderr > 0:
-        notes.append(f"standard error {short(figure.stderr)}")
+        notes.append(f"standard error {number(figure.stderr)}")
     return Judgement(
         layer=layer,
         rule=bound.text,
@@ -243,7 +245,7 @@ def _not_exact(row: LayerSummary) -> str:
     if row.density_method == "lanczos_quadrature":
         estimated.append(f"density by {row.density_method}")
     if row.hessian_method == "probes":
-        estimated.append("Hessian by probes")
+        estimated.append(f"{named(row.matrix)} by probes")
     return f"estimated: {', '.join(estimated)}" if estimated else f"computed by {row.method or 'nothing'}"
 
 

@@ -7,11 +7,14 @@ from typing import Any, Final, Literal
 
 from rich.console import Console
 
+from curvcli.report.documents import json_text
+from curvcli.report.numbers import MISSING, beside
+from curvcli.report.render.markdown import render_markdown
+from curvcli.report.render.section import Document, Section, Shown
+from curvcli.report.render.table import render_table
 from curvcli.report.rules.judge import Assessment, Judgement
 from curvcli.report.verdicts.github import render_github
-from curvcli.report.verdicts.grid import Grid, markdown_grid, render_grid
 from curvcli.report.verdicts.junit import render_junit
-from curvcli.report.verdicts.numbers import beside, json_text
 from curvcli.report.verdicts.verdict import Verdict, counted, place
 from curvcli.text import printable
 
@@ -20,7 +23,6 @@ SCHEMA_VERSION: Final = "1.0"
 
 _NAME: Final = "curvcli assert"
 _PARTIAL: Final = "the report is partial, and nothing is said of the layers that it lacks"
-_HEADINGS: Final = ("layer", "rule", "value", "verdict", "note")
 
 
 def render_assessment(assessment: Assessment, format: Format, *, console: Console) -> str:
@@ -33,11 +35,11 @@ def render_assessment(assessment: Assessment, format: Format, *, console: Consol
     """
     match format:
         case "table":
-            return render_grid(_grid(assessment), console)
+            return render_table(_document(assessment), console)
         case "json":
-            return json_text(_document(assessment))
+            return json_text(_json(assessment))
         case "markdown":
-            return markdown_grid(_grid(assessment))
+            return render_markdown(_document(assessment))
         case "junit":
             return render_junit(_NAME, _verdicts(assessment))
         case "github":
@@ -86,30 +88,17 @@ def _message(judgement: Judgement) -> str:
     return f"{told} ({judgement.note})" if judgement.note else told
 
 
-def _grid(assessment: Assessment) -> Grid:
+def _document(assessment: Assessment) -> Document:
     run = assessment.report.provenance
-    rows = [
-        [
-            printable(place(judgement.layer)),
-            judgement.rule,
-            beside(judgement.value, judgement.threshold) if judgement.quantity else "-",
-            "passed" if judgement.holds else "failed",
-            printable(judgement.note),
-        ]
-        for judgement in assessment.judgements
-    ]
     origin = f"{assessment.report.path}: {run.model_path}, {run.loss} ({run.reduction}), {run.samples} samples"
-    return Grid(
+    return Document(
         above=(("report", printable(origin)),),
-        headings=_HEADINGS,
-        numeric=frozenset({"value"}),
-        dispensable=("note",),
-        rows=rows,
-        below=[summary(assessment)],
+        sections=[Section("", _COLUMNS, assessment.judgements)] if assessment.judgements else [],
+        summary=summary(assessment),
     )
 
 
-def _document(assessment: Assessment) -> dict[str, Any]:
+def _json(assessment: Assessment) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "failed": bool(assessment.failed),
@@ -135,3 +124,12 @@ def _entry(judgement: Judgement) -> dict[str, Any]:
         "verdict": "passed" if judgement.holds else "failed",
         "note": judgement.note,
     }
+
+
+_COLUMNS: Final = (
+    Shown("layer", lambda judgement: printable(place(judgement.layer))),
+    Shown("rule", lambda judgement: str(judgement.rule), code=True),
+    Shown("value", lambda j: beside(j.value, j.threshold) if j.quantity else MISSING, True),
+    Shown("verdict", lambda judgement: "passed" if judgement.holds else "failed"),
+    Shown("note", lambda judgement: printable(judgement.note), folds=1, prose=True),
+)

@@ -14,10 +14,10 @@ from rich.console import Console
 
 from curvcli.report.compare.comparison import Change, Comparison, Tolerances
 from curvcli.report.compare.render import render_comparison
+from curvcli.report.numbers import beside
 from curvcli.report.rules.judge import Assessment, Judgement, Rules
 from curvcli.report.rules.render import render_assessment
 from curvcli.report.rules.rule import Bound
-from curvcli.report.verdicts.numbers import beside
 
 EXPECTED = Path(__file__).parent / "expected"
 

@@ -155,7 +155,7 @@ def test_json_says_what_it_is_and_where_it_comes_from(report):
         "name": "trace",
         "type": "number",
         "long_name": "trace of the Hessian",
-        "units": "loss",
+        "units": "loss/parameter²",
     }
 
 
@@ -209,7 +209,7 @@ def test_an_exact_diagonal_has_no_standard_error_and_an_empty_parameter_is_left_
     errors = frame.set_index(["layer", "parameter"])["diagonal_stderr"]
     assert (errors.loc[(AWKWARD, "kernel")] == 0.1).all()
     assert errors.loc[("net/conv1", "kernel")].isna().all()
-    assert {field.name: field.units for field in found.fields}["diagonal"] == "loss"
+    assert {field.name: field.units for field in found.fields}["diagonal"] == "loss/parameter²"
 
 
 def test_a_large_parameter_comes_in_pieces_that_join_to_the_whole(tmp_path, make_layer, provenance):

@@ -4,22 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from curvcli.report import columns
 from curvcli.report.hdf5.read import Report
 from curvcli.report.records.ends import LARGEST, SMALLEST, ends
 from curvcli.report.records.summaries import LayerSummary, ParameterSummary
 
-# By the field that says how it was computed; what is of no layer as a whole goes by the parameters' method.
-_ORIGINS: Final = {
-    **dict.fromkeys(("trace_stderr", "trace_data_stderr"), "trace_method"),
-    "largest_residual": "eigen_method",
-    **dict.fromkeys(("weight_at_zero", "support_min", "support_max"), "density_method"),
-    **dict.fromkeys(("frobenius_norm", "condition_number"), "hessian_method"),
-}
-# NaN is no result of these: it stands for what is not known, or was not made.
-_UNKNOWN: Final = frozenset(
-    {"rounding", "verified", "degrees", "trace_rounding", "trace_degrees", "density_rounding", "hessian_rounding"}
-    | {"diagonal_rounding", "diagonal_verified", "negative_share_rounding"}
-)
 _ENDS: Final = {"top_eigenvalue": LARGEST, "smallest_eigenvalue": SMALLEST}
 
 
@@ -35,17 +24,23 @@ def came_out(report: Report, row: LayerSummary, field: str, parameter: Parameter
     Raises:
         ReportError: the report can't be read any more.
     """
-    if (parameter or row).status != "nonfinite" or field in _UNKNOWN:
+    column = (columns.LAYERS if parameter is None else columns.PARAMETERS).find(field)
+    if (parameter or row).status != "nonfinite" or (column is not None and column.unknown):
         return False
     parameters = row.parameters if parameter is None else (parameter,)
     if field == "gradient_norm":  # nothing but the array itself tells
         return bool(parameters) and all(report.array(row.name, "gradient", p.label) is not None for p in parameters)
     if parameter is None and field in _ENDS:
         return bool(row.eigen_method) and _ENDS[field] in ends(row.eigen_which, row.eigenvalues, row.parameter_count)
-    if parameter is None and field in _ORIGINS:
-        return bool(getattr(row, _ORIGINS[field])) or (field == "trace_stderr" and _diagonal(parameters))
-    if parameter is None and field == "trace" and row.trace_method:
-        return True
+    match column.of if column is not None and parameter is None else "":
+        case "eigen":
+            return bool(row.eigen_method)
+        case "density":
+            return bool(row.density_method)
+        case "hessian":
+            return bool(row.hessian_method)
+        case "trace":  # on its own, or as the sum of a diagonal; only the former has a spread over the data
+            return bool(row.trace_method) or (field != "trace_data_stderr" and _diagonal(parameters))
     return _diagonal(parameters)
 
 
