@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from typing import Protocol, TypeVar
+from typing import Any
 
 from curvcli.analysis.interrupt import StopRequest
 from curvcli.analysis.progress import Meter, Voice
-from curvcli.errors import ReportError
-from curvcli.models.base import Array
+from curvcli.engine.interface import Engine
+from curvcli.engine.work import Work
 from curvcli.report.hdf5.parts import Parts
-from curvcli.wording import option
 
 # The state of a piece of work is put on disk this often: what a kill -9 can cost, in seconds.
 _CHECKPOINT = 20.0
@@ -20,36 +18,8 @@ _WRITING = 0.1
 # A state that takes longer to write, in seconds, is not written once more when asked to stop.
 _PROMPT = 2.0
 
-Source_contra = TypeVar("Source_contra", contravariant=True)
 
-
-class Resumable(Protocol[Source_contra]):
-    """Work on an objective that can be put down after a step and taken up again.
-
-    Attributes:
-        key: names its saved state.
-        title: as a person reads it.
-    """
-
-    key: str
-    title: str
-
-    def run(self, objective: Source_contra, on_step: Callable[[int], None]) -> None:
-        """Do the rest; ``on_step`` is told the passes of each step."""
-        ...
-
-    def state(self) -> dict[str, Array]:
-        """All there is to know."""
-        ...
-
-    def restore(self, state: dict[str, Array]) -> int:
-        """Take up a state; returns about how many passes it stands for."""
-        ...
-
-
-def run_resumable(
-    parts: Parts, work: Resumable[Source_contra], objective: Source_contra, meter: Meter, voice: Voice
-) -> None:
+def run_resumable(parts: Parts, work: Work[Any], engine: Engine, meter: Meter, voice: Voice) -> None:
     """Do what is left of some work, keeping its state now and then, and when asked to stop.
 
     Raises:
@@ -59,7 +29,7 @@ def run_resumable(
     """
     saved = parts.progress(work.key)
     if saved is not None:
-        done = _restored(work, saved)
+        done = work.restore(saved)
         meter.resume(done)
         voice.note(f"resuming {work.title} after {done} passes")
     last = time.monotonic()
@@ -77,14 +47,4 @@ def run_resumable(
         stop.raise_if_asked()
 
     with StopRequest() as stop:
-        work.run(objective, on_step)
-
-
-def _restored(work: Resumable[Source_contra], state: Mapping[str, Array]) -> int:
-    """Take up a state out of a file, which may be damaged in a way that only the work itself can tell."""
-    try:
-        return work.restore(dict(state))
-    except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
-        raise ReportError(
-            f"what was kept of {work.title} is damaged: use {option('resume', False)} to compute it anew"
-        ) from error
+        work.run(engine, on_step)

@@ -18,11 +18,13 @@ from curvcli.analysis.provenance import decay_term, provenance, run_key
 from curvcli.analysis.quantities.base import PlanRow
 from curvcli.analysis.session import Session
 from curvcli.analysis.watch import WATCH
-from curvcli.curvature.pointwise.inputs import InputWork
-from curvcli.curvature.work import OnStep
-from curvcli.engine import serial
+from curvcli.curvature.first_order import FirstOrder
+from curvcli.curvature.pointwise.inputs import InputDerivatives, InputPlan
+from curvcli.engine.serial import SerialEngine
+from curvcli.engine.work import Work
 from curvcli.errors import ExitCode, Interrupted
-from curvcli.models.base import Array, Objective
+from curvcli.models.base import Array
+from curvcli.models.pointwise import SampleFunction
 from curvcli.report.hdf5.parts import Parts
 from curvcli.report.records.inputs import InputAxes, InputsRecord, ResidualRecord
 from curvcli.report.records.layers import Provenance
@@ -62,59 +64,57 @@ class InputSpace:
         return {one.name: p.reshape(len(p), *one.shape) for one, p in zip(self.axes, pieces, strict=True)}
 
 
-class InputPiece:
-    """One function's work as a piece (see ``quantities.base.Piece``)."""
+class FunctionOfInputs:
+    """One function's work, and what it adds to the report."""
 
-    repeats = at_most = False
+    def __init__(
+        self, function: SampleFunction, plan: InputPlan, session: Session, space: InputSpace, reason: str
+    ) -> None:
+        """Plan it.
 
-    def __init__(self, work: InputWork, session: Session, space: InputSpace, reason: str) -> None:
-        """See ``Piece``."""
-        self.work, self.reason = work, reason
-        self.key = f"inputs:{work.function.name}"
-        self.title = f"{work.function.name} by {', '.join(work.inputs)}"
-        self.targets: tuple[str, ...] = (work.function.name,)
-        self.passes_per_batch = work.plan.passes(space.size)
-        self.passes = self.passes_per_batch * session.objective.batch_count()
+        Args:
+            function: of every sample.
+            plan: what is computed of it.
+            session: the opened model and data.
+            space: what it is differentiated by.
+            reason: why so.
+        """
+        self.plan_of, self.reason, self.name = plan, reason, function.name
+        names, objective = tuple(one.name for one in space.axes), session.objective
+        derivatives = InputDerivatives(function, names, plan, space.size, objective.batch_size)
+        self.work = Work(
+            derivatives,
+            key=f"inputs:{function.name}",
+            title=f"{function.name} by {', '.join(names)}",
+            targets=(function.name,),
+            batches=objective.batch_count(),
+            repeats=False,
+        )
+        self._passes_per_batch = derivatives.passes_per_batch
         self._session, self._space = session, space
-
-    def run(self, objective: Objective, on_step: OnStep) -> None:
-        """Do the rest; by the session's own objective, as nothing is gained from kept batches."""
-        self.work.run(self._session.objective, on_step)
-
-    def state(self) -> dict[str, Array]:
-        """The samples so far."""
-        return self.work.state()
-
-    def restore(self, state: dict[str, Array]) -> int:
-        """Take them up."""
-        self.work.restore(state)
-        return self.work.batch * self.passes_per_batch + self.work.spent
-
-    def release(self) -> None:
-        """Let go of the results."""
-        self.work.release()
 
     def plan(self) -> PlanRow:
         """What is going to be done, and why."""
-        plan = self.work.plan
-        method = plan.second if plan.second != "none" else "gradient"
-        name = self.work.function.name
+        method = self.plan_of.second if self.plan_of.second != "none" else "gradient"
         return PlanRow(
             quantity="inputs",
-            layer=name,
+            layer=self.name,
             parameter="",
             kind="inputs",
             entries=self._space.size,
             method=method,
-            passes=self.passes_per_batch,
+            passes=self._passes_per_batch,
             shared_by=1,
             reason=self.reason,
-            work=self.key,
+            work=self.work.key,
         )
 
     def record(self, right_side: tuple[str, Array] | None) -> InputsRecord:
         """What was found, as the report keeps it."""
-        plan, found, space = self.work.plan, self.work.found, self._space
+        plan, space = self.plan_of, self._space
+        # Of an interrupted run, what is finished.
+        found = self.work.result if self.work.done else self.work.finished()
+        done = self.work.batches_done or self._session.objective.batch_count()
         samples = len(found["value"])
         kind = np.float64 if self._session.dtype == "float64" else np.float32
 
@@ -138,7 +138,7 @@ class InputPiece:
             )
         finite = all(np.isfinite(values).all() for values in found.values())
         return InputsRecord(
-            name=self.work.function.name,
+            name=self.name,
             rows=np.asarray(space.rows[:samples], dtype=np.int64),
             inputs=space.axes,
             value=found["value"],
@@ -153,7 +153,7 @@ class InputPiece:
             method=plan.second if plan.second != "none" else "gradient",
             exact=plan.second != "probes",
             reason=self.reason,
-            products=self.work.batch * self.passes_per_batch,
+            products=done * self._passes_per_batch,
             probes=plan.probes if plan.second == "probes" else 0,
             status="done" if finite else "nonfinite",
         )
@@ -165,7 +165,7 @@ class InputsJob:
 
     Attributes:
         session: the opened model and data.
-        pieces: one per function.
+        functions: in the report's order.
         right_side: a column's name and its values per sample, to be compared with every Laplacian.
         options: all that the numbers depend on besides what ``run_key`` knows.
         deterministic: whether the model gives the same answer twice; else nothing is called exact.
@@ -175,7 +175,7 @@ class InputsJob:
 
     session: Session
     voice: Voice
-    pieces: Sequence[InputPiece]
+    functions: Sequence[FunctionOfInputs]
     right_side: tuple[str, Array] | None
     options: Mapping[str, Any]
     deterministic: bool = True
@@ -192,7 +192,7 @@ class InputsJob:
                 with WATCH.leaving(lambda: self.voice.warn(RESUME)):
                     self._compute(parts)
             except (KeyboardInterrupt, Interrupted):
-                begun = [self._record(piece) for piece in self.pieces if piece.work.batch]
+                begun = [self._record(one) for one in self.functions if one.work.done or one.work.batches_done]
                 if parts.complete_before:
                     self.voice.warn(f"{path} still holds the complete report of an earlier run")
                 elif begun:
@@ -200,7 +200,7 @@ class InputsJob:
                     self.voice.warn(f"finished samples are in {path}, marked partial")
                 self.voice.warn(RESUME)
                 raise
-            records = [self._record(piece) for piece in self.pieces]
+            records = [self._record(one) for one in self.functions]
             parts.merge(self._provenance(path), status="complete", inputs=records)
         bad = [record.name for record in records if record.status != "done"]
         if bad:
@@ -209,22 +209,22 @@ class InputsJob:
 
     def _compute(self, parts: Parts) -> None:
         objective = self.session.objective
-        total = objective.batch_count() + sum(piece.passes for piece in self.pieces)
-        with self.voice.progress(total) as meter:
-            meter.phase("loss", objective.batch_count(), comparable=False)
-            names = [p.name for one in self.session.model.layers for p in one.parameters]
-            first = serial.FirstOrderWork(names, gradients=False)
-            run_resumable(parts, first, objective, meter, self.voice)
+        engine, batches = SerialEngine(objective), objective.batch_count()
+        names = tuple(p.name for one in self.session.model.layers for p in one.parameters)
+        first = Work(FirstOrder(names, gradients=False), key="first order", title="loss", batches=batches)
+        with self.voice.progress(batches + sum(one.work.passes for one in self.functions)) as meter:
+            meter.phase("loss", batches, comparable=False)
+            run_resumable(parts, first, engine, meter, self.voice)
             parts.save_progress(first.key, first.state())
-            self.value = first.result(objective).value + decay_term(self.session)
-            for piece in self.pieces:
-                meter.phase(piece.title, piece.passes)
-                run_resumable(parts, piece, objective, meter, self.voice)
+            self.value = first.result.value + decay_term(self.session)
+            for one in self.functions:
+                meter.phase(one.work.title, one.work.passes)
+                run_resumable(parts, one.work, engine, meter, self.voice)
                 # Kept until the report is written: a kill during the next function costs nothing of this one.
-                parts.save_progress(piece.key, piece.state())
+                parts.save_progress(one.work.key, one.work.state())
 
-    def _record(self, piece: InputPiece) -> InputsRecord:
-        record = piece.record(self.right_side)
+    def _record(self, one: FunctionOfInputs) -> InputsRecord:
+        record = one.record(self.right_side)
         return record if self.deterministic else replace(record, exact=False)
 
     def _provenance(self, path: Path) -> Provenance:

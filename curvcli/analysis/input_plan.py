@@ -7,12 +7,12 @@ from math import prod
 
 import numpy as np
 
-from curvcli.analysis.input_job import InputPiece, InputsJob, InputSpace
+from curvcli.analysis.input_job import FunctionOfInputs, InputsJob, InputSpace
 from curvcli.analysis.options.quantities import InputOptions
 from curvcli.analysis.options.request import Request
 from curvcli.analysis.progress import Voice
 from curvcli.analysis.session import Session
-from curvcli.curvature.pointwise.inputs import InputPlan, InputWork, SecondOrder
+from curvcli.curvature.pointwise.inputs import InputPlan, SecondOrder
 from curvcli.data.samples import read_column
 from curvcli.errors import UsageError
 from curvcli.files import size_text
@@ -61,8 +61,8 @@ def input_job(request: Request, session: Session, voice: Voice, line: str | None
         "probes": plan.probes if plan.second == "probes" else 0,
         "residual": options.residual,
     }
-    pieces = [InputPiece(InputWork(function, names, plan), session, space, reason) for function in functions]
-    return InputsJob(session, voice, pieces, right_side, resolved, deterministic, line)
+    works = [FunctionOfInputs(function, plan, session, space, reason) for function in functions]
+    return InputsJob(session, voice, works, right_side, resolved, deterministic, line)
 
 
 def _space(session: Session, wanted: tuple[str, ...]) -> InputSpace:

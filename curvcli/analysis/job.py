@@ -14,13 +14,15 @@ import numpy as np
 from curvcli.analysis.checkpoints import run_resumable
 from curvcli.analysis.progress import Meter, Voice
 from curvcli.analysis.provenance import decay_term, provenance, run_key
-from curvcli.analysis.quantities.base import CheckPiece, Piece, Quantity
+from curvcli.analysis.quantities.base import Quantity
 from curvcli.analysis.recording import Records
 from curvcli.analysis.session import Session
 from curvcli.analysis.targets import Target, parameters_of
 from curvcli.analysis.watch import WATCH
+from curvcli.curvature.first_order import FirstOrder, LossAndGradient
 from curvcli.curvature.kept import KeptObjective
-from curvcli.engine import serial
+from curvcli.engine.serial import SerialEngine
+from curvcli.engine.work import Work
 from curvcli.errors import ExitCode, Interrupted
 from curvcli.models.base import Array
 from curvcli.report.hdf5.parts import Parts
@@ -107,42 +109,43 @@ class Job:
     @property
     def _checking(self) -> int:
         """Passes for checks of what the others found."""
-        return sum(piece.passes for piece in self._pieces if isinstance(piece, CheckPiece))
+        return sum(work.passes for work in self._work if work.checks)
 
     # -- computing ----------------------------------------------------------------------------------------------------
 
     @property
-    def _pieces(self) -> list[Piece]:
-        return list({piece.key: piece for quantity in self.quantities for piece in quantity.pieces}.values())
+    def _work(self) -> list[Work[Any]]:
+        return list({work.key: work for quantity in self.quantities for work in quantity.work}.values())
 
     def _compute(self, parts: Parts, finished: set[str]) -> None:
         pending = {t.name: t for t in self.targets if t.name not in finished}
         records = Records(parts, pending, self.quantities, self.voice, deterministic=self.deterministic)
-        # A piece of work is done whole or not at all: its sums must not depend on what an earlier run had finished.
-        pieces = [piece for piece in self._pieces if records.needed(piece)]
+        # Work is done whole or not at all: its sums must not depend on what an earlier run had finished.
+        every = [work for work in self._work if records.needed(work)]
         names = [p.name for p in parameters_of(self.targets)]
-        limit = self.memory_limit if any(piece.repeats for piece in pieces) or len(pieces) > 1 else 0
+        limit = self.memory_limit if any(work.repeats for work in every) or len(every) > 1 else 0
         objective = KeptObjective(self.session.objective, names, limit, reserved=self.reserved)
+        engine = SerialEngine(objective)
         unsaved: dict[str, float] = {}  # seconds that a kill would cost
-        made: list[Piece] = []
-        with self.voice.progress(objective.batch_count() + sum(piece.passes for piece in pieces)) as meter:
-            gradients = self._first_order(parts, meter, names, at_most=any(piece.at_most for piece in pieces))
+        made: list[Work[Any]] = []
+        with self.voice.progress(objective.batch_count() + sum(work.passes for work in every)) as meter:
+            gradients = self._first_order(parts, meter, names, at_most=any(work.at_most for work in every))
 
             def bare(target: Target) -> LayerRecord:
                 return self._bare(target, gradients)
 
-            records.save(pieces, bare)
+            records.save(every, bare)
             try:
-                for place, piece in enumerate(pieces):
-                    at_most = any(one.at_most for one in pieces[place:])
-                    meter.phase(piece.title, piece.passes, at_most=at_most)
-                    unsaved[piece.key] = seconds = self._run_piece(parts, piece, objective, meter)
-                    made.append(piece)
-                    for name in piece.targets:
+                for place, work in enumerate(every):
+                    at_most = any(one.at_most for one in every[place:])
+                    meter.phase(work.title, work.passes, at_most=at_most)
+                    unsaved[work.key] = seconds = self._run(parts, work, engine, meter)
+                    made.append(work)
+                    for name in work.targets:
                         records.seconds[name] = records.seconds.get(name, 0.0) + seconds
                     if seconds > _WORTH_KEEPING:  # what is recorded of it may take long too
-                        self._keep(parts, [piece], unsaved)
-                    records.save(pieces[place + 1 :], bare)
+                        self._keep(parts, [work], unsaved)
+                    records.save(every[place + 1 :], bare)
                     for one in [one for one in made if not records.needed(one)]:
                         parts.drop_progress(one.key)
                         one.release()
@@ -154,43 +157,45 @@ class Job:
                 self._keep(parts, made, unsaved)
                 raise
 
-    def _keep(self, parts: Parts, made: Sequence[Piece], unsaved: dict[str, float]) -> None:
-        """Put finished pieces on disk that are not yet."""
-        for piece in made:
-            if piece.key in unsaved:
-                parts.save_progress(piece.key, piece.state())
-                del unsaved[piece.key]
+    def _keep(self, parts: Parts, made: Sequence[Work[Any]], unsaved: dict[str, float]) -> None:
+        """Put finished work on disk that is not yet."""
+        for work in made:
+            if work.key in unsaved:
+                parts.save_progress(work.key, work.state())
+                del unsaved[work.key]
 
     def _first_order(self, parts: Parts, meter: Meter, names: Sequence[str], *, at_most: bool) -> dict[str, Array]:
         """The loss, and the gradients where they are wanted, weight decay included."""
         count, objective = len(self.targets), self.session.objective
-        work = serial.FirstOrderWork(names, gradients=any(quantity.name == "diag" for quantity in self.quantities))
+        gradients = any(quantity.name == "diag" for quantity in self.quantities)
         title = f"loss and gradient, {count} layer{'s' if count != 1 else ''}"
+        first = FirstOrder(tuple(names), gradients=gradients)
+        work = Work(first, key="first order", title="loss and gradient", batches=objective.batch_count())
         meter.phase(title, objective.batch_count(), at_most=at_most, comparable=False)
         start = time.monotonic()
         # Not by the objective that keeps its batches: how large they get shows in the passes that follow.
-        run_resumable(parts, work, objective, meter, self.voice)
+        run_resumable(parts, work, SerialEngine(objective), meter, self.voice)
         if time.monotonic() - start > _WORTH_KEEPING:
             parts.save_progress(work.key, work.state())
-        return self._with_decay(work.result(objective))
+        return self._with_decay(work.result)
 
-    def _run_piece(self, parts: Parts, piece: Piece, objective: KeptObjective, meter: Meter) -> float:
-        """Do a piece of work; returns the seconds it took."""
+    def _run(self, parts: Parts, work: Work[Any], engine: SerialEngine, meter: Meter) -> float:
+        """Do some work; returns the seconds it took."""
         before = meter.done
         start = time.monotonic()
-        run_resumable(parts, piece, objective, meter, self.voice)
+        run_resumable(parts, work, engine, meter, self.voice)
         # It may have stopped early, or needed more than could be told.
-        meter.settle(before + piece.passes)
+        meter.settle(before + work.passes)
         return time.monotonic() - start
 
-    def _with_decay(self, first: serial.FirstOrder) -> dict[str, Array]:
+    def _with_decay(self, first: LossAndGradient) -> dict[str, Array]:
         """Add (λ/2)‖θ‖² over all trainable parameters to the loss, and λθ to the gradient."""
-        self.value = first.value + decay_term(self.session)
         decay, model = self.session.loaded.spec.loss.weight_decay, self.session.model
-        if not decay:
-            return first.gradients
-        trained = {p.name for one in model.layers for p in one.parameters if p.trained}
-        return {n: g + decay * model.values(n) if n in trained else g for n, g in first.gradients.items()}
+        names = (p.name for one in model.layers for p in one.parameters if p.trained and p.name in first.gradients)
+        trained = {name: model.values(name) for name in names} if decay else {}
+        decayed = first.with_decay(decay, trained, decay_term(self.session))
+        self.value = decayed.value
+        return decayed.gradients
 
     # -- recording ----------------------------------------------------------------------------------------------------
 
@@ -218,7 +223,7 @@ class Job:
     def _key(self) -> dict[str, Any]:
         return {
             **run_key(self.session, self.command),
-            "work": [[piece.key, list(piece.targets)] for piece in self._pieces],
+            "work": [[work.key, list(work.targets)] for work in self._work],
             "layers": [t.name for t in self.targets],
             "deterministic": self.deterministic,
             **{quantity.name: asdict(quantity.options) for quantity in self.quantities},

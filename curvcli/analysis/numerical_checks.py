@@ -22,10 +22,10 @@ from curvcli.curvature.checks import (
     loss_slope,
 )
 from curvcli.curvature.diagonal.planner import OVER_BUDGET, UNREACHED, plan_diagonal
-from curvcli.curvature.diagonal.work import Accumulation
 from curvcli.curvature.rounding import SPOILT
 from curvcli.data.interface import Samples
-from curvcli.engine import serial
+from curvcli.engine.serial import SerialEngine
+from curvcli.engine.work import computed
 from curvcli.models.base import Layer
 from curvcli.wording import shell_option
 
@@ -169,9 +169,9 @@ class NumericalChecks:
             budget=self._budget,
         )
         found: dict[str, Any] = {}
-        for work in plan.work:
-            if set(work.parameters) & exact.keys():
-                found |= serial.run(work, objective, Accumulation())
+        for method in plan.work:
+            if set(method.parameters) & exact.keys():
+                found |= computed(method, SerialEngine(objective)).values
         both = found.keys() & exact.keys()
         if not both:
             checks.skipped(_NARROW, layer.name, "its diagonals were not made in float64")
@@ -196,9 +196,9 @@ class NumericalChecks:
         rank = loss_rank(objective, layer.parameters)
         plan = plan_diagonal(layer.parameters, sites, rank, method="auto", budget=self._budget)
         found: dict[str, Any] = {}
-        for work in plan.work:
-            if work.method != "coordinate":
-                found |= serial.run(work, objective, Accumulation())
+        for method in plan.work:
+            if method.method != "coordinate":
+                found |= computed(method, SerialEngine(objective)).values
         largest = max((float(np.abs(values).max(initial=0.0)) for values in found.values()), default=0.0)
         for p in layer.parameters:
             choice, subject = plan.choices[p.name], p.name

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from curvcli.analysis.answers import is_deterministic
 from curvcli.analysis.input_plan import input_job
@@ -16,14 +16,16 @@ from curvcli.analysis.options.quantities import DiagonalOptions
 from curvcli.analysis.options.request import Request
 from curvcli.analysis.options.shared import Selection
 from curvcli.analysis.progress import Voice
-from curvcli.analysis.quantities.base import Piece, PlanRow, Quantity, RunPlan
+from curvcli.analysis.quantities.base import PlanRow, Quantity, RunPlan
 from curvcli.analysis.quantities.diagonal import DiagonalQuantity
 from curvcli.analysis.quantities.registry import QUANTITIES
 from curvcli.analysis.session import Session, chosen_layers
 from curvcli.analysis.targets import Target, parameters_of, targets
 from curvcli.curvature.kept import KeptObjective, memory_limit
+from curvcli.engine.interface import Engine
+from curvcli.engine.serial import SerialEngine
+from curvcli.engine.work import Work
 from curvcli.files import size_text
-from curvcli.models.base import Objective
 from curvcli.wording import option
 
 # Bytes for vectors, whatever the limit.
@@ -56,21 +58,21 @@ class Planned:
         job: carries it out.
         about: what it is about, as a person reads it: ``3 layers and the whole model``.
         rows: what is done for whom, and why.
-        pieces: the work behind the rows.
+        work: behind the rows.
         batches: of the data.
-        objective: what the work runs on.
+        engine: that the work would be run by.
     """
 
     job: Runnable
     about: str
     rows: tuple[PlanRow, ...]
-    pieces: tuple[Piece, ...]
+    work: tuple[Work[Any], ...]
     batches: int
-    objective: Objective
+    engine: Engine
 
     def seconds(self) -> dict[str, float]:
         """The time that every piece of work takes, by its key, from timing its first steps."""
-        return {piece.key: _seconds_per_pass(piece, self.objective) * piece.passes for piece in self.pieces}
+        return {work.key: _seconds_per_pass(work, self.engine) * work.passes for work in self.work}
 
 
 def plan_run(request: Request, session: Session, voice: Voice, *, line: str | None = None) -> Planned:
@@ -141,9 +143,9 @@ def _plan_layers(request: Request, session: Session, voice: Voice, line: str | N
         job,
         _count(chosen),
         tuple(row for quantity in quantities for row in quantity.plan()),
-        tuple(run.pieces.values()),
+        tuple(run.work.values()),
         run.batches,
-        KeptObjective(session.objective, names, limit, reserved=room),
+        SerialEngine(KeptObjective(session.objective, names, limit, reserved=room)),
     )
 
 
@@ -153,10 +155,10 @@ def _plan_inputs(request: Request, session: Session, voice: Voice, line: str | N
     return Planned(
         job,
         f"{samples} sample{'s' if samples != 1 else ''}",
-        tuple(piece.plan() for piece in job.pieces),
-        tuple(job.pieces),
+        tuple(one.plan() for one in job.functions),
+        tuple(one.work for one in job.functions),
         session.objective.batch_count(),
-        session.objective,
+        SerialEngine(session.objective),
     )
 
 
@@ -170,7 +172,7 @@ class _EnoughError(BaseException):
     """Ends a piece of work that is only to be timed."""
 
 
-def _seconds_per_pass(piece: Piece, objective: Objective) -> float:
+def _seconds_per_pass(work: Work[Any], engine: Engine) -> float:
     """How long a pass over one batch takes, by the later half of some steps: the first ones trace and build graphs."""
     begun = time.perf_counter()
     marks: list[tuple[float, int]] = [(begun, 0)]
@@ -184,6 +186,6 @@ def _seconds_per_pass(piece: Piece, objective: Objective) -> float:
             raise _EnoughError
 
     with suppress(_EnoughError):
-        piece.run(objective, on_step)
+        work.run(engine, on_step)
     (start, before), (end, after) = marks[len(marks) // 2 - (len(marks) == 2)], marks[-1]
     return (end - start) / max(after - before, 1) if after else 0.0

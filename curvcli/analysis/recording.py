@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from curvcli.analysis.progress import Voice
-from curvcli.analysis.quantities.base import Piece, Quantity
+from curvcli.analysis.quantities.base import Quantity
 from curvcli.analysis.targets import Target
+from curvcli.engine.work import Work
 from curvcli.report.hdf5.parts import Parts
 from curvcli.report.records.layers import LayerRecord
 from curvcli.report.records.promises import without_promises
@@ -49,30 +51,30 @@ class Records:
             count = sum(len(every - names) for names in missing.values())
             voice.note(f"resuming: {count} quantit{'ies' if count != 1 else 'y'} of unfinished layers already done")
 
-    def needed(self, piece: Piece) -> bool:
-        """Whether a quantity that is not finished needs a piece of work."""
-        names = self._pending.keys() & set(piece.targets)
-        return any(quantity.name in self._left[n] for quantity in self._of(piece) for n in names)
+    def needed(self, work: Work[Any]) -> bool:
+        """Whether a quantity that is not finished needs some work."""
+        names = self._pending.keys() & set(work.targets)
+        return any(quantity.name in self._left[n] for quantity in self._of(work) for n in names)
 
-    def _of(self, piece: Piece) -> list[Quantity]:
-        return [quantity for quantity in self._quantities if any(one is piece for one in quantity.pieces)]
+    def _of(self, work: Work[Any]) -> list[Quantity]:
+        return [quantity for quantity in self._quantities if any(one is work for one in quantity.work)]
 
-    def save(self, waiting: Sequence[Piece], bare: Callable[[Target], LayerRecord]) -> None:
-        """Keep what is finished now: all that needs none of the pieces that wait.
+    def save(self, waiting: Sequence[Work[Any]], bare: Callable[[Target], LayerRecord]) -> None:
+        """Keep what is finished now: all that needs none of the work that waits.
 
         Args:
-            waiting: pieces that have not run.
+            waiting: work that has not been done.
             bare: a target's record without any quantity.
         """
         for name, target in list(self._pending.items()):
             grown, left = self._grown.get(name), self._left[name]
             worked = False
             for quantity in self._quantities:
-                if quantity.name not in left or any(_has(quantity, piece, name) for piece in waiting):
+                if quantity.name not in left or any(_has(quantity, work, name) for work in waiting):
                     continue
                 grown = quantity.record(target, grown or bare(target))
                 left.discard(quantity.name)
-                worked = worked or any(name in piece.targets for piece in quantity.pieces)
+                worked = worked or any(name in work.targets for work in quantity.work)
             if grown is not None:
                 self._grown[name] = grown = replace(grown, seconds=self.seconds.get(name, 0.0))
             if grown is not None and (worked or not left):
@@ -88,6 +90,6 @@ class Records:
         self._voice.detail(f"{record.name}: {row.method}, {row.status}")
 
 
-def _has(quantity: Quantity, piece: Piece, name: str) -> bool:
-    """Whether a quantity needs a piece of work for a target."""
-    return name in piece.targets and any(one is piece for one in quantity.pieces)
+def _has(quantity: Quantity, work: Work[Any], name: str) -> bool:
+    """Whether a quantity needs some work for a target."""
+    return name in work.targets and any(one is work for one in quantity.work)

@@ -7,14 +7,21 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from curvcli.analysis.options.shared import DataOptions, ModelOptions, Selection
 from curvcli.analysis.progress import Voice
-from curvcli.curvature.rounding import Twins
+from curvcli.curvature.matrices.hessian import HESSIAN
+from curvcli.curvature.operator import Block, CurvatureOperator, ProductTask
+from curvcli.curvature.rounding import Multiply, Twins
+from curvcli.curvature.tasks import Data
 from curvcli.data.interface import Samples
 from curvcli.data.registry import TABLES
 from curvcli.data.samples import open_samples
+from curvcli.engine.interface import Flight
+from curvcli.engine.serial import SerialEngine
 from curvcli.errors import CurvcliError, ModelError, SpecError
-from curvcli.models.base import Objective
+from curvcli.models.base import Array
 from curvcli.models.open import backend_of, open_model
 from curvcli.spec.dataset import LoadedSpec, with_overrides
 from curvcli.spec.lookup import find_dataset_spec
@@ -123,14 +130,14 @@ def objective_of(opened: Opened, samples: Samples, batch_size: int) -> TorchObje
 
 
 def twins(opened: Opened, memory: int) -> Twins:
-    """Makes the objective of a few samples in the run's dtype, and in float64; None where that can't be had.
+    """Makes products of a few samples in the run's dtype, and in float64; None where that can't be had.
 
     Args:
         opened: the model and data.
         memory: bytes that may be taken: a second model's parameters have to fit.
     """
 
-    def made() -> tuple[Objective, Objective] | None:
+    def made() -> tuple[Multiply, Multiply] | None:
         size = sum(one.size for one in opened.model.layers)
         if _TWIN_BYTES * size > memory:
             return None
@@ -140,11 +147,27 @@ def twins(opened: Opened, memory: int) -> Twins:
         samples = open_samples(with_overrides(opened.loaded, limit=few))
         try:
             precise = replace_model(opened, opened.model.precise())
-            return objective_of(opened, samples, few), objective_of(precise, samples, few)
+            return _product_of(objective_of(opened, samples, few)), _product_of(objective_of(precise, samples, few))
         except CurvcliError:
             return None  # an operation that float64 has not, or a file that has gone
 
     return made
+
+
+def _product_of(objective: Data) -> Multiply:
+    """What multiplies by the Hessian of an objective, and holds nothing in between."""
+    engine = SerialEngine(objective)
+
+    def multiply(block: Block, vector: Array) -> Array:
+        operator = CurvatureOperator.of(engine, block, HESSIAN)
+        space = operator.space
+        products = ProductTask(block.names, operator.of_batch, space.from_numpy(vector[None]))
+        found = engine.sums(products, Flight())["products"]
+        objective.memory_release()
+        (product,) = space.to_numpy(space.divided(found, engine.denominator))
+        return np.asarray(product)
+
+    return multiply
 
 
 def replace_model(opened: Opened, model: TorchScriptModel | SavedModel) -> Opened:

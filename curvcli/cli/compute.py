@@ -80,7 +80,7 @@ def run_request(request: Request, shown: Presentation) -> int:
     session = open_session(request.model, request.data, shown.voice, needs_layers=request.command != "inputs")
     planned = plan_run(request, session, shown.voice)
     if request.output.dry_run:
-        click.echo(render_plan(planned.rows, planned.pieces, planned.batches, planned.seconds(), shown.output_format))
+        click.echo(render_plan(planned.rows, planned.work, planned.batches, planned.seconds(), shown.output_format))
         return int(ExitCode.DONE)
     status = planned.job.run(path, resume=request.output.resume)
     return shown.end(status, planned.about, planned.job.value, path)

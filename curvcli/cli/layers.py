@@ -59,7 +59,7 @@ def command(**given: Any) -> int:
         return int(ExitCode.DONE)
     session = open_session(options, filled(DataOptions, given), Presentation.of(given).voice)
     plan = diagonal_plan(session, selection)
-    click.echo(render_plan(plan.plan(), plan.pieces, session.objective.batch_count(), {}, given["output_format"]))
+    click.echo(render_plan(plan.plan(), plan.work, session.objective.batch_count(), {}, given["output_format"]))
     return int(ExitCode.DONE)
 
 

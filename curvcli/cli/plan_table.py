@@ -5,26 +5,28 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from curvcli.analysis.progress import duration
-from curvcli.analysis.quantities.base import Piece, PlanRow
+from curvcli.analysis.quantities.base import PlanRow
 from curvcli.cli.text import render_rows
+from curvcli.engine.work import Work
 from curvcli.models.memory import peak_memory
 
 
 def render_plan(
-    rows: Sequence[PlanRow], pieces: Sequence[Piece], batches: int, seconds: Mapping[str, float], output_format: str
+    rows: Sequence[PlanRow], work: Sequence[Work[Any]], batches: int, seconds: Mapping[str, float], output_format: str
 ) -> str:
     """The plan as text in one of the output formats, without a final newline.
 
     Args:
         rows: what is done for whom.
-        pieces: the work behind them.
+        work: behind them.
         batches: of the data.
         seconds: per piece; empty if nothing was timed.
         output_format: table, json, csv or markdown.
     """
-    passes = sum(piece.passes for piece in pieces)
+    passes = sum(one.passes for one in work)
     total = sum(seconds.values()) if seconds else None
     if output_format == "json":
         plain = [{**asdict(row), "seconds": seconds.get(row.work)} for row in rows]
@@ -58,7 +60,7 @@ def render_plan(
     ]
     footer = f"{batches} batches, {passes / max(batches, 1):.0f} backward passes each"
     if total is not None:
-        bound = "at most" if any(piece.at_most for piece in pieces) else "about"
+        bound = "at most" if any(one.at_most for one in work) else "about"
         footer += f"; {bound} {duration(total)} by timing the first steps of each piece of work"
         if peak_memory():
             footer += f"; {peak_memory() / 2**30:.1f} GiB at most so far"

@@ -12,6 +12,7 @@ from curvcli.curvature.threads import blas_on_one_thread
 from curvcli.engine.interface import Engine, Flight, OnStep, unheard
 from curvcli.errors import ReportError
 from curvcli.models.base import Array
+from curvcli.wording import option
 
 Result = TypeVar("Result")
 # How arrays that are not what they should be make an algorithm fail.
@@ -95,9 +96,7 @@ class Work(Generic[Result]):
         try:
             course = Course(self.algorithm, engine, self._stored)
         except _DAMAGED as error:
-            raise ReportError(
-                f"what was kept of {self.title} is damaged: use --no-resume to compute it anew"
-            ) from error
+            raise self._damaged() from error
         self._stored = None
         return course
 
@@ -129,13 +128,32 @@ class Work(Generic[Result]):
         return found | {f"flight:{name}": array for name, array in flight.items()}
 
     def restore(self, state: Mapping[str, Array]) -> int:
-        """Take up a state; returns the passes it stands for."""
-        self._made = int(state["made"])
-        self._flight = Flight.of(within(state, "flight:"))
+        """Take up a state; returns the passes it stands for.
+
+        Raises:
+            ReportError: it is not one of any work.
+        """
+        try:
+            self._made = int(state["made"])
+            self._flight = Flight.of(within(state, "flight:"))
+        except _DAMAGED as error:
+            raise self._damaged() from error
         self._stored = {name: array for name, array in state.items() if name.startswith(("kept:", "sent:"))}
         return self._made
+
+    def _damaged(self) -> ReportError:
+        return ReportError(
+            f"what was kept of {self.title} is damaged: use {option('resume', False)} to compute it anew"
+        )
 
     def release(self) -> None:
         """Let go of the result, and of all that led to it: everybody has taken what they need."""
         if not self.checks:
             self._course, self._stored, self._flight = None, None, Flight()
+
+
+def computed(algorithm: Algorithm[Result], engine: Engine, on_step: OnStep = unheard) -> Result:
+    """What an algorithm finds, run to its end at once."""
+    work = Work(algorithm)
+    work.run(engine, on_step)
+    return work.result

@@ -7,11 +7,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from curvcli.curvature.operator import Block
 from curvcli.curvature.algorithm import Algorithm
+from curvcli.curvature.operator import Block
 from curvcli.engine.interface import OnStep, unheard
 from curvcli.engine.serial import SerialEngine
-from curvcli.engine.work import Work
+from curvcli.engine.work import computed
 from curvcli.losses.interface import OutputState, Targets
 from curvcli.losses.output import Output
 from curvcli.models.base import Array, Parameter, Site
@@ -93,11 +93,9 @@ class Quadratic:
         return 1 << 40
 
 
-def computed(algorithm: Algorithm[Result], objective: Any, on_step: OnStep = unheard) -> Result:
-    """What an algorithm finds, run in this process."""
-    work = Work(algorithm)
-    work.run(SerialEngine(objective), on_step)
-    return work.result
+def found(algorithm: Algorithm[Result], objective: Any, on_step: OnStep = unheard) -> Result:
+    """What an algorithm finds of an objective, run in this process."""
+    return computed(algorithm, SerialEngine(objective), on_step)
 
 
 def vector_parameter(size: int = SIZE, name: str = "p") -> Parameter:

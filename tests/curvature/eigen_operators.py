@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.fft import dct, idct
 
-from curvcli.curvature.eigen import IterativeWork
+from curvcli.curvature.eigen import FoundPairs, IterativeEigenpairs
 from curvcli.curvature.krylov import Which, chosen
-from curvcli.models.base import Array
+from curvcli.models.base import Array, Parameter
+from curvcli.models.vectors import NumPySpace, VectorSpace
 
-from .conftest import one_block
+from .conftest import found, one_block
 
 
 class Rotated:
@@ -27,6 +28,9 @@ class Rotated:
 
     def batch_count(self) -> int:
         return 1
+
+    def space(self, parameters: Sequence[Parameter]) -> VectorSpace:
+        return NumPySpace(tuple(parameters))
 
     def batches(self, parameters: Sequence[str], *, start: int = 0) -> Iterator[Rotated]:
         if not start:
@@ -50,9 +54,9 @@ class Case:
     basis: int
     name: str
 
-    def solved(self, tolerance: float, max_products: int) -> tuple[IterativeWork, Rotated]:
+    def solved(self, tolerance: float, max_products: int) -> tuple[FoundPairs, Rotated]:
         objective, block = Rotated(self.values, self.seed), one_block(len(self.values))
-        work = IterativeWork(
+        search = IterativeEigenpairs(
             block,
             k=self.k,
             which=self.which,
@@ -63,19 +67,17 @@ class Case:
             basis=self.basis,
             max_products=max_products,
         )
-        work.run(objective, lambda passes: None)  # type: ignore[arg-type]
-        return work, objective
+        return found(search, objective), objective
 
-    def missed_by(self, work: IterativeWork) -> float:
+    def missed_by(self, result: FoundPairs) -> float:
         """The largest difference to the true values, relative to the largest magnitude; infinite if some lack."""
-        assert work.pairs is not None
         true = self.values[chosen(self.values, self.k, self.which)]
-        found = work.pairs.values
-        if len(found) < len(true):
+        values = result.pairs.values
+        if len(values) < len(true):
             return float("inf")
         if self.which == "magnitude":
-            true, found = np.sort(np.abs(true)), np.sort(np.abs(found))
-        return float(np.abs(true - found).max() / np.abs(self.values).max())
+            true, values = np.sort(np.abs(true)), np.sort(np.abs(values))
+        return float(np.abs(true - values).max() / np.abs(self.values).max())
 
 
 def spectrum(kind: str, distinct: int, rng: np.random.Generator) -> Array:

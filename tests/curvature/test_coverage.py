@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import pytest
-from curvcli.curvature.trace.work import ESTIMATORS, TraceWork, estimators
 from scipy import stats
 
 from curvcli.curvature.student import widening, widening_for_skewness
 from curvcli.curvature.trace.estimate import Rule
+from curvcli.curvature.trace.registry import ESTIMATORS, estimators, traces
 
-from .conftest import Quadratic, one_block, with_spectrum
+from .conftest import Quadratic, found, one_block, with_spectrum
 
 N, SEEDS = 200, 400
 RANDOM = np.random.default_rng(3)
@@ -40,7 +38,7 @@ COUNTS = [16, pytest.param(32, marks=pytest.mark.slow), pytest.param(64, marks=p
 )
 def test_two_standard_errors_hold_the_truth_in_90_to_99_and_a_half_percent(
     name: str,
-    method: Literal["xtrace", "hutch++", "hutchinson"],
+    method: str,
     probes: int,
 ) -> None:
     """Over 400 seeds: an error bar that is neither too short nor a waste, also where few probes are left for it."""
@@ -49,10 +47,8 @@ def test_two_standard_errors_hold_the_truth_in_90_to_99_and_a_half_percent(
     inside = 0
     for seed in range(SEEDS):
         rule = Rule(probes, None, seed, 1.0, np.array([7.0, 3.0]), 0.0)
-        work = TraceWork(estimators([block], None, method, rule, 1 << 30), "hessian", rule)
-        work.run(objective, lambda passes: None)  # type: ignore[arg-type]
-        found = work.results()["block"]
-        inside += abs(found.value - truth) <= 2 * found.stderr
+        (result,) = found(traces(estimators([block], None, method, rule, 1 << 30)), objective)
+        inside += abs(result["block"].value - truth) <= 2 * result["block"].stderr
     assert 0.90 <= inside / SEEDS <= 0.995, inside / SEEDS
 
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from curvcli.curvature.lanczos import Lanczos
 
 from curvcli.curvature.dense import condition_number, inertia
-from curvcli.curvature.density import QuadratureWork, largest_weight_at_zero
-from curvcli.curvature.eigen import IterativeWork
-from curvcli.curvature.krylov import ENDS, chosen
+from curvcli.curvature.density import LanczosQuadrature, Quadrature, largest_weight_at_zero
+from curvcli.curvature.eigen import FoundPairs, IterativeEigenpairs
+from curvcli.curvature.krylov import ENDS, Krylov, chosen
+from curvcli.engine.serial import SerialEngine
+from curvcli.engine.work import Work
 from curvcli.models.probes import signs
+from curvcli.models.vectors import NumPySpace
 
-from .conftest import SIZE, SPECTRA, Quadratic, StopError, one_block, with_spectrum
+from .conftest import SIZE, SPECTRA, Quadratic, StopError, found, one_block, vector_parameter, with_spectrum
 
 
-def solved(matrix: np.ndarray, **changes: object) -> IterativeWork:
+def solved(matrix: np.ndarray, **changes: object) -> FoundPairs:
     block = one_block(len(matrix))
     options: dict[str, object] = {
         "k": 5,
@@ -27,9 +29,8 @@ def solved(matrix: np.ndarray, **changes: object) -> IterativeWork:
         "basis": 100,
         "max_products": 2000,
     }
-    work = IterativeWork(block, **{**options, **changes})  # type: ignore[arg-type]
-    work.run(Quadratic(matrix, block.parameters), lambda passes: None)
-    return work
+    search = IterativeEigenpairs(block, **{**options, **changes})  # type: ignore[arg-type]
+    return found(search, Quadratic(matrix, block.parameters))
 
 
 OUTLIERS = np.r_[10, 8, 5, 3, 2, np.linspace(-0.5, 0.5, SIZE - 10), -1, -2, -4, -6, -9]
@@ -50,7 +51,6 @@ def test_the_wanted_end_is_found_with_every_copy(name: str, which: str) -> None:
     """Repeated eigenvalues as often as they occur, zeros and low ranks without a breakdown."""
     values = CASES[name]
     pairs = solved(with_spectrum(values), which=which).pairs
-    assert pairs is not None
     expected = values[chosen(values, 5, which)]  # type: ignore[arg-type]
     np.testing.assert_allclose(np.abs(pairs.values), np.abs(expected), atol=1e-7 * max(np.abs(values).max(), 1))
     assert pairs.converged.all()
@@ -64,7 +64,6 @@ def test_each_end_by_each_solver(which: str, solver: str) -> None:
     """Values to 1e-7, descending, and residuals that bound the true error."""
     matrix = with_spectrum(OUTLIERS)
     pairs = solved(matrix, which=which, solver=solver, k=3).pairs
-    assert pairs is not None
     expected = OUTLIERS[chosen(OUTLIERS, 3, which)]  # type: ignore[arg-type]
     np.testing.assert_allclose(pairs.values, expected, atol=1e-6)
     exact = np.linalg.eigvalsh(matrix)
@@ -77,16 +76,13 @@ def test_restarts_within_a_small_basis_reach_the_same_pairs() -> None:
     """Nine vectors of memory instead of twenty: more products, the same answer."""
     matrix = with_spectrum(OUTLIERS)
     wide, narrow = solved(matrix), solved(matrix, basis=9)
-    assert wide.pairs is not None
-    assert narrow.pairs is not None
     np.testing.assert_allclose(narrow.pairs.values, wide.pairs.values, rtol=1e-9)
-    assert narrow.spent > wide.spent
+    assert narrow.products > wide.products
 
 
 def test_what_has_not_converged_is_told() -> None:
     """With too few products the pairs found so far are fewer than wanted, never passed off as done."""
     work = solved(with_spectrum(SPECTRA["flat"]), max_products=30)
-    assert work.pairs is not None
     assert len(work.pairs.values) < 5 or not work.pairs.converged.all()
 
 
@@ -105,26 +101,29 @@ def test_an_interrupted_search_ends_in_the_same_bits() -> None:
             raise StopError
 
     options = {"k": 5, "which": "largest", "tolerance": 1e-8, "seed": 0, "matrix": "hessian", "weight_decay": 0.0}
-    first, second = (IterativeWork(block, **options, basis=100, max_products=2000) for _ in range(2))  # type: ignore[arg-type]
+    search = IterativeEigenpairs(block, **options, basis=100, max_products=2000)  # type: ignore[arg-type]
+    first, second = Work(search), Work(search)
     with pytest.raises(StopError):
-        first.run(Quadratic(matrix, block.parameters), stop)
-    assert second.restore(first.state()) == 8
+        first.run(SerialEngine(Quadratic(matrix, block.parameters)), stop)
+    assert second.restore(first.state()) == 17
     objective = Quadratic(matrix, block.parameters)
-    second.run(objective, lambda passes: None)
-    assert second.pairs is not None
-    assert straight.pairs is not None
-    assert (second.pairs.values == straight.pairs.values).all()
-    assert (second.pairs.vectors == straight.pairs.vectors).all()
-    assert second.spent == straight.spent
-    assert objective.passes == straight.spent - len(straight.pairs.values) + 1 - 8
+    second.run(SerialEngine(objective))
+    assert (second.result.pairs.values == straight.pairs.values).all()
+    assert (second.result.pairs.vectors == straight.pairs.vectors).all()
+    assert second.result.products == straight.products
+    assert objective.passes == straight.products - len(straight.pairs.values) + 1 - 8
 
 
 def test_lanczos_reproduces_the_moments_of_its_start_vector() -> None:
     """m steps give vᵀ Hᵖ v for every p up to 2m − 1, to rounding."""
     matrix = with_spectrum(OUTLIERS / 10)
     start = np.random.default_rng(1).standard_normal(SIZE)
-    (seen,) = Lanczos(start[None], 12).run(lambda rows: rows @ matrix)
-    nodes, weights = seen.ritz()
+    space = NumPySpace((vector_parameter(),))
+    process = Krylov(space, start, space.room(12), room=12)
+    while not process.full:
+        process.extend(matrix @ process.current[0])
+    process.solve()
+    nodes, weights = process.ritz, process.shares
     power = start / np.linalg.norm(start)
     moment = power.copy()
     for p in range(24):
@@ -132,13 +131,11 @@ def test_lanczos_reproduces_the_moments_of_its_start_vector() -> None:
         moment = matrix @ moment
 
 
-def quadrature(matrix: np.ndarray, probes: int, steps: int = 30, vectors: int = 1000) -> QuadratureWork:
+def quadrature(matrix: np.ndarray, probes: int, steps: int = 30, vectors: int = 1000) -> Quadrature:
     block = one_block(len(matrix))
-    work = QuadratureWork(
-        block, probes=probes, steps=steps, seed=0, matrix="hessian", weight_decay=0.0, vectors=vectors
+    return found(
+        LanczosQuadrature(block, probes, steps, 0, "hessian", 0.0, vectors), Quadratic(matrix, block.parameters)
     )
-    work.run(Quadratic(matrix, block.parameters), lambda passes: None)
-    return work
 
 
 @pytest.mark.parametrize("name", ["outliers", "triples", "low rank", "zero", "identity"])
@@ -167,10 +164,10 @@ def test_no_probe_has_more_at_zero_than_the_moments_allow(steps: int) -> None:
     values = np.concatenate([np.zeros(30), np.linspace(1e-3, 1, 27), [-0.3, 20.0, 50.0]])
     matrix = with_spectrum(values)
     null = np.linalg.eigh(matrix)[1][:, np.abs(np.linalg.eigvalsh(matrix)) < 1e-9]
-    work = quadrature(matrix, 6, steps=steps)
-    starts = np.stack([signs(0, f"{work.block.name}:density", i, (60,)) for i in range(6)]) / np.sqrt(60)
-    shares, found = np.square(starts @ null).sum(1), work.density(1e-9)
-    for share, x, w in zip(shares, found.nodes, found.weights, strict=True):
+    density = quadrature(matrix, 6, steps=steps).density(1e-9)
+    starts = np.stack([signs(0, "block:density", i, (60,)) for i in range(6)]) / np.sqrt(60)
+    shares = np.square(starts @ null).sum(1)
+    for share, x, w in zip(shares, density.nodes, density.weights, strict=True):
         bound = largest_weight_at_zero(x, w, 1e-9)
         assert share - 1e-9 <= bound
         if steps == 30:

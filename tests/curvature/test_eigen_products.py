@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 
 import curvcli
-from curvcli.curvature.dense import DenseWork
-from curvcli.curvature.gram import GramWork
-from curvcli.curvature.gram_pairs import GramPairsWork
+from curvcli.curvature.dense import UnitProducts
+from curvcli.curvature.gram import GramSpectrum
+from curvcli.curvature.gram_pairs import GramPairs
+from curvcli.curvature.pairs import Eigenpairs
+from curvcli.engine.serial import SerialEngine
+from curvcli.engine.work import Work
 from curvcli.models.base import Array
 from curvcli.models.torch.batch import TorchBatch
 
-from .conftest import Quadratic, StopError, one_block, stop, with_spectrum
+from .conftest import Quadratic, StopError, found, one_block, stop, with_spectrum
 
 MODEL = Path(__file__).parents[2] / "sample_models" / "mlp_tanh.pt"
 SAMPLES, BATCH = 48, 16
@@ -60,10 +63,9 @@ def test_a_dense_block_has_the_products_for_its_residuals() -> None:
     matrix = with_spectrum(np.linspace(-1, 2, 40))
     matrix[3, 7] += 1e-3
     block = one_block(40)
-    work = DenseWork(block, "hessian", 0.0)
-    work.run(Quadratic(matrix, block.parameters), lambda passes: None)  # type: ignore[arg-type]
+    rows = found(UnitProducts(block, "hessian", 0.0), Quadratic(matrix, block.parameters))
     vectors = np.random.default_rng(0).standard_normal((3, 40))
-    np.testing.assert_allclose(work.times(vectors), vectors @ matrix, atol=1e-12)
+    np.testing.assert_allclose(rows.times(vectors), vectors @ matrix, atol=1e-12)
 
 
 def test_products_that_check_a_gram_matrix_are_not_made_twice() -> None:
@@ -72,29 +74,23 @@ def test_products_that_check_a_gram_matrix_are_not_made_twice() -> None:
     columns = rng.standard_normal((6, 50))
     block = one_block(50)
 
-    class Columns(GramWork):
-        def eigenpairs(self) -> tuple[Array, Array]:
-            values, vectors = np.linalg.eigh(columns.T @ columns)
-            return values[:-7:-1], vectors[:, :-7:-1].T
+    gram = GramSpectrum(columns, 1.0)
 
-    def work() -> GramPairsWork:
-        gram = Columns(block, ("p",), 1, 2)
+    def work() -> Work[Eigenpairs]:
         options: dict[str, Any] = {"k": 3, "which": "both", "tolerance": 1e-8, "seed": 0}
-        return GramPairsWork(block, lambda: gram, **options, matrix="hessian", weight_decay=0.0)
+        return Work(GramPairs(block, lambda: gram, **options, matrix="hessian", weight_decay=0.0))
 
     first, second = work(), work()
     objective = Quadratic(columns.T @ columns, block.parameters)
     with pytest.raises(StopError):
-        first.run(objective, stop)  # type: ignore[arg-type]
-    first.run(objective, lambda passes: None)  # type: ignore[arg-type]
-    assert second.restore(first.state()) == second.products == 6
+        first.run(SerialEngine(objective), stop)  # type: ignore[arg-type]
+    first.run(SerialEngine(objective))  # type: ignore[arg-type]
+    assert second.restore(first.state()) == 2 * second.algorithm.passes_per_batch == 12
     passes = objective.passes
-    second.run(objective, stop)  # type: ignore[arg-type]
+    second.run(SerialEngine(objective), stop)  # type: ignore[arg-type]
     assert objective.passes == passes
-    assert second.pairs is not None
-    assert second.pairs.converged.all()
-    np.testing.assert_allclose(second.pairs.values[3:], 0, atol=1e-10)
+    assert second.result.converged.all()
+    np.testing.assert_allclose(second.result.values[3:], 0, atol=1e-10)
     third = work()
-    third.run(Quadratic(columns.T @ columns + np.eye(50), block.parameters), lambda passes: None)  # type: ignore[arg-type]
-    assert third.pairs is not None
-    assert not third.pairs.converged.any()
+    third.run(SerialEngine(Quadratic(columns.T @ columns + np.eye(50), block.parameters)))  # type: ignore[arg-type]
+    assert not third.result.converged.any()

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import pytest
-from curvcli.curvature.trace.work import ESTIMATORS, TraceWork, estimators
 
 from curvcli.curvature.operator import Block
 from curvcli.curvature.trace.estimate import Rule, TraceEstimate, data_spread
 from curvcli.curvature.trace.hutchinson import Hutchinson
+from curvcli.curvature.trace.registry import ESTIMATORS, estimators, traces
+from curvcli.engine.serial import SerialEngine
+from curvcli.engine.work import Work
 
-from .conftest import SIZE, SPECTRA, Quadratic, StopError, one_block, stop, vector_parameter, with_spectrum
+from .conftest import SIZE, SPECTRA, Quadratic, StopError, found, one_block, stop, vector_parameter, with_spectrum
 
-Method = Literal["xtrace", "hutch++", "hutchinson"]
 SEEDS = 200
 
 
@@ -22,20 +21,25 @@ def rule(probes: int = 32, *, rtol: float | None = None, seed: int = 0, decay: f
     return Rule(probes, rtol, seed, 1.0, np.array([7.0, 3.0, 1.0][:batches]), decay)
 
 
-def work(blocks: list[Block], method: Method, how: Rule, memory: int = 1 << 30) -> TraceWork:
+def work(blocks: list[Block], method: str, how: Rule, memory: int = 1 << 30) -> Work[list[dict[str, TraceEstimate]]]:
     whole = Block("", tuple({p.name: p for b in blocks for p in b.parameters}.values())) if len(blocks) > 1 else None
-    return TraceWork(estimators(blocks, whole, method, how, memory), "hessian", how)
+    return Work(traces(estimators(blocks, whole, method, how, memory)))
 
 
-def estimate(matrix: np.ndarray, method: Method, how: Rule) -> TraceEstimate:
+def results(job: Work[list[dict[str, TraceEstimate]]]) -> dict[str, TraceEstimate]:
+    """Per block, of all estimators."""
+    return {name: one for each in job.result for name, one in each.items()}
+
+
+def estimate(matrix: np.ndarray, method: str, how: Rule) -> TraceEstimate:
     block = one_block(len(matrix))
     job = work([block], method, how)
-    job.run(Quadratic(matrix, block.parameters), lambda passes: None)
-    return job.results()["block"]
+    job.run(SerialEngine(Quadratic(matrix, block.parameters)))
+    return results(job)["block"]
 
 
 @pytest.mark.parametrize("method", ESTIMATORS)
-def test_estimates_have_no_bias(method: Method) -> None:
+def test_estimates_have_no_bias(method: str) -> None:
     """The mean over 200 seeds is the trace, to the error of that mean."""
     matrix = with_spectrum(SPECTRA["indefinite"])
     values = np.array([estimate(matrix, method, rule(seed=seed)).value for seed in range(SEEDS)])
@@ -44,22 +48,22 @@ def test_estimates_have_no_bias(method: Method) -> None:
 
 @pytest.mark.parametrize("method", ["xtrace", "hutch++"])
 @pytest.mark.parametrize("rank", [0, 1, 5])
-def test_a_block_of_low_rank_is_exact_and_needs_no_inverse(method: Method, rank: int) -> None:
+def test_a_block_of_low_rank_is_exact_and_needs_no_inverse(method: str, rank: int) -> None:
     """A dead layer's zero block, or a few directions: the right answer with an error of zero."""
     matrix = with_spectrum(np.r_[np.arange(rank, 0, -1.0), np.zeros(SIZE - rank)])
     how = rule()
     block = one_block()
     objective = Quadratic(matrix, block.parameters, shares=(1.0,))
     job = work([block], method, Rule(how.probes, None, 0, 1.0, np.ones(1), 0.0))
-    job.run(objective, lambda passes: None)
-    found = job.results()["block"]
+    job.run(SerialEngine(objective))
+    found = results(job)["block"]
     assert found.value == pytest.approx(rank * (rank + 1) / 2, abs=1e-10)
     assert found.stderr == pytest.approx(0, abs=1e-10)
 
 
 @pytest.mark.parametrize("method", ESTIMATORS)
 @pytest.mark.parametrize("size", [1, 2, 31, 32])
-def test_blocks_smaller_than_the_probes_are_exact(method: Method, size: int) -> None:
+def test_blocks_smaller_than_the_probes_are_exact(method: str, size: int) -> None:
     """No estimator refuses or biases a small block: unit vectors give it exactly."""
     matrix = with_spectrum(np.linspace(-1, 2, size))
     found = estimate(matrix, method, rule(32))
@@ -70,7 +74,7 @@ def test_blocks_smaller_than_the_probes_are_exact(method: Method, size: int) -> 
 
 @pytest.mark.parametrize("method", ESTIMATORS)
 @pytest.mark.parametrize("sign", [1, -1])
-def test_a_tolerance_is_relative_to_the_absolute_value(method: Method, sign: int) -> None:
+def test_a_tolerance_is_relative_to_the_absolute_value(method: str, sign: int) -> None:
     """A negative trace neither stops at once nor never: both signs stop alike, within the tolerance."""
     matrix = sign * with_spectrum(SPECTRA["flat"])
     found = estimate(matrix, method, rule(250, rtol=0.02))
@@ -82,7 +86,7 @@ def test_a_tolerance_is_relative_to_the_absolute_value(method: Method, sign: int
 
 
 @pytest.mark.parametrize("method", ESTIMATORS)
-def test_a_tolerance_that_cannot_be_met_is_told(method: Method) -> None:
+def test_a_tolerance_that_cannot_be_met_is_told(method: str) -> None:
     """The probes run out, the estimate stands, and it has not converged."""
     found = estimate(with_spectrum(SPECTRA["indefinite"]), method, rule(24, rtol=1e-9))
     assert not found.converged
@@ -90,12 +94,12 @@ def test_a_tolerance_that_cannot_be_met_is_told(method: Method) -> None:
 
 
 @pytest.mark.parametrize("method", ["xtrace", "hutch++", "hutchinson"])
-def test_no_more_products_than_asked_for(method: Method) -> None:
+def test_no_more_products_than_asked_for(method: str) -> None:
     """--probes counts products, of the sketch and its basis too."""
     block = one_block()
     job = work([block], method, rule(33))
-    job.run(Quadratic(with_spectrum(SPECTRA["flat"]), block.parameters), lambda passes: None)
-    assert 30 <= job.spent["block"] <= 33
+    job.run(SerialEngine(Quadratic(with_spectrum(SPECTRA["flat"]), block.parameters)))
+    assert 30 <= results(job)["block"].products <= 33
 
 
 def test_one_product_serves_every_block() -> None:
@@ -104,17 +108,17 @@ def test_one_product_serves_every_block() -> None:
     one, two = vector_parameter(100, "one"), vector_parameter(200, "two")
     blocks = [Block("a", (one,)), Block("b", (two,)), Block("all", (one, two))]
     job = work(blocks, "hutchinson", rule(64))
-    job.run(Quadratic(matrix, (one, two)), lambda passes: None)
-    found = job.results()
+    job.run(SerialEngine(Quadratic(matrix, (one, two))))
+    found = results(job)
     truth = {"a": np.trace(matrix[:100, :100]), "b": np.trace(matrix[100:, 100:]), "all": np.trace(matrix)}
-    assert job.products == 64
+    assert job.passes == 64
     for name, value in truth.items():
         assert abs(found[name].value - value) <= 4 * found[name].stderr
     assert found["all"].value == pytest.approx(found["a"].value + found["b"].value)
 
 
 @pytest.mark.parametrize("method", ["xtrace", "hutch++"])
-def test_a_blocks_estimate_does_not_depend_on_what_else_is_asked_for(method: Method) -> None:
+def test_a_blocks_estimate_does_not_depend_on_what_else_is_asked_for(method: str) -> None:
     """Probes come from (seed, block, number): other blocks, or another order, change nothing, not even a bit."""
     matrix = with_spectrum(SPECTRA["flat"])
     parameters = (vector_parameter(100, "one"), vector_parameter(200, "two"))
@@ -122,18 +126,18 @@ def test_a_blocks_estimate_does_not_depend_on_what_else_is_asked_for(method: Met
     values = []
     for chosen in (blocks, blocks[::-1], blocks[1:]):
         job = work(chosen, method, rule(48))
-        job.run(Quadratic(matrix, parameters), lambda passes: None)
-        values.append(job.results()["b"].value)
+        job.run(SerialEngine(Quadratic(matrix, parameters)))
+        values.append(results(job)["b"].value)
     assert values[0] == values[1] == values[2]
 
 
 @pytest.mark.parametrize("method", ESTIMATORS)
-def test_a_work_put_down_after_any_step_ends_in_the_same_bits(method: Method) -> None:
+def test_a_work_put_down_after_any_step_ends_in_the_same_bits(method: str) -> None:
     """State and restore after every single step, against a run without interruption."""
     block = one_block()
     objective = Quadratic(with_spectrum(SPECTRA["indefinite"]), block.parameters)
     straight = work([block], method, rule(48))
-    straight.run(objective, lambda passes: None)
+    straight.run(SerialEngine(objective))
 
     state, finished = None, False
     while not finished:
@@ -141,12 +145,12 @@ def test_a_work_put_down_after_any_step_ends_in_the_same_bits(method: Method) ->
         if state is not None:
             job.restore(state)
         try:
-            job.run(objective, stop)
+            job.run(SerialEngine(objective), stop)
             finished = True
         except StopError:
             state = {key: value.copy() for key, value in job.state().items()}
-    assert job.results()["block"].value == straight.results()["block"].value
-    assert job.results()["block"].stderr == straight.results()["block"].stderr
+    assert results(job)["block"].value == results(straight)["block"].value
+    assert results(job)["block"].stderr == results(straight)["block"].stderr
 
 
 def test_weight_decay_adds_to_the_trace() -> None:
@@ -161,8 +165,8 @@ def test_a_block_too_large_for_a_basis_is_left_to_hutchinson() -> None:
     """Within a small memory no vectors are kept."""
     block = one_block()
     job = work([block], "xtrace", rule(), memory=1000)
-    job.run(Quadratic(with_spectrum(SPECTRA["flat"]), block.parameters), lambda passes: None)
-    assert job.results()["block"].method == "hutchinson"
+    job.run(SerialEngine(Quadratic(with_spectrum(SPECTRA["flat"]), block.parameters)))
+    assert results(job)["block"].method == "hutchinson"
 
 
 @pytest.mark.parametrize("rtol", [None, 0.05])
@@ -170,11 +174,8 @@ def test_probes_held_one_by_one_or_together_give_the_same(rtol: float | None) ->
     """Memory changes how many vectors are multiplied at once, and nothing else."""
     block, values = one_block(), []
     for together in (1, 3, 8):
-        worker = Hutchinson(block, [block], rule(250, rtol=rtol), together=together)
-        TraceWork([worker], "hessian", rule(250, rtol=rtol)).run(
-            Quadratic(with_spectrum(SPECTRA["flat"]), block.parameters), lambda passes: None
-        )
-        values.append(worker.results()["block"])
+        estimator = Hutchinson(block, (block,), rule(250, rtol=rtol), together=together)
+        values.append(found(estimator, Quadratic(with_spectrum(SPECTRA["flat"]), block.parameters))["block"])
     assert values[0].probes == values[1].probes == values[2].probes
     assert values[0].value == pytest.approx(values[2].value, rel=1e-13)
     assert values[1].value == pytest.approx(values[2].value, rel=1e-13)
@@ -185,8 +186,8 @@ def test_bases_of_all_blocks_fit_into_memory_together() -> None:
     parameters = [vector_parameter(100, name) for name in "abc"]
     blocks = [Block(p.name, (p,)) for p in parameters]
     one = 1.5 * 32 * 100 * 8
-    found = estimators(blocks, Block("", tuple(parameters)), "xtrace", rule(), int(2.5 * one))
-    methods = {name: e.method for worker in found for name, e in worker.results().items()}
+    chosen = estimators(blocks, Block("", tuple(parameters)), "xtrace", rule(), int(2.5 * one))
+    methods = {name: estimator.method for estimator in chosen for name in estimator.names}
     assert methods == {"a": "xtrace", "b": "xtrace", "c": "hutchinson"}
 
 

@@ -11,7 +11,7 @@ from curvcli.analysis.options.record import Options
 from curvcli.curvature.diagonal import estimators, planner
 from curvcli.curvature.krylov import ENDS, Which
 from curvcli.curvature.matrices.registry import MATRICES, REGISTRY
-from curvcli.curvature.trace import work as traces
+from curvcli.curvature.trace import registry as traces
 from curvcli.errors import UsageError
 from curvcli.wording import option
 

@@ -194,7 +194,8 @@ def settled_matrix(run: RunPlan, name: str) -> Matrix:
     """
     matrix = REGISTRY[name]
     if obstacle := matrix.obstacle(first_output(run.objective, parameters_of(run.targets)).loss):
-        raise UsageError(f"{option('matrix', name)}: {obstacle}.\nUse {option('matrix', 'gauss_newton')} or {HESSIAN.name}.")
+        instead = f"{option('matrix', 'gauss_newton')} or {HESSIAN.name}"
+        raise UsageError(f"{option('matrix', name)}: {obstacle}.\nUse {instead}.")
     return matrix
 
 

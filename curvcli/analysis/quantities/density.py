@@ -9,7 +9,7 @@ from typing import Any, assert_never
 import numpy as np
 
 from curvcli.analysis.options.quantities import DensityOptions
-from curvcli.analysis.quantities.base import PlanRow, RunPlan, Way, target_row, worst, settled_matrix
+from curvcli.analysis.quantities.base import PlanRow, RunPlan, Way, settled_matrix, target_row, worst
 from curvcli.analysis.quantities.checks import precision, rounding_of, rounding_work
 from curvcli.analysis.quantities.spectrum import Choices, Chosen, whole_block
 from curvcli.analysis.targets import Target

@@ -14,7 +14,16 @@ from curvcli.analysis.quantities.checks import DiagonalChecks, finite_largest, p
 from curvcli.analysis.targets import Target, parameters_of
 from curvcli.curvature.diagonal.estimate import DiagonalEstimate
 from curvcli.curvature.diagonal.estimators import ESTIMATORS, DiagonalEstimator, Effort, plan_estimates
-from curvcli.curvature.diagonal.planner import METHODS, OVER_BUDGET, UNREACHED, Choice, Method, Plan, plan_diagonal, plan_output_matrix
+from curvcli.curvature.diagonal.planner import (
+    METHODS,
+    OVER_BUDGET,
+    UNREACHED,
+    Choice,
+    Method,
+    Plan,
+    plan_diagonal,
+    plan_output_matrix,
+)
 from curvcli.curvature.diagonal.verification import agrees
 from curvcli.engine.work import Work
 from curvcli.models.base import Array, Objective, Parameter
@@ -84,7 +93,12 @@ class DiagonalQuantity:
 
             every += [work, *self._checks.of(work.key, reached, (), estimated)]
         unreached = [p for p in self._by_name.values() if self.plan_exact.choices[p.name].method == UNREACHED]
-        return [*every, *self._checks.of(f"{self._matrix}:unreached" if self._matrix.whole else "unreached", (), unreached, lambda name: None)]
+        return [
+            *every,
+            *self._checks.of(
+                f"{self._matrix}:unreached" if self._matrix.whole else "unreached", (), unreached, lambda name: None
+            ),
+        ]
 
     @property
     def choices(self) -> dict[str, Choice]:

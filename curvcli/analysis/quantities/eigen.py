@@ -9,11 +9,12 @@ from typing import Any, assert_never
 import numpy as np
 
 from curvcli.analysis.options.quantities import EigenOptions
-from curvcli.analysis.quantities.base import PlanRow, RunPlan, Way, target_row, worst, settled_matrix
+from curvcli.analysis.quantities.base import PlanRow, RunPlan, Way, settled_matrix, target_row, worst
 from curvcli.analysis.quantities.checks import rounding_of, rounding_work
 from curvcli.analysis.quantities.spectrum import Choices, Chosen, whole_block
 from curvcli.analysis.targets import Target
 from curvcli.curvature.eigen import FoundPairs, IterativeEigenpairs, Solver
+from curvcli.curvature.gram import GramSpectrum
 from curvcli.curvature.gram_pairs import GramPairs
 from curvcli.curvature.pairs import Eigenpairs
 from curvcli.curvature.search import LEAST
@@ -88,7 +89,7 @@ class EigenQuantity:
         columns, options, run = self._choices.columns(target), self.options, self._run
         pairs = GramPairs(
             target.block,
-            lambda: columns.result,
+            lambda: columns.result if columns.done else GramSpectrum(np.zeros((0, target.block.size)), 1.0),
             k=options.k,
             which=options.which,
             tolerance=self._tolerance,

@@ -3,64 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from curvcli.analysis.options.quantities import SplitOptions
-from curvcli.analysis.quantities.base import Piece, PlanRow, RunPlan, target_row, worst
+from curvcli.analysis.quantities.base import PlanRow, RunPlan, target_row, worst
 from curvcli.analysis.targets import Target
-from curvcli.curvature.pointwise.chain import ChainWork, Factor
-from curvcli.curvature.work import OnStep
+from curvcli.curvature.pointwise.chain import Factor, Halves, LayerOutput, SplitGradient, SplitTask
+from curvcli.engine.work import Work
 from curvcli.errors import ModelError, UsageError
 from curvcli.files import size_text
-from curvcli.models.base import Array, Objective
 from curvcli.report.records.layers import LayerRecord
 from curvcli.report.records.split import SplitPart, SplitRecord
 from curvcli.wording import option, shell_option
 
 
-class SplitPiece:
-    """One layer's ``ChainWork`` as a piece (see ``Piece``)."""
+@dataclass(frozen=True)
+class _Split:
+    """One layer's work, and what it is.
 
-    repeats = at_most = False
+    Attributes:
+        gradient: the algorithm.
+        work: that does it.
+    """
 
-    def __init__(self, work: ChainWork, target: Target, run: RunPlan) -> None:
-        """Look at the first batch, which tells z's shape and so the cost."""
-        self.work = work
-        self.key = f"split:{target.name}:{','.join(f.name for f in work.factors)}"
-        self.title = f"{target.name}: split"
-        self.targets: tuple[str, ...] = (target.name,)
-        self._run = run
-        next(work.batches(run.session.objective))
-        size = int(np.prod(work.z_shape))
-        whole = work.whole(self.samples)
-        per_factor = {f.name: 1 + (size if f.name in whole else 1) for f in work.factors}
-        self.passes_per_batch = 1 + sum(per_factor.values())
-        self.passes = self.passes_per_batch * run.batches
-
-    @property
-    def samples(self) -> int:
-        """As many as z has; a model that returns one number per batch makes the data one sample."""
-        session = self._run.session
-        return 1 if session.objective.scalar else len(session.samples)
-
-    def run(self, objective: Objective, on_step: OnStep) -> None:
-        """Do the rest; by the session's own objective, as nothing is gained from kept batches."""
-        session = self._run.session
-        self.work.run(session.objective, len(session.samples), on_step)
-
-    def state(self) -> dict[str, Array]:
-        """The work's."""
-        return self.work.state()
-
-    def restore(self, state: dict[str, Array]) -> int:
-        """Give it back to the work."""
-        return self.work.restore(state)
-
-    def release(self) -> None:
-        """Let go of the Jacobians."""
-        del self.work
+    gradient: SplitGradient
+    work: Work[Halves]
 
 
 class SplitQuantity:
@@ -81,21 +51,28 @@ class SplitQuantity:
         """
         self.options = options
         self._run = run
-        self._pieces: dict[str, SplitPiece] = {}
+        # As many as z has; a model that returns one number per batch makes the data one sample.
+        self._samples = 1 if run.session.objective.scalar else len(run.session.samples)
+        self._splits: dict[str, _Split] = {}
         self._without_output: dict[str, ModelError] = {}
         for target in run.targets:
             try:
-                self._pieces[target.name] = self._piece(target)
+                self._splits[target.name] = self._split(target)
             except ModelError as error:
                 self._without_output[target.name] = error
-        if not self._pieces:
+        if not self._splits:
             raise next(iter(self._without_output.values()))
-        self.pieces: Sequence[Piece] = list(self._pieces.values())
-        run.pieces.update({piece.key: piece for piece in self.pieces})
+        self.work: Sequence[Work[Any]] = [one.work for one in self._splits.values()]
 
-    def _piece(self, target: Target) -> SplitPiece:
-        work = ChainWork(target.block.names, self._factors(target), self.options.jacobian_limit)
-        return SplitPiece(work, target, self._run)
+    def _split(self, target: Target) -> _Split:
+        """Look at the first batch, which tells z's shape and so the cost."""
+        factors = tuple(self._factors(target))
+        output = LayerOutput.of(self._run.objective, target.block.names, factors)
+        whole = output.whole(factors, self._samples, self.options.jacobian_limit)
+        gradient = SplitGradient(SplitTask(target.block.names, factors, whole), output)
+        key = f"split:{target.name}:{','.join(f.name for f in factors)}"
+        work = self._run.shared(key, f"{target.name}: split", (target.name,), gradient, repeats=False)
+        return _Split(gradient, work)
 
     def _factors(self, target: Target) -> list[Factor]:
         own = {p.label: p for p in target.block.parameters}
@@ -133,9 +110,10 @@ class SplitQuantity:
                 why = str(self._without_output[target.name])
                 rows.append(target_row(self.name, target, "none", why, None, self._run.batches))
                 continue
-            piece = self._pieces[target.name]
-            for factor in piece.work.factors:
-                whole, reason = self._kept(piece, factor)
+            split = self._splits[target.name]
+            factors = split.gradient.task.factors
+            for factor in factors:
+                whole, reason = self._kept(split.gradient, factor)
                 rows.append(
                     PlanRow(
                         quantity=self.name,
@@ -144,17 +122,17 @@ class SplitQuantity:
                         kind=target.kind,
                         entries=int(np.prod(factor.shape)),
                         method="whole" if whole else "products",
-                        passes=piece.passes_per_batch,
-                        shared_by=len(piece.work.factors),
+                        passes=split.gradient.passes_per_batch,
+                        shared_by=len(factors),
                         reason=reason,
-                        work=piece.key,
+                        work=split.work.key,
                     )
                 )
         return rows
 
-    def _kept(self, piece: SplitPiece, factor: Factor) -> tuple[bool, str]:
-        needed = size_text(piece.work.jacobian_bytes(factor, piece.samples))
-        if factor.name in piece.work.whole(piece.samples):
+    def _kept(self, gradient: SplitGradient, factor: Factor) -> tuple[bool, str]:
+        needed = size_text(gradient.output.jacobian_bytes(factor, self._samples))
+        if factor.name in gradient.task.whole:
             return True, f"the whole Jacobian takes {needed}"
         limit = size_text(self.options.jacobian_limit)
         return (
@@ -173,16 +151,14 @@ class SplitQuantity:
             why = str(self._without_output[target.name])
             parameters = tuple(replace(p, reason=why, status="failed") for p in record.parameters)
             return replace(record, parameters=parameters, status="failed")
-        session, piece = self._run.session, self._pieces[target.name]
-        work, denominator = piece.work, session.objective.denominator
+        session, own = self._run.session, self._splits[target.name]
+        gradient, found = own.gradient, own.work.result
         kind = np.float64 if session.dtype == "float64" else np.float32
-        delta = work.output_gradient(denominator)
         parts = []
-        for factor in work.factors:
-            _, reason = self._kept(piece, factor)
-            product, gradient = work.product(factor, denominator), work.gradient(factor, denominator)
-            rest, scale = np.linalg.norm(product - gradient), np.linalg.norm(gradient)
-            jacobian = work.jacobian(factor)
+        for factor in gradient.task.factors:
+            _, reason = self._kept(gradient, factor)
+            largest, relative = found.difference(factor)
+            jacobian = found.jacobians.get(factor.name)
             parts.append(
                 SplitPart(
                     by=self._label(target, factor),
@@ -191,20 +167,20 @@ class SplitQuantity:
                     jacobian=None if jacobian is None else jacobian.astype(kind),
                     kept="products" if jacobian is None else "whole",
                     reason=reason,
-                    product=product.astype(kind),
-                    gradient=gradient.astype(kind),
-                    difference=float(np.abs(product - gradient).max(initial=0.0)),
-                    relative_difference=float(rest / scale) if scale else float(np.inf if rest else 0.0),
-                    passes=work.passes[factor.name],
+                    product=found.products[factor.name].astype(kind),
+                    gradient=found.gradients[factor.name].astype(kind),
+                    difference=largest,
+                    relative_difference=relative,
+                    passes=gradient.passes_of(factor) * self._run.batches,
                 )
             )
         split = SplitRecord(
-            operation=work.operation,
-            z_shape=work.z_shape,
-            z_axes=tuple(f"z_{i}" for i in range(len(work.z_shape))),
-            output_gradient=delta.astype(kind),
-            rows=np.asarray(session.samples.rows[: piece.samples], dtype=np.int64),
+            operation=gradient.output.operation,
+            z_shape=gradient.output.z_shape,
+            z_axes=tuple(f"z_{i}" for i in range(len(gradient.output.z_shape))),
+            output_gradient=found.output_gradient.astype(kind),
+            rows=np.asarray(session.samples.rows[: self._samples], dtype=np.int64),
             parts=tuple(parts),
         )
-        finite = np.isfinite(delta).all() and all(np.isfinite(part.product).all() for part in parts)
+        finite = np.isfinite(found.output_gradient).all() and all(np.isfinite(part.product).all() for part in parts)
         return replace(record, split=split, status=worst(record.status, "done" if finite else "nonfinite"))

@@ -192,6 +192,16 @@ class Halves:
     products: dict[str, Array]
     gradients: dict[str, Array]
 
+    def difference(self, factor: Factor) -> tuple[float, float]:
+        """The largest |product − gradient|, and ‖product − gradient‖ / ‖gradient‖.
+
+        Both are zero to rounding where every path from the factor to the loss passes z.
+        """
+        product, gradient = self.products[factor.name], self.gradients[factor.name]
+        rest, scale = np.linalg.norm(product - gradient), np.linalg.norm(gradient)
+        relative = float(rest / scale) if scale else float(np.inf if rest else 0.0)
+        return float(np.abs(product - gradient).max(initial=0.0)), relative
+
 
 @dataclass(frozen=True)
 class SplitGradient:

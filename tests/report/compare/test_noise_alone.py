@@ -7,16 +7,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from curvcli.curvature.trace.work import ESTIMATORS, TraceWork, estimators
 
-from curvcli.curvature.density import QuadratureWork
+from curvcli.curvature.density import LanczosQuadrature
 from curvcli.curvature.diagonal.weight_probes import HutchinsonDiagonal, XDiag
 from curvcli.curvature.operator import Block
 from curvcli.curvature.trace.estimate import Rule
 from curvcli.curvature.trace.registry import ESTIMATORS, estimators, traces
+from curvcli.engine.serial import SerialEngine
+from curvcli.engine.work import computed
 from curvcli.losses.interface import OutputState, Targets
 from curvcli.losses.output import Output
 from curvcli.models.base import Array, Parameter
+from curvcli.models.vectors import NumPySpace, VectorSpace
 from curvcli.report.compare.comparison import Tolerances, compare
 from curvcli.report.hdf5.read import Report
 from curvcli.report.records.layers import LayerRecord, ParameterRecord
@@ -54,6 +56,9 @@ class Quadratic:
     def memory_release(self) -> None:
         pass
 
+    def space(self, parameters: Sequence[Parameter]) -> VectorSpace:
+        return NumPySpace(tuple(parameters))
+
 
 def matrix(values: Array) -> Array:
     basis, _ = np.linalg.qr(np.random.default_rng(1).standard_normal((len(values), len(values))))
@@ -67,12 +72,11 @@ PARAMETER = Parameter("p", "p", (SIZE,), ("entry",))
 def layers(seed: int, scale: float = 1.0) -> Iterator[LayerRecord]:
     """Every estimator on every matrix; a diagonal, a density and a Frobenius norm beside them."""
     for index, (name, one) in enumerate(MATRICES.items()):
-        objective, block = Quadratic(scale * one), Block(name, (PARAMETER,))
+        engine, block = SerialEngine(Quadratic(scale * one)), Block(name, (PARAMETER,))  # type: ignore[arg-type]
         for number, method in enumerate(ESTIMATORS):
             rule = Rule(PROBES, None, seed, 1.0, np.ones(1), 0.0)
-            trace = TraceWork(estimators([block], None, method, rule, 1 << 30), "hessian", rule)
-            trace.run(objective, lambda passes: None)  # type: ignore[arg-type]
-            found = trace.results()[name]
+            (of_blocks,) = computed(traces(estimators([block], None, method, rule, 1 << 30)), engine)
+            found = of_blocks[name]
             record = TraceRecord(
                 value=found.value,
                 stderr=found.stderr,
@@ -96,9 +100,8 @@ def layers(seed: int, scale: float = 1.0) -> Iterator[LayerRecord]:
         if name != "indefinite":
             continue
         for number, kind in enumerate((HutchinsonDiagonal, XDiag), start=3):
-            diagonal = kind(replace(PARAMETER, name=name), probes=PROBES, rtol=None, seed=seed)
-            diagonal.run(objective, lambda passes: None)  # type: ignore[arg-type]
-            (result,) = diagonal.results().values()
+            diagonal = kind(replace(PARAMETER, name=name), PROBES, None, seed)
+            (result,) = computed(diagonal, engine).values()
             parameter = ParameterRecord(
                 label="p", name=name, shape=(SIZE,), axes=("entry",), diagonal=result.value, method=diagonal.method
             )
@@ -107,15 +110,12 @@ def layers(seed: int, scale: float = 1.0) -> Iterator[LayerRecord]:
             yield LayerRecord(
                 name=f"{name}/diag {diagonal.method}", kind="", index=9 * index + number, parameters=(parameter,)
             )
-        yield replace(spectrum(name, objective, seed), index=9 * index + 5)
+        yield replace(spectrum(name, engine, seed), index=9 * index + 5)
 
 
-def spectrum(name: str, objective: Quadratic, seed: int) -> LayerRecord:
-    work = QuadratureWork(
-        Block(name, (PARAMETER,)), probes=16, steps=20, seed=seed, matrix="hessian", weight_decay=0.0, vectors=1000
-    )
-    work.run(objective, lambda passes: None)  # type: ignore[arg-type]
-    found, squares = work.density(1e-10), work.squares
+def spectrum(name: str, engine: SerialEngine, seed: int) -> LayerRecord:
+    quadrature = computed(LanczosQuadrature(Block(name, (PARAMETER,)), 16, 20, seed, "hessian", 0.0, 1000), engine)
+    found, squares = quadrature.density(1e-10), quadrature.squares
     origin = {"reason": "", "exact": False, "matrix": "hessian", "products": 0}
     origin |= {"estimates": 16, "degrees": 15.0, "independent": True}
     names = "nodes weights grid density density_stderr bandwidth weight_at_zero weight_at_zero_stderr support".split()
