@@ -15,22 +15,13 @@ from curvcli.cli.repeatable import Repeatable
 from curvcli.errors import ExitCode, ReportError, UsageError
 from curvcli.report.hdf5.atomic import explained, replaced
 from curvcli.report.hdf5.read import Report, read_report
+from curvcli.report.plot.kinds import KINDS
 from curvcli.spec.patterns import select
 
 if TYPE_CHECKING:
     from curvcli.report.plot.draw import Image, Picture
     from curvcli.report.plot.view import Side, View
 
-# Each kind, what of a report it needs, and the command that computes that. The same names as draw.KINDS, which needs
-# matplotlib to be imported.
-KINDS = {
-    "bars": ("trace or top eigenvalue", "trace"),
-    "histogram": ("diagonal", "diag"),
-    "kernel": ("diagonal of a kernel", "diag"),
-    "spectrum": ("eigenvalues", "eigs"),
-    "density": ("density", "density"),
-    "scatter": ("gradient and diagonal", "diag"),
-}
 _MANY = 24  # layers from which on a person waits
 FORMATS = ("png", "svg", "html")
 
@@ -180,7 +171,7 @@ def _check(report: Path, drawn: Sequence[Picture], kinds: Sequence[str], voice: 
     """
     absent = [kind for kind in kinds if kind not in {picture.kind for picture in drawn}]
     reasons = [
-        f"no {KINDS[kind][0]} for --kind {kind} (`curvcli {KINDS[kind][1]}` computes it)"
+        f"no {KINDS[kind].needs} for --kind {kind} (`curvcli {KINDS[kind].command}` computes it)"
         for kind in dict.fromkeys(absent)
     ]
     if not drawn:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from html import escape
+from importlib import import_module
 from io import BytesIO
 from typing import Any, Final, Literal
 
@@ -13,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from curvcli.report.plot import bars, density, histogram, kernel, scatter, spectrum
+from curvcli.report.plot import kinds
 from curvcli.report.plot.names import stems
 from curvcli.report.plot.style import Plot, styled
 from curvcli.report.plot.view import View
@@ -23,12 +24,7 @@ Image = Literal["png", "svg"]
 _DECIMALS: Final = 5  # of a position, as a share of the figure: a hundredth of a pixel
 
 KINDS: Final[dict[str, Callable[[View], Iterator[Plot]]]] = {
-    "bars": bars.draw,
-    "histogram": histogram.draw,
-    "kernel": kernel.draw,
-    "spectrum": spectrum.draw,
-    "density": density.draw,
-    "scatter": scatter.draw,
+    name: import_module(f"curvcli.report.plot.{name}").draw for name in kinds.KINDS
 }
 
 
@@ -51,21 +47,21 @@ class Picture:
     images: dict[Image, bytes]
 
 
-def pictures(view: View, kinds: Collection[str], images: Collection[Image]) -> Iterator[Picture]:
+def pictures(view: View, chosen: Collection[str], images: Collection[Image]) -> Iterator[Picture]:
     """Yield figures of these kinds, one at a time; those that the report holds nothing for are left out.
 
     Equal reports give equal bytes, for one version of matplotlib.
 
     Args:
         view: what is drawn.
-        kinds: keys of `KINDS`.
+        chosen: kinds, keys of `KINDS`.
         images: formats.
 
     Raises:
         ReportError: the report can't be read any more.
     """
     with styled():
-        drawn = (plot for kind, make in KINDS.items() if kind in kinds for plot in make(view))
+        drawn = (plot for kind, make in KINDS.items() if kind in chosen for plot in make(view))
         names: list[str] = []
         for plot in drawn:
             names.append(plot.stem)

@@ -10,6 +10,7 @@ from typing import Final
 
 from curvcli.report.numbers import number
 from curvcli.report.plot.draw import Picture
+from curvcli.report.plot.kinds import KINDS
 from curvcli.report.plot.style import GRID, INK, MUTED, PAPER
 from curvcli.report.plot.view import Side, View
 from curvcli.report.render.section import Section
@@ -18,14 +19,6 @@ from curvcli.report.render.view import View as Shown
 from curvcli.report.units import CURVATURE, GRADIENT
 from curvcli.text import printable
 
-_NAMES: Final = {
-    "bars": "Layers",
-    "histogram": "Diagonals",
-    "kernel": "Kernels",
-    "spectrum": "Eigenvalues",
-    "density": "Densities",
-    "scatter": "Gradient and curvature",
-}
 _UNITS: Final = f". Traces, diagonals and eigenvalues in {CURVATURE}, gradients in {GRADIENT}"
 _THEME: Final = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--grid)", PAPER: "var(--paper)"}
 
@@ -80,7 +73,7 @@ def page(view: View, pictures: Sequence[Picture]) -> bytes:
     """
     title = f"Curvature of {printable(view.new.report.provenance.model_path)}"
     kinds = list(dict.fromkeys(picture.kind for picture in pictures))
-    links = [("summary", "Summary"), *((kind, _NAMES[kind]) for kind in kinds), ("provenance", "Provenance")]
+    links = [("summary", "Summary"), *((kind, KINDS[kind].title) for kind in kinds), ("provenance", "Provenance")]
     parts = [
         _HEAD.replace("{title}", escape(title)),
         f"<body>\n<h1>{escape(title)}</h1>\n",
@@ -92,7 +85,7 @@ def page(view: View, pictures: Sequence[Picture]) -> bytes:
         "</section>\n",
     ]
     for kind in kinds:
-        parts.append(f"<section id='{kind}'><h2>{_NAMES[kind]}</h2>\n")
+        parts.append(f"<section id='{kind}'><h2>{KINDS[kind].title}</h2>\n")
         parts += [_figure(picture, f"f{number}") for number, picture in enumerate(pictures) if picture.kind == kind]
         parts.append("</section>\n")
     parts += ["<section id='provenance'><h2>Provenance</h2>\n", *(_provenance(side) for side in view.sides)]

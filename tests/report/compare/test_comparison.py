@@ -340,7 +340,7 @@ def test_a_partial_report_is_refused(written, layers):
 def test_another_matrix_is_refused(pair):
     """A Gauss–Newton trace is no baseline for the Hessian's."""
     reports = pair("trace", EXACT, EXACT | {"matrix": "gauss_newton"})
-    with pytest.raises(UsageError, match="conv: trace is of the Gauss-Newton matrix, was of the Hessian"):
+    with pytest.raises(UsageError, match="conv: trace is of the Gauss–Newton matrix, was of the Hessian"):
         compare(*reports, Tolerances())
     with pytest.raises(UsageError, match="no layer and quantity in common"):
         compare(*reports, Tolerances(), quantities=["trace"], allow_mismatch=True)

@@ -161,10 +161,10 @@ def test_the_reason_for_a_method_is_none_for_a_failure(written, make_layer):
 
 
 def test_a_threshold_says_when_it_is_of_another_matrix(of_trace):
-    """The Gauss-Newton matrix has no negative eigenvalues whatever the Hessian has."""
+    """The Gauss–Newton matrix has no negative eigenvalues whatever the Hessian has."""
     bound = replace(parse_bound("max", "trace=5"), layers=("conv",))
     (judgement,) = judge(of_trace(4.0, matrix="gauss_newton"), Rules(bounds=[bound])).judgements
-    assert (judgement.holds, judgement.note) == (True, "of the Gauss-Newton matrix")
+    assert (judgement.holds, judgement.note) == (True, "of the Gauss–Newton matrix")
 
 
 def test_a_threshold_for_what_is_not_there_is_a_mistake(of_trace):

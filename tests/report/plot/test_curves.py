@@ -55,7 +55,7 @@ def test_what_the_inertia_counts_as_zero_is_neither_positive_nor_negative(copies
     block = make_quantity("block", entries=None, eigenvalues=values, inertia=counts)
     (plot,) = spectrum.draw(make_view([make_whole(block=block, entries=len(values))]))
     (axes,) = plot.figure.axes
-    assert "negative 12.5 %, zero to rounding 50.0 %" in text(axes)
+    assert "negative 12.5%, zero to rounding 50.0%" in text(axes)
     drawn = {to_hex(line.get_color()): np.isfinite(line.get_ydata()).sum() for line in axes.lines if known(line)}
     assert drawn == dict(zip((POSITIVE, ZERO, NEGATIVE), counts, strict=True))
 
@@ -98,7 +98,7 @@ def test_a_density_is_drawn_with_its_error_on_a_log_axis(make_bare, make_quantit
     band = axes.collections[0].get_paths()[0].vertices[:, 1]
     assert (band.min(), band.max()) == pytest.approx((0.003, 0.005))
     assert axes.get_yscale() == "log"
-    assert "−8 … 240, at most 25.0 % zero to rounding" in text(axes)
+    assert "−8 … 240, at most 25.0% zero to rounding" in text(axes)
 
 
 def test_an_exact_density_has_no_band_and_another_report_is_dashed(make_bare, make_quantity, make_view):
@@ -126,7 +126,7 @@ def test_of_many_entries_a_random_part_is_drawn_and_shares_are_of_all(make_layer
     layer = make_layer("big", 0, (250, 64), diagonal=diagonal)
     (plot,) = scatter.draw(make_view([replace(layer, parameters=layer.parameters[:1])]))
     (axes,) = plot.figure.axes
-    assert "16000 entries, negative 75.0 %, 1 not finite" in text(axes)
+    assert "16000 entries, negative 75.0%, 1 not finite" in text(axes)
     drawn = np.concatenate([np.asarray(c.get_offsets())[:, 0] for c in axes.collections])
     assert len(drawn) == scatter.MOST
     assert np.mean(drawn < 0) == pytest.approx(0.75, abs=0.02)
@@ -141,7 +141,7 @@ def test_points_at_zero_lie_within_the_axes(make_layer, make_view):
     (axes,) = plot.figure.axes
     assert axes.get_xlim()[0] < 0
     assert axes.get_ylim()[0] < 0
-    assert "zero 50.0 %" in text(axes)
+    assert "zero 50.0%" in text(axes)
 
 
 def test_a_layer_without_gradients_has_no_scatter_plot(make_layer, make_view):

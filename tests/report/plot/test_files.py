@@ -183,7 +183,7 @@ def test_what_sets_two_reports_apart_stands_in_the_figures(tmp_path, provenance,
     other = View(new, side("old.h5", 9, "gauss_newton", loss="hinge", dataset_digest="e" * 64, samples=7))
     run = provenance
     assert other.mismatch == (
-        f"loss {run.loss}, was hinge; other data ({run.samples} samples, was 7); Hessian, was Gauss–Newton"
+        f"loss {run.loss}, was hinge; other data ({run.samples} samples, was 7); Hessian, was Gauss–Newton matrix"
     )
     assert other.only_in_base == "only in old.h5: l2, l3, l4, l5, l6 … (7 in all)"
     (plot,) = KINDS["bars"](other)

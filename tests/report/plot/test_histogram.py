@@ -48,8 +48,8 @@ def test_bars_are_the_shares_of_entries_between_the_edges(make_layer, make_view)
     assert 0.0 in edges
     assert edges[0] <= values.min() <= values.max() <= edges[-1]
     assert shares.sum() + 60 / values.size == pytest.approx(1.0)
-    assert f"negative {100 * np.mean(values < 0):.1f} %" in stated(plot.figure.axes[0])
-    assert f"zero {100 * np.mean(values == 0):.1f} %" in stated(plot.figure.axes[0])
+    assert f"negative {100 * np.mean(values < 0):.1f}%" in stated(plot.figure.axes[0])
+    assert f"zero {100 * np.mean(values == 0):.1f}%" in stated(plot.figure.axes[0])
 
 
 def test_an_estimated_diagonal_says_how_much_of_the_negative_is_certain(make_layer, make_view):
@@ -57,7 +57,7 @@ def test_an_estimated_diagonal_says_how_much_of_the_negative_is_certain(make_lay
     layer = make_layer("l", 0, (1, 4), diagonal=diagonal, diagonal_stderr=np.full((1, 4), 0.2), exact=False)
     kernel_only = replace(layer, parameters=layer.parameters[:1])
     (plot,) = histogram.draw(make_view([kernel_only]))
-    assert "negative 50.0 % (25.0 % by over 2 stderr)" in stated(plot.figure.axes[0])
+    assert "negative 50.0% (25.0% by over 2 stderr)" in stated(plot.figure.axes[0])
 
 
 def test_what_is_not_finite_or_missing_is_left_out_and_said(make_layer, make_view):
@@ -79,7 +79,7 @@ def test_a_diagonal_of_zeros_is_a_grey_bar(make_layer, make_view):
     (plot,) = histogram.draw(make_view([layer]))
     _, shares = drawn(plot.figure.axes[0])
     assert not shares.any()
-    assert "negative 0 %, zero 100.0 %" in stated(plot.figure.axes[0])
+    assert "negative 0.0%, zero 100.0%" in stated(plot.figure.axes[0])
     bar = zeros(plot.figure.axes[0])
     assert bar.get_height() == 1.0
     assert plot.figure.axes[0].get_xlim()[0] < bar.get_x() < bar.get_x() + bar.get_width() == 0.0
@@ -95,13 +95,13 @@ def test_a_bar_of_zeros_that_is_cut_is_broken_and_numbered(sign, make_layer, mak
     (axes,) = plot.figure.axes
     assert zeros(axes).get_height() == 0.9 > axes.get_ylim()[1]
     assert len([line for line in axes.lines if to_hex(line.get_color()) == PAPER]) == 2
-    assert "90.0 %" in [text.get_text() for text in axes.texts]
+    assert "90.0%" in [text.get_text() for text in axes.texts]
 
 
 def test_zeros_of_the_other_report_are_said(make_layer, make_view):
     new, base = make_layer("l", 0), make_layer("l", 0, diagonal=np.zeros((3, 4)))
     (plot,) = histogram.draw(make_view([new], [base]))
-    assert "zero 0 % (was 75.0 %)" in stated(plot.figure.axes[0])
+    assert "zero 0.0% (was 75.0%)" in stated(plot.figure.axes[0])
 
 
 def test_another_report_is_an_outline_in_the_same_bins(make_layer, make_view):

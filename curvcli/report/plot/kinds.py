@@ -1,0 +1,31 @@
+"""The kinds of figures: a line per module that draws one. Nothing here needs matplotlib."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of figure, drawn by the module of its name.
+
+    Attributes:
+        title: of its part of the page.
+        needs: what a report has to hold.
+        command: that computes it.
+    """
+
+    title: str
+    needs: str
+    command: str
+
+
+KINDS: Final[dict[str, Kind]] = {
+    "bars": Kind("Layers", "trace or top eigenvalue", "trace"),
+    "histogram": Kind("Diagonals", "diagonal", "diag"),
+    "kernel": Kind("Kernels", "diagonal of a kernel", "diag"),
+    "spectrum": Kind("Eigenvalues", "eigenvalues", "eigs"),
+    "density": Kind("Densities", "density", "density"),
+    "scatter": Kind("Gradient and curvature", "gradient and diagonal", "diag"),
+}
