@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from curvcli.cli.main import run
-from curvcli.report.plot.kinds import KINDS
 from curvcli.report.hdf5.write import write_report
 from curvcli.report.plot import draw
+from curvcli.report.plot.kinds import KINDS
 from curvcli.report.records.layers import LayerRecord, ParameterRecord, Provenance
 from curvcli.report.records.quantities import TraceRecord
 

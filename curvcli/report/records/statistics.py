@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from curvcli.report.records.ends import LARGEST, SMALLEST, ends
 from curvcli.report.records.layers import Array, LayerRecord, ParameterRecord
+from curvcli.report.records.matrices import HESSIAN
 from curvcli.report.records.split import SplitPartSummary, SplitRecord
 from curvcli.report.records.summaries import LayerSummary, ParameterSummary
 
@@ -165,7 +166,8 @@ def _ratio(error: float, square: float) -> float:
 
 def _spectral(record: LayerRecord) -> dict[str, Any]:
     """Return the `SpectralStatistics` of what there is."""
-    columns: dict[str, Any] = {"matrix": "+".join(dict.fromkeys(q.matrix for q in record.spectra))}
+    others = (p.matrix for p in record.parameters if p.diagonal is not None and p.matrix != HESSIAN)
+    columns: dict[str, Any] = {"matrix": "+".join(dict.fromkeys([*(q.matrix for q in record.spectra), *others]))}
     if (trace := record.trace) is not None:
         columns |= {
             "trace_stderr": 0.0 if trace.exact else trace.stderr,
