@@ -1,22 +1,26 @@
 """How curved a trained network's loss is, from the saved model alone.
 
 The functions for notebooks and scripts, `open_model`, `diagonal`, `trace`, `eigenvalues`, `density`, `hessian`,
-`inputs`, `split`, `check` and `read_report`, are imported when they are first used: ``import curvcli`` itself imports
-nothing, least of all a framework.
+`inputs`, `split`, `run`, `check`, `read_report`, `compare`, `check_rules` and `plot`, are imported when they are first
+used: ``import curvcli`` itself imports nothing, least of all a framework.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from curvcli.version import __version__
+from curvcli.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from curvcli.api.check import check
+    from curvcli.api.compare import compare
     from curvcli.api.compute import density, diagonal, eigenvalues, hessian, trace
     from curvcli.api.inputs import inputs
     from curvcli.api.model import Model, open_model
+    from curvcli.api.plot import Plots, plot
     from curvcli.api.report import Report, read_report
     from curvcli.api.results import Results
+    from curvcli.api.rules import check_rules
+    from curvcli.api.run import run
     from curvcli.api.split import split
     from curvcli.api.voice import CurvcliWarning
     from curvcli.errors import (
@@ -37,31 +41,39 @@ __all__ = [
     "Model",
     "ModelError",
     "NotFiniteError",
+    "Plots",
     "Report",
     "ReportError",
     "Results",
     "SpecError",
     "UsageError",
-    "__version__",
     "check",
+    "check_rules",
+    "compare",
     "density",
     "diagonal",
     "eigenvalues",
     "hessian",
     "inputs",
     "open_model",
+    "plot",
     "read_report",
+    "run",
     "split",
     "trace",
 ]
 
 _MODULES = {
     "curvcli.api.check": ("check",),
+    "curvcli.api.compare": ("compare",),
     "curvcli.api.compute": ("density", "diagonal", "eigenvalues", "hessian", "trace"),
     "curvcli.api.inputs": ("inputs",),
     "curvcli.api.model": ("Model", "open_model"),
+    "curvcli.api.plot": ("Plots", "plot"),
     "curvcli.api.report": ("Report", "read_report"),
     "curvcli.api.results": ("Results",),
+    "curvcli.api.rules": ("check_rules",),
+    "curvcli.api.run": ("run",),
     "curvcli.api.split": ("split",),
     "curvcli.api.voice": ("CurvcliWarning",),
     "curvcli.errors": (

@@ -31,10 +31,12 @@ def quoted(text: str, most: int = 40) -> str:
 
 
 def nearest(word: str, known: Iterable[str], *, most: int = 3) -> list[str]:
-    """The names that are spelled most like a word, the nearest first."""
+    """The names that are spelled most like a word, the nearest first; then some of those that contain it."""
     from difflib import get_close_matches  # slow to import, and for mistakes only
 
-    return get_close_matches(cut(word, _MOST_COMPARED), list(known), n=most, cutoff=0.5)
+    names = list(dict.fromkeys(known))
+    near = get_close_matches(cut(word, _MOST_COMPARED), names, n=most, cutoff=0.5)
+    return [*near, *[name for name in names if word and word in name and name not in near][:most]]
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str = "", *, most: int = 1) -> str:
@@ -46,7 +48,7 @@ def did_you_mean(word: str, known: Iterable[str], otherwise: str = "", *, most: 
         otherwise: what is said where nothing is near.
         most: names that are suggested.
     """
-    near = [cut(name, _MOST_COMPARED) for name in nearest(word, known, most=most)]
+    near = [cut(name, _MOST_COMPARED) for name in nearest(word, known, most=most)[:most]]
     return f"did you mean {' or '.join(filter(None, [', '.join(near[:-1]), near[-1]]))}?" if near else otherwise
 
 

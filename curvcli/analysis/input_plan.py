@@ -22,7 +22,7 @@ from curvcli.spec.mistakes import listed
 from curvcli.text import did_you_mean
 from curvcli.wording import option, shell_option
 
-# Without --coordinate, derivatives of higher order are taken along every coordinate up to so many.
+# Where no coordinate is named, derivatives of higher order are taken along every coordinate up to so many.
 _ALONG_ALL = 16
 # The batches' Hessians, all of them joined, and what goes to the report.
 _COPIES = 3

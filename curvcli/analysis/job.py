@@ -83,7 +83,7 @@ class Job:
             except (KeyboardInterrupt, Interrupted):
                 self._keep_partial(parts, path)
                 raise
-            statuses = {record.status for record in parts.finished().values()}
+            statuses = parts.statuses()
             parts.merge(self._provenance(path), status="complete")
         if statuses - {"done"}:
             told = ", ".join(sorted(status.replace("_", " ") for status in statuses - {"done"}))

@@ -62,32 +62,31 @@ def read_run_config(path: Path, *, others: Collection[str] = ()) -> RunConfig:
     for key in ("model", "data", "output"):
         if key in values:
             values[key] = Path(os.path.normpath(path.parent / values[key]))
-    own = {name: _quantity(name, table, path) for name, table in tables.items()}
+    own = {
+        name: quantity_options(name, table, f"{path}: [{name}]", f"{path}: {name}.") for name, table in tables.items()
+    }
     return RunConfig(request_of("run", own, values), rest)
 
 
-def quantity_options(name: str, table: object, place: str) -> Options:
+def quantity_options(name: str, table: object, shown: str, prefix: str) -> Options:
     """A quantity's options of a table.
 
     Args:
         name: of the quantity, one of `TOGETHER`.
         table: by the options' names, dashes or underscores in them.
-        place: of the table, for messages.
+        shown: what a message calls the table.
+        prefix: of a key in messages.
 
     Raises:
         UsageError: keys are unknown, or values wrong, all of them at once; or it is no table.
     """
     if not isinstance(table, Mapping):
-        raise UsageError(f"{place} must be a table.")
+        raise UsageError(f"{shown} must be a table of options, {{}} for their defaults.")
     record = QUANTITIES[name].options
-    values, mistakes = _values(table, (record,), f"{place.rstrip(']').replace('[', '')}.", ())
+    values, mistakes = _values(table, (record,), prefix, ())
     if mistakes:
         raise UsageError("\n".join(mistakes))
     return filled(record, values)
-
-
-def _quantity(name: str, table: object, path: Path) -> Options:
-    return quantity_options(name, table, f"{path}: [{name}]")
 
 
 def _values(

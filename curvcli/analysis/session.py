@@ -11,15 +11,14 @@ import numpy as np
 
 from curvcli.analysis.options.shared import DataOptions, ModelOptions, Selection
 from curvcli.analysis.progress import Voice
-from curvcli.curvature.matrices.hessian import HESSIAN
-from curvcli.curvature.operator import Block, CurvatureOperator, ProductTask
+from curvcli.curvature.operator import Block, MatrixProducts
 from curvcli.curvature.rounding import Multiply, Twins
 from curvcli.curvature.tasks import Data
 from curvcli.data.interface import Samples
 from curvcli.data.registry import TABLES
 from curvcli.data.samples import open_samples
-from curvcli.engine.interface import Flight
 from curvcli.engine.serial import SerialEngine
+from curvcli.engine.work import computed
 from curvcli.errors import CurvcliError, ModelError, SpecError
 from curvcli.models.base import Array
 from curvcli.models.open import backend_of, open_model
@@ -159,12 +158,8 @@ def _product_of(objective: Data) -> Multiply:
     engine = SerialEngine(objective)
 
     def multiply(block: Block, vector: Array) -> Array:
-        operator = CurvatureOperator.of(engine, block, HESSIAN)
-        space = operator.space
-        products = ProductTask(block.names, operator.of_batch, space.from_numpy(vector[None]))
-        found = engine.sums(products, Flight())["products"]
+        (product,) = computed(MatrixProducts(block, vector[None]), engine)
         objective.memory_release()
-        (product,) = space.to_numpy(space.divided(found, engine.denominator))
         return np.asarray(product)
 
     return multiply

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from curvcli.analysis.options.kinds import File, Flag, Kind, Names
+from curvcli.analysis.options.kinds import File, Flag, Kind, Names, Number, OneOf, Size, Text, Whole
 from curvcli.analysis.options.record import Options, filled, kinds_of
 from curvcli.analysis.options.request import SELECTED_BY, Request, request_of
 from curvcli.analysis.options.shared import ComputingOptions, DataOptions, ModelOptions, OutputOptions, Selection
@@ -20,6 +20,8 @@ StrPath = str | os.PathLike[str]
 Name = str | Layer | Parameter | Port
 Patterns = Name | Sequence[Name]
 
+# Kinds of one value.
+SINGLE = (Number, OneOf, Size, Text, Whole)
 SHARED: tuple[type[Options], ...] = (ModelOptions, DataOptions, Selection, ComputingOptions, OutputOptions)
 # What is wanted where a path is, by the argument's name.
 _PATHS = {
@@ -131,7 +133,7 @@ def _value(name: str, kind: Kind, value: Any) -> Any:
             return flag_of(name, value)
         case File():
             return path_of(name, value)
-    if isinstance(value, Iterable) and not isinstance(value, str):
+    if isinstance(value, Iterable) and not isinstance(value, str) and isinstance(kind, SINGLE):
         raise UsageError(f"{name}: one value is wanted; this is {_sort(value)}.")
     return str(value) if name == "device" else value
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Generic, TypeVar
 
-from curvcli.api.report import Report
+from curvcli.api.arguments import StrPath, path_of
+from curvcli.api.report import Report, read_report
 from curvcli.errors import ReportError
 from curvcli.spec.mistakes import listed
 from curvcli.text import did_you_mean
@@ -58,3 +59,17 @@ class Results(Mapping[str, Record_co], Generic[Record_co]):
 
     def __repr__(self) -> str:
         return f"<curvcli.Results {self.status}, loss {self.loss:.6g}: {', '.join(self._readers)}>"
+
+
+def report_of(argument: str, value: Report | Results[object] | StrPath) -> Report:
+    """The report that an argument means: one that is open, that of results, or the one at a path.
+
+    Raises:
+        UsageError: it is something else.
+        ReportError: what is there is no report.
+    """
+    if isinstance(value, Results):
+        return value.report
+    return (
+        value if isinstance(value, Report) else read_report(path_of(argument, value, "a report is wanted, or its path"))
+    )

@@ -14,7 +14,7 @@ TURN = threading.RLock()
 
 
 class InPython:
-    """While entered, errors of curvcli that pass name options as arguments: ``layer=``, not ``--layer``."""
+    """While entered, errors of curvcli that pass name options as arguments, ``layer=``."""
 
     def __enter__(self) -> None:
         """Nothing to prepare."""

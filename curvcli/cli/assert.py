@@ -4,49 +4,41 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
 import click
 from rich.console import Console
 
+from curvcli.analysis.judging import Assertion, AssertOptions
+from curvcli.analysis.options.record import filled
 from curvcli.cli.console import Voice
-from curvcli.cli.numbers import Real
-from curvcli.cli.options import config_option, layer_options, voice_options
-from curvcli.cli.repeatable import Repeatable
+from curvcli.cli.options import config_option, layer_options, record_option, voice_options
 from curvcli.cli.verdicts import write_verdicts
-from curvcli.errors import ExitCode, UsageError
-from curvcli.report.compare.figure import LOSS
+from curvcli.errors import ExitCode
 from curvcli.report.hdf5.read import read_report
-from curvcli.report.rules.judge import Rules, judge
 from curvcli.report.rules.render import Format, render_assessment, summary
-from curvcli.report.rules.rule import Bound, parse_bound
-from curvcli.spec.patterns import select
 
 _METAVAR = "[PATTERN:]QUANTITY=NUMBER"
 
 
 @click.command("assert")
 @click.argument("report", type=click.Path(path_type=Path))
-@click.option(
-    "--max",
-    cls=Repeatable,
+@record_option(
+    AssertOptions,
+    "max",
     metavar=_METAVAR,
     help="The quantity, as in the report's summary, must not be above; for layers that match PATTERN, as in --layer. "
     "'conv*:top_eigenvalue=50', or loss=2. Repeatable.",
 )
-@click.option("--min", cls=Repeatable, metavar=_METAVAR, help="It must not be below; like --max.")
-@click.option("--finite", is_flag=True, help="Every result of every layer, and the loss, is a finite number.")
-@click.option("--converged", is_flag=True, help="Every eigenvalue and estimate has met its tolerance.")
-@click.option("--exact", is_flag=True, help="Nothing is an estimate.")
+@record_option(AssertOptions, "min", metavar=_METAVAR, help="It must not be below; like --max.")
+@record_option(AssertOptions, "finite", help="Every result of every layer, and the loss, is a finite number.")
+@record_option(AssertOptions, "converged", help="Every eigenvalue and estimate has met its tolerance.")
+@record_option(AssertOptions, "exact", help="Nothing is an estimate.")
 @layer_options
-@click.option(
-    "--sigma",
-    type=Real(0, 30),
-    default=0.0,
-    show_default=True,
+@record_option(
+    AssertOptions,
+    "sigma",
     help="Break a threshold only if the figure is beyond it by this many standard errors, more where they are from "
     "few probes or many figures are judged. 0: the figure itself counts, so that few probes make nothing easier.",
 )
@@ -74,26 +66,8 @@ def command(**given: Any) -> int:
       curvcli assert report.h5 --config configs/ci.toml
     """
     voice = Voice(-1 if given["quiet"] else given["verbose"])
-    bounds = [parse_bound(side, text) for side in ("max", "min") for text in given[side]]
-    checks = {name: bool(given[name]) for name in ("finite", "converged", "exact")}
-    if not bounds and not any(checks.values()):
-        raise UsageError(
-            "No rule: give --max, --min, --finite, --converged or --exact, or a table [assert] in a file by --config."
-        )
-    report = read_report(given["report"])
-    names = [row.name for row in report.layers]
-    if not names:
-        raise UsageError(
-            f"{given['report']}: it has no layers, and rules are about layers; `curvcli show` tells what is in it."
-        )
-    layers = [names[i] for i in select(names, given["layer"], given["exclude"])]
-    rules = Rules(
-        bounds=[_resolved(bound, layers) for bound in bounds],
-        layers=layers if any(checks.values()) else (),
-        sigma=given["sigma"],
-        **checks,
-    )
-    assessment = judge(report, rules)
+    assertion = Assertion.read(filled(AssertOptions, given))
+    assessment = assertion.judge(read_report(given["report"]))
     console = Console(file=sys.stdout, highlight=False)
     text = render_assessment(assessment, given["output_format"], console=console)
     write_verdicts(text, given["output_format"])
@@ -101,12 +75,4 @@ def command(**given: Any) -> int:
         voice.note(f"{given['report']}: {summary(assessment)}")
     if assessment.failed:
         return int(ExitCode.CHECK_FAILED)
-    return int(ExitCode.DONE if report.status == "complete" else ExitCode.INCOMPLETE)
-
-
-def _resolved(bound: Bound, layers: Sequence[str]) -> Bound:
-    """The layers that a bound is for."""
-    if bound.quantity == LOSS:
-        return bound
-    chosen = select(layers, [bound.pattern] if bound.pattern else [])
-    return replace(bound, layers=tuple(layers[i] for i in chosen))
+    return int(ExitCode.DONE if assessment.report.status == "complete" else ExitCode.INCOMPLETE)

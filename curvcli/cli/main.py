@@ -20,7 +20,7 @@ import click
 from curvcli.analysis.watch import WATCH
 from curvcli.cli.streams import tolerant_stderr
 from curvcli.errors import CurvcliError, ExitCode, Interrupted
-from curvcli.text import clean, visible
+from curvcli.text import clean, did_you_mean, visible
 from curvcli.version import __version__
 
 if TYPE_CHECKING:
@@ -113,11 +113,8 @@ class LazyGroup(click.Group):
         """Name the nearest command when one is mistyped."""
         name = args[0] if args else ""
         if name and not name.startswith("-") and name not in _COMMANDS and not ctx.resilient_parsing:
-            from difflib import get_close_matches
-
-            near = get_close_matches(name, _COMMANDS, n=1)
-            hint = f"Did you mean {near[0]}?" if near else f"Commands: {', '.join(_COMMANDS)}."
-            raise click.UsageError(f"No such command: {name}. {hint}", ctx)
+            advice = did_you_mean(name, _COMMANDS, f"there are {', '.join(_COMMANDS)}.")
+            raise click.UsageError(f"No such command: {name}; {advice}", ctx)
         return super().resolve_command(ctx, args)
 
 

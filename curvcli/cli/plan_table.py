@@ -5,17 +5,28 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Protocol
 
 from curvcli.analysis.progress import duration
 from curvcli.analysis.quantities.base import PlanRow
 from curvcli.cli.text import render_rows
-from curvcli.engine.work import Work
 from curvcli.models.memory import peak_memory
 
 
+class Costed(Protocol):
+    """Work that has a cost.
+
+    Attributes:
+        passes: over single batches, as far as can be told.
+        at_most: whether it may end with fewer.
+    """
+
+    passes: int
+    at_most: bool
+
+
 def render_plan(
-    rows: Sequence[PlanRow], work: Sequence[Work[Any]], batches: int, seconds: Mapping[str, float], output_format: str
+    rows: Sequence[PlanRow], work: Sequence[Costed], batches: int, seconds: Mapping[str, float], output_format: str
 ) -> str:
     """The plan as text in one of the output formats, without a final newline.
 

@@ -5,11 +5,13 @@ A product costs one pass over the data. Batches whose graphs are kept (see ``kep
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from curvcli.curvature.algorithm import About, Steps
+from curvcli.curvature.matrices.hessian import HESSIAN
 from curvcli.curvature.matrices.interface import Matrix
 from curvcli.curvature.tasks import Cut, ParameterTask, Part, Sums
 from curvcli.errors import NotFiniteError
@@ -141,6 +143,35 @@ class CurvatureOperator:
         if not self.weight_decay:
             return products
         return self.space.sum(products, self.weight_decay, self.space.decayed(vectors))
+
+
+@dataclass(frozen=True)
+class MatrixProducts:
+    """The matrix times some vectors, and nothing else (see ``Algorithm``).
+
+    Attributes:
+        block: of the matrix.
+        vectors: (k, n), float64.
+        matrix: which.
+        weight_decay: λ.
+    """
+
+    block: Block
+    vectors: Array
+    matrix: Matrix = HESSIAN
+    weight_decay: float = 0.0
+    at_most = False
+
+    @property
+    def passes_per_batch(self) -> int:
+        """One per vector."""
+        return len(self.vectors)
+
+    def steps(self, about: About, kept: Mapping[str, Array] | None) -> Steps[Array]:
+        """See ``Algorithm``; the result is (k, n), float64, divided."""
+        operator = CurvatureOperator.of(about, self.block, self.matrix, self.weight_decay)
+        vectors = operator.space.from_numpy(self.vectors)
+        return operator.space.to_numpy((yield from operator.times(vectors)))
 
 
 def finite(values: Array, name: str) -> Array:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,11 @@ import numpy as np
 from curvcli.data.interface import Array, Column, Rows, Samples
 from curvcli.errors import DataError
 from curvcli.files import check_room, regular_file
-from curvcli.text import cut, quoted
+from curvcli.text import cut, nearest, quoted
 
 _MOST_NAMES = 12
 _MOST_REASON = 120
 # Names are compared in quadratic time.
-_MOST_COMPARED = 200
 # What a row takes for its number, and for the choice of a random subset.
 _ROW_BYTES = 32
 
@@ -50,7 +48,7 @@ def unreadable(where: str, kind: str, error: Exception) -> DataError:
 def missing_column(name: str, where: str, available: Iterable[str]) -> DataError:
     """The error for a column that isn't there, with those that are."""
     names = list(available)
-    near = get_close_matches(name, names, n=1) if len(name) < _MOST_COMPARED else []
+    near = nearest(name, names, most=1)
     hint = f" Did you mean {quoted(near[0])}?" if near else ""
     shown = ", ".join(map(cut, names[:_MOST_NAMES]))
     shown += f" … ({len(names)} in all)" if len(names) > _MOST_NAMES else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
@@ -24,7 +23,8 @@ from curvcli.report.records.split import SplitPartSummary
 from curvcli.report.records.status import OUTCOME_CODES
 from curvcli.report.records.summaries import LayerSummary, ParameterSummary
 from curvcli.report.table import COMMANDS, Quantity
-from curvcli.text import printable
+from curvcli.text import nearest, printable
+from curvcli.wording import option, shell_option
 
 _MOST: Final = 1_000_000  # entries of a vector; more are a table, not a value
 _ARRAYS: Final[tuple[ArrayName, ...]] = ("gradient", "diagonal", "diagonal_stderr")
@@ -128,14 +128,12 @@ def _check_size(report: Report, path: str, size: int) -> None:
     if size > _MOST:
         raise UsageError(
             f"{report.path}: {printable(path)} has {size} entries, which are no single value; "
-            "read them with h5py, or with `curvcli export --table entries`."
+            f"read them with h5py, or with `curvcli export {shell_option('table', 'entries')}`."
         )
 
 
 def _nearest(name: str, known: Sequence[str], place: str = "") -> str:
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-    near += [word for word in known if name and name in word and word not in near][:3]
-    if near:
+    if near := nearest(name, known):
         return f"Nearest: {', '.join(f'{place}{word}' for word in near)}."
     return f"There are {', '.join(known[:12])}{' …' if len(known) > 12 else ''}." if known else "There is none."
 
@@ -167,7 +165,9 @@ def _provenance(report: Report, words: list[str]) -> Fields:
 
 def _checks(report: Report, words: list[str]) -> Fields:
     if not report.checks:  # a count of 0 would pass for success
-        raise UsageError(f"{report.path}: the report holds no checks; `curvcli check --output` writes them.")
+        raise UsageError(
+            f"{report.path}: the report holds no checks; `curvcli check {shell_option('output')}` writes them."
+        )
     found: dict[str, Callable[[], Any]] = {
         outcome: _given(sum(check.outcome == outcome for check in report.checks)) for outcome in OUTCOME_CODES
     }
@@ -275,7 +275,9 @@ def _by_pattern(report: Report, path: str, splits: Sequence[tuple[str, str]], ch
     rows, rest = found[-1]
     if len(rows) > 1:
         shown = ", ".join(printable(row.name) for row in rows[:5]) + (" …" if len(rows) > 5 else "")
-        raise UsageError(f"{report.path}: {printable(path)} means {len(rows)} layers, and --get wants one: {shown}.")
+        raise UsageError(
+            f"{report.path}: {printable(path)} means {len(rows)} layers, and {option('get')} wants one: {shown}."
+        )
     return _value(report, path, _fields(report, rows[0]), rest)
 
 

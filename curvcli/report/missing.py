@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from curvcli.report.table import COMMANDS, Column
+from curvcli.wording import shell_option
 
-_OPTIONS: Final = {"smallest_eigenvalue": "eigs --which smallest"}
+_OPTIONS: Final = {"smallest_eigenvalue": f"eigs {shell_option('which', 'smallest')}"}
 
 
 def not_computed(column: Column) -> str:

@@ -19,6 +19,7 @@ from curvcli.spec.sources import SourceTable
 from curvcli.spec.table import LARGEST, Table, mistake
 from curvcli.text import cut
 from curvcli.toml import TomlError, parse_toml, read_toml_text
+from curvcli.wording import option
 
 # More inputs than any model has.
 _MOST_INPUTS = 1000
@@ -109,7 +110,7 @@ class LoadedSpec:
         if self.model is not None and not _comes_with(Path(os.path.realpath(resolved)), self.model):
             raise SpecError(
                 f"{self.path.name}: source: {cut(path, 200)}: a spec inside a model may name only files in and beside "
-                "the model.\nCopy it elsewhere and name it with --data if you trust it."
+                f"the model.\nCopy it elsewhere and name it with {option('data')} if you trust it."
             )
         return resolved
 

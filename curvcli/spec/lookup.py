@@ -1,4 +1,4 @@
-"""Finds the dataset spec that belongs to a model, when ``--data`` doesn't name one."""
+"""Finds the dataset spec that belongs to a model, when no option names one."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from curvcli.errors import SpecError, UsageError
 from curvcli.files import TEXT_LIMIT, UNREADABLE, is_regular, regular_file, size_text
 from curvcli.spec.dataset import LoadedSpec, Tables, parse_dataset_spec, read_text
 from curvcli.spec.mistakes import listed
+from curvcli.wording import option
 
 SPEC_NAME = "curvcli.toml"
 _INSIDE = "in the model"
@@ -53,7 +54,7 @@ def find_dataset_spec(model_path: Path, explicit: Path | None, cwd: Path) -> Fou
 
     Args:
         model_path: a SavedModel folder or a TorchScript file.
-        explicit: the value of ``--data``; nothing else is tried if given.
+        explicit: the path that an option names; nothing else is tried if given.
         cwd: the working directory.
 
     Raises:
@@ -61,8 +62,8 @@ def find_dataset_spec(model_path: Path, explicit: Path | None, cwd: Path) -> Fou
         SpecError: there is one that is no UTF-8 text or can't be read.
     """
     if explicit is not None:
-        regular_file(explicit, "a dataset spec", shown=f"--data {explicit}")
-        return _read(explicit, "given with --data")
+        regular_file(explicit, "a dataset spec", shown=option("data", str(explicit)))
+        return _read(explicit, f"named with {option('data')}")
     tried: list[str] = []
     for path, how in _beside(model_path):
         if is_regular(path):
@@ -77,7 +78,7 @@ def find_dataset_spec(model_path: Path, explicit: Path | None, cwd: Path) -> Fou
         return _read(cwd / SPEC_NAME, "in the working directory")
     raise UsageError(
         f"No dataset spec for {model_path}; looked for {listed([*tried, f'{SPEC_NAME} in the working directory'])}.\n"
-        "Write one and name it: --data spec.toml."
+        f"Write one and name it: {option('data', 'spec.toml')}."
     )
 
 

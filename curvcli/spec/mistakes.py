@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Hashable, Sequence
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from curvcli.text import cut, quoted
+from curvcli.text import cut, did_you_mean, quoted
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
@@ -82,8 +81,7 @@ def _sentence(error: ErrorDetails, table_at: Callable[[Sequence[Hashable]], type
             return f"missing; {_HINTS[key]}" if key in _HINTS and len(error["loc"]) == 1 else "missing"
         case "extra_forbidden":
             known = list(table_at(error["loc"]).model_fields)
-            near = get_close_matches(cut(key), known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known here: {listed(known, last='and')}"
+            hint = did_you_mean(key, known, f"known here: {listed(known, last='and')}")
             return f"unknown key; {hint}"
         case "union_tag_invalid":
             return f"unknown format {quoted(context['tag'])}; choose {_choices(context['expected_tags'])}"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from curvcli.errors import UsageError
 from curvcli.spec.mistakes import listed
+from curvcli.text import nearest
 
 
 def select(
@@ -100,7 +100,7 @@ def _nearest(names: Sequence[str], pattern: str) -> str:
     for name in names:
         for spelling in {name, *_components(name)}:
             spellings.setdefault(spelling, []).append(name)
-    near = [name for s in get_close_matches(wanted, spellings, n=3, cutoff=0.5) for name in spellings[s]]
+    near = [name for s in nearest(wanted, spellings) for name in spellings[s]]
     if near:
         return f"Nearest: {listed(list(dict.fromkeys(near)), last='and', most=5)}."
     return f"There are {listed(names, last='and', most=5)}." if names else "The model has none."

@@ -29,18 +29,19 @@ def fixed_vector(size: int) -> np.ndarray:
 
 def curvcli(folder: Path, dtype: str) -> dict[str, Task]:
     """Ours, from the saved model."""
-    from curvcli.curvature.trace.work import TraceWork, estimators
-
     from curvcli.analysis.options.quantities import TraceOptions
     from curvcli.analysis.quantities.base import RunPlan
     from curvcli.analysis.quantities.trace import TraceQuantity
     from curvcli.analysis.session import open_session
     from curvcli.analysis.targets import targets
     from curvcli.cli.console import Voice
-    from curvcli.curvature.eigen import IterativeWork
+    from curvcli.curvature.eigen import IterativeEigenpairs
     from curvcli.curvature.kept import KeptObjective
-    from curvcli.curvature.operator import CurvatureOperator
+    from curvcli.curvature.operator import MatrixProducts
     from curvcli.curvature.trace.estimate import Rule
+    from curvcli.curvature.trace.registry import estimators, traces
+    from curvcli.engine.serial import SerialEngine
+    from curvcli.engine.work import computed
 
     model = folder / ("net" if (folder / "net").exists() else "net.pt")
     spec = folder / "net.pt.toml"
@@ -51,32 +52,34 @@ def curvcli(folder: Path, dtype: str) -> dict[str, Task]:
     block, names = target.block, list(target.block.names)
     vector = fixed_vector(block.size)[None]
 
-    def opened() -> KeptObjective:
-        return KeptObjective(session.objective, names, 1 << 40)
+    def opened() -> SerialEngine:
+        return SerialEngine(KeptObjective(session.objective, names, 1 << 40))
 
-    kept = CurvatureOperator(opened())
-    kept.times(block, vector)
+    def product(engine: SerialEngine) -> list[float]:
+        return computed(MatrixProducts(block, vector), engine)[0, :5].tolist()
+
+    kept = opened()
+    product(kept)
 
     def gradient() -> None:
         for batch in session.objective.batches(names):
             batch.gradient(names)
 
     def trace(method: Any) -> float:
-        objective = opened()
-        rule = Rule(16, None, 0, objective.denominator, objective.batch_weights, 0.0)
-        work = TraceWork(estimators([block], None, method, rule, 1 << 40), "hessian", rule)
-        work.run(objective, lambda passes: None)
-        return work.results()[block.name].value
+        engine = opened()
+        rule = Rule(16, None, 0, engine.denominator, engine.batch_weights, 0.0)
+        (found,) = computed(traces(estimators([block], None, method, rule, 1 << 40)), engine)
+        return found[block.name].value
 
     def exact() -> float:
         quantity = TraceQuantity(RunPlan(session, (target,), 1 << 40), TraceOptions(method="exact"))
-        objective = opened()
-        for piece in quantity.pieces:
-            piece.run(objective, lambda passes: None)
+        engine = opened()
+        for work in quantity.work:
+            work.run(engine)
         return quantity._exact_record(target).value
 
     def top(tolerance: float) -> list[float]:
-        work = IterativeWork(
+        search = IterativeEigenpairs(
             block,
             k=5,
             which="largest",
@@ -87,13 +90,12 @@ def curvcli(folder: Path, dtype: str) -> dict[str, Task]:
             basis=1000,
             max_products=2000,
         )
-        work.run(opened(), lambda passes: None)
-        return [] if work.pairs is None else work.pairs.values.tolist()
+        return computed(search, opened()).pairs.values.tolist()
 
     return {
         "gradient": gradient,
-        "product": lambda: CurvatureOperator(opened()).times(block, vector)[0, :5].tolist(),
-        "further": lambda: kept.times(block, vector)[0, :5].tolist(),
+        "product": lambda: product(opened()),
+        "further": lambda: product(kept),
         "trace": lambda: trace("hutchinson"),
         "xtrace": lambda: trace("xtrace"),
         "exact trace": exact,

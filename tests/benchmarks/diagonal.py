@@ -18,7 +18,6 @@ from pathlib import Path
 import click
 import numpy as np
 import torch
-from curvcli.curvature.diagonal.work import Accumulation
 from rich.console import Console
 from rich.table import Table
 from torch import nn
@@ -27,7 +26,8 @@ from curvcli.analysis.progress import duration
 from curvcli.analysis.session import Session, open_session
 from curvcli.cli.console import Voice
 from curvcli.curvature.diagonal.planner import Plan, plan_diagonal
-from curvcli.engine import serial
+from curvcli.engine.serial import SerialEngine
+from curvcli.engine.work import computed
 
 ROOT = Path(__file__).parents[2]
 _COORDINATES = 20
@@ -58,8 +58,8 @@ def planned(session: Session, layers: list[str]) -> Plan:
 def ours(session: Session, plan: Plan) -> dict[str, np.ndarray]:
     """The exact diagonal by a plan."""
     found: dict[str, np.ndarray] = {}
-    for work in plan.work:
-        found |= serial.run(work, session.objective, Accumulation())
+    for method in plan.work:
+        found |= computed(method, SerialEngine(session.objective)).values
     return found
 
 

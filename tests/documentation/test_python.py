@@ -13,7 +13,8 @@ import curvcli
 
 from .conftest import ROOT
 
-EXAMPLES = ["density", "diagonal", "eigenvalues", "hessian", "open_model", "read_report", "trace"]
+EXAMPLES = """check check_rules compare density diagonal eigenvalues hessian inputs open_model plot read_report run
+split trace""".split()
 
 
 def test_the_blocks_of_the_document_run_in_order(
@@ -33,12 +34,13 @@ def test_the_blocks_of_the_document_run_in_order(
     assert "curvcli diag --layer fc3 --limit 64 --output fc3.h5 sample_models/mlp_tanh.pt" in said.out
     assert "No layer matches 'conv1'" in said.out
     assert not said.err
+    assert (tmp_path / "fc3.html").exists()
 
 
 def test_the_document_names_everything_that_is_exported() -> None:
     """Nothing public is undocumented, here and in its own docstring."""
     text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
-    for name in set(curvcli.__all__) - {"Model", "Report", "Results"}:
+    for name in set(curvcli.__all__) - {"Model", "Plots", "Report", "Results"}:
         assert name in text, name
     assert all(inspect.getdoc(getattr(curvcli, name)) for name in curvcli.__all__)
 

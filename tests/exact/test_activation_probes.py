@@ -13,8 +13,12 @@ import torch
 from curvcli.analysis.session import Session, open_session
 from curvcli.cli.console import Voice
 from curvcli.curvature.diagonal.activation_probes import ActivationProbes
+from curvcli.curvature.diagonal.estimate import DiagonalEstimate
+from curvcli.curvature.diagonal.estimators import DiagonalEstimator
 from curvcli.curvature.diagonal.weight_probes import HutchinsonDiagonal
 from curvcli.curvature.kept import KeptObjective
+from curvcli.engine.serial import SerialEngine
+from curvcli.engine.work import Work, computed
 from curvcli.models.base import Array, Parameter, Site
 
 from .conftest import ROOT, write_spec
@@ -52,16 +56,10 @@ class Subject:
             p.name: diagonal[a:b].reshape(p.shape) for p, a, b in zip(self.parameters, starts, starts[1:], strict=False)
         }
 
-    def estimate(self, seed: int, probes: int, *, control: int = 0, rtol: float | None = None) -> ActivationProbes:
-        work = ActivationProbes(
-            self.parameters,
-            probes=probes,
-            rtol=rtol,
-            seed=seed,
-            control_rank=control,
-        )
-        work.run(self.objective, lambda passes: None)
-        return work
+    def estimate(
+        self, seed: int, probes: int, *, control: int = 0, rtol: float | None = None
+    ) -> dict[str, DiagonalEstimate]:
+        return computed(ActivationProbes(self.parameters, probes, rtol, seed, control), SerialEngine(self.objective))
 
 
 SUBJECTS = [("smooth", "one"), ("attention", "value"), ("time_major", "dense"), ("convolutions", "first")]
@@ -85,7 +83,7 @@ def test_entries_lie_within_two_standard_errors_in_90_to_99_percent(
     inside, sums = [], {name: np.zeros(value.shape) for name, value in subject.truth.items()}
     squares = {name: np.zeros(value.shape) for name, value in subject.truth.items()}
     for seed in range(SEEDS):
-        for name, found in subject.estimate(seed, 16, control=control).results().items():
+        for name, found in subject.estimate(seed, 16, control=control).items():
             off = found.value - subject.truth[name]
             inside.append((np.abs(off) <= 2 * found.stderr + 1e-13).ravel())
             sums[name] += off
@@ -104,16 +102,16 @@ def test_the_exact_part_leaves_only_the_remainders_noise() -> None:
     names = [p.name for p in parameters]
     norms = []
     for control in (0, 10):
-        work = ActivationProbes(parameters, probes=64, rtol=None, seed=0, control_rank=control)
-        work.run(KeptObjective(session.objective, names, 1 << 40), lambda passes: None)
-        norms.append(np.linalg.norm(work.results()[names[0]].stderr))
+        engine = SerialEngine(KeptObjective(session.objective, names, 1 << 40))
+        found = computed(ActivationProbes(parameters, 64, None, 0, control), engine)
+        norms.append(np.linalg.norm(found[names[0]].stderr))
     assert norms[1] < 0.6 * norms[0]
 
 
 def test_put_down_and_taken_up_it_ends_in_the_same_bits(tmp_path: Path) -> None:
     """After every step, the exact part included."""
     subject = Subject("smooth", "one", tmp_path)
-    straight = subject.estimate(3, 24, control=3).results()
+    straight = subject.estimate(3, 24, control=3)
 
     class StopError(Exception):
         pass
@@ -123,15 +121,15 @@ def test_put_down_and_taken_up_it_ends_in_the_same_bits(tmp_path: Path) -> None:
 
     state: dict[str, Array] | None = None
     for _ in range(100):
-        work = ActivationProbes(subject.parameters, probes=24, rtol=None, seed=3, control_rank=3)
+        work = Work(ActivationProbes(subject.parameters, 24, None, 3, 3))
         if state is not None:
             work.restore(state)
         try:
-            work.run(subject.objective, stop)
+            work.run(SerialEngine(subject.objective), stop)
             break
         except StopError:
             state = {key: value.copy() for key, value in work.state().items()}
-    for name, found in work.results().items():
+    for name, found in work.result.items():
         assert (found.value == straight[name].value).all()
         assert (found.stderr == straight[name].stderr).all()
 
@@ -143,13 +141,10 @@ def errors(
     for probes in (8, 16, 32, 64, 128, 256):
         squares = []
         for seed in range(8):
-            work: HutchinsonDiagonal | ActivationProbes
-            if kind == "hutchinson":
-                work = HutchinsonDiagonal(parameter, probes=probes, rtol=None, seed=seed)
-            else:
-                work = ActivationProbes((parameter,), probes=probes, rtol=None, seed=seed, control_rank=0)
-            work.run(objective, lambda passes: None)
-            off = work.results()[parameter.name].value - truth
+            estimator: DiagonalEstimator = HutchinsonDiagonal(parameter, probes, None, seed)
+            if kind != "hutchinson":
+                estimator = ActivationProbes((parameter,), probes, None, seed, 0)
+            off = computed(estimator, SerialEngine(objective))[parameter.name].value - truth
             squares.append((off**2).sum() / (truth**2).sum())
         yield probes, float(np.sqrt(np.mean(squares)))
 

@@ -13,8 +13,10 @@ from torch.nn import functional as F
 
 from curvcli.analysis.session import open_session
 from curvcli.cli.console import Voice
-from curvcli.curvature.operator import MATRICES, Block, CurvatureOperator
-from curvcli.engine.serial import FirstOrderWork
+from curvcli.curvature.first_order import FirstOrder
+from curvcli.curvature.operator import MATRICES, Block, MatrixProducts
+from curvcli.engine.serial import SerialEngine
+from curvcli.engine.work import computed
 from curvcli.report.hdf5.read import read_report
 from curvcli.report.records.quantities import BlockRecord, DensityRecord, EigenRecord, TraceRecord
 
@@ -33,17 +35,15 @@ def products_against_differences(path: Path, spec: Path | None, shift: Callable[
     parameters = tuple(p for layer in session.model.layers for p in layer.parameters)
     block = Block("all", parameters)
     vector = np.random.default_rng(0).standard_normal(block.size)
-    operator = CurvatureOperator(session.objective)
-    found = [operator.times(block, vector[None])[0] for _ in range(4)]
+    engine = SerialEngine(session.objective)
+    found = [computed(MatrixProducts(block, vector[None]), engine)[0] for _ in range(4)]
     for again in found[1:]:
         np.testing.assert_allclose(again, found[0], rtol=1e-13, atol=1e-15)
     step = 1e-5
     gradients = []
     for sign in (1, -2):
         shift(session.objective, parameters, sign * step * vector)
-        first = FirstOrderWork(block.names)
-        first.run(session.objective, lambda passes: None)
-        gradient = first.result(session.objective).gradients
+        gradient = computed(FirstOrder(block.names), engine).gradients
         gradients.append(np.concatenate([gradient[n].ravel() for n in block.names]))
     difference = (gradients[0] - gradients[1]) / (2 * step)
     assert np.abs(found[0] - difference).max() <= 1e-6 * np.abs(difference).max()
@@ -144,8 +144,8 @@ def test_every_products_share_of_a_short_batch_is_its_own(tmp_path: Path) -> Non
         )
         block = Block("all", tuple(p for layer in session.model.layers for p in layer.parameters))
         vector = np.random.default_rng(0).standard_normal((2, block.size))
-        operators = (CurvatureOperator(session.objective, matrix=matrix) for matrix in MATRICES)
-        found += [operator.times(block, vector) for operator in operators]
+        engine = SerialEngine(session.objective)
+        found += [computed(MatrixProducts(block, vector, matrix), engine) for matrix in MATRICES]
     for i in (2, 4):
         np.testing.assert_allclose(found[i], found[0], rtol=1e-11, atol=1e-14)
         np.testing.assert_allclose(found[i + 1], found[1], rtol=1e-11, atol=1e-14)
@@ -157,8 +157,8 @@ def test_a_sample_savedmodel_too() -> None:
     session = open_session(ROOT / "sample_models" / "attention_digits", Voice(-1), data=None, **options)  # type: ignore[arg-type]
     block = Block("all", tuple(p for layer in session.model.layers for p in layer.parameters))
     u, v = np.random.default_rng(0).standard_normal((2, block.size))
-    operator = CurvatureOperator(session.objective)
-    found = [operator.times(block, v[None])[0] for _ in range(4)]
+    engine = SerialEngine(session.objective)
+    found = [computed(MatrixProducts(block, v[None]), engine)[0] for _ in range(4)]
     for again in found[1:]:
         np.testing.assert_allclose(again, found[0], rtol=1e-12, atol=1e-14)
-    assert u @ found[0] == pytest.approx(v @ operator.times(block, u[None])[0], rel=1e-10)
+    assert u @ found[0] == pytest.approx(v @ computed(MatrixProducts(block, u[None]), engine)[0], rel=1e-10)

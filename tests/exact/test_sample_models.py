@@ -128,9 +128,9 @@ def test_four_products_in_a_row_are_equal_and_change_the_gradient_as_they_say(na
 @pytest.mark.parametrize("name", ["vgg16_digits", "vgg16_digits.pt"])
 def test_conv4_3_costs_at_most_classes_plus_five_passes_per_batch(name: str) -> None:
     """The exact diagonal of conv4_3 is Gauss–Newton's, for one pass per class and a few more."""
-    from curvcli.curvature.diagonal.work import Accumulation
-
-    from curvcli.engine import serial
+    from curvcli.curvature.first_order import FirstOrder
+    from curvcli.engine.serial import SerialEngine
+    from curvcli.engine.work import computed
 
     opened = session(name, "float32")
     layer = next(one for one in opened.model.layers if one.name == "conv4_3")
@@ -140,10 +140,10 @@ def test_conv4_3_costs_at_most_classes_plus_five_passes_per_batch(name: str) -> 
     before = objective.backward_passes
     rank = next(objective.batches(names)).output.rank
     plan = plan_diagonal(layer.parameters, objective.sites(names), rank)
-    (work,) = plan.work
-    serial.FirstOrderWork(names).run(objective, lambda passes: None)
-    serial.run(work, objective, Accumulation())
-    assert work.method == "gauss_newton"
+    (method,) = plan.work
+    computed(FirstOrder(tuple(names)), SerialEngine(objective))
+    computed(method, SerialEngine(objective))
+    assert method.method == "gauss_newton"
     assert objective.backward_passes - before <= objective.batch_count() * (10 + 5)
 
 

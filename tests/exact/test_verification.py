@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from curvcli.curvature.diagonal.work import Accumulation
 from torch import Tensor, nn
 
+from curvcli.curvature.algorithm import About, Steps
+from curvcli.curvature.diagonal.exact import ExactDiagonal
 from curvcli.curvature.diagonal.gauss_newton import GaussNewton
 from curvcli.curvature.diagonal.output_hessian import OutputHessian
-from curvcli.models.base import Objective, Site
+from curvcli.models.base import Site
 from curvcli.models.torch.objective import TorchObjective
 from curvcli.report.hdf5.read import Report, read_report
 from curvcli.report.records.layers import ParameterRecord
@@ -95,33 +96,22 @@ def test_the_guard_can_be_switched_off(diag: Diag, tmp_path: Path) -> None:
         np.testing.assert_array_equal(record.diagonal, parameters(read_report(checked.report))[key].diagonal)
 
 
-def doubled(bare: Callable[..., Iterator[int]]) -> Callable[..., Iterator[int]]:
-    """All sums come out twice as large."""
+def scaled(bare: Callable[..., Steps[ExactDiagonal]], factor: float) -> Callable[..., Steps[ExactDiagonal]]:
+    """All sums come out so many times as large."""
 
-    def steps(self: Any, objective: Objective, progress: Accumulation) -> Iterator[int]:
-        yield from bare(self, objective, progress)
-        progress.totals = {name: 2 * value for name, value in progress.totals.items()}
-        progress.traces = {name: 2 * value for name, value in progress.traces.items()}
-
-    return steps
-
-
-def zeroed(bare: Callable[..., Iterator[int]]) -> Callable[..., Iterator[int]]:
-    """All sums come out as zeros."""
-
-    def steps(self: Any, objective: Objective, progress: Accumulation) -> Iterator[int]:
-        yield from bare(self, objective, progress)
-        progress.totals = {name: 0 * value for name, value in progress.totals.items()}
-        progress.traces = {name: 0 * value for name, value in progress.traces.items()}
+    def steps(self: Any, about: About, kept: Any) -> Steps[ExactDiagonal]:
+        found = yield from bare(self, about, kept)
+        values, traces = ({n: factor * v for n, v in each.items()} for each in (found.values, found.traces))
+        return ExactDiagonal(values, traces)
 
     return steps
 
 
-BROKEN: dict[str, tuple[type, Callable[..., Any], set[str]]] = {
-    "columns twice": (GaussNewton, doubled, {"two", "last"}),
-    "no columns": (GaussNewton, zeroed, {"two", "last"}),
-    "outputs twice": (OutputHessian, doubled, {"one"}),
-    "no outputs": (OutputHessian, zeroed, {"one"}),
+BROKEN: dict[str, tuple[type, float, set[str]]] = {
+    "columns twice": (GaussNewton, 2.0, {"two", "last"}),
+    "no columns": (GaussNewton, 0.0, {"two", "last"}),
+    "outputs twice": (OutputHessian, 2.0, {"one"}),
+    "no outputs": (OutputHessian, 0.0, {"one"}),
 }
 
 
@@ -136,8 +126,8 @@ def test_a_broken_method_is_found(  # noqa: PLR0917
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     """Were a method wrong, its parameters are unverified and not exact, exit 4, with what to do; the rest stays."""
-    work, breaking, layers = BROKEN[name]
-    monkeypatch.setattr(work, "steps", breaking(work.steps))  # type: ignore[attr-defined]
+    method, factor, layers = BROKEN[name]
+    monkeypatch.setattr(method, "steps", scaled(method.steps, factor))  # type: ignore[attr-defined]
     result = diag(model(tmp_path), {"x": X}, LABELS, LOGITS, "--dtype", dtype)
     assert result.code == 4
     assert "unverified" in capfd.readouterr().out
@@ -188,8 +178,8 @@ def test_a_broken_exact_trace_is_found(
 
     One diagonal of each piece of work is checked, so one of the layers that share it may be all that is marked.
     """
-    work, breaking, layers = BROKEN[name]
-    monkeypatch.setattr(work, "steps", breaking(work.steps))  # type: ignore[attr-defined]
+    method, factor, layers = BROKEN[name]
+    monkeypatch.setattr(method, "steps", scaled(method.steps, factor))  # type: ignore[attr-defined]
     code, path = compute("trace", model(tmp_path), {"x": X}, LABELS, LOGITS, "--dtype", dtype)
     assert code == 4
     report = read_report(path)
@@ -229,7 +219,7 @@ def test_all_traces_of_a_broken_piece_of_work_are_marked(
     name: str, compute: Compute, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is found of one layer holds for all that the same work made: none of them is called exact."""
-    work, breaking, layers = BROKEN[name]
-    monkeypatch.setattr(work, "steps", breaking(work.steps))  # type: ignore[attr-defined]
+    method, factor, layers = BROKEN[name]
+    monkeypatch.setattr(method, "steps", scaled(method.steps, factor))  # type: ignore[attr-defined]
     _, path = compute("trace", model(tmp_path), {"x": X}, LABELS, LOGITS)
     assert {row.name for row in read_report(path).layers if row.status == "unverified"} == layers

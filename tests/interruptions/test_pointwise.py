@@ -4,27 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
 
 from curvcli.analysis.session import Session, open_session
 from curvcli.cli.console import Voice
-from curvcli.curvature.pointwise.chain import ChainWork, Factor
-from curvcli.curvature.pointwise.inputs import InputPlan, InputWork
+from curvcli.curvature.algorithm import Algorithm
+from curvcli.curvature.pointwise.chain import Factor, Halves, LayerOutput, SplitGradient, SplitTask
+from curvcli.curvature.pointwise.inputs import InputDerivatives, InputPlan
+from curvcli.engine.serial import SerialEngine
+from curvcli.engine.work import Work
 from curvcli.models.pointwise import SampleFunction
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 MODELS = Path(__file__).parents[2] / "sample_models"
 OPTIONS: dict[str, Any] = {"data": None, "limit": 24, "batch_size": 16, "seed": 0, "device": "cpu", "dtype": "float64"}
-Run = Callable[[Any, Callable[[int], None]], None]
+Result = TypeVar("Result")
 
 
-def stopped_anywhere(make: Callable[[], Any], run: Run, results: Callable[[Any], dict[str, Any]]) -> list[int]:
+def stopped_anywhere(
+    algorithm: Algorithm[Result], objective: Any, arrays: Callable[[Result], dict[str, Any]]
+) -> list[int]:
     """Compare every interrupted and resumed run with the whole one; returns the passes of its steps."""
-    whole, made = make(), list[int]()
-    run(whole, made.append)
+    whole, made = Work(algorithm), list[int]()
+    whole.run(SerialEngine(objective), made.append)
     for last in range(len(made)):
         left = iter(range(last + 1))
 
@@ -32,13 +37,14 @@ def stopped_anywhere(make: Callable[[], Any], run: Run, results: Callable[[Any],
             if next(left) == last:
                 raise KeyboardInterrupt
 
-        begun, rest = make(), make()
+        begun, rest = Work(algorithm), Work(algorithm)
         with pytest.raises(KeyboardInterrupt):
-            run(begun, stop)
+            begun.run(SerialEngine(objective), stop)
         rest.restore({name: np.array(values) for name, values in begun.state().items()})
-        run(rest, lambda passes: None)
-        assert results(rest).keys() == results(whole).keys()
-        assert all(np.array_equal(results(rest)[name], values) for name, values in results(whole).items())
+        rest.run(SerialEngine(objective))
+        expected, found = arrays(whole.result), arrays(rest.result)
+        assert found.keys() == expected.keys()
+        assert all(np.array_equal(found[name], values) for name, values in expected.items())
     return made
 
 
@@ -48,11 +54,8 @@ def test_derivatives_by_inputs(model: str, second: Any, full: bool) -> None:
     """In the middle of a batch too: a step is a product."""
     objective = open_session(MODELS / model, Voice(-1), **OPTIONS).objective
     plan = InputPlan(second, full=full, coordinates=(1, 0), order=3, probes=4)
-    made = stopped_anywhere(
-        lambda: InputWork(SampleFunction("u", "u"), ["point"], plan),
-        lambda work, on_step: work.run(objective, on_step),
-        lambda work: work.found,
-    )
+    algorithm = InputDerivatives(SampleFunction("u", "u"), ("point",), plan, 2, objective.batch_size)
+    made = stopped_anywhere(algorithm, objective, lambda found: found)
     assert max(made) <= 3
 
 
@@ -61,17 +64,21 @@ def test_gradients_in_two_parts(model: str) -> None:
     """With a Jacobian that is kept whole and one that is not."""
     session: Session = open_session(MODELS / model, Voice(-1), **OPTIONS)
     layer = next(one for one in session.model.layers if one.name.endswith("fc3"))
-    factors = [Factor(p.name, False, p.shape) for p in layer.parameters]
-    room = 8 * 24 * 10 * min(p.size for p in layer.parameters)
-
-    def results(work: ChainWork) -> dict[str, Any]:
-        found = {f"product {f.name}": work.product(f, 1.0) for f in factors}
-        found |= {f"jacobian {f.name}": work.jacobian(f) for f in factors if work.jacobian(f) is not None}
-        return found | {"delta": work.output_gradient(1.0), "passes": list(work.passes.values())}
-
-    made = stopped_anywhere(
-        lambda: ChainWork([p.name for p in layer.parameters], factors, room),
-        lambda work, on_step: work.run(session.objective, len(session.samples), on_step),
-        results,
+    names, factors = (
+        tuple(p.name for p in layer.parameters),
+        tuple(Factor(p.name, False, p.shape) for p in layer.parameters),
     )
+    room = 8 * 24 * 10 * min(p.size for p in layer.parameters)
+    output = LayerOutput.of(session.objective, names, factors)
+    whole = output.whole(factors, len(session.samples), room)
+    assert len(whole) == 1
+
+    def arrays(found: Halves) -> dict[str, Any]:
+        return {
+            "delta": found.output_gradient,
+            **found.products,
+            **{f"jacobian {n}": j for n, j in found.jacobians.items()},
+        }
+
+    made = stopped_anywhere(SplitGradient(SplitTask(names, factors, whole), output), session.objective, arrays)
     assert len(made) > 2 * 2

@@ -12,7 +12,7 @@ from torch import nn
 
 from curvcli.analysis.job import Job
 from curvcli.cli.main import run
-from curvcli.curvature.eigen import IterativeWork
+from curvcli.curvature.eigen import IterativeEigenpairs
 from curvcli.report.hdf5.read import read_report
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -72,7 +72,7 @@ def interrupted(work: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(IterativeWork, "run", stopped)
+        patch.setattr(IterativeEigenpairs, "steps", stopped)
         assert run(["run", str(work / "c.toml")]) == 130
     return work
 
@@ -100,14 +100,14 @@ def test_the_partial_report_can_be_shown_and_judged(interrupted: Path, capfd: py
 def test_running_again_ends_in_the_same_bytes(interrupted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is finished is not computed again."""
     computed: list[str] = []
-    run_piece = Job._run_piece
+    run_work = Job._run
 
-    def noted(self: Job, parts: object, piece: object, *rest: object) -> float:
-        computed.append(piece.key)  # type: ignore[attr-defined]
-        return run_piece(self, parts, piece, *rest)  # type: ignore[arg-type]
+    def noted(self: Job, parts: object, work: object, *rest: object) -> float:
+        computed.append(work.key)  # type: ignore[attr-defined]
+        return run_work(self, parts, work, *rest)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr(Job, "_run_piece", noted)
+        patch.setattr(Job, "_run", noted)
         assert run(["run", str(interrupted / "c.toml")]) == 0
     assert not [key for key in computed if key.startswith(("verify", "output_hessian", "gauss_newton", "trace"))]
     resumed = (interrupted / "r.h5").read_bytes()

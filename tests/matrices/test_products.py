@@ -90,6 +90,7 @@ def test_squares_of_columns_are_the_diagonal(
     found = dict.fromkeys(names, 0.0)
     for batch in objective.batches(names):
         state, output = batch.output, matrix.by_output
+        assert all(site.z is not None for site in objective.sites(names).values())
         columns = output.columns(state, 0, output.rank(state))
         for vector, sign in zip(columns.vectors, columns.signs, strict=True):
             for name, squares in batch.squared_columns(names, vector[None]).items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -46,6 +46,14 @@ def filled(record: type[Record], values: Mapping[str, Any]) -> Record:
         UsageError: a value is not of its kind.
     """
     return record(**{field.name: values[field.name] for field in fields(record) if field.name in values})
+
+
+def changed(options: Options) -> Iterator[tuple[str, Any]]:
+    """The fields of a record that do not have their default values, with those that have none."""
+    for field in fields(options):
+        value = getattr(options, field.name)
+        if value is not None and value != field.default:
+            yield field.name, value
 
 
 def default_of(record: type[Options], name: str) -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from curvcli.analysis.options.kinds import Flag, Kind, Names, Size
-from curvcli.analysis.options.record import Options, Record, default_of, filled, kinds_of
+from curvcli.analysis.options.record import Options, Record, changed, filled, kinds_of
 from curvcli.analysis.options.shared import ComputingOptions, DataOptions, ModelOptions, OutputOptions, Selection
 from curvcli.wording import shell_option
 
@@ -87,12 +87,11 @@ def words(request: Request) -> tuple[str, ...]:
 
 def _spelled(options: Options, command: str) -> Iterator[str]:
     """A record's values as typed."""
-    for name, kind in kinds_of(type(options)).items():
-        value = getattr(options, name)
-        if name == "model" or value is None or value == default_of(type(options), name):
-            continue
-        spelled = SELECTED_BY.get(command, name) if name == "layer" else name
-        yield from _option(spelled, kind, value)
+    kinds = kinds_of(type(options))
+    for name, value in changed(options):
+        if name != "model":
+            spelled = SELECTED_BY.get(command, name) if name == "layer" else name
+            yield from _option(spelled, kinds[name], value)
 
 
 def _option(name: str, kind: Kind, value: Any) -> Iterator[str]:

@@ -94,8 +94,8 @@ def plan_estimates(
             done |= {q.name for q in together}
         elif method == "activation_probes":
             raise UsageError(
-                f"--method activation_probes can't reach the output of {p.name}: {site.why_not}.\n"
-                "Use --method xdiag or hutchinson, or exclude the layer."
+                f"{option('method', 'activation_probes')} can't reach the output of {p.name}: {site.why_not}.\n"
+                f"Use {option('method', 'xdiag')} or hutchinson, or exclude the layer."
             )
         else:
             work.append(_in_weight_space(p, method, effort, matrix))
@@ -142,8 +142,9 @@ def _in_weight_space(
         case "xdiag":
             if not fits:
                 raise UsageError(
-                    f"--method xdiag: the vectors of {p.name} take {needed >> 20} MiB, more than --memory-limit leaves "
-                    f"({effort.memory >> 20} MiB).\nUse --method hutchinson or fewer --probes, or raise the limit."
+                    f"{option('method', 'xdiag')}: the vectors of {p.name} take {needed >> 20} MiB, more than "
+                    f"{option('memory_limit')} leaves ({effort.memory >> 20} MiB).\n"
+                    f"Use {option('method', 'hutchinson')} or a smaller {option('probes')}, or raise the limit."
                 )
             kind = XDiag
         case "hutchinson":

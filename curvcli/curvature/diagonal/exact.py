@@ -12,6 +12,7 @@ from curvcli.curvature.algorithm import About, Algorithm
 from curvcli.curvature.tasks import Sums
 from curvcli.errors import ModelError
 from curvcli.models.base import Array, DifferentiatedBatch, Parameter, Site
+from curvcli.wording import option
 
 # Multiplications that a step of several vectors should take at most: about a second.
 _STEP = 1 << 30
@@ -96,6 +97,8 @@ def refuse_mixed(batch: DifferentiatedBatch, parameters: tuple[str, ...], number
     sites = batch.sites(parameters)
     lost = next((name for name in parameters if sites[name].z is None), None)
     if lost is not None:
-        raise ModelError(f"batch {number}: {lost}: {sites[lost].why_not}; use --method {instead}.")
+        raise ModelError(f"batch {number}: {lost}: {sites[lost].why_not}; use {option('method', instead)}.")
     if not batch.samples_separate(parameters):
-        raise ModelError(f"batch {number}: samples influence each other (batch statistics?); use --method {instead}.")
+        raise ModelError(
+            f"batch {number}: samples influence each other (batch statistics?); use {option('method', instead)}."
+        )

@@ -26,6 +26,7 @@ from curvcli.curvature.tasks import Cut, ParameterTask, Part, Sums
 from curvcli.errors import ModelError
 from curvcli.losses.interface import Columns
 from curvcli.models.base import Array, DifferentiatedBatch
+from curvcli.wording import option
 
 # Columns per step at most: enough to hide a forward pass behind them.
 _STEP = 32
@@ -69,7 +70,7 @@ class ColumnsTask(ParameterTask):
             if self.whole and bent is not None:
                 raise ModelError(
                     f"batch {part.batch}: {bent.blocker} after {bent.parameter} is not piecewise linear; "
-                    "use --method coordinate."
+                    f"use {option('method', 'coordinate')}."
                 )
         columns = self.matrix.columns(batch.output, part.start, part.stop)
         return with_traces(_signed_squares(batch, live, columns), self.parameters)

@@ -13,7 +13,7 @@ from curvcli.curvature.diagonal.output_hessian import OutputHessian
 from curvcli.curvature.matrices.interface import OutputMatrix
 from curvcli.errors import UsageError
 from curvcli.models.base import Parameter, Site
-from curvcli.wording import option
+from curvcli.wording import option, shell_option
 
 Method = Literal["auto", "gauss_newton", "output_hessian", "output_hessian_shared", "coordinate"]
 METHODS: tuple[Method, ...] = ("auto", "gauss_newton", "output_hessian", "output_hessian_shared", "coordinate")
@@ -150,9 +150,8 @@ def _within_budget(
         for name in piece.parameters:
             reason = _reason(piece, sites[name], rank)
             if not fits:
-                reason = (
-                    f"exact needs {piece.passes_per_batch} passes per batch ({piece.method}), --budget allows {budget}"
-                )
+                allowed = f"{shell_option('budget')} allows {budget}"
+                reason = f"exact needs {piece.passes_per_batch} passes per batch ({piece.method}), {allowed}"
             choices[name] = Choice(name, piece.method if fits else OVER_BUDGET, reason, piece.passes_per_batch)
     for p in parameters:
         if p.name not in names:
@@ -227,5 +226,6 @@ def _refuse_inexact(parameters: Sequence[Parameter], sites: Mapping[str, Site], 
             why = "its weight is used once per sample; use output_hessian"
         if why:
             raise UsageError(
-                f"--method {method} is not exact for {p.name}: {why}.\nLeave --method out, or exclude the layer."
+                f"{option('method', method)} is not exact for {p.name}: {why}.\n"
+                f"Leave {option('method')} out, or exclude the layer."
             )

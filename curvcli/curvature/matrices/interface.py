@@ -27,7 +27,7 @@ class Matrix(ABC):
     Attributes:
         name: in options and reports.
         title: as a person reads it, after "the".
-        about: one line for ``--help``.
+        about: one line, for help.
     """
 
     name: str

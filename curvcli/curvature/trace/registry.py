@@ -11,6 +11,7 @@ from curvcli.curvature.trace.estimate import Rule, TraceEstimate, TraceEstimator
 from curvcli.curvature.trace.hutchinson import Hutchinson
 from curvcli.curvature.trace.hutchpp import HutchPlusPlus
 from curvcli.curvature.trace.unit_vectors import UnitVectors
+from curvcli.curvature.trace.xnystrace import XNysTrace
 from curvcli.curvature.trace.xtrace import XTrace
 
 
@@ -33,6 +34,7 @@ REGISTRY: Mapping[str, Entry] = {
     "xtrace": Entry(XTrace, 1.5),
     "hutch++": Entry(HutchPlusPlus, 1.0),
     "hutchinson": Entry(None, 0.0),
+    "xnystrace": Entry(XNysTrace, 2.0, semidefinite=True),
 }
 ESTIMATORS = tuple(REGISTRY)
 # Up to so many entries nothing is gained by stopping at a tolerance.

@@ -34,6 +34,7 @@ from curvcli.models.tensorflow.operations import readable
 from curvcli.models.tensorflow.runtime import quiet_stderr, tensorflow
 from curvcli.models.tensorflow.split import SplitFunction
 from curvcli.spec.loss import LossSpec
+from curvcli.wording import option
 
 # How far the flat graph's outputs may be from the saved function's, which is in the file's own dtype.
 _SAME = 1e-2
@@ -323,7 +324,7 @@ def _choose(outputs: Mapping[str, Any], name: str | None, where: str) -> Any:
     if name is None or name not in outputs:
         raise UsageError(
             f"{where} has the outputs {', '.join(outputs)}: "
-            "choose one of them (loss.output in the dataset spec, or --of)."
+            f"choose one of them (loss.output in the dataset spec, or {option('of')})."
         )
     return outputs[name]
 

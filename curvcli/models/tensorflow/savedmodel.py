@@ -20,6 +20,7 @@ from curvcli.models.tensorflow.operations import readable
 from curvcli.models.tensorflow.runtime import quiet_stderr, tensorflow
 from curvcli.models.tensorflow.sanitised import loadable
 from curvcli.spec.loss import LossSpec
+from curvcli.wording import option
 
 _KINDS = {
     "Conv2D": "Conv2D",
@@ -181,7 +182,10 @@ def _device(name: str) -> str:
     wanted = {"cuda": "GPU", "gpu": "GPU"}.get(kind, kind.upper())
     devices = tf.config.list_physical_devices(wanted)
     if len(devices) <= int(number or 0):
-        raise UsageError(f"--device {name}: TensorFlow sees {len(devices)} such devices here; use --device cpu.")
+        raise UsageError(
+            f"{option('device', name)}: TensorFlow sees {len(devices)} such devices here; "
+            f"use {option('device', 'cpu')}."
+        )
     return f"/{wanted}:{number or 0}"
 
 

@@ -25,6 +25,7 @@ from curvcli.models.torch.graph import operation
 from curvcli.models.torch.inputs import TorchInputBatch
 from curvcli.models.torch.program import FinalOperation, Program, differentiable
 from curvcli.spec.loss import LossSpec
+from curvcli.wording import option
 
 # Torch's convention where neither spec nor targets say it: the classes are axis 1.
 _CLASS_AXIS = 1
@@ -324,7 +325,7 @@ def _choose(result: Any, name: str | None, where: str) -> Tensor:
     if name not in outputs or not isinstance(outputs[name], Tensor):
         raise UsageError(
             f"{where} has the outputs {', '.join(outputs)}: "
-            "choose one of them (loss.output in the dataset spec, or --of)."
+            f"choose one of them (loss.output in the dataset spec, or {option('of')})."
         )
     chosen: Tensor = outputs[name]
     return chosen

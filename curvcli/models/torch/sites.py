@@ -15,6 +15,7 @@ from curvcli.models.base import Site, halves, tags
 from curvcli.models.torch.graph import AutogradGraph, Entry, operation
 from curvcli.models.torch.linear import LinearUse, ZLayout
 from curvcli.models.torch.rules import linear_use, z_shape
+from curvcli.wording import option
 
 # (edges, cotangent of the output) → the derivative by each edge, None where there is no path.
 Pull = Callable[[Sequence[Any], Tensor], Sequence[Tensor | None]]
@@ -208,7 +209,9 @@ class Sites:
             entry = self._entry(name)
             use = linear_use(entry, self._tensors[name], self._samples, interleaved=self._order(name))
             if isinstance(use, str):
-                raise ModelError(f"{name}: {use}, but only from a later batch on; use --method coordinate.")
+                raise ModelError(
+                    f"{name}: {use}, but only from a later batch on; use {option('method', 'coordinate')}."
+                )
             self._uses[name] = use
         return self._uses[name]
 

@@ -21,6 +21,7 @@ from curvcli.models.torch.archive import read_archive
 from curvcli.models.torch.objective import Original, TorchObjective
 from curvcli.models.torch.program import Program
 from curvcli.spec.loss import LossSpec
+from curvcli.wording import option
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 _SPATIAL = {1: ("kernel",), 2: ("kernel_h", "kernel_w"), 3: ("kernel_d", "kernel_h", "kernel_w")}
@@ -140,7 +141,7 @@ def _device(name: str) -> torch.device:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).strip().splitlines()[0][:160]
-        raise UsageError(f"--device {name}: not available here ({reason}).") from error
+        raise UsageError(f"{option('device', name)}: not available here ({reason}).") from error
     return device
 
 

@@ -18,6 +18,7 @@ from curvcli.report.hdf5.read import Report
 from curvcli.report.records.matrices import named
 from curvcli.report.records.summaries import LayerSummary
 from curvcli.text import printable
+from curvcli.wording import option
 
 Outcome = Literal["same", "within error", "changed", "undecided"]
 
@@ -101,7 +102,7 @@ class Comparison:
         new: the new one.
         tolerances: that were used.
         changes: of all common quantities, layer by layer in model order.
-        mismatches: what was let pass by ``--allow-mismatch``.
+        mismatches: what was let pass by ``allow_mismatch``.
         notes: what else differs.
         missing_layers: only in the base.
         new_layers: only in the new report.
@@ -122,6 +123,11 @@ class Comparison:
     def failed(self) -> bool:
         """Whether anything changed."""
         return any(change.outcome == "changed" for change in self.changes)
+
+    @property
+    def verdict(self) -> Literal["changed", "undecided", "same"]:
+        """``changed`` if anything did; ``undecided`` if something may have, without an error bar to tell by."""
+        return "changed" if self.failed else "undecided" if self.count("undecided") else "same"
 
     def count(self, outcome: Outcome) -> int:
         """How many changes ended so."""
@@ -164,7 +170,8 @@ def compare(
     if differences and not allow_mismatch:
         raise UsageError(
             f"{new.path} can't be compared with {base.path}: {_sentences(differences)}.\n"
-            "Compute both for the same loss, data and layers, or give --allow-mismatch to compare what they share."
+            f"Compute both for the same loss, data and layers, or give {option('allow_mismatch', True)} to "
+            "compare what they share."
         )
     changes = _judged([pair for pair in pairs if not pair.other], (base, new), tolerances)
     asked_for_loss = quantities is not None and LOSS in quantities

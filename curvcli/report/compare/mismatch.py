@@ -10,6 +10,7 @@ from curvcli.report.hdf5.read import Report
 from curvcli.report.records.summaries import LayerSummary
 from curvcli.text import printable
 from curvcli.toml import TomlError, parse_toml
+from curvcli.wording import shell_option
 
 # Of the loss, what stands in the provenance is compared there; a spec may leave the rest out, for its defaults.
 _IN_PROVENANCE: Final = frozenset({"name", "reduction"})
@@ -72,7 +73,7 @@ def notes(base: Report, new: Report) -> tuple[str, ...]:
     """Return what differs, or does not, and a reader should know."""
     before, after = base.provenance, new.provenance
     found = [
-        f"{name}: the model answers at random (--allow-random), and its figures are exact of nothing"
+        f"{name}: the model answers at random ({shell_option('allow_random')}), and its figures are exact of nothing"
         for name, run in (("BASE", before), ("NEW", after))
         if not run.deterministic
     ]

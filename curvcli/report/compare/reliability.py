@@ -10,16 +10,17 @@ from curvcli.report.compare.figure import DIAGONAL, Figure
 from curvcli.report.hdf5.read import Report
 from curvcli.report.records.status import UNRELIABLE
 from curvcli.report.records.summaries import LayerSummary
+from curvcli.wording import shell_option
 
 _WHY: Final = {
-    "imprecise": "imprecise: rounding has spoilt its digits, use --dtype float64",
+    "imprecise": f"imprecise: rounding has spoilt its digits, use {shell_option('dtype', 'float64')}",
     "unverified": "unverified: a check in the same run contradicts it",
 }
 
 
 def random(report: Report) -> str:
     """Return that the model of a report answers at random, and no error bar covers that; empty where it does not."""
-    return "" if report.provenance.deterministic else "the model answers at random (--allow-random)"
+    return "" if report.provenance.deterministic else f"the model answers at random ({shell_option('allow_random')})"
 
 
 def doubted(report: Report, row: LayerSummary, found: Mapping[str, Figure]) -> dict[str, Figure]:

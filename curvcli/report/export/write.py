@@ -11,7 +11,9 @@ from curvcli.report.export.csv import write_csv
 from curvcli.report.export.json import write_json
 from curvcli.report.export.table import Table
 from curvcli.report.hdf5.atomic import explained, is_free, publish, temporary
+from curvcli.wording import option
 
+_ANOTHER = f"choose another {option('output')}"
 Format = Literal["csv", "parquet", "json"]
 
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
@@ -72,12 +74,12 @@ def check_replaceable(path: Path, form: Format) -> None:
     if is_free(path):
         return
     if SUFFIXES.get(path.suffix.lower()) != form:
-        raise ReportError(f"{path}: there is a file that is not called .{form}: remove it, or choose another --output")
+        raise ReportError(f"{path}: there is a file that is not called .{form}: remove it, or {_ANOTHER}")
     with explained(path), path.open("rb") as stream:
         start = stream.read(1024)
     same = start.startswith(_PARQUET) if form == "parquet" else b"\0" not in start and not start.startswith(_PARQUET)
     if start and not same:
-        raise ReportError(f"{path}: there is a file that is no {_NAMES[form]}: remove it, or choose another --output")
+        raise ReportError(f"{path}: there is a file that is no {_NAMES[form]}: remove it, or {_ANOTHER}")
 
 
 _NAMES: Final = {"csv": "CSV", "parquet": "Parquet", "json": "JSON"}

@@ -13,16 +13,18 @@ from pathlib import Path
 
 from curvcli.errors import ReportError
 from curvcli.files import regular_file
+from curvcli.wording import option
 
+_ANOTHER = f"choose another {option('output')}"
 _ADVICE = {
-    errno.ENOENT: "the directory does not exist: create it, or choose another --output",
-    errno.ENOTDIR: "the directory does not exist: create it, or choose another --output",
-    errno.ELOOP: "its symbolic links lead back to itself: choose another --output",
-    errno.ENAMETOOLONG: "the name is too long for a file: choose another --output",
-    errno.EISDIR: "is a directory: choose another --output",
-    errno.EACCES: "no permission to write there: choose another --output",
-    errno.EPERM: "no permission to write there: choose another --output",
-    errno.EROFS: "the file system is read-only: choose another --output",
+    errno.ENOENT: f"the directory does not exist: create it, or {_ANOTHER}",
+    errno.ENOTDIR: f"the directory does not exist: create it, or {_ANOTHER}",
+    errno.ELOOP: f"its symbolic links lead back to itself: {_ANOTHER}",
+    errno.ENAMETOOLONG: f"the name is too long for a file: {_ANOTHER}",
+    errno.EISDIR: f"is a directory: {_ANOTHER}",
+    errno.EACCES: f"no permission to write there: {_ANOTHER}",
+    errno.EPERM: f"no permission to write there: {_ANOTHER}",
+    errno.EROFS: f"the file system is read-only: {_ANOTHER}",
     errno.ENOSPC: "no space left on the device: free some, then run the same command again",
     errno.EDQUOT: "the disk quota is used up: free some space, then run the same command again",
     errno.EFBIG: "the file grew past the size limit (ulimit -f, or the file system's): raise it, then run again",
@@ -41,7 +43,7 @@ def is_free(path: Path) -> bool:
         except FileNotFoundError:
             return True
         except ValueError:
-            raise ReportError(f"{path}: no path can hold such a character: choose another --output") from None
+            raise ReportError(f"{path}: no path can hold such a character: {_ANOTHER}") from None
         if stat.S_ISDIR(status.st_mode):
             raise IsADirectoryError(errno.EISDIR, "is a directory")
     regular_file(path, "a file to write", error=ReportError)

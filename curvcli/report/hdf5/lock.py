@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from curvcli.errors import ReportError
+from curvcli.wording import option
 
 try:
     import fcntl
@@ -75,7 +76,7 @@ class WriterLock:
         except BlockingIOError:
             owner = os.pread(descriptor, 300, 0).decode(errors="replace") or "another process"
             raise ReportError(
-                f"{report}: {owner} is writing this report: wait for it, or choose another --output"
+                f"{report}: {owner} is writing this report: wait for it, or choose another {option('output')}"
             ) from None
         except OSError:
             # A network file system without locks. Temporary names are never shared, so the worst that two writers do

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from curvcli.errors import ReportError
 from curvcli.report.hdf5.atomic import is_free
-from curvcli.report.hdf5.read import Report, read_report
+from curvcli.report.hdf5.read import Head, read_head
 from curvcli.report.records.layers import Provenance
+from curvcli.wording import option
 
 
 @dataclass(frozen=True)
@@ -50,20 +51,21 @@ def _real(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def earlier_report(report: Path) -> Report | None:
-    """The report at a path; ``None`` where there is nothing, or an empty file.
+def earlier_report(report: Path) -> Head | None:
+    """What the report at a path says of its origin; ``None`` where there is nothing, or an empty file.
 
     Raises:
-        ReportError: something else is there, which nobody wants to lose to a mistyped ``--output``; or nothing that a
+        ReportError: something else is there, which nobody wants to lose to a mistyped output; or nothing that a
             report could replace.
     """
     if is_free(report) or not report.stat().st_size:
         return None
     try:
-        return read_report(report)
+        return read_head(report)
     except ReportError as error:
         raise ReportError(
-            f"{report}: is not a curvcli report; refusing to overwrite it: move it away, or choose another --output"
+            f"{report}: is not a curvcli report; refusing to overwrite it: move it away, or choose another "
+            f"{option('output')}"
         ) from error
 
 
@@ -85,7 +87,7 @@ def refuse_to_replace(report: Path, origin: Origin, *, force: bool) -> None:
     if different:
         raise ReportError(
             f"{report}: holds a report of {different}; refusing to overwrite it.\n"
-            "Replace it with --force, or choose another --output."
+            f"Replace it with {option('force', True)}, or choose another {option('output')}."
         )
 
 

@@ -45,8 +45,10 @@ _SOUND = frozenset({"done", "not_converged"})
 
 @dataclass(frozen=True)
 class _Part:
+    """A saved layer: its file, its row in the tables as the file has it, and the quantities that are missing."""
+
     path: Path
-    index: int
+    row: LayerSummary
     missing: tuple[str, ...] = ()
 
 
@@ -100,7 +102,7 @@ class Parts:
         """
         stamp()
         earlier = earlier_report(self.report)
-        self.complete_before = earlier is not None and earlier.status == "complete"
+        self.complete_before = earlier is not None and earlier.complete
         self._refuse_strange_entries()
         with explained(self.report):
             self._lock.acquire(self.report)
@@ -128,6 +130,10 @@ class Parts:
         """
         return self._records({name: part for name, part in self._parts.items() if not part.missing})
 
+    def statuses(self) -> set[str]:
+        """Return how the finished layers ended."""
+        return {part.row.status for part in self._parts.values() if not part.missing}
+
     def unfinished(self) -> Mapping[str, tuple[str, ...]]:
         """Return the quantities that are missing of each layer that was saved before all of its were there."""
         return {name: part.missing for name, part in self._parts.items() if part.missing}
@@ -138,7 +144,7 @@ class Parts:
 
     @staticmethod
     def _records(parts: Mapping[str, _Part]) -> Mapping[str, LayerRecord]:
-        return _Finished(dict(sorted(parts.items(), key=lambda item: item[1].index)))
+        return _Finished(dict(sorted(parts.items(), key=lambda item: item[1].row.index)))
 
     def save(self, record: LayerRecord, *, missing: Sequence[str] = ()) -> LayerSummary:
         """Keep a layer; once this returns, neither a kill nor a power cut takes it back.
@@ -166,7 +172,7 @@ class Parts:
                 path = self.directory / f"{stem}-{_file_sha256(part)}.h5"
             publish(part, path)
             earlier = self._parts.get(record.name)
-            self._parts[record.name] = _Part(path, record.index, tuple(missing))
+            self._parts[record.name] = _Part(path, row, tuple(missing))
             if earlier is not None and earlier.path != path:
                 earlier.path.unlink(missing_ok=True)
         return row
@@ -262,7 +268,7 @@ class Parts:
             self.discarded += 1
         else:
             row, missing = found
-            self._parts[row.name] = _Part(path, row.index, missing)
+            self._parts[row.name] = _Part(path, row, missing)
 
     def _identified(self, path: Path) -> tuple[LayerSummary, tuple[str, ...]] | None:
         """Return the row of the layer that a part holds, and what it lacks; ``None`` for a damaged or foreign one."""
@@ -300,8 +306,8 @@ class _Finished(Mapping[str, LayerRecord]):
         self._parts, self._shown = parts, shown
 
     def __getitem__(self, name: str) -> LayerRecord:
+        row = self._parts[name].row
         with opened(self._parts[name].path) as file:
-            (row,) = read_layer_tables(file)
             seconds, status = float(file.attrs["seconds"]), str(file.attrs["status"])
             shown = row.status if self._shown else status
             return read_layer(file, replace(row, seconds=seconds, status=shown))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from curvcli.report.records.layers import Array, LayerRecord, Provenance
 from curvcli.report.records.quantities import AnyQuantity
 from curvcli.report.records.split import SplitRecord
 from curvcli.report.records.summaries import LayerSummary
+from curvcli.text import did_you_mean
 
 Quantity = Literal["gradient", "diagonal", "diagonal_stderr"]
 RecordName = Literal["trace", "eigen", "density", "hessian"]
@@ -158,9 +158,32 @@ class Report:
             return read_array(file, layer, quantity, label)
 
     def _unknown(self, kind: str, name: str, known: list[str]) -> ReportError:
-        near = difflib.get_close_matches(str(name), known, n=3)
-        advice = f"did you mean {', '.join(near)}?" if near else f"curvcli show {self.path} lists its {kind}s"
+        advice = did_you_mean(str(name), known, f"curvcli show {self.path} lists its {kind}s", most=3)
         return ReportError(f"{self.path}: no {kind} {name!r}: {advice}")
+
+
+@dataclass(frozen=True)
+class Head:
+    """A report without its tables.
+
+    Attributes:
+        complete: whether its run came to its end.
+        provenance: where its numbers come from.
+    """
+
+    complete: bool
+    provenance: Provenance
+
+
+def read_head(path: Path) -> Head:
+    """Read what a report says of its origin, and nothing else.
+
+    Raises:
+        ReportError: as `read_report` does.
+    """
+    with opened(path) as file:
+        _check_format(file, path)
+        return Head(text_of(file, "status") == "complete", read_provenance(file)[0])
 
 
 def read_report(path: Path) -> Report:

@@ -20,6 +20,7 @@ from curvcli.report.plot.view import Float64, Side, View
 from curvcli.report.records.summaries import ParameterSummary
 from curvcli.report.units import CURVATURE
 from curvcli.text import printable
+from curvcli.wording import shell_option
 
 MOST_PIXELS: Final = 512  # per side of a heat map: more than a screen shows of it
 MOST_KERNELS: Final = 16  # drawn when nobody chose layers
@@ -106,7 +107,10 @@ def draw(view: View) -> Iterator[Plot]:
     if len(held) > MOST_KERNELS and not view.all_kernels:
         largest = sorted(held, key=lambda item: -abs(item[1].trace) if not isnan(item[1].trace) else np.inf)
         kept = {id(p) for _, p in largest[:MOST_KERNELS]}
-        view.notes.append(f"{MOST_KERNELS} of {len(held)} kernels, those of the largest traces: --layer chooses others")
+        view.notes.append(
+            f"{MOST_KERNELS} of {len(held)} kernels, those of the largest traces: "
+            f"{shell_option('layer')} chooses others"
+        )
         held = [(name, p) for name, p in held if id(p) in kept]
     for layer, p in held:
         yield _figure(view, layer, p)

@@ -14,7 +14,7 @@ from curvcli.report.render.section import Shown
 from curvcli.report.table import Column, Heading, Table
 from curvcli.text import printable
 
-_TOP: Final = 3  # eigenvalues in a cell; --format json has all
+_TOP: Final = 3  # eigenvalues in a cell; JSON has all
 
 
 def shown(table: Table, held: frozenset[str] = frozenset()) -> tuple[Shown, ...]:

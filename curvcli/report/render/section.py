@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from curvcli.wording import shell_option
+
 
 @dataclass(frozen=True)
 class Shown:
@@ -50,7 +52,7 @@ class Section:
     columns: tuple[Shown, ...]
     rows: Sequence[Any]
     footer: tuple[str, ...] = ()
-    whole: str = "--format json has all"
+    whole: str = f"{shell_option('format', 'json')} has all"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from curvcli.report.render.layers import check_section, layer_section, split_sec
 from curvcli.report.render.section import Section
 from curvcli.report.render.view import WHOLE, View
 from curvcli.text import printable
+from curvcli.wording import shell_option
 
 
 def sections(report: Report, view: View = WHOLE, *, entries: bool = False) -> tuple[Section, ...]:
@@ -94,5 +95,5 @@ def _notes(report: Report) -> Iterator[str]:
 def _ending(status: str, reason: str) -> str:
     """Return how a computation ended, and why; the reason of one that came to its end is that of its method."""
     if status == "imprecise":
-        return f"{status}: rounding has spoilt the digits; use --dtype float64"
+        return f"{status}: rounding has spoilt the digits; use {shell_option('dtype', 'float64')}"
     return f"{status}: {reason or 'no reason given'}" if status in {"over_budget", "failed"} else status

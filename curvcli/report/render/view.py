@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import isnan
@@ -13,6 +12,7 @@ from curvcli.report import columns
 from curvcli.report.hdf5.read import Report
 from curvcli.report.missing import not_computed
 from curvcli.report.table import Column, Table
+from curvcli.text import nearest
 
 # What may be meant by a word that is neither a column nor its heading.
 _ALSO: Final[dict[str, str]] = {"name": "layer", "inertia": "negative_eigenvalues"}
@@ -99,8 +99,7 @@ def _named(name: str, sortable: Mapping[str, Column]) -> str:
         return wanted
     if wanted in also:
         return also[wanted]
-    near = difflib.get_close_matches(wanted, [*sortable, *also], n=3, cutoff=0.5)
-    near += [column for column in sortable if wanted and wanted in column and column not in near][:3]
+    near = nearest(wanted, [*sortable, *also])
     hint = f"Nearest: {', '.join(near)}." if near else f"There are {', '.join(sortable)}."
     raise UsageError(f"No column {name!r} to sort by. {hint}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite, isnan, nan
-from typing import Final
+from typing import Final, Literal
 
 from curvcli.errors import UsageError
 from curvcli.report import columns
@@ -20,6 +20,7 @@ from curvcli.report.records.matrices import HESSIAN, named
 from curvcli.report.records.quantities import TraceRecord
 from curvcli.report.records.summaries import LayerSummary
 from curvcli.report.rules.rule import Bound
+from curvcli.wording import option
 
 # Infinity is an answer here: a singular block has no other condition number.
 _MAY_BE_INFINITE: Final = frozenset(column.name for column in columns.LAYERS.columns if column.infinite)
@@ -89,6 +90,11 @@ class Assessment:
         """How many rules are broken."""
         return sum(not judgement.holds for judgement in self.judgements)
 
+    @property
+    def verdict(self) -> Literal["broken", "incomplete", "holds"]:
+        """``broken`` if any rule is; ``incomplete`` if all hold, for a report that lacks layers."""
+        return "broken" if self.failed else "holds" if self.report.status == "complete" else "incomplete"
+
 
 def judge(report: Report, rules: Rules) -> Assessment:
     """Hold `report` against `rules`, rule by rule and layer by layer.
@@ -119,7 +125,8 @@ def judge(report: Report, rules: Rules) -> Assessment:
         judgements.append(_verdict(None, "finite", "" if isfinite(loss) else f"the loss is {loss}"))
     if not judgements:
         raise UsageError(
-            "no rule: give --max, --min, --finite, --converged or --exact, or a table [assert] by --config."
+            f"no rule: give {option('max')}, {option('min')}, {option('finite', True)}, {option('converged', True)} or "
+            f"{option('exact', True)}."
         )
     return Assessment(report=report, rules=rules, judgements=tuple(judgements))
 
@@ -138,12 +145,13 @@ class _Reader:
 
 
 def _missing(report: Report, bound: Bound, layers: Sequence[str]) -> str:
-    where = f"--{bound.side} {bound.quantity}={bound.number:g}"
+    where = option(bound.side, f"{bound.quantity}={bound.number:g}")
     if not layers:
         return f"{report.path}: {where} has no layers to hold for."
     return (
         f"{report.path}: {where}: {bound.quantity} was not computed for {listed(layers)}.\n"
-        "Compute it, or name by a pattern or --layer the layers that have it; `curvcli show` tells what there is."
+        f"Compute it, or name by a pattern or {option('layer')} the layers that have it; "
+        "`curvcli show` tells what there is."
     )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 from math import isfinite
 from typing import Literal
 
 from curvcli.errors import UsageError
 from curvcli.report.compare.figure import COMPARED, LOSS, ONLY_BOUNDED, known
+from curvcli.text import did_you_mean
+from curvcli.wording import option
 
 Side = Literal["max", "min"]
 
@@ -43,7 +44,7 @@ def parse_bound(side: Side, text: str) -> Bound:
     Raises:
         UsageError: it is no rule, the quantity is unknown, or the number is none.
     """
-    where = f"--{side} {text}"
+    where = option(side, text)
     left, equals, right = text.rpartition("=")
     if not equals:
         raise UsageError(f"{where}: not a rule; write PATTERN:QUANTITY=NUMBER, such as 'conv*:top_eigenvalue=50'.")
@@ -67,6 +68,5 @@ def parse_bound(side: Side, text: str) -> Bound:
 def unknown_quantity(name: str) -> str:
     """Return the sentence for a quantity that no report can hold, with the nearest names."""
     names = (*COMPARED, *ONLY_BOUNDED)
-    near = get_close_matches(name, names, n=3, cutoff=0.5)
-    advice = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(names)}."
+    advice = did_you_mean(name, names, f"there are {', '.join(names)}.", most=3)
     return f"no quantity {name!r}; {advice}"

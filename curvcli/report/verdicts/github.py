@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 from curvcli.report.verdicts.verdict import Verdict, counted
 from curvcli.text import printable
+from curvcli.wording import shell_option
 
 # GitHub shows ten annotations of a sort per step and drops the rest.
 _SHOWN: Final = 10
@@ -38,7 +39,9 @@ def _annotations(level: Literal["error", "warning"], name: str, verdicts: Sequen
     shown = verdicts if len(verdicts) <= _SHOWN else verdicts[: _SHOWN - 1]
     lines = [_command(level, f"{name}: {v.place}: {v.check}", f"{v.place}: {v.message}") for v in shown]
     if left := len(verdicts) - len(shown):
-        lines.append(_command(level, name, f"and {counted(left, f'more {noun}')}: --format table tells all"))
+        lines.append(
+            _command(level, name, f"and {counted(left, f'more {noun}')}: {shell_option('format', 'table')} tells all")
+        )
     return lines
 
 

@@ -1,0 +1,86 @@
+"""``curvcli plot`` as a function."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from curvcli.analysis.options.record import filled
+from curvcli.analysis.plotting import PlotOptions, drawn
+from curvcli.api.arguments import Patterns, StrPath, read_arguments
+from curvcli.api.report import Report
+from curvcli.api.results import Results, report_of
+from curvcli.api.turn import IN_PYTHON
+from curvcli.api.voice import QuietVoice
+
+if TYPE_CHECKING:
+    from curvcli.report.plot.draw import Picture
+
+
+@dataclass(frozen=True)
+class Plots:
+    """Figures of a report.
+
+    Attributes:
+        pictures: each with ``kind``, ``title``, ``caption`` and ``images``, the bytes of ``png`` and ``svg``.
+        paths: of the files that were written.
+    """
+
+    pictures: tuple[Picture, ...]
+    paths: tuple[Path, ...] = ()
+
+    def __repr__(self) -> str:
+        kinds = ", ".join(dict.fromkeys(picture.kind for picture in self.pictures))
+        return f"<curvcli.Plots: {len(self.pictures)} pictures ({kinds}), {len(self.paths)} files>"
+
+
+def plot(
+    report: Report | Results[Any] | StrPath,
+    output: StrPath | None = None,
+    *,
+    against: Report | Results[Any] | StrPath | None = None,
+    kind: Patterns = (),
+    layer: Patterns = (),
+    exclude: Patterns = (),
+    parameter: Patterns = (),
+    format: Patterns = (),
+) -> Plots:
+    """Draw a report, as ``curvcli plot`` does.
+
+    Args:
+        report: results, a report, or its path.
+        output: a ``.html``, ``.png`` or ``.svg`` file, or a directory. Default: nothing is written.
+        against: draw it over this other report.
+        kind: ``bars``, ``histogram``, ``kernel``, ``spectrum``, ``density``, ``scatter``; one or several. Default: all
+            that the report holds.
+        layer: only these layers, by patterns as elsewhere.
+        exclude: leave these out.
+        parameter: only parameters with such labels, ``kernel`` or ``weight``.
+        format: what is written to a directory. Default: all three.
+
+    Returns:
+        The ``pictures``, and the ``paths`` of what was written.
+
+    Raises:
+        UsageError: matplotlib is not installed, or an argument is wrong.
+        ReportError: it is no report, there is nothing to draw, or the output can't be written.
+
+    Warns:
+        CurvcliWarning: the report has nothing for one of the kinds, or is not like the other one.
+
+    Example:
+        >>> import curvcli
+        >>> found = curvcli.diagonal("sample_models/mlp_tanh.pt", layer="fc3", limit=64)
+        >>> plots = curvcli.plot(found, kind="histogram")
+        >>> [(one.kind, sorted(one.images)) for one in plots.pictures]
+        [('histogram', ['png', 'svg'])]
+    """
+    with IN_PYTHON:
+        options = filled(PlotOptions, read_arguments((PlotOptions,), locals()))
+        voice = QuietVoice()
+        base = None if against is None else report_of("against", against)
+        drawing = drawn(report_of("report", report), base, options, voice)
+        paths = () if options.output is None else tuple(drawing.write(options.output))
+        voice.issue(None, stacklevel=2)
+        return Plots(drawing.pictures, paths)

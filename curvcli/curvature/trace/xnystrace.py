@@ -1,0 +1,190 @@
+"""XNysTrace (Epperly, Tropp, Webber 2024, section 4): XTrace by Nyström approximation, for semidefinite matrices.
+
+From Y = AΩ alone, with H = ΩᵀY, the approximation A⟨Ω⟩ = Y H⁻¹ Yᵀ is the best that is known of A. Without test vector i
+it is A⟨Ω⟩ − u uᵀ with u = Y H⁻¹ eᵢ / √(H⁻¹)ᵢᵢ, and ωᵢᵀ u = 1/√(H⁻¹)ᵢᵢ. So the estimates are
+trᵢ = tr A⟨Ω⟩ − ‖Y H⁻¹ eᵢ‖² / (H⁻¹)ᵢᵢ + sᵢ / (H⁻¹)ᵢᵢ, where sᵢ scales the part of ωᵢ that the others do not span to the
+length that it has on average (test vectors are uniform on a sphere). Each costs one product where XTrace takes two. A
+small shift ν makes H definite where A is singular or products are rounded: everything is done with A + νI, and νn is
+taken away from the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import LinAlgError, cholesky, solve_triangular
+
+from curvcli.curvature.algorithm import About, Keep, Steps
+from curvcli.curvature.operator import Block
+from curvcli.curvature.student import mean_error
+from curvcli.curvature.tasks import Part, Sums
+from curvcli.curvature.trace.estimate import Rule, TraceEstimate, TraceTask
+from curvcli.models.base import Array, DifferentiatedBatch
+from curvcli.models.vectors import Vectors, VectorSpace
+
+_STEP = 8
+# Test vectors among which the covariance of their estimates is taken.
+_PAIRED = 48
+# The first shift, relative to the products' root mean square entry; and how it grows while H is not definite.
+_SHIFT, _GROWTH = float(np.finfo(np.float64).eps), 10.0
+
+
+@dataclass(frozen=True)
+class NystromTask(TraceTask):
+    """A Ω of new test vectors, and ωᵀ A_b ω for every batch b: (1, k)."""
+
+    @property
+    def joined(self) -> tuple[str, ...]:
+        """See ``BatchTask``."""
+        return ("own",)
+
+    def __call__(self, batch: DifferentiatedBatch, part: Part) -> Sums:
+        """See ``BatchTask``."""
+        products = self.products(batch, self.vectors)
+        return {"products": products, "own": self.products.space.dots(self.vectors, products)[None]}
+
+
+@dataclass(frozen=True)
+class NystromMatrices:
+    """All that the estimates need, of A + νI.
+
+    Attributes:
+        gram: ΩᵀΩ, (k, k).
+        form: H = ΩᵀY, (k, k), positive definite.
+        factor: any R with RᵀR = YᵀY, (r, k).
+        shift: ν.
+    """
+
+    gram: Array
+    form: Array
+    factor: Array
+    shift: float
+
+    @classmethod
+    def of(cls, space: VectorSpace, tests: Vectors, images: Vectors) -> NystromMatrices | None:
+        """From Ω and AΩ; None where all of it is zero.
+
+        Coordinates in an orthonormal basis stand for YᵀY, whose own entries would hold half the digits.
+        """
+        lengths = space.norms(images)
+        if not lengths.any():
+            return None
+        gram, form = space.inner(tests, tests), space.inner(tests, images)
+        basis = space.extension(space.zeros(0), images, float(lengths.max()))
+        along, beside = space.inner(basis, images), space.inner(basis, tests)
+        values, turn = np.linalg.eigh(gram - beside.T @ beside)
+        outside = np.sqrt(np.maximum(values, 0.0))[:, None] * turn.T
+        form = (form + form.T) / 2
+        shift = _SHIFT * float(np.linalg.norm(lengths)) / np.sqrt(space.size)
+        while not _definite(form + shift * gram):
+            shift *= _GROWTH
+        return cls(gram, form + shift * gram, np.concatenate([along + shift * beside, shift * outside]), shift)
+
+    def leave_one_out(self, size: int) -> Array:
+        """trᵢ of A, (k,), for a block of ``size`` entries."""
+        inverse = solve_triangular(cholesky(self.form), np.eye(len(self.form)))
+        along = self.factor @ inverse
+        weight = (inverse**2).sum(1)
+        without = ((along @ inverse.T) ** 2).sum(0) / weight
+        scale = (size - len(self.gram) + 1) * np.diag(np.linalg.inv(self.gram))
+        found: Array = (along**2).sum() - without + scale / weight - self.shift * size
+        return found
+
+    def without(self, test: int) -> NystromMatrices:
+        """The same as if this test vector had never been drawn."""
+        gram, form = (np.delete(np.delete(one, test, 0), test, 1) for one in (self.gram, self.form))
+        return NystromMatrices(gram, form, np.delete(self.factor, test, 1), self.shift)
+
+
+def _definite(matrix: Array) -> bool:
+    try:
+        cholesky(matrix)
+    except LinAlgError:
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class XNysTrace:
+    """XNysTrace in steps of a few test vectors; Ω and AΩ are kept (see ``TraceEstimator``)."""
+
+    block: Block
+    rule: Rule
+    method = "xnystrace"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The one block's."""
+        return (self.block.name,)
+
+    @property
+    def at_most(self) -> bool:
+        """A tolerance may be met."""
+        return self.rule.rtol is not None
+
+    @property
+    def passes_per_batch(self) -> int:
+        """One product per test vector."""
+        return min(self.rule.probes, self.block.size)
+
+    def steps(self, about: About, kept: Mapping[str, Array] | None) -> Steps[dict[str, TraceEstimate]]:
+        """See ``Algorithm``."""
+        products = self.rule.of_batch(about, self.block)
+        space, own = products.space, np.zeros((len(self.rule.weights), 0))
+        images = space.zeros(0)
+        if kept is not None:
+            own, images = kept["own"], kept["images"]
+        tests = self._tests(space, range(len(images)))
+        while len(images) < self.passes_per_batch and not self._met(space, tests, images, own):
+            yield Keep({"own": own, "images": images})
+            drawn = self._tests(space, range(len(images), min(len(images) + _STEP, self.passes_per_batch)))
+            found = yield NystromTask(self.block.names, products, drawn)
+            tests, images = space.joined([tests, drawn]), space.joined([images, found["products"]])
+            own = np.concatenate([own, found["own"]], axis=1)
+        yield Keep({"own": own, "images": images})
+        return {self.block.name: self._estimate(space, tests, images, own)}
+
+    def _tests(self, space: VectorSpace, numbers: range) -> Vectors:
+        return space.spheres(self.rule.seed, f"{self.block.name}:xnystrace", numbers)
+
+    def _met(self, space: VectorSpace, tests: Vectors, images: Vectors, own: Array) -> bool:
+        """Whether the tolerance is met."""
+        if self.rule.rtol is None or not len(images):
+            return False
+        return self._estimate(space, tests, images, own).converged
+
+    def _estimate(self, space: VectorSpace, tests: Vectors, images: Vectors, own: Array) -> TraceEstimate:
+        """The mean of the leave-one-out estimates.
+
+        They depend on all batches together; what each batch adds is told by its own ωᵀ A_b ω, and the rest divided by
+        the batches' weights, which leaves the spread over the data as it is.
+        """
+        small, weights = NystromMatrices.of(space, tests, images), self.rule.weights
+        samples = np.zeros(len(images)) if small is None else small.leave_one_out(space.size)
+        batches = own.mean(1)
+        batches += (samples.mean() - batches.sum()) * weights / weights.sum()
+        error = 0.0 if small is None else error_of_mean(small, space.size)
+        return self.rule.close(
+            self.block, self.method, batches, samples, error, products=len(images), independent=False
+        )
+
+
+def error_of_mean(small: NystromMatrices, size: int) -> float:
+    """The standard error of the mean of the trᵢ, not divided; NaN for fewer than three test vectors.
+
+    As for XTrace they share all but one of their test vectors: the spread alone, which the paper proposes, leaves the
+    covariance out, and it is estimated the same way (see ``xtrace.error_of_mean``).
+    """
+    samples = small.leave_one_out(size)
+    count = len(samples)
+    if count < 3:
+        return float("nan")
+    some = np.unique(np.linspace(0, count - 1, _PAIRED).astype(int))
+    change = np.zeros((len(some), len(some)))
+    for row, j in enumerate(some):
+        left = small.without(int(j)).leave_one_out(size)
+        change[row] = (samples - np.insert(left, j, samples[j]))[some]
+    covariance = (change * change.T).sum() / (len(some) * (len(some) - 1))
+    return float(np.sqrt(mean_error(samples) ** 2 + max(covariance, 0.0)))
