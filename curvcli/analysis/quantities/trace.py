@@ -17,13 +17,14 @@ from curvcli.curvature.diagonal.planner import OVER_BUDGET, UNREACHED, Choice, P
 from curvcli.curvature.operator import Block
 from curvcli.curvature.trace.estimate import Rule, TraceEstimate
 from curvcli.curvature.trace.exact import exact_trace
-from curvcli.curvature.trace.registry import ESTIMATORS, estimators, traces
+from curvcli.curvature.trace.registry import ESTIMATORS, REGISTRY, estimators, traces
 from curvcli.engine.work import Work
+from curvcli.errors import UsageError
 from curvcli.models.base import Array, Parameter, Site
 from curvcli.report.records.layers import LayerRecord
 from curvcli.report.records.quantities import TraceRecord
 from curvcli.report.records.status import Status
-from curvcli.wording import shell_option
+from curvcli.wording import option, shell_option
 
 # Probes where neither a number nor a tolerance is given, and at most where only a tolerance is.
 _PROBES, _PROBES_TO_TOLERANCE = 64, 1000
@@ -49,7 +50,14 @@ class TraceQuantity:
         budget = _WORTH * probes if options.budget is None else options.budget
         parameters = parameters_of(run.targets)
         sites = run.objective.sites([p.name for p in parameters])
-        rank = self._matrix.by_output.rank(first_output(run.objective, parameters))
+        state = first_output(run.objective, parameters)
+        rank = self._matrix.by_output.rank(state)
+        estimator = REGISTRY.get(options.method)
+        if estimator is not None and estimator.semidefinite and not self._matrix.semidefinite(state.loss):
+            raise UsageError(
+                f"{option('method', options.method)} needs a matrix without negative eigenvalues; the "
+                f"{self._matrix.title} of {state.loss.name} may have some.\nUse {option('method', 'xtrace')}."
+            )
         self._exact_targets, work, self._choices = self._plan(parameters, sites, rank, options.method, budget)
         self._exact = [run.exact(w, self._matrix, owners(self._exact_targets, w.parameters)) for w in work]
         objective = run.objective
