@@ -34,7 +34,7 @@ def is_deterministic(session: Session, voice: Voice, *, allow_random: bool) -> b
     if apart:
         voice.warn(f"{where} draws random numbers ({suspects or 'by what is not known'}): nothing is called exact")
         return False
-    if objective.company_matters():
+    if objective.samples_interact():
         if objective.batch_statistics:
             raise ModelError(
                 f"{where}: a batch norm uses the statistics of the batch, so that a sample's answer depends on the "

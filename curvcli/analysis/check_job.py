@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from curvcli.analysis.against import compare_with, other_side
 from curvcli.analysis.checklist import Checklist
@@ -21,6 +20,7 @@ from curvcli.data.samples import open_samples
 from curvcli.errors import ModelError, UsageError
 from curvcli.files import same_file
 from curvcli.models.base import Layer
+from curvcli.models.model import ModelObjective
 from curvcli.models.open import open_model
 from curvcli.report.hdf5.parts import Parts
 from curvcli.spec.dataset import with_overrides
@@ -140,7 +140,7 @@ def _checked(checks: Checklist, opened: Opened, layers: Sequence[Layer], request
     return value, denominator, len(samples)
 
 
-def _declared(objective: Any, opened: Opened) -> str:
+def _declared(objective: ModelObjective, opened: Opened) -> str:
     loss = opened.loaded.spec.loss
     settled = objective.loss
     if not settled.takes:

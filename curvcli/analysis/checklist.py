@@ -20,7 +20,7 @@ class Checklist:
     """
 
     def __init__(self, meter: Meter) -> None:
-        """``meter`` is told of every row."""
+        """``meter`` counts every row."""
         self.rows: list[CheckRecord] = []
         self._meter = meter
 

@@ -1,4 +1,4 @@
-"""What ``curvcli inputs`` is told, held against the model: functions, inputs, coordinates, and by how many products."""
+"""The options of ``curvcli inputs`` held against the model: functions, inputs, coordinates, and their cost."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from curvcli.spec.mistakes import listed
 from curvcli.text import did_you_mean
 from curvcli.wording import option, shell_option
 
-# Where no coordinate is named, derivatives of higher order are taken along every coordinate up to so many.
+# Where no coordinate is named, derivatives of higher order are taken along every coordinate up to this many.
 _ALONG_ALL = 16
 # The batches' Hessians, all of them joined, and what goes to the report.
 _COPIES = 3
@@ -117,7 +117,7 @@ def _plan(session: Session, space: InputSpace, options: InputOptions) -> tuple[I
         second = "probes"
         reason = f"{space.size} coordinates, {shell_option('budget')} allows {options.budget} products"
     needed = _COPIES * 8 * len(session.samples) * space.size**2
-    if options.full and needed > session.objective.memory_free():
+    if options.full and needed > session.objective.memory.free():
         raise UsageError(
             f"{option('full', True)}: {space.size} × {space.size} entries for each of {len(session.samples)} samples "
             f"take {size_text(needed)}, more than is free.\n"

@@ -19,7 +19,7 @@ class StopRequest:
     """
 
     def __init__(self) -> None:
-        """Nobody has asked yet."""
+        """No signal so far."""
         self._pending: tuple[int, FrameType | None] | None = None
         self._earlier: dict[int, Callable[[int, FrameType | None], Any]] = {}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -27,11 +27,8 @@ from curvcli.data.interface import Samples
 from curvcli.engine.serial import SerialEngine
 from curvcli.engine.work import computed
 from curvcli.models.base import Layer
+from curvcli.models.model import ModelObjective
 from curvcli.wording import shell_option
-
-if TYPE_CHECKING:
-    from curvcli.models.tensorflow.objective import TensorFlowObjective
-    from curvcli.models.torch.objective import TorchObjective
 
 # What the check is called that is not made in float64.
 _NARROW = "float32"
@@ -152,10 +149,10 @@ class NumericalChecks:
             checks.attempt(_NARROW, layer.name, lambda: self._in_float32(layer, found))
 
     @cached_property
-    def _in_run(self) -> TorchObjective | TensorFlowObjective:
+    def _in_run(self) -> ModelObjective:
         """The same samples' objective in the dtype that a run has by default."""
         if self._narrow is None:
-            raise ValueError("no other dtype was asked for")
+            raise ValueError("no other dtype is compared")
         return objective_of(self._narrow(), self._samples, self._objective.batch_size)
 
     def _in_float32(self, layer: Layer, exact: Mapping[str, Any]) -> None:

@@ -31,7 +31,7 @@ def default_output(model: Path, command: str) -> Path:
 
 
 def _spec_of(request: Request) -> Path | None:
-    """The file that holds the dataset spec; None where there is none, which is said when it is opened."""
+    """The file that holds the dataset spec; None where there is none, which is an error when it is opened."""
     try:
         return find_dataset_spec(request.model.model, request.data.data, Path.cwd()).path
     except CurvcliError:

@@ -76,7 +76,7 @@ class Planned:
 
 
 def plan_run(request: Request, session: Session, voice: Voice, *, line: str | None = None) -> Planned:
-    """Plan what a request asks for.
+    """Plan a request.
 
     Args:
         request: of any command that computes.
@@ -125,7 +125,7 @@ def _plan_layers(request: Request, session: Session, voice: Voice, line: str | N
     chosen = chosen_targets(session, request.selection, always_layers="diag" in request.own)
     limit = memory_limit(session.objective, request.computing.memory_limit)
     # What the model takes, and one product with its first graph, is had whatever the limit.
-    needed = session.objective.memory_in_use() + _PRODUCT * 8 * max((t.block.size for t in chosen), default=0)
+    needed = session.objective.memory.in_use() + _PRODUCT * 8 * max((t.block.size for t in chosen), default=0)
     if limit < needed:
         voice.warn(
             f"{option('memory_limit', size_text(limit))} can't be met: the model and one product take about "

@@ -90,7 +90,7 @@ class Drawing:
     Attributes:
         view: what was drawn.
         pictures: as files.
-        formats: that are wanted of them.
+        formats: of the files.
     """
 
     view: View
@@ -98,7 +98,7 @@ class Drawing:
     formats: tuple[str, ...]
 
     def write(self, target: Path) -> list[Path]:
-        """Write what is wanted and return the paths.
+        """Write the files and return their paths.
 
         Raises:
             UsageError: one image file for several figures.
@@ -133,14 +133,16 @@ def drawn(new: Report, base: Report | None, options: PlotOptions, voice: Voice) 
     """Draw a report, over another one if there is one.
 
     Raises:
-        UsageError: matplotlib is not installed, a pattern matches nothing, or the output is none.
+        UsageError: matplotlib or Jinja is not installed, a pattern matches nothing, or the output is none.
         ReportError: there is nothing to draw, or a report can't be read any more.
     """
     formats = options.formats()
     try:
+        import jinja2  # noqa: F401
         import matplotlib  # noqa: F401
-    except ImportError:
-        raise UsageError("plots need matplotlib, which is not installed: pip install 'curvcli[plot]'") from None
+    except ImportError as error:
+        missing = error.name or "matplotlib"
+        raise UsageError(f"plots need {missing}, which is not installed: pip install 'curvcli[plot]'") from None
     from curvcli.report.plot.draw import pictures
     from curvcli.report.plot.view import View
 

@@ -28,7 +28,7 @@ class Voice(Protocol):
         ...
 
     def warn(self, text: str) -> None:
-        """What must be said in any case."""
+        """What is shown in any case."""
         ...
 
     def progress(self, total: int, unit: str = "passes") -> AbstractContextManager[Meter]:
@@ -122,7 +122,7 @@ class Meter:
         self.done += passes
 
     def settle(self, done: int) -> None:
-        """A piece of work has ended: correct the total by what it needed less, or more, than foretold."""
+        """A piece of work has ended: correct the total by what it needed less, or more, than planned."""
         self.total += self.done - done
 
     def left_of_phase(self) -> str:

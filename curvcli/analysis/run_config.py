@@ -27,7 +27,7 @@ class RunConfig:
     """A config that has been read.
 
     Attributes:
-        request: what it asks for; its paths are seen from the working directory.
+        request: what it requests; its paths are seen from the working directory.
         rest: the values of other keys that whoever reads the config knows.
     """
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,18 +20,12 @@ from curvcli.engine.serial import SerialEngine
 from curvcli.engine.work import computed
 from curvcli.errors import CurvcliError, ModelError, SpecError
 from curvcli.models.base import Array
-from curvcli.models.open import backend_of, open_model
+from curvcli.models.model import Model, ModelObjective
+from curvcli.models.open import format_of, open_model
 from curvcli.spec.dataset import LoadedSpec, with_overrides
 from curvcli.spec.lookup import find_dataset_spec
 from curvcli.spec.patterns import select
 from curvcli.wording import option
-
-if TYPE_CHECKING:
-    from curvcli.models.tensorflow.objective import TensorFlowObjective
-    from curvcli.models.tensorflow.savedmodel import SavedModel
-    from curvcli.models.torch.objective import TorchObjective
-    from curvcli.models.torch.torchscript import TorchScriptModel
-
 
 # Samples whose products are repeated in float64, of no more numbers together than this if several.
 _FEW, _NUMBERS = 8, 1 << 14
@@ -45,7 +38,7 @@ class Opened:
     """A model and its data, each opened, and not yet held against each other."""
 
     path: Path
-    model: TorchScriptModel | SavedModel
+    model: Model
     loaded: LoadedSpec
     samples: Samples
     device: str
@@ -56,7 +49,7 @@ class Opened:
 class Session(Opened):
     """An opened model with its data, and the objective they make."""
 
-    objective: TorchObjective | TensorFlowObjective
+    objective: ModelObjective
 
 
 def open_files(model: ModelOptions, data: DataOptions, voice: Voice) -> Opened:
@@ -66,7 +59,7 @@ def open_files(model: ModelOptions, data: DataOptions, voice: Voice) -> Opened:
         CurvcliError: whatever is wrong with path, spec, data or model.
     """
     path = model.model
-    backend_of(path)
+    format_of(path)
     found = find_dataset_spec(path, data.data, Path.cwd())
     voice.detail(f"dataset spec: {found.source_description}")
     loaded = with_overrides(found.load(TABLES), limit=data.limit, batch_size=data.batch_size, seed=data.seed)
@@ -76,7 +69,7 @@ def open_files(model: ModelOptions, data: DataOptions, voice: Voice) -> Opened:
     return Opened(path, opened, loaded, samples, model.device, model.dtype)
 
 
-def with_data(model: TorchScriptModel | SavedModel, options: ModelOptions, data: DataOptions) -> Opened:
+def with_data(model: Model, options: ModelOptions, data: DataOptions) -> Opened:
     """A model that is open already, and its data.
 
     Raises:
@@ -110,7 +103,7 @@ def session_of(opened: Opened, *, needs_layers: bool = True) -> Session:
     return Session(**vars(opened), objective=objective)
 
 
-def objective_of(opened: Opened, samples: Samples, batch_size: int) -> TorchObjective | TensorFlowObjective:
+def objective_of(opened: Opened, samples: Samples, batch_size: int) -> ModelObjective:
     """The spec's loss of the model over some samples.
 
     Raises:
@@ -118,14 +111,7 @@ def objective_of(opened: Opened, samples: Samples, batch_size: int) -> TorchObje
         DataError: targets that do not fit the output.
         ModelError: the forward pass fails.
     """
-    loss = opened.loaded.spec.loss
-    return opened.model.objective(
-        samples,
-        loss,
-        output=loss.output,
-        batch_size=batch_size,
-        target_column=samples.target_column or "target",
-    )
+    return opened.model.objective(samples, opened.loaded.spec.loss, batch_size)
 
 
 def twins(opened: Opened, memory: int) -> Twins:
@@ -159,18 +145,18 @@ def _product_of(objective: Data) -> Multiply:
 
     def multiply(block: Block, vector: Array) -> Array:
         (product,) = computed(MatrixProducts(block, vector[None]), engine)
-        objective.memory_release()
+        objective.memory.release()
         return np.asarray(product)
 
     return multiply
 
 
-def replace_model(opened: Opened, model: TorchScriptModel | SavedModel) -> Opened:
+def replace_model(opened: Opened, model: Model) -> Opened:
     """The same data for another form of the model."""
     return Opened(opened.path, model, opened.loaded, opened.samples, opened.device, "float64")
 
 
-def chosen_layers(model: TorchScriptModel | SavedModel, selection: Selection) -> list[int]:
+def chosen_layers(model: Model, selection: Selection) -> list[int]:
     """Places in the model of the layers that the patterns choose.
 
     Raises:

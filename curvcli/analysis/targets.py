@@ -36,7 +36,7 @@ class Target:
 
 
 def targets(layers: tuple[Layer, ...], places: list[int], *, whole_model: bool) -> tuple[Target, ...]:
-    """The layers at these places, and the whole model if it is wanted."""
+    """The layers at these places, and the whole model if ``whole_model``."""
     found = [Target(i, layers[i], Block(layers[i].name, layers[i].parameters)) for i in places]
     if whole_model:
         every = tuple(p for layer in layers for p in layer.parameters)

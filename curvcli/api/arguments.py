@@ -23,14 +23,14 @@ Patterns = Name | Sequence[Name]
 # Kinds of one value.
 SINGLE = (Number, OneOf, Size, Text, Whole)
 SHARED: tuple[type[Options], ...] = (ModelOptions, DataOptions, Selection, ComputingOptions, OutputOptions)
-# What is wanted where a path is, by the argument's name.
+# What has to be there where a path is, by the argument's name.
 _PATHS = {
-    "model": "what curvcli.open_model returns is wanted, or the path of a saved model",
-    "data": "the path of a dataset spec is wanted; save arrays with numpy.savez and name them in a spec",
-    "against": "the path of a saved model is wanted",
-    "against_data": "the path of a dataset spec is wanted",
-    "output": "the path of the report to write is wanted",
-    "config": "the path of a config file is wanted",
+    "model": "what curvcli.open_model returns, or the path of a saved model",
+    "data": "the path of a dataset spec (save arrays with numpy.savez and name them there)",
+    "against": "the path of a saved model",
+    "against_data": "the path of a dataset spec",
+    "output": "the path of the report to write",
+    "config": "the path of a config file",
 }
 
 
@@ -70,7 +70,7 @@ def read_arguments(
     }
 
 
-def path_of(name: str, value: Any, wanted: str = "") -> Path:
+def path_of(name: str, value: Any, what: str = "") -> Path:
     """An argument that has to be a path.
 
     Raises:
@@ -78,7 +78,7 @@ def path_of(name: str, value: Any, wanted: str = "") -> Path:
     """
     if isinstance(value, str | os.PathLike) and isinstance(os.fspath(value), str):
         return Path(value)
-    raise UsageError(f"{name}: {wanted or _PATHS[name]}; this is {_sort(value)}.")
+    raise UsageError(f"{name}: must be {what or _PATHS[name]}; found {_sort(value)}.")
 
 
 def flag_of(name: str, value: Any) -> bool:
@@ -89,7 +89,7 @@ def flag_of(name: str, value: Any) -> bool:
     """
     if isinstance(value, bool | np.bool_):
         return bool(value)
-    raise UsageError(f"{name}: True or False is wanted; this is {value!r}.")
+    raise UsageError(f"{name}: must be True or False, found {value!r}.")
 
 
 def name_of(name: str, value: Any) -> str:
@@ -101,7 +101,7 @@ def name_of(name: str, value: Any) -> str:
     found = os.fspath(value) if isinstance(value, os.PathLike) else getattr(value, "name", value)
     if isinstance(found, str):
         return str(found)
-    raise UsageError(f"{name}: a name is wanted, or what has one in an opened model; this is {_sort(value)}.")
+    raise UsageError(f"{name}: must be a name, or a layer, parameter or input of a model; found {_sort(value)}.")
 
 
 def names_of(name: str, value: Any) -> tuple[str, ...]:
@@ -134,7 +134,7 @@ def _value(name: str, kind: Kind, value: Any) -> Any:
         case File():
             return path_of(name, value)
     if isinstance(value, Iterable) and not isinstance(value, str) and isinstance(kind, SINGLE):
-        raise UsageError(f"{name}: one value is wanted; this is {_sort(value)}.")
+        raise UsageError(f"{name}: must be one value, found {_sort(value)}.")
     return str(value) if name == "device" else value
 
 
@@ -142,4 +142,4 @@ def _sort(value: Any) -> str:
     """What kind of thing a value is."""
     kind = type(value)
     module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
-    return "None" if value is None else f"of type {module}{kind.__qualname__}"
+    return "None" if value is None else f"an object of type {module}{kind.__qualname__}"

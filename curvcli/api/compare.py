@@ -37,7 +37,7 @@ def compare(
         rtol: change allowed relative to the larger magnitude, for all quantities or by name, ``{"trace": 0.2}``; the
             name ``""`` stands for all others. Default: 0.1.
         atol: change allowed besides, in the quantity's own unit. Default: 0, but 0.01 for shares.
-        sigma: a change also has to exceed so many standard errors of the difference; 0 for none.
+        sigma: a change also has to exceed this many standard errors of the difference; 0 for none.
         allow_mismatch: compare what is common though loss, data or layers differ.
 
     Returns:

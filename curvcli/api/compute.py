@@ -56,11 +56,11 @@ def diagonal(
         exclude: leave these out.
         matrix: whose diagonal: ``hessian``, ``gauss_newton``, ``fisher`` or ``empirical_fisher``.
         data: the dataset spec (TOML). Default: the one in or beside the model, then ``curvcli.toml`` here.
-        limit: use a random subset of so many samples.
+        limit: use a random subset of this many samples.
         batch_size: samples at once: memory and speed, never the result.
         seed: of all that is random.
-        device: for a path; ``cpu`` unless said.
-        dtype: for a path; ``float32`` unless said, or ``float64``.
+        device: for a path; default ``cpu``.
+        dtype: for a path; ``float32``, the default, or ``float64``.
         verify: check results in the run itself, by products of their own and by float64 on a few samples.
         allow_random: compute a model that answers differently each time all the same; nothing is called exact then.
         memory_limit: bytes in use at most, or text such as ``4GiB``. Default: half of what is free.

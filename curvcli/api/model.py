@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from curvcli.analysis.options.record import filled
 from curvcli.analysis.options.shared import ModelOptions
@@ -13,19 +13,16 @@ from curvcli.api.turn import IN_PYTHON, TURN
 from curvcli.errors import UsageError
 from curvcli.models import open as files
 from curvcli.models.base import Array, Layer, Port
+from curvcli.models.model import Model as OpenedModel
 from curvcli.spec.mistakes import listed
 from curvcli.text import did_you_mean
-
-if TYPE_CHECKING:
-    from curvcli.models.tensorflow.savedmodel import SavedModel
-    from curvcli.models.torch.torchscript import TorchScriptModel
 
 
 class Model:
     """A saved model, opened; see `open_model`.
 
     Attributes:
-        path: the file or directory, as it was given; absolute once the working directory is another one.
+        path: the file or directory, as it was passed; absolute once the working directory is another one.
         device: e.g. ``cpu``.
         dtype: ``float32`` or ``float64``.
         layers: in model order; each has a ``name``, a ``kind``, a ``size`` and ``parameters`` with ``name``, ``label``,
@@ -34,7 +31,7 @@ class Model:
         outputs: likewise.
     """
 
-    def __init__(self, opened: TorchScriptModel | SavedModel, *, device: str, dtype: str) -> None:
+    def __init__(self, opened: OpenedModel, *, device: str, dtype: str) -> None:
         self.opened = opened
         self._given: Path = opened.path
         self._absolute = self._given.absolute()
@@ -92,8 +89,8 @@ def open_model(path: StrPath, device: str = "cpu", dtype: str = "float32") -> Mo
         (32, 64)
     """
     with IN_PYTHON, TURN:
-        wanted = path_of("path", path, "the path of a SavedModel directory or a TorchScript file is wanted")
-        options = filled(ModelOptions, {"model": wanted, "device": str(device), "dtype": dtype})
+        file = path_of("path", path, "the path of a SavedModel directory or a TorchScript file")
+        options = filled(ModelOptions, {"model": file, "device": str(device), "dtype": dtype})
         opened = files.open_model(options.model, device=options.device, dtype=options.dtype)
     return Model(opened, device=options.device, dtype=options.dtype)
 

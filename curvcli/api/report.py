@@ -20,7 +20,7 @@ from curvcli.report.records.summaries import LayerSummary, ParameterSummary
 
 @dataclass(frozen=True)
 class Report(read.Report):
-    """A report, opened: its tables at once, its arrays when asked for; see `read_report`.
+    """A report, opened: its tables at once, its arrays when they are looked up; see `read_report`.
 
     `layers` has one row per layer, each with a row per parameter; `layer(name)` reads a layer with all its arrays,
     `array(layer, quantity, label)` a single one, `record(layer, kind)` one quantity.
@@ -96,7 +96,7 @@ def read_report(path: StrPath) -> Report:
         >>> report.provenance.samples
         64
     """
-    opened = read.read_report(path_of("path", path, "the path of a report is wanted"))
+    opened = read.read_report(path_of("path", path, "the path of a report"))
     found = {field.name: getattr(opened, field.name) for field in fields(opened)}
     # Arrays are read later, when the working directory may be another one.
     return Report(**found | {"path": opened.path.absolute()})

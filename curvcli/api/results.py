@@ -70,6 +70,4 @@ def report_of(argument: str, value: Report | Results[object] | StrPath) -> Repor
     """
     if isinstance(value, Results):
         return value.report
-    return (
-        value if isinstance(value, Report) else read_report(path_of(argument, value, "a report is wanted, or its path"))
-    )
+    return value if isinstance(value, Report) else read_report(path_of(argument, value, "a report, or its path"))

@@ -40,7 +40,7 @@ def check_rules(
         exact: nothing is an estimate.
         layer: only these layers, by patterns as elsewhere.
         exclude: leave these out.
-        sigma: break a threshold only if the figure is beyond it by so many standard errors.
+        sigma: break a threshold only if the figure is beyond it by this many standard errors.
 
     Returns:
         ``judgements``, one per rule and layer, each with ``rule``, ``value``, ``threshold``, ``holds`` and ``note``;

@@ -57,7 +57,7 @@ def run(
 
     - ``config``: the config of ``curvcli run``, instead of all others but ``force``, ``resume`` and ``verbose``; the
       report goes where it says.
-    - ``diag``, ``trace``, ``eigs``, ``density``, ``hessian``: each asks for that quantity, with its function's own
+    - ``diag``, ``trace``, ``eigs``, ``density``, ``hessian``: each requests that quantity, with its function's own
       arguments by name; ``{}`` for their defaults.
 
     Returns:
@@ -124,9 +124,9 @@ def _call(request: Request) -> str:
     """The call in Python that makes a request."""
     shared = (request.selection, request.computing, request.data, request.model, request.output)
     own = {name: dict(changed(options)) for name, options in request.own.items()}
-    given = {**own, **{name: value for options in shared for name, value in changed(options)}}
-    model = given.pop("model")
-    words = [repr(str(model)), *(f"{name}={_plain(value)!r}" for name, value in given.items())]
+    arguments = {**own, **{name: value for options in shared for name, value in changed(options)}}
+    model = arguments.pop("model")
+    words = [repr(str(model)), *(f"{name}={_plain(value)!r}" for name, value in arguments.items())]
     return f"curvcli.run({', '.join(words)})"
 
 

@@ -1,4 +1,4 @@
-"""One computation at a time, whichever thread asks for it; and errors in a Python caller's words."""
+"""One computation at a time, whichever thread starts it; and errors in a Python caller's words."""
 
 from __future__ import annotations
 

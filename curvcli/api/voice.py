@@ -1,4 +1,4 @@
-"""What a notebook is told: nothing unless `verbose`, and warnings as Python's own."""
+"""What a notebook shows: nothing unless `verbose`, and warnings as Python's own."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ class QuietVoice:
             stacklevel: as of `warnings.warn`.
         """
         for text in self.collected:
-            told = text if report is None else text.replace(_COLUMN, _troubled(report))
-            warnings.warn(told, CurvcliWarning, stacklevel=stacklevel + 1)
+            shown = text if report is None else text.replace(_COLUMN, _troubled(report))
+            warnings.warn(shown, CurvcliWarning, stacklevel=stacklevel + 1)
         self.collected.clear()
 
 

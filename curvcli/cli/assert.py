@@ -52,7 +52,7 @@ _METAVAR = "[PATTERN:]QUANTITY=NUMBER"
 )
 @config_option
 @voice_options
-def command(**given: Any) -> int:
+def command(**values: Any) -> int:
     r"""Assert that a report satisfies rules: thresholds, and that results are finite, converged or exact.
 
     A threshold for what the report does not hold, or holds only a bound of, a pattern that matches no layer, and no
@@ -65,14 +65,14 @@ def command(**given: Any) -> int:
       curvcli assert report.h5 --min smallest_eigenvalue=-0.1 --max loss=2 --format junit > assert.xml
       curvcli assert report.h5 --config configs/ci.toml
     """
-    voice = Voice(-1 if given["quiet"] else given["verbose"])
-    assertion = Assertion.read(filled(AssertOptions, given))
-    assessment = assertion.judge(read_report(given["report"]))
+    voice = Voice(-1 if values["quiet"] else values["verbose"])
+    assertion = Assertion.read(filled(AssertOptions, values))
+    assessment = assertion.judge(read_report(values["report"]))
     console = Console(file=sys.stdout, highlight=False)
-    text = render_assessment(assessment, given["output_format"], console=console)
-    write_verdicts(text, given["output_format"])
-    if given["output_format"] != "table":
-        voice.note(f"{given['report']}: {summary(assessment)}")
+    text = render_assessment(assessment, values["output_format"], console=console)
+    write_verdicts(text, values["output_format"])
+    if values["output_format"] != "table":
+        voice.note(f"{values['report']}: {summary(assessment)}")
     if assessment.failed:
         return int(ExitCode.CHECK_FAILED)
     return int(ExitCode.DONE if assessment.report.status == "complete" else ExitCode.INCOMPLETE)

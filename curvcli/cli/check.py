@@ -53,7 +53,7 @@ from curvcli.cli.options import (
 @format_option
 @config_option
 @voice_options
-def command(**given: Any) -> int:
+def command(**values: Any) -> int:
     r"""Check a model and its dataset spec: exit code 1 if a check fails.
 
     \b
@@ -74,8 +74,8 @@ def command(**given: Any) -> int:
       curvcli check model.pt --layer 'conv*' --limit 8
       curvcli check model/ --against model.pt
     """
-    request = request_of("check", {"check": filled(CheckOptions, given)}, given)
-    shown = Presentation.of(given)
+    request = request_of("check", {"check": filled(CheckOptions, values)}, values)
+    shown = Presentation.of(values)
     path = report_path(request)
     confine([path], device=request.model.device)
     job = CheckJob(request, shown.voice)

@@ -79,7 +79,7 @@ class Tolerance(click.ParamType[tuple[str, float]]):
 )
 @config_option
 @voice_options
-def command(**given: Any) -> int:
+def command(**values: Any) -> int:
     r"""Compare two reports: per layer and quantity old, new, change, and whether that is more than noise.
 
     A figure has changed if |new - old| > atol + rtol * max(|old|, |new|), and if it is beyond the error bars: residuals
@@ -94,15 +94,15 @@ def command(**given: Any) -> int:
       curvcli compare before.h5 after.h5 --quantity trace --rtol 5% --format github
       curvcli compare before.h5 after.h5 --layer 'conv*' --rtol 0.2 --rtol negative_share=1
     """
-    voice = Voice(-1 if given["quiet"] else given["verbose"])
-    comparison = compared(read_report(given["base"]), read_report(given["new"]), filled(CompareOptions, given))
+    voice = Voice(-1 if values["quiet"] else values["verbose"])
+    comparison = compared(read_report(values["base"]), read_report(values["new"]), filled(CompareOptions, values))
     text = render_comparison(
         comparison,
-        given["output_format"],
+        values["output_format"],
         console=Console(file=sys.stdout, highlight=False),
-        only_changed=given["only_changed"],
+        only_changed=values["only_changed"],
     )
-    write_verdicts(text, given["output_format"])
-    if given["output_format"] != "table":
-        voice.note(f"{given['new']}: {summary(comparison)}")
+    write_verdicts(text, values["output_format"])
+    if values["output_format"] != "table":
+        voice.note(f"{values['new']}: {summary(comparison)}")
     return int(ExitCode.CHECK_FAILED if comparison.failed else ExitCode.DONE)

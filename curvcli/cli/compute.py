@@ -36,9 +36,9 @@ class Presentation:
     voice: Voice = field(default_factory=Voice)
 
     @classmethod
-    def of(cls, given: Mapping[str, Any]) -> Presentation:
+    def of(cls, values: Mapping[str, Any]) -> Presentation:
         """By click's names."""
-        return cls(given["output_format"], Voice(-1 if given["quiet"] else given["verbose"]))
+        return cls(values["output_format"], Voice(-1 if values["quiet"] else values["verbose"]))
 
     def report(self, path: Path) -> None:
         """Print a report."""
@@ -55,18 +55,18 @@ class Presentation:
         return status
 
 
-def compute(command: str, record: type[Options], given: Mapping[str, Any]) -> int:
+def compute(command: str, record: type[Options], values: Mapping[str, Any]) -> int:
     """Run a command that computes one quantity.
 
     Args:
         command: its name.
         record: of its own options.
-        given: all its options, by click's names.
+        values: all its options, by click's names.
 
     Returns:
         The exit code.
     """
-    return run_request(request_of(command, {command: filled(record, given)}, given), Presentation.of(given))
+    return run_request(request_of(command, {command: filled(record, values)}, values), Presentation.of(values))
 
 
 def run_request(request: Request, shown: Presentation) -> int:

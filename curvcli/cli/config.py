@@ -30,7 +30,7 @@ def option_values(
     Args:
         command: whose options they are.
         table: by spellings of options.
-        place: of the table, as a person is told.
+        place: of the table, for messages.
         without: click's names of options that may not stand there.
     """
     known = {key: name for key, name in option_names(command).items() if name not in without}
@@ -67,7 +67,7 @@ def _unfit_one(option: click.Option, value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return f"must be {_EXPECTED.get(option.type.name, 'text')}, found {shown(value)}"
     if isinstance(option.type, click.types.IntParamType):
-        return "" if not isinstance(value, float) else f"{value} is no whole number"  # which click would cut off
+        return "" if not isinstance(value, float) else f"{value} is not a whole number"  # which click would cut off
     if isinstance(option.type, click.Path | click.Choice) or option.type is click.STRING:
         return "" if isinstance(value, str) else f"must be text, found {shown(value)}"
     return ""

@@ -16,7 +16,7 @@ from curvcli.cli.meters import BarMeter
 from curvcli.text import clean
 from curvcli.wording import in_shell
 
-# All that is said goes here too, whatever -q and -v let through: --log-file keeps it.
+# Every message goes here too, whatever -q and -v let through: --log-file keeps it.
 LOG = logging.getLogger("curvcli")
 LOG.addHandler(logging.NullHandler())
 
@@ -28,7 +28,7 @@ def stderr_console() -> Console:
 
 @dataclass
 class Voice:
-    """How much is said: ``level`` is -1 with -q, 0, 1 with -v, 2 with -vv."""
+    """How much is shown: ``level`` is -1 with -q, 0, 1 with -v, 2 with -vv."""
 
     level: int = 0
     console: Console = field(default_factory=stderr_console)
@@ -41,14 +41,14 @@ class Voice:
             self.console.print(text, markup=False)
 
     def detail(self, text: str) -> None:
-        """What a person asks for with -v."""
+        """What is shown with -v."""
         text = clean(in_shell(text))
         LOG.debug(text)
         if self.level >= 1:
             self.console.print(text, markup=False)
 
     def warn(self, text: str) -> None:
-        """What must be said even with -q."""
+        """What is shown even with -q."""
         text = clean(in_shell(text))
         LOG.warning(text)
         self.console.print(text, markup=False)

@@ -22,7 +22,7 @@ from curvcli.cli.options import computing, matrix_option, record_option, whole_m
     "method",
     help="auto: all eigenvalues up to 512 entries or by the Gram matrix, else lanczos.",
 )
-def command(**given: Any) -> int:
+def command(**values: Any) -> int:
     r"""Compute the spectral density of the Hessian by stochastic Lanczos quadrature, per layer or for the whole model.
 
     The report keeps nodes and weights of every probe, and the density on a grid.
@@ -31,4 +31,4 @@ def command(**given: Any) -> int:
       curvcli density model/ --layer conv4_3
       curvcli density model.pt --whole-model --probes 16 --steps 80
     """
-    return compute("density", DensityOptions, given)
+    return compute("density", DensityOptions, values)

@@ -31,7 +31,7 @@ from curvcli.cli.options import computing, matrix_option, record_option
     "rtol",
     help="Stop an estimate at this standard error, relative to the diagonal in the Euclidean norm; exit 4 if not met.",
 )
-def command(**given: Any) -> int:
+def command(**values: Any) -> int:
     r"""Compute the Hessian diagonal and the gradient of layers: exactly, unless a --budget forbids it.
 
     For every parameter the cheapest method that is exact is chosen, and named in the report with the reason. An
@@ -43,4 +43,4 @@ def command(**given: Any) -> int:
       curvcli diag model/ --budget 200 --rtol 0.05
       curvcli diag model/ --dry-run
     """
-    return compute("diag", DiagonalOptions, given)
+    return compute("diag", DiagonalOptions, values)

@@ -34,7 +34,7 @@ from curvcli.cli.options import computing, matrix_option, record_option, whole_m
 )
 @record_option(EigenOptions, "max_products", help="Stop there and say so; exit 4.")
 @record_option(EigenOptions, "vectors", help="Keep the eigenvectors, in the parameters' shapes.")
-def command(**given: Any) -> int:
+def command(**values: Any) -> int:
     r"""Compute the top eigenvalues of the Hessian, per layer or for the whole model, each with its residual.
 
     Some eigenvalue lies within the residual of every value shown. Repeated eigenvalues are looked for.
@@ -44,4 +44,4 @@ def command(**given: Any) -> int:
       curvcli eigs model.pt --whole-model --which both
       curvcli eigs model/ --layer conv4_3 --matrix gauss_newton --vectors
     """
-    return compute("eigs", EigenOptions, given)
+    return compute("eigs", EigenOptions, values)

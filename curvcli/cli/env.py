@@ -16,7 +16,7 @@ from curvcli.cli.confinement import landlock_version
 from curvcli.errors import ExitCode
 from curvcli.version import __version__
 
-# Each backend is asked in a process of its own: two frameworks in one have a history of crashing each other.
+# Each backend is imported in a process of its own: two frameworks in one have a history of crashing each other.
 _QUESTIONS = {
     "torch": (
         "import torch, json; n = torch.cuda.device_count();"

@@ -99,7 +99,7 @@ def command(
 
 
 def _format(output: Path, form: Format | None) -> Format:
-    """Return the format that is asked for.
+    """Return the requested format.
 
     Raises:
         UsageError: the suffix says none, or another; or Parquet to standard output.

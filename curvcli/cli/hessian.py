@@ -21,7 +21,7 @@ from curvcli.cli.options import computing, matrix_option, record_option, whole_m
     metavar="PRODUCTS",
     help="Products that a full block may cost, one per entry of the layer. Default: as many as memory allows rows.",
 )
-def command(**given: Any) -> int:
+def command(**values: Any) -> int:
     r"""Compute the full Hessian of layers, its spectrum, inertia, condition number and Frobenius norm.
 
     A block that does not fit into --memory-limit gets an estimate of the norm with its error, and a lower bound of the
@@ -31,4 +31,4 @@ def command(**given: Any) -> int:
       curvcli hessian model/ --layer fc8
       curvcli hessian model.pt --layer head --matrix gauss_newton
     """
-    return compute("hessian", HessianOptions, given)
+    return compute("hessian", HessianOptions, values)

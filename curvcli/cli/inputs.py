@@ -50,7 +50,7 @@ from curvcli.cli.options import job_options, model_argument, record_option
 )
 @record_option(InputOptions, "probes", help="Random vectors per sample, for estimates.")
 @job_options
-def command(**given: Any) -> int:
+def command(**values: Any) -> int:
     r"""Differentiate the loss or an output by the model's inputs: value, gradient, Hessian diagonal, Laplacian.
 
     Everything is per sample. Samples of a batch are differentiated together, and n coordinates cost n products. The
@@ -62,4 +62,4 @@ def command(**given: Any) -> int:
       curvcli inputs model/ --of 'logits[3]' --gradient-only
       curvcli inputs model.pt --full --limit 8
     """
-    return compute("inputs", InputOptions, given)
+    return compute("inputs", InputOptions, values)

@@ -40,7 +40,7 @@ from curvcli.models.open import open_model
 )
 @config_option
 @voice_options
-def command(**given: Any) -> int:
+def command(**values: Any) -> int:
     r"""List a model's layers: name, kind, parameters, shapes, counts, inputs and outputs.
 
     No dataset is needed. With --data or --plan, the diagonal's method and cost per parameter are shown too.
@@ -50,16 +50,16 @@ def command(**given: Any) -> int:
       curvcli layers model.pt --layer 'conv*' --format json
       curvcli layers model/ --plan
     """
-    options, selection = filled(ModelOptions, given), filled(Selection, given)
+    options, selection = filled(ModelOptions, values), filled(Selection, values)
     confine([], device=options.device)
-    if given["data"] is None and not given["with_plan"]:
+    if values["data"] is None and not values["with_plan"]:
         model = open_model(options.model, device=options.device, dtype=options.dtype)
         chosen = [model.layers[i] for i in chosen_layers(model, selection)]
-        click.echo(render_layers(chosen, model.inputs, model.outputs, given["output_format"]))
+        click.echo(render_layers(chosen, model.inputs, model.outputs, values["output_format"]))
         return int(ExitCode.DONE)
-    session = open_session(options, filled(DataOptions, given), Presentation.of(given).voice)
+    session = open_session(options, filled(DataOptions, values), Presentation.of(values).voice)
     plan = diagonal_plan(session, selection)
-    click.echo(render_plan(plan.plan(), plan.work, session.objective.batch_count(), {}, given["output_format"]))
+    click.echo(render_plan(plan.plan(), plan.work, session.objective.batch_count(), {}, values["output_format"]))
     return int(ExitCode.DONE)
 
 

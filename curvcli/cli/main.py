@@ -26,7 +26,7 @@ from curvcli.version import __version__
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-# What is said also goes here, for --log-file; without that, nowhere.
+# Messages go here too, for --log-file; without that, nowhere.
 _LOG = logging.getLogger("curvcli")
 _LOG.addHandler(logging.NullHandler())
 # A command's module is imported when the command is called, so that --help costs nothing.

@@ -234,14 +234,14 @@ def format_option(function: F) -> F:
 
 
 def voice_options(function: F) -> F:
-    """How much is said on standard error."""
+    """How much is shown on standard error."""
     function = click.option(
         "--log-file",
         type=click.Path(path_type=Path, dir_okay=False),
         expose_value=False,
         callback=_log_to,
         metavar="FILE",
-        help="Append all that is said, with times, to this file, whatever -q and -v let through.",
+        help="Append all messages, with times, to this file, whatever -q and -v let through.",
     )(function)
     function = click.option("--verbose", "-v", count=True, help="Say more; -vv shows tracebacks.")(function)
     return click.option("--quiet", "-q", is_flag=True, help="Say nothing but results and errors.")(function)

@@ -43,7 +43,7 @@ from curvcli.report.plot.kinds import KINDS
 )
 @config_option
 @voice_options
-def command(report: Path, against: Path | None, quiet: bool, verbose: int, **given: Any) -> int:
+def command(report: Path, against: Path | None, quiet: bool, verbose: int, **values: Any) -> int:
     r"""Draw a report: bars per layer, histograms and heat maps of diagonals, spectra, densities, gradient scatter.
 
     \b
@@ -54,8 +54,8 @@ def command(report: Path, against: Path | None, quiet: bool, verbose: int, **giv
 
     The page holds all its images and loads nothing. The paths of what was written go to standard output.
     """
-    target = given["output"] or report.parent / f"{report.name.removesuffix('.h5')}.html"
-    options = filled(PlotOptions, {**given, "output": target})
+    target = values["output"] or report.parent / f"{report.name.removesuffix('.h5')}.html"
+    options = filled(PlotOptions, {**values, "output": target})
     options.formats()  # before anything is read
     new = read_report(report)
     base = read_report(against) if against is not None else None

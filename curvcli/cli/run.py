@@ -18,7 +18,7 @@ from curvcli.errors import UsageError
 
 @format_option
 @voice_options
-def _shown(**given: Any) -> None:
+def _shown(**values: Any) -> None:
     """The options about what is shown, which may stand at the top of a config too; never called."""
 
 
@@ -38,7 +38,7 @@ def command(config: Path, dry_run: bool, resume: bool | None, force: bool, quiet
     r"""Compute all quantities of CONFIG.toml for its layers, in one report; passes over the data are shared.
 
     At the top stand the options that all commands share, with the model; each table [diag], [trace], [eigs], [density]
-    or [hessian] asks for that quantity and holds that command's own options. Paths are relative to the file.
+    or [hessian] requests that quantity and holds that command's own options. Paths are relative to the file.
 
     \b
       curvcli run configs/report.toml

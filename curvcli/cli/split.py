@@ -36,7 +36,7 @@ from curvcli.cli.repeatable import Repeatable
     "product with the first part is formed.",
 )
 @job_options
-def command(**given: Any) -> int:
+def command(**values: Any) -> int:
     r"""Split the gradient at a layer's output z: dL/dz, the Jacobian dz/dW, and their product.
 
     The Jacobian is per sample and not summed over outputs. The product is compared with the gradient computed directly:
@@ -47,4 +47,4 @@ def command(**given: Any) -> int:
       curvcli split model.pt --at fc1 --by weight --by image
       curvcli split model/ --at conv4_3 --limit 8 --jacobian-limit 1GiB
     """
-    return compute("split", SplitOptions, given)
+    return compute("split", SplitOptions, values)

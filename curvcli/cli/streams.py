@@ -66,7 +66,7 @@ class TolerantStream:
 
 
 class TolerantLog(logging.FileHandler):
-    """A log file that may run full: said once, and the rest is not logged."""
+    """A log file that may run full: reported once, and the rest is not logged."""
 
     _failed = False
 

@@ -32,7 +32,7 @@ from curvcli.cli.options import computing, matrix_option, record_option, whole_m
     "rtol",
     help="Stop at this standard error relative to the trace; exit 4 if not met.",
 )
-def command(**given: Any) -> int:
+def command(**values: Any) -> int:
     r"""Compute the Hessian's trace, per layer or for the whole model.
 
     Exact where an exact diagonal is affordable, otherwise an estimate with its standard error. A second error says how
@@ -43,4 +43,4 @@ def command(**given: Any) -> int:
       curvcli trace model.pt --whole-model --rtol 0.02
       curvcli trace model/ --layer 'conv*' --method hutchinson --probes 100
     """
-    return compute("trace", TraceOptions, given)
+    return compute("trace", TraceOptions, values)

@@ -15,7 +15,7 @@ import numpy as np
 from curvcli.curvature.algorithm import About, Keep, Steps, within
 from curvcli.curvature.krylov import Krylov
 from curvcli.curvature.matrices.interface import Matrix
-from curvcli.curvature.operator import Block, CurvatureOperator, finite
+from curvcli.curvature.operator import Block, CurvatureOperator
 from curvcli.curvature.student import mean_error
 from curvcli.models.base import Array
 from curvcli.models.vectors import VectorSpace
@@ -251,7 +251,7 @@ class LanczosQuadrature:
             while live := [one for one in group if not (one.full or one.exhausted)]:
                 yield Keep({**found.arrays(), **_arrays(group)})
                 vectors = space.joined([one.current for one in live])
-                products = finite((yield from operator.times(vectors)), self.block.name)
+                products = yield from operator.finite_times(vectors)
                 found.products += len(live)
                 for place, one in enumerate(live):
                     one.extend(products[place])

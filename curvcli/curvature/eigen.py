@@ -17,7 +17,7 @@ from curvcli.curvature.algorithm import About, Keep, Steps
 from curvcli.curvature.asking import asking
 from curvcli.curvature.krylov import Krylov, Which
 from curvcli.curvature.matrices.interface import Matrix
-from curvcli.curvature.operator import Block, CurvatureOperator, finite
+from curvcli.curvature.operator import Block, CurvatureOperator
 from curvcli.curvature.pairs import Eigenpairs, judge, measured
 from curvcli.curvature.search import Search
 from curvcli.models.base import Array
@@ -196,7 +196,7 @@ class _Course:
             self._products = last
             return self._space.joined([self._log[first:last]])
         yield Keep(self._arrays(), whole=self._search is not None or first == self._logged)
-        products = finite((yield from self._operator.times(vectors)), self._options.block.name)
+        products = yield from self._operator.finite_times(vectors)
         self._products = last
         # LOBPCG asks for the same products in the same order; without a gap they can be played back to it.
         if self._search is None and first == self._logged and last <= len(self._log):

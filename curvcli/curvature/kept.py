@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from curvcli.curvature.tasks import Data
-from curvcli.models.base import Array, DifferentiatedBatch, Objective, Parameter, Site
+from curvcli.models.base import Array, DifferentiatedBatch, Memory, Objective, Parameter, Site
 from curvcli.models.pointwise import ChainBatch, InputBatch, SampleFunction
 from curvcli.models.vectors import VectorSpace
 
@@ -47,9 +47,9 @@ class KeptObjective:
         return self._objective.batch_weights
 
     @property
-    def backward_passes(self) -> int:
+    def memory(self) -> Memory:
         """See ``Objective``."""
-        return self._objective.backward_passes
+        return self._objective.memory
 
     def sites(self, parameters: Sequence[str]) -> dict[str, Site]:
         """See ``Objective``."""
@@ -62,22 +62,6 @@ class KeptObjective:
     def batch_count(self) -> int:
         """See ``Objective``."""
         return self._objective.batch_count()
-
-    def memory_in_use(self) -> int:
-        """See ``Objective``."""
-        return self._objective.memory_in_use()
-
-    def memory_peak(self) -> int:
-        """See ``Objective``."""
-        return self._objective.memory_peak()
-
-    def memory_release(self) -> None:
-        """See ``Objective``."""
-        self._objective.memory_release()
-
-    def memory_free(self) -> int:
-        """See ``Objective``."""
-        return self._objective.memory_free()
 
     def space(self, parameters: Sequence[Parameter]) -> VectorSpace:
         """See ``Data``."""
@@ -106,10 +90,10 @@ class KeptObjective:
             yield self._kept[place]
             place += 1
             # A pass may have asked a kept graph for derivatives that no earlier one needed.
-            while self._kept and self.memory_in_use() > self._limit:
+            while self._kept and self.memory.in_use() > self._limit:
                 self._kept.pop()
                 self._full = True
-                self.memory_release()
+                self.memory.release()
         begin = max(start, place)
         if begin >= self.batch_count():
             return
@@ -119,11 +103,11 @@ class KeptObjective:
             return
         opened = self._objective.batches(self._parameters, start=begin)
         for number in range(begin, self.batch_count()):
-            before, peak = self.memory_in_use(), self.memory_peak()
+            before, peak = self.memory.in_use(), self.memory.peak()
             batch = next(opened)
             yield batch
             # Only now, with the derivatives made, is the batch as large as it gets.
-            used = self.memory_in_use()
+            used = self.memory.in_use()
             self._measure(before, used, peak)
             # Kept batches are the first ones, without a gap, and leave room for one more to be differentiated.
             if not self._full and number == len(self._kept):
@@ -135,11 +119,11 @@ class KeptObjective:
 
     def _measure(self, before: int, used: int, peak: int) -> None:
         """Learn from a batch what the next will take."""
-        stays, reached = used - before, self.memory_peak()
+        stays, reached = used - before, self.memory.peak()
         need = reached - before if reached > peak else int(_WHILE_DIFFERENTIATED * stays)
         self._stays, self._need = max(self._stays, stays), max(self._need, need, stays)
 
 
 def memory_limit(objective: Objective, asked: int | None) -> int:
     """Bytes that may be in use in all: what was asked for, or what is in use and half of what is free."""
-    return objective.memory_in_use() + objective.memory_free() // 2 if asked is None else asked
+    return objective.memory.in_use() + objective.memory.free() // 2 if asked is None else asked

@@ -144,6 +144,17 @@ class CurvatureOperator:
             return products
         return self.space.sum(products, self.weight_decay, self.space.decayed(vectors))
 
+    def finite_times(self, vectors: Vectors) -> Steps[Vectors]:
+        """The same, for what needs numbers.
+
+        Raises:
+            NotFiniteError: what has no second derivative at the parameters has no eigenvalues.
+        """
+        products = yield from self.times(vectors)
+        if not self.space.is_finite(products):
+            raise _not_finite(self.block.name)
+        return products
+
 
 @dataclass(frozen=True)
 class MatrixProducts:
@@ -175,14 +186,18 @@ class MatrixProducts:
 
 
 def finite(values: Array, name: str) -> Array:
-    """The matrix or its products, when they are numbers.
+    """A matrix, when its entries are numbers.
 
     Raises:
-        NotFiniteError: what has no second derivative at the parameters has no eigenvalues.
+        NotFiniteError: they are not.
     """
     if not np.isfinite(values).all():
-        raise NotFiniteError(
-            f"{name}: its Hessian is not finite, and so has no eigenvalues: is there a square root, a logarithm or a "
-            "division at zero? `curvcli diag` shows for which parameters."
-        )
+        raise _not_finite(name)
     return values
+
+
+def _not_finite(name: str) -> NotFiniteError:
+    return NotFiniteError(
+        f"{name}: its Hessian is not finite, and so has no eigenvalues: is there a square root, a logarithm or a "
+        "division at zero? `curvcli diag` shows for which parameters."
+    )

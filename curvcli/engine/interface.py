@@ -50,12 +50,12 @@ class Flight:
         for name, values in sums.items():
             if name in task.rows and name not in task.joined:
                 if name not in self._sums:
-                    self._sums[name] = np.zeros((cut.count, *values.shape[1:]))
+                    self._sums[name] = _zeros(values, cut.count)
                 rows = self._sums[name]
                 rows[part.start : part.stop] += values
             elif name in task.rows:
                 if name not in self._open:
-                    self._open[name] = np.zeros((cut.count, *values.shape[1:]))
+                    self._open[name] = _zeros(values, cut.count)
                 self._open[name][part.start : part.stop] = values
             elif name in task.folded or name not in self._open:
                 self._open[name] = values
@@ -72,7 +72,7 @@ class Flight:
             elif name in self._sums:
                 self._sums[name] += values
             else:
-                self._sums[name] = np.array(values)
+                self._sums[name] = values.copy()
         self._open = {}
         self.batch, self.position = self.batch + 1, 0
 
@@ -103,6 +103,11 @@ class Flight:
             flight._joined = {name: [values] for name, values in within(state, "joined:").items()}
             flight._open = {name: values.copy() for name, values in within(state, "open:").items()}
         return flight
+
+
+def _zeros(rows: Array, count: int) -> Array:
+    """Zeros for so many rows like these, which may be vectors of another kind than arrays."""
+    return np.zeros((count, *rows.shape[1:])) if isinstance(rows, np.ndarray) else rows.zeros(count)
 
 
 class Engine(About, Protocol):

@@ -8,7 +8,7 @@ samples, loss weights applied, never divided: the caller adds batches in float64
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 from typing import Any, Protocol
 
@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 from curvcli.losses.interface import OutputState
 
 Array = NDArray[Any]
-# Exponents of a sample's tag: float32 has room for them above any gradient.
-_TAGS = 64
 
 
 @dataclass(frozen=True)
@@ -171,6 +169,26 @@ class DifferentiatedBatch(Protocol):
         ...
 
 
+class Memory(Protocol):
+    """The memory that the work is done in: this process's, or a device's."""
+
+    def in_use(self) -> int:
+        """Bytes held now."""
+        ...
+
+    def peak(self) -> int:
+        """The most bytes ever held; what is held now where the system does not tell."""
+        ...
+
+    def free(self) -> int:
+        """Bytes that could still be had."""
+        ...
+
+    def release(self) -> None:
+        """Give back what is held and not used, so that ``in_use`` tells what is needed."""
+        ...
+
+
 class Objective(Protocol):
     """L(θ) over the data: Σ over batches / denominator, plus weight decay."""
 
@@ -185,8 +203,8 @@ class Objective(Protocol):
         ...
 
     @property
-    def backward_passes(self) -> int:
-        """Passes through the graph, beyond forward ones, spent so far; one per column or product, two where it must."""
+    def memory(self) -> Memory:
+        """Where the work is done."""
         ...
 
     def sites(self, parameters: Sequence[str]) -> dict[str, Site]:
@@ -212,94 +230,10 @@ class Objective(Protocol):
         """How many batches there are."""
         ...
 
-    def memory_in_use(self) -> int:
-        """Bytes held now: by the process, or on the device that does the work."""
-        ...
-
-    def memory_peak(self) -> int:
-        """The most bytes ever held there; what is held now where the system does not tell."""
-        ...
-
-    def memory_release(self) -> None:
-        """Give back what is held and not used, so that ``memory_in_use`` tells what is needed."""
-        ...
-
-    def memory_free(self) -> int:
-        """Bytes that could still be had there."""
-        ...
-
-
-class Model(Protocol):
-    """A saved file, opened."""
-
-    @property
-    def backend(self) -> str:
-        """``torch`` or ``tensorflow``."""
-        ...
-
-    @property
-    def sha256(self) -> str:
-        """Of the bytes that were loaded."""
-        ...
-
-    @property
-    def threads(self) -> int:
-        """How many threads an operation is divided among: sums are added up in an order that depends on it."""
-        ...
-
-    @property
-    def layers(self) -> tuple[Layer, ...]:
-        """All layers with trainable parameters, in model order."""
-        ...
-
-    @property
-    def inputs(self) -> tuple[Port, ...]:
-        """What the model takes."""
-        ...
-
-    @property
-    def outputs(self) -> tuple[Port, ...]:
-        """What the model returns, as far as the file says."""
-        ...
-
-    @property
-    def why_no_layers(self) -> str:
-        """What to tell who asks for layers of a model without any."""
-        ...
-
-    def values(self, parameter: str) -> Array:
-        """A parameter's current entries, float64, in its shape."""
-        ...
-
 
 def flat_size(parameters: Sequence[Parameter]) -> int:
     """The number of entries of a block."""
     return sum(p.size for p in parameters)
-
-
-def halves(samples: int) -> tuple[Array, ...]:
-    """Parts of a batch's samples, boolean, (samples,) each, such that of any two samples some part has only the first.
-
-    The samples whose number has a given binary digit, and those that do not have it, digit by digit: two numbers differ
-    in some digit, so no influence of one sample on another can hide, whatever the distance between them.
-    """
-    numbers = np.arange(samples)
-    digits = [(numbers >> digit & 1).astype(bool) for digit in range(max(samples - 1, 0).bit_length())]
-    return tuple(part for digit in digits for part in (~digit, digit))
-
-
-def tags(samples: int) -> tuple[Array, ...]:
-    """Powers of two for a batch's samples, float64, (samples,) each, such that in some of them any two samples differ.
-
-    A derivative is linear in what it is a derivative of: where every sample's part of it is multiplied by that sample's
-    tag, what depends on that sample alone is multiplied by it too, to the last bit, and what depends on any other
-    sample as well is not. So a pass or two show what the ``halves`` need many for.
-    """
-    numbers, found = np.arange(samples), []
-    while numbers.any():
-        found.append(2.0 ** (numbers % _TAGS))
-        numbers //= _TAGS
-    return tuple(found)
 
 
 def as_float64(array: Any) -> Array:
@@ -307,21 +241,3 @@ def as_float64(array: Any) -> Array:
     # Tensors' own method first: what NumPy would call, `__array__`, is deprecated as frameworks have it (no `copy`).
     numpy = getattr(array, "numpy", None)
     return np.array(array if numpy is None else numpy(), dtype=np.float64)
-
-
-def merged_sites(batches: Sequence[Site]) -> Site:
-    """What holds of one parameter's sites in all batches; see ``Objective.sites``."""
-    reached = [site for site in batches if site.reached]
-    if len(set(batches)) == 1 or not reached:
-        return batches[0]
-    without = next((site for site in reached if site.z is None), None)
-    if without is not None:
-        return without
-    # Parameters share a z only where they share one in every batch.
-    return replace(
-        reached[0],
-        z="|".join(str(site.z) for site in batches),
-        units=max(site.units for site in reached),
-        positions=max(site.positions for site in reached),
-        blocker=next((site.blocker for site in reached if site.blocker is not None), None),
-    )

@@ -1,166 +1,89 @@
-"""What both frameworks' objectives share: the loss settled against the model, the targets, and the denominator."""
+"""What both frameworks' objectives share: the data's loss, the sites found so far, and whether samples interact."""
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from curvcli.data.interface import Batch, Samples
-from curvcli.errors import UsageError
-from curvcli.losses.class_targets import class_axis_of
-from curvcli.losses.interface import End, Given, Loss, Targets
-from curvcli.losses.registry import settle
-from curvcli.models.base import Array, DifferentiatedBatch, Parameter, Site
+from curvcli.data.interface import Batch
+from curvcli.losses.interface import Loss
+from curvcli.models.base import Array, DifferentiatedBatch, Memory, Parameter, Site
+from curvcli.models.data_loss import DataLoss
+from curvcli.models.pointwise import ChainBatch, InputBatch, SampleFunction
 from curvcli.models.vectors import NumPySpace, VectorSpace
-from curvcli.spec.loss import LossSpec
 
 # Outputs this far apart, relative to the largest, differ by more than the order in which a kernel adds numbers up.
-_COMPANY = 1e-5
+_INTERACTION = 1e-5
 
 
 class DataObjective(ABC):
-    """The framework-free half of ``base.Objective``.
+    """The framework-free half of ``model.ModelObjective``.
 
     Attributes:
-        samples: the data.
-        loss_spec: the loss, as declared.
-        loss: settled on the output in use; which may stand before the model's final softmax or sigmoid.
-        where: the model, for messages.
-        batch_size: in use; the whole data where the model returns one number per batch.
-        final: the softmax, log-softmax or sigmoid that the graph ends in.
-        scalar: whether the model returns one number per batch.
-        batch_weights: see ``base.Objective``.
-        denominator: see ``base.Objective``.
-        backward_passes: see ``base.Objective``.
-        uncompared: why the file's own function can't be run here, and was not compared; None if it was.
+        data_loss: settled by the framework's half.
+        memory: see ``base.Objective``.
+        uncompared: see ``model.ModelObjective``.
     """
 
-    loss: Loss
-    final: str | None
-    batch_weights: Array
-    denominator: float
-
-    def __init__(self, samples: Samples, loss: LossSpec, batch_size: int, target_column: str, where: str) -> None:
-        """Keep what the spec says; ``_settle`` follows once the model's output has been seen."""
-        self.samples, self.loss_spec, self.where = samples, loss, where
-        self.batch_size = batch_size
-        self.scalar = False
-        self.backward_passes = 0
-        self._target_column = target_column
-        self._sites: dict[str, Site] = {}
+    def __init__(self, data_loss: DataLoss, memory: Memory) -> None:
+        self.data_loss, self.memory = data_loss, memory
         self.uncompared: str | None = None
+        self._sites: dict[str, Site] = {}
 
-    def first_batch(self) -> Batch:
-        """The data's first batch."""
-        return next(iter(self.samples.batches(self.batch_size)))
+    # -- the data and the loss ----------------------------------------------------------------------------------------
 
-    def _class_axis(self, shape: tuple[int, ...], convention: int) -> int:
-        """The axis of the classes in an output of the first batch, counted from the samples' axis 0.
+    @property
+    def batch_size(self) -> int:
+        """See ``model.ModelObjective``."""
+        return self.data_loss.batch_size
 
-        Args:
-            shape: of the output.
-            convention: the framework's, for outputs of three axes and more.
+    @property
+    def scalar(self) -> bool:
+        """See ``pointwise.PointwiseObjective``."""
+        return self.data_loss.scalar
 
-        Raises:
-            SpecError: there is no such axis, or several fit the targets.
-        """
-        return class_axis_of(self.loss_spec, shape, self.first_batch().target, convention, self.where)
+    @property
+    def loss(self) -> Loss:
+        """See ``model.ModelObjective``."""
+        return self.data_loss.loss
 
-    def _settle(self, values: Array, final: str | None, class_axis: int) -> None:
-        """Compare the declaration with the first batch's output, then weigh all targets.
+    @property
+    def final(self) -> str | None:
+        """See ``model.ModelObjective``."""
+        return self.data_loss.final
 
-        Args:
-            values: what the model returned.
-            final: the softmax or sigmoid the graph ends in.
-            class_axis: see ``_class_axis``.
+    @property
+    def batch_weights(self) -> Array:
+        """See ``base.Objective``."""
+        return self.data_loss.batch_weights
 
-        Raises:
-            SpecError: the loss declaration contradicts the model.
-            UsageError: the loss can't be taken of such an output.
-            DataError: targets that do not fit the output.
-        """
-        self.final = final
-        self.loss = settle(self.loss_spec, End(final, class_axis, self._target_column, self.where))
-        first = min(self.batch_size, len(self.samples))
-        self.scalar = self.loss.name == "output" and (values.ndim == 0 or values.size == 1 < first)
-        if self.scalar:
-            # One number per batch: only the whole data in one batch gives the loss that was meant.
-            self.batch_size = len(self.samples)
-        elif values.ndim == 0:
-            raise UsageError(f"{self.where} returns one number for the whole batch: set loss.name = 'output'.")
-        elif self.loss.name == "output" and values.size != values.shape[0]:
-            raise UsageError(
-                f"loss.name = 'output' needs one number per sample; {self.where} returns {values.shape[1:]}.\n"
-                "Name a loss for it, or choose an output with loss.output."
-            )
-        elif not self.loss.cut:
-            self.loss.check(values)
-        if self.scalar and self.loss_spec.sample_weight is not None:
-            raise UsageError(
-                f"{self.where} returns one number for the whole batch: its samples can't be weighted.\n"
-                "Remove loss.sample_weight, or export a model that returns one number per sample."
-            )
-        self.batch_weights = self._weigh(tuple(values.shape[1:]))
-        self.denominator = self._denominator()
+    @property
+    def denominator(self) -> float:
+        """See ``base.Objective``."""
+        return self.data_loss.denominator
 
-    def _weigh(self, per_sample: tuple[int, ...]) -> Array:
-        weights = []
-        for batch in self.samples.batches(self.batch_size):
-            count = len(next(iter(batch.inputs.values())))
-            weights.append(self.targets(batch, (count, *per_sample)).total)
-        return np.array(weights)
+    def batch_count(self) -> int:
+        """See ``base.Objective``."""
+        return self.data_loss.batch_count()
 
-    def _denominator(self) -> float:
-        total = float(self.batch_weights.sum())
-        if self.loss_spec.reduction == "sum" or self.scalar:
-            return 1.0
-        if total == 0:
-            raise UsageError("every target is ignored or has weight zero: there is no loss to take a mean of.")
-        return total
-
-    def outputs(self, batch_size: int) -> Array:
-        """What the model returns for every sample, so many at a time, float64; its own number per batch as it is."""
-        found = [self._output_values(batch) for batch in self.samples.batches(batch_size)]
-        return np.stack(found) if found[0].ndim == 0 else np.concatenate(found)
+    # -- what the model returns ---------------------------------------------------------------------------------------
 
     @abstractmethod
     def _output_values(self, batch: Batch) -> Array:
-        """What the model returns for one batch, float64."""
+        """What the loss is taken of for one batch, float64."""
 
-    def _of_one_sample(self, shape: tuple[int, ...], output: str | None) -> tuple[int, ...]:
-        """One sample's part of an output of the first batch.
-
-        Raises:
-            UsageError: the output has no axis of samples.
-        """
-        if self.scalar:
-            if math.prod(shape) != 1:
-                raise UsageError(
-                    f"{self.where}: the loss is one number per batch, which makes the data one sample; output "
-                    f"{output!r} has shape {shape}.\nName another loss in the dataset spec."
-                )
-            return shape
-        if not shape or shape[0] != min(self.batch_size, len(self.samples)):
-            raise UsageError(f"{self.where}: output {output!r} has shape {shape}, and so no axis of samples.")
-        return shape[1:]
-
-    def targets(self, batch: Batch, shape: tuple[int, ...]) -> Targets:
-        """The targets of a batch, for an output of ``shape``."""
-        rows = self.samples.rows[batch.start : batch.start + (shape[0] if shape else 1)]
-        return self.loss.targets(Given(batch.target, batch.weight, shape, [int(r) for r in rows]))
-
-    def batch_count(self) -> int:
-        """How many batches there are."""
-        return -(-len(self.samples) // self.batch_size)
+    def outputs(self, batch_size: int) -> Array:
+        """See ``model.ModelObjective``."""
+        values = [self._output_values(batch) for batch in self.data_loss.batches(batch_size=batch_size)]
+        return np.stack(values) if values[0].ndim == 0 else np.concatenate(values)
 
     @property
     @abstractmethod
     def random(self) -> tuple[str, ...]:
-        """The operations of the graph that draw random numbers, as a person reads them."""
+        """See ``model.ModelObjective``."""
 
     @property
     @abstractmethod
@@ -170,19 +93,16 @@ class DataObjective(ABC):
     @property
     @abstractmethod
     def batch_statistics(self) -> bool:
-        """Whether a batch norm in the graph uses the statistics of the batch."""
+        """See ``model.ModelObjective``."""
 
-    def company_matters(self) -> bool:
-        """Whether a sample's output changes with the other samples of its batch.
-
-        Looked at in the first batch, in all of them where the graph branches.
-        """
+    def samples_interact(self) -> bool:
+        """See ``model.ModelObjective``."""
         if self.scalar:
             return False
-        batches = self.samples.batches(self.batch_size) if self.branches else [self.first_batch()]
-        return any(map(self._company_matters_in, batches))
+        batches = self.data_loss.batches() if self.branches else [self.data_loss.first_batch()]
+        return any(map(self._samples_interact_in, batches))
 
-    def _company_matters_in(self, batch: Batch) -> bool:
+    def _samples_interact_in(self, batch: Batch) -> bool:
         """Some samples are replaced by copies of one that stays, so that the batch keeps its size."""
         numbers = np.arange(len(batch))
         mine = self._output_values(batch)
@@ -193,12 +113,14 @@ class DataObjective(ABC):
             rows = np.where(replaced, numbers[~replaced][0], numbers)
             others = replace(batch, inputs={name: values[rows] for name, values in batch.inputs.items()})
             change = np.abs(mine - self._output_values(others))[~replaced]
-            if float(change.max(initial=0.0)) > _COMPANY * scale:
+            if float(change.max(initial=0.0)) > _INTERACTION * scale:
                 return True
         return False
 
+    # -- derivatives --------------------------------------------------------------------------------------------------
+
     def sites(self, parameters: Sequence[str]) -> dict[str, Site]:
-        """How each parameter enters; see ``base.Objective``."""
+        """See ``base.Objective``."""
         missing = [p for p in parameters if p not in self._sites]
         if missing:
             self._sites.update(self._read_sites(missing))
@@ -206,12 +128,39 @@ class DataObjective(ABC):
 
     @abstractmethod
     def _read_sites(self, parameters: Sequence[str]) -> Mapping[str, Site]:
-        """Read the sites off the graph of the first batch."""
+        """Read the sites off the graph."""
 
     def space(self, parameters: Sequence[Parameter]) -> VectorSpace:
-        """The vectors of some parameters, as products take and return them."""
+        """See ``model.ModelObjective``."""
         return NumPySpace(tuple(parameters))
 
-    @abstractmethod
     def batches(self, parameters: Sequence[str], *, start: int = 0) -> Iterator[DifferentiatedBatch]:
-        """The data from batch ``start`` on; see ``base.Objective``."""
+        """See ``base.Objective``."""
+        for data in self.data_loss.batches(start=start):
+            yield self._batch(data, parameters)
+
+    @abstractmethod
+    def _batch(self, data: Batch, parameters: Sequence[str]) -> DifferentiatedBatch:
+        """One batch, prepared for derivatives by these parameters."""
+
+    def input_batches(self, function: SampleFunction, inputs: Sequence[str], *, start: int = 0) -> Iterator[InputBatch]:
+        """See ``pointwise.PointwiseObjective``."""
+        for data in self.data_loss.batches(start=start):
+            yield self._input_batch(data, function, inputs)
+
+    @abstractmethod
+    def _input_batch(self, data: Batch, function: SampleFunction, inputs: Sequence[str]) -> InputBatch:
+        """One batch, prepared for derivatives of ``function`` by these inputs."""
+
+    def chain_batches(
+        self, layer: Sequence[str], parameters: Sequence[str], inputs: Sequence[str], *, start: int = 0
+    ) -> Iterator[ChainBatch]:
+        """See ``pointwise.PointwiseObjective``."""
+        for data in self.data_loss.batches(start=start):
+            yield self._chain_batch(data, layer, parameters, inputs)
+
+    @abstractmethod
+    def _chain_batch(
+        self, data: Batch, layer: Sequence[str], parameters: Sequence[str], inputs: Sequence[str]
+    ) -> ChainBatch:
+        """One batch, split at the output of the layer with these parameters."""

@@ -1,49 +1,106 @@
-"""Tells what kind of saved model a path is, and opens it with the one framework it needs."""
+"""Tells which format a saved model has, and opens it with the one framework it needs."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Final, Protocol
 
 from curvcli.errors import ModelError, UsageError
 from curvcli.files import regular_file
-
-if TYPE_CHECKING:
-    from curvcli.models.tensorflow.savedmodel import SavedModel
-    from curvcli.models.torch.torchscript import TorchScriptModel
-
-Backend = Literal["torch", "tensorflow"]
+from curvcli.models.model import Backend, Model
 
 
-def backend_of(path: Path) -> Backend:
-    """Which framework a path needs; nothing is imported.
+class Opener(Protocol):
+    """What the file of a format has as ``opened``."""
+
+    def __call__(self, path: Path, *, device: str, dtype: str) -> Model:
+        """Load a file or directory.
+
+        Args:
+            path: of it.
+            device: ``cpu``, ``cuda``, ``cuda:1`` ….
+            dtype: ``float32`` or ``float64``; the whole model is converted.
+
+        Raises:
+            ModelError: it can't be opened.
+            UsageError: the device is not there.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format of saved models.
+
+    Attributes:
+        name: with an article, e.g. ``a TorchScript file``.
+        backend: the framework that computes, which is also the extra that installs it.
+        module: of that framework's adapter, imported when a model of this format is opened; it has an `Opener`.
+        member: of a directory, the file that marks it; None for files.
+        suffixes: of files; empty for all that no other format takes.
+    """
+
+    name: str
+    backend: Backend
+    module: str
+    member: str | None = None
+    suffixes: tuple[str, ...] = ()
+
+    def recognises(self, path: Path) -> bool:
+        """Whether a path is of this format, by its name and kind."""
+        if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for names that are too long
+            return self.member is not None and (path / self.member).is_file()
+        return self.member is None and (not self.suffixes or path.suffix in self.suffixes)
+
+    def opened(self, path: Path, *, device: str, dtype: str) -> Model:
+        """Open a path; see `Opener`."""
+        opener: Opener = import_module(f"curvcli.models.{self.backend}.{self.module}").opened
+        return opener(path, device=device, dtype=dtype)
+
+
+# In the order in which they are tried; the last takes any file, and says what it is if it is something else.
+FORMATS: Final = (
+    Format("a SavedModel directory", "tensorflow", "savedmodel", member="saved_model.pb"),
+    Format("a TorchScript file", "torch", "torchscript"),
+)
+# Files that no format takes, by suffix, and what to do instead.
+_REFUSED: Final = dict.fromkeys(
+    (".keras", ".h5", ".hdf5"), "a Keras file needs its source code; write a SavedModel with model.export(PATH)."
+)
+
+
+def format_of(path: Path) -> Format:
+    """Which format a path has; no framework is imported.
 
     Raises:
         UsageError: there is nothing at the path, or nothing that could be a saved model.
     """
-    if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for names that are too long
-        if (path / "saved_model.pb").is_file():
-            return "tensorflow"
-        inside = next((p for p in sorted(path.iterdir()) if p.is_dir() and (p / "saved_model.pb").is_file()), None)
+    if not os.path.lexists(path):
+        raise UsageError(f"{path}: no such file or directory.\nGive {' or '.join(one.name for one in FORMATS)}.")
+    directory = os.path.isdir(path)  # noqa: PTH112 - as above
+    if not directory and path.name in {one.member for one in FORMATS}:
+        raise UsageError(f"{path}: give the directory it lies in: {path.parent}")
+    if not directory and path.suffix in _REFUSED:
+        raise UsageError(f"{path}: {_REFUSED[path.suffix]}")
+    found = next((one for one in FORMATS if one.recognises(path)), None)
+    if found is None:
+        inside = next((p for p in sorted(path.iterdir()) if p.is_dir() and any(f.recognises(p) for f in FORMATS)), None)
         hint = f"Did you mean {inside}?" if inside else "Give the folder that tf.saved_model.save or export wrote."
         raise UsageError(f"{path}: a directory without saved_model.pb, so no SavedModel.\n{hint}")
-    if not os.path.lexists(path):
-        raise UsageError(f"{path}: no such file or directory.\nGive a SavedModel directory or a TorchScript file.")
-    if path.name == "saved_model.pb":
-        raise UsageError(f"{path}: give the directory it lies in: {path.parent}")
-    if path.suffix in (".keras", ".h5", ".hdf5"):
-        raise UsageError(f"{path}: a Keras file needs its source code; write a SavedModel with model.export(PATH).")
-    regular_file(path, "a TorchScript file")
-    return "torch"
+    if not directory:
+        regular_file(path, found.name)
+    return found
 
 
-def open_model(path: Path, *, device: str = "cpu", dtype: str = "float32") -> TorchScriptModel | SavedModel:
+def open_model(path: Path, *, device: str = "cpu", dtype: str = "float32") -> Model:
     """Open a saved model.
 
     Args:
-        path: a SavedModel directory or a TorchScript file.
+        path: of a file or directory in one of the `FORMATS`.
         device: ``cpu``, ``cuda``, ``cuda:1`` ….
         dtype: ``float32`` or ``float64``; the whole model is converted.
 
@@ -51,19 +108,11 @@ def open_model(path: Path, *, device: str = "cpu", dtype: str = "float32") -> To
         UsageError: wrong path or device, or the backend is not installed.
         ModelError: the file can't be opened.
     """
-    backend = backend_of(path)
+    found = format_of(path)
+    backend = found.backend
     if find_spec(backend) is None:
         raise UsageError(f"{path} needs {backend}, which is not installed.\nRun: pip install 'curvcli[{backend}]'")
     try:
-        if backend == "torch":
-            from curvcli.models.torch.torchscript import TorchScriptModel
-
-            return TorchScriptModel(path, device=device, dtype=dtype)
-        if device == "cpu":
-            # TensorFlow takes every GPU it sees, and all of its memory, at the first operation.
-            os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
-        from curvcli.models.tensorflow.savedmodel import SavedModel
-
-        return SavedModel(path, device=device, dtype=dtype)
+        return found.opened(path, device=device, dtype=dtype)
     except ImportError as error:
         raise ModelError(f"{backend} is installed but can't be imported: {str(error).splitlines()[0]}") from error

@@ -2,7 +2,7 @@
 
 A vector lives where its products are made: in NumPy, or in a framework's tensors on their device. Algorithms hold it by
 the operations of its ``VectorSpace`` and turn to NumPy only what is small or written. A *bundle* is k vectors that can
-be counted (``len``), cut by slices without copying, and added in place; here it is a float64 array, (k, n).
+be counted (``len``), cut by slices without copying, and added to others; here it is a float64 array, (k, n).
 """
 
 from __future__ import annotations
@@ -103,6 +103,10 @@ class VectorSpace(Protocol):
 
     def coordinates(self, basis: Vectors, vector: Vector) -> Array:
         """Inner products of every vector of a bundle with one, (k,)."""
+        ...
+
+    def is_finite(self, vectors: Vectors) -> bool:
+        """Whether every entry is a number."""
         ...
 
     # -- combined ---------------------------------------------------------------------------------------------------
@@ -258,6 +262,10 @@ class NumPySpace:
     def coordinates(self, basis: Vectors, vector: Vector) -> Array:
         """See ``VectorSpace``."""
         return np.asarray(basis @ vector)
+
+    def is_finite(self, vectors: Vectors) -> bool:
+        """See ``VectorSpace``."""
+        return bool(np.isfinite(vectors).all())
 
     def sum(self, left: Vectors, factor: float, right: Vectors) -> Vectors:
         """See ``VectorSpace``."""

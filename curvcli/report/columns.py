@@ -1,8 +1,8 @@
 """The one table of what a report's columns are.
 
 HDF5, JSON, CSV, exports, printed tables, `compare`, `assert` and plots take names, headings, units and formats from
-here. A new column is one entry in a table below, and the place where its number is computed: a field of the row's
-record, or the entry's own `value`. It stands behind the others, for CSV is read by position too.
+here. A new column is one entry in a table below, and the place where its number is computed: `records.entries` or
+`records.spectra`, or the entry's own `value`. It stands behind the others, for CSV is read by position too.
 """
 
 from __future__ import annotations

@@ -127,7 +127,7 @@ def _missing(path: str, name: str) -> str:
 def _check_size(report: Report, path: str, size: int) -> None:
     if size > _MOST:
         raise UsageError(
-            f"{report.path}: {printable(path)} has {size} entries, which are no single value; "
+            f"{report.path}: {printable(path)} has {size} entries, too many for one value; "
             f"read them with h5py, or with `curvcli export {shell_option('table', 'entries')}`."
         )
 
@@ -290,7 +290,7 @@ def _came_out(report: Report, row: LayerSummary, rest: str) -> bool:
 
 
 def _fields(report: Report, row: LayerSummary) -> Fields:
-    """Return all that there is of a layer, by path below it; arrays are read when asked for."""
+    """Return all that there is of a layer, by path below it; arrays are read when their value is requested."""
     document = layer_document(row)
     del document["split"], document["parameters"]
     document |= {column.name: given(column, row) for column in columns.LAYERS.columns if column.value is None}

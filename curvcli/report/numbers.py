@@ -10,7 +10,7 @@ FULL: Final = 10  # digits, where a single number stands alone
 
 
 def number(value: float, digits: int = 4) -> str:
-    """Return a number with so many digits; ``nan`` and ``inf`` are said."""
+    """Return a number with `digits` digits; ``nan`` and ``inf`` are said."""
     return f"{float(value):.{digits}g}"
 
 
@@ -41,7 +41,7 @@ def change(ratio: float) -> str:
 
 
 def beside(value: float, threshold: float, *, digits: int = 4) -> str:
-    """Return a number with so many digits, or as many as it takes to see on which side of a threshold it is."""
+    """Return a number with `digits` digits, or with as many as it takes to see on which side of a threshold it is."""
     for count in range(digits, 17):
         text = number(value, count)
         shown = float(text)

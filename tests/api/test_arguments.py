@@ -19,20 +19,26 @@ LINEAR = torch.nn.Linear(3, 3)
 
 # An argument of `trace`, and what is said of it.
 WRONG: list[tuple[dict[str, Any], str]] = [
-    ({"layer": 3}, "^layer: a name is wanted, or what has one in an opened model; this is of type int"),
-    ({"layer": ["fc1", None]}, "^layer: a name is wanted, .*; this is None"),
+    (
+        {"layer": 3},
+        "^layer: must be a name, or a layer, .* of a model; found an object of type int",
+    ),
+    ({"layer": ["fc1", None]}, "^layer: must be a name, .*; found None"),
     ({"layer": LINEAR}, "^layer: .* of type torch.nn.modules.linear.Linear"),
     ({"layer": np.array("fc1")}, "^layer: .* of type numpy.ndarray"),
     ({"layer": []}, "^layer: an empty list chooses nothing; leave it out for all layers"),
     ({"layer": set()}, "^layer: an empty list chooses nothing"),
-    ({"data": np.zeros((3, 3))}, "^data: the path of a dataset spec is wanted; save arrays with numpy.savez"),
-    ({"data": {"image": np.zeros(3)}}, "^data: the path of a dataset spec is wanted; .* of type dict"),
-    ({"output": 3}, "^output: the path of the report to write is wanted"),
+    (
+        {"data": np.zeros((3, 3))},
+        "^data: must be the path of a dataset spec .save arrays with numpy.savez and",
+    ),
+    ({"data": {"image": np.zeros(3)}}, "^data: must be the path of a dataset spec .* of type dict"),
+    ({"output": 3}, "^output: must be the path of the report to write; found an object of type int"),
     ({"output": b"r.h5"}, "^output: .* of type bytes"),
-    ({"probes": [4]}, "^probes: one value is wanted; this is of type list"),
-    ({"whole_model": "no"}, "^whole_model: True or False is wanted; this is 'no'"),
-    ({"resume": 0}, "^resume: True or False is wanted"),
-    ({"verbose": "yes"}, "^verbose: True or False is wanted"),
+    ({"probes": [4]}, "^probes: must be one value, found an object of type list"),
+    ({"whole_model": "no"}, "^whole_model: must be True or False, found 'no'"),
+    ({"resume": 0}, "^resume: must be True or False, found 0"),
+    ({"verbose": "yes"}, "^verbose: must be True or False, found 'yes'"),
 ]
 
 
@@ -47,13 +53,16 @@ def test_a_wrong_argument_is_one_sentence(options: dict[str, Any], said: str, mo
 @pytest.mark.parametrize(
     ("work", "said"),
     [
-        (lambda: curvcli.open_model(None), "^path: the path of a SavedModel directory or a TorchScript file is wanted"),
-        (lambda: curvcli.diagonal(LINEAR), "^model: what curvcli.open_model returns is wanted, or the path of a"),
-        (lambda: curvcli.check(3), "^model: what curvcli.open_model returns is wanted"),
-        (lambda: curvcli.check(MODEL, against=LINEAR), "^against: the path of a saved model is wanted"),
+        (
+            lambda: curvcli.open_model(None),
+            "^path: must be the path of a SavedModel directory or a TorchScript",
+        ),
+        (lambda: curvcli.diagonal(LINEAR), "^model: must be what curvcli.open_model returns, or the path of a"),
+        (lambda: curvcli.check(3), "^model: must be what curvcli.open_model returns"),
+        (lambda: curvcli.check(MODEL, against=LINEAR), "^against: must be the path of a saved model; found"),
         (lambda: curvcli.split(MODEL, at=[]), "^at: an empty list chooses nothing; name at least one"),
         (lambda: curvcli.inputs(MODEL, of=[]), "^of: an empty list chooses nothing; leave it out for the default"),
-        (lambda: curvcli.read_report(None), "^path: the path of a report is wanted; this is None"),
+        (lambda: curvcli.read_report(None), "^path: must be the path of a report; found None"),
     ],
 )
 def test_so_is_a_wrong_thing_elsewhere(work: Callable[[], object], said: str) -> None:
@@ -66,7 +75,7 @@ def test_values_are_looked_up_by_name_or_parameter(model: curvcli.Model) -> None
     """A place is neither."""
     weight = model.layers[0].parameters[0]
     np.testing.assert_array_equal(model.values(weight), model.values(weight.name))
-    with pytest.raises(curvcli.UsageError, match=r"^parameter: a name is wanted"):
+    with pytest.raises(curvcli.UsageError, match=r"^parameter: must be a name"):
         model.values(0)  # type: ignore[arg-type]
 
 

@@ -126,7 +126,7 @@ def test_reports_that_differ_in_their_data_are_refused(reports: tuple[Path, Path
         curvcli.compare(*reports, quantity="tace", allow_mismatch=True)
     with pytest.raises(curvcli.UsageError, match=r"^rtol: 'much' is not a tolerance; write 0.1, 10% or trace=0.2"):
         curvcli.compare(*reports, rtol="much")
-    with pytest.raises(curvcli.UsageError, match=r"^base: a report is wanted, or its path; this is of type int"):
+    with pytest.raises(curvcli.UsageError, match=r"^base: must be a report, or its path; found an object of type int"):
         curvcli.compare(3, reports[1])  # type: ignore[arg-type]
 
 

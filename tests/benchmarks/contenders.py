@@ -30,6 +30,7 @@ def fixed_vector(size: int) -> np.ndarray:
 def curvcli(folder: Path, dtype: str) -> dict[str, Task]:
     """Ours, from the saved model."""
     from curvcli.analysis.options.quantities import TraceOptions
+    from curvcli.analysis.options.shared import DataOptions, ModelOptions
     from curvcli.analysis.quantities.base import RunPlan
     from curvcli.analysis.quantities.trace import TraceQuantity
     from curvcli.analysis.session import open_session
@@ -45,9 +46,7 @@ def curvcli(folder: Path, dtype: str) -> dict[str, Task]:
 
     model = folder / ("net" if (folder / "net").exists() else "net.pt")
     spec = folder / "net.pt.toml"
-    session = open_session(
-        model, Voice(-1), data=spec, limit=None, batch_size=None, seed=None, device="cpu", dtype=dtype
-    )
+    session = open_session(ModelOptions(model, "cpu", dtype), DataOptions(spec), Voice(-1))
     (target,) = targets(session.model.layers, [], whole_model=True)
     block, names = target.block, list(target.block.names)
     vector = fixed_vector(block.size)[None]

@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
+from curvcli.analysis.options.shared import DataOptions, Dtype, ModelOptions
 from curvcli.analysis.progress import duration
 from curvcli.analysis.session import Session, open_session
 from curvcli.cli.console import Voice
@@ -40,11 +41,9 @@ def seconds(function: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def opened(path: Path, dtype: str, batch_size: int | None) -> Session:
+def opened(path: Path, dtype: Dtype, batch_size: int | None) -> Session:
     """The model with the data beside it."""
-    return open_session(
-        path, Voice(-1), data=None, limit=None, batch_size=batch_size, seed=None, device="cpu", dtype=dtype
-    )
+    return open_session(ModelOptions(path, "cpu", dtype), DataOptions(batch_size=batch_size), Voice(-1))
 
 
 def planned(session: Session, layers: list[str]) -> Plan:

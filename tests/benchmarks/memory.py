@@ -192,13 +192,13 @@ def main(limit: str | None, frameworks: tuple[str, ...], only: tuple[str, ...], 
     if build is not None:
         {"torch": _build_torch, "tensorflow": _build_tensorflow}[build[0]](build[1])
         return
-    from curvcli.cli.options import ByteSize
+    from curvcli.analysis.options.kinds import Size
 
     click.echo("| command | framework | limit MB | peak MB | ratio | exit | s |\n|---|---|---|---|---|---|---|")
     with TemporaryDirectory() as directory:
         for framework in frameworks or ("torch", "tensorflow"):
             size = limit or LIMITS[framework]
-            allowed = 0 if size == "0" else ByteSize().convert(size, None, None)
+            allowed = 0 if size == "0" else Size().read(size)
             model = globals()["build"](Path(directory) / framework, framework)
             for name in COMMANDS:
                 if only and not any(part in name for part in only):

@@ -301,7 +301,7 @@ def test_a_shuffled_reader(tmp_path: Path, check: Check) -> None:
 def test_data_that_change_between_two_readings(tmp_path: Path, check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
     """The command reads anew, and says so with the row."""
     model = saved_by_torch(tmp_path, Net(nn.Identity()))
-    monkeypatch.setattr("curvcli.cli.check.open_samples", lambda loaded: ShuffledSamples(*_parts_of(loaded)))
+    monkeypatch.setattr("curvcli.analysis.check_job.open_samples", lambda loaded: ShuffledSamples(*_parts_of(loaded)))
     code, rows = check(model)
     assert code == 1
     assert ("data order", "spec.toml") in failures(rows)

@@ -137,11 +137,11 @@ def test_a_mistake_is_exit_2_and_nothing_is_written(
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("x.csv", b"\x89HDF\r\n\x1a\n\0\0", "there is a file that is no CSV"),
-        ("x.json", b"PK\x03\x04\0\0", "there is a file that is no JSON"),
-        ("x.parquet", b"layer,trace\r\n", "there is a file that is no Parquet"),
-        ("x.csv", b"PAR1abc", "there is a file that is no CSV"),
-        ("model.pt", b"PK\x03\x04", "there is a file that is not called .csv"),
+        ("x.csv", b"\x89HDF\r\n\x1a\n\0\0", "is not a CSV file; refusing to overwrite it"),
+        ("x.json", b"PK\x03\x04\0\0", "is not a JSON file; refusing to overwrite it"),
+        ("x.parquet", b"layer,trace\r\n", "is not a Parquet file; refusing to overwrite it"),
+        ("x.csv", b"PAR1abc", "is not a CSV file; refusing to overwrite it"),
+        ("model.pt", b"PK\x03\x04", "is not called .csv; refusing to overwrite it"),
     ],
 )
 def test_what_is_no_export_is_not_overwritten(

@@ -178,13 +178,15 @@ def test_a_kind_that_is_not_there_is_said_while_the_others_are_drawn(
     assert (folder / "t.png").exists()
 
 
-def test_without_matplotlib_the_extra_is_named(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("package", ["matplotlib", "jinja2"])
+def test_without_a_package_the_extra_is_named(
+    package: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """In one line."""
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, package, None)
     assert run(["plot", "model.pt.diag.h5"]) == 2
     error = capsys.readouterr().err
+    assert f"need {package}" in error
     assert "pip install 'curvcli[plot]'" in error
     assert len(error.splitlines()) == 1
 

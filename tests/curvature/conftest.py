@@ -49,6 +49,22 @@ class QuadraticBatch:
         return vectors @ self._matrix[np.ix_(where, where)]
 
 
+class Unlimited:
+    """Memory of which nothing is ever in use."""
+
+    def in_use(self) -> int:
+        return 0
+
+    def peak(self) -> int:
+        return 0
+
+    def free(self) -> int:
+        return 1 << 40
+
+    def release(self) -> None:
+        pass
+
+
 class Quadratic:
     """Batches that add up to a matrix, unevenly."""
 
@@ -60,7 +76,7 @@ class Quadratic:
         self._parameters = tuple(parameters)
         self.batch_weights = np.array(shares) * 10
         self.denominator = 1.0
-        self.backward_passes = 0
+        self.memory = Unlimited()
         self.passes = 0
 
     def sites(self, parameters: Sequence[str]) -> dict[str, Site]:
@@ -77,20 +93,8 @@ class Quadratic:
     def space(self, parameters: Sequence[Parameter]) -> VectorSpace:
         return NumPySpace(tuple(parameters))
 
-    def memory_in_use(self) -> int:
-        return 0
-
-    def memory_release(self) -> None:
-        pass
-
-    def memory_peak(self) -> int:
-        return 0
-
     def joint_blocker(self, parameters: Sequence[str]) -> str | None:
         return "a matrix"
-
-    def memory_free(self) -> int:
-        return 1 << 40
 
 
 def found(algorithm: Algorithm[Result], objective: Any, on_step: OnStep = unheard) -> Result:

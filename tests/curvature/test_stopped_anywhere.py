@@ -22,6 +22,7 @@ from curvcli.curvature.trace.hutchinson import Hutchinson
 from curvcli.curvature.trace.hutchpp import HutchPlusPlus
 from curvcli.curvature.trace.registry import traces
 from curvcli.curvature.trace.unit_vectors import UnitVectors
+from curvcli.curvature.trace.xnystrace import XNysTrace
 from curvcli.curvature.trace.xtrace import XTrace
 from curvcli.engine.serial import SerialEngine
 from curvcli.engine.stride import Stride
@@ -85,6 +86,7 @@ def density() -> Algorithm[Any]:
 
 ALGORITHMS: dict[str, Callable[[], Algorithm[Any]]] = {
     "trace": all_traces,
+    "xnystrace": lambda: XNysTrace(WHOLE, Rule(24, None, 0, 1.0, np.array(SHARES), 0.1)),
     "density": density,
     "lanczos": lambda: eigenvalues("lanczos", 60),
     "lanczos, restarted": lambda: eigenvalues("lanczos", 10),

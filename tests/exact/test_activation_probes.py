@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sessions import session_of
 
-from curvcli.analysis.session import Session, open_session
-from curvcli.cli.console import Voice
+from curvcli.analysis.session import Session
 from curvcli.curvature.diagonal.activation_probes import ActivationProbes
 from curvcli.curvature.diagonal.estimate import DiagonalEstimate
 from curvcli.curvature.diagonal.estimators import DiagonalEstimator
@@ -30,8 +30,7 @@ SEEDS = 200
 
 
 def opened(path: Path, spec: Path | None, **changes: object) -> Session:
-    options = {"data": spec, "limit": None, "batch_size": None, "seed": None, "device": "cpu", "dtype": "float64"}
-    return open_session(path, Voice(-1), **{**options, **changes})  # type: ignore[arg-type]
+    return session_of(path, spec, **changes)  # type: ignore[arg-type]
 
 
 class Subject:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from curvcli.cli.main import run
-from curvcli.models.base import halves, tags
-from curvcli.models.pointwise import rows_separate
+from curvcli.models.rows import rows_separate
+from curvcli.models.samples import halves, tags
 
 from .batchwise import batchwise, cross_entropies, scripted
 from .conftest import BATCH, SAMPLES, Outcome, assert_close, write_spec

@@ -9,9 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-
-from curvcli.analysis.session import open_session
-from curvcli.cli.console import Voice
+from sessions import session_of
 
 from .conftest import ROOT
 
@@ -47,9 +45,7 @@ def test_conv4_3_is_exact_within_twelve_gigabytes(name: str, label: str, vgg16: 
         assert layer.attrs["method"] == "gauss_newton"
         diagonal = layer[f"diagonal/{label}"][:]
     assert sorted(diagonal.shape) == [3, 3, 512, 512]
-    opened = open_session(
-        vgg16 / name, Voice(-1), data=None, limit=None, batch_size=None, seed=None, device="cpu", dtype="float32"
-    )
+    opened = session_of(vgg16 / name, dtype="float32")
     (parameter,) = (
         p.name for one in opened.model.layers if one.name == "conv4_3" for p in one.parameters if p.label == label
     )

@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sessions import session_of
 from torch import nn
 from torch.nn import functional as F
 
-from curvcli.analysis.session import open_session
-from curvcli.cli.console import Voice
 from curvcli.curvature.first_order import FirstOrder
 from curvcli.curvature.operator import MATRICES, Block, MatrixProducts
 from curvcli.engine.serial import SerialEngine
@@ -30,8 +29,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::t
 
 def products_against_differences(path: Path, spec: Path | None, shift: Callable[..., None]) -> None:
     """Four products in a row, bit by bit the same, and equal to a central difference of the gradient."""
-    options = {"limit": None, "batch_size": None, "seed": None, "device": "cpu", "dtype": "float64"}
-    session = open_session(path, Voice(-1), data=spec, **options)  # type: ignore[arg-type]
+    session = session_of(path, spec)
     parameters = tuple(p for layer in session.model.layers for p in layer.parameters)
     block = Block("all", parameters)
     vector = np.random.default_rng(0).standard_normal(block.size)
@@ -139,9 +137,7 @@ def test_every_products_share_of_a_short_batch_is_its_own(tmp_path: Path) -> Non
     saved, spec = save(module, x, tmp_path / "m.pt"), write_spec(tmp_path, "d", {"x": x}, y, LOGITS)
     found = []
     for size in (16, 37, 5):
-        session = open_session(
-            saved, Voice(-1), data=spec, limit=None, batch_size=size, seed=None, device="cpu", dtype="float64"
-        )
+        session = session_of(saved, spec, batch_size=size)
         block = Block("all", tuple(p for layer in session.model.layers for p in layer.parameters))
         vector = np.random.default_rng(0).standard_normal((2, block.size))
         engine = SerialEngine(session.objective)
@@ -153,8 +149,7 @@ def test_every_products_share_of_a_short_batch_is_its_own(tmp_path: Path) -> Non
 
 def test_a_sample_savedmodel_too() -> None:
     """Four products in a row from a SavedModel are the same, and symmetric: uᵀHv = vᵀHu."""
-    options = {"limit": 37, "batch_size": 16, "seed": None, "device": "cpu", "dtype": "float64"}
-    session = open_session(ROOT / "sample_models" / "attention_digits", Voice(-1), data=None, **options)  # type: ignore[arg-type]
+    session = session_of(ROOT / "sample_models" / "attention_digits", limit=37, batch_size=16)
     block = Block("all", tuple(p for layer in session.model.layers for p in layer.parameters))
     u, v = np.random.default_rng(0).standard_normal((2, block.size))
     engine = SerialEngine(session.objective)

@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sessions import session_of
 
-from curvcli.analysis.session import open_session
-from curvcli.cli.console import Voice
 from curvcli.models.base import Site
 from curvcli.models.tensorflow.nodes import all_nodes
 from curvcli.models.tensorflow.operations import DIVISIONS as DIVIDING
@@ -22,7 +21,7 @@ from curvcli.models.tensorflow.operations import MULTILINEAR as LINEAR_IN_EACH
 from curvcli.models.tensorflow.operations import NOT_DIFFERENTIABLE, PIECEWISE_LINEAR
 from curvcli.models.tensorflow.rules import RULES
 from curvcli.models.tensorflow.runtime import tensorflow
-from curvcli.models.tensorflow.savedmodel import SavedModel
+from curvcli.models.tensorflow.savedmodel import opened
 
 from .conftest import SAMPLES, Arrays, Outcome, assert_close, write_spec
 from .tf_modules import by_common_differences, by_differences, float32_values, gradient_function, methods, save
@@ -91,14 +90,12 @@ def bare(arrays: dict[str, Any]) -> dict[str, Any]:
 
 def sites_of(model: Path, spec: Path, parameters: list[str]) -> dict[str, Site]:
     """How the parameters enter, as curvcli sees it."""
-    opened = open_session(
-        model, Voice(-1), data=spec, limit=None, batch_size=None, seed=None, device="cpu", dtype="float64"
-    )
+    opened = session_of(model, spec)
     return opened.objective.sites(parameters)
 
 
 def operations(path: Path) -> set[str]:
-    return {node.op for node in all_nodes(SavedModel(path)._flat.graph_def)}
+    return {node.op for node in all_nodes(opened(path, device="cpu", dtype="float32").flat.graph_def)}
 
 
 def test_every_entry_of_the_tables_has_a_case() -> None:

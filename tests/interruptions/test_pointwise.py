@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pytest
+from sessions import session_of
 
-from curvcli.analysis.session import Session, open_session
-from curvcli.cli.console import Voice
+from curvcli.analysis.session import Session
 from curvcli.curvature.algorithm import Algorithm
 from curvcli.curvature.pointwise.chain import Factor, Halves, LayerOutput, SplitGradient, SplitTask
 from curvcli.curvature.pointwise.inputs import InputDerivatives, InputPlan
@@ -20,7 +20,7 @@ from curvcli.models.pointwise import SampleFunction
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 MODELS = Path(__file__).parents[2] / "sample_models"
-OPTIONS: dict[str, Any] = {"data": None, "limit": 24, "batch_size": 16, "seed": 0, "device": "cpu", "dtype": "float64"}
+OPTIONS: dict[str, Any] = {"limit": 24, "batch_size": 16, "seed": 0}
 Result = TypeVar("Result")
 
 
@@ -52,7 +52,7 @@ def stopped_anywhere(
 @pytest.mark.parametrize("model", ["poisson_tanh.pt", "poisson_tanh"])
 def test_derivatives_by_inputs(model: str, second: Any, full: bool) -> None:
     """In the middle of a batch too: a step is a product."""
-    objective = open_session(MODELS / model, Voice(-1), **OPTIONS).objective
+    objective = session_of(MODELS / model, **OPTIONS).objective
     plan = InputPlan(second, full=full, coordinates=(1, 0), order=3, probes=4)
     algorithm = InputDerivatives(SampleFunction("u", "u"), ("point",), plan, 2, objective.batch_size)
     made = stopped_anywhere(algorithm, objective, lambda found: found)
@@ -62,7 +62,7 @@ def test_derivatives_by_inputs(model: str, second: Any, full: bool) -> None:
 @pytest.mark.parametrize("model", ["mlp_tanh.pt", "mlp_tanh"])
 def test_gradients_in_two_parts(model: str) -> None:
     """With a Jacobian that is kept whole and one that is not."""
-    session: Session = open_session(MODELS / model, Voice(-1), **OPTIONS)
+    session: Session = session_of(MODELS / model, **OPTIONS)
     layer = next(one for one in session.model.layers if one.name.endswith("fc3"))
     names, factors = (
         tuple(p.name for p in layer.parameters),

@@ -1,1 +1,1 @@
-"""What a run is told to do: frozen records that check their values; command line and Python fill in the same ones."""
+"""The options of a run: frozen records that check their values; command line and Python fill in the same ones."""

@@ -60,6 +60,20 @@ class TraceOptions(Options):
     rtol: Annotated[float | None, Number(0, above=True)] = None
     matrix: Annotated[str, OneOf(MATRICES)] = "hessian"
 
+    def __post_init__(self) -> None:
+        """Check every value, and that they go together.
+
+        Raises:
+            UsageError: they do not.
+        """
+        super().__post_init__()
+        estimator = traces.REGISTRY.get(self.method)
+        if estimator is not None and estimator.semidefinite and self.matrix == "hessian":
+            raise UsageError(
+                f"{option('method', self.method)} is for matrices without negative eigenvalues: "
+                f"use {option('matrix', 'gauss_newton')}, or {option('method', 'xtrace')}."
+            )
+
 
 @dataclass(frozen=True)
 class EigenOptions(Options):

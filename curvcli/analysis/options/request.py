@@ -108,5 +108,5 @@ def _option(name: str, kind: Kind, value: Any) -> Iterator[str]:
 
 
 def _argument(path: Path) -> str:
-    """A path as an argument, which is no option whatever it begins with."""
+    """A path as an argument, which is not taken for an option whatever it begins with."""
     return f"./{path}" if str(path).startswith("-") else str(path)

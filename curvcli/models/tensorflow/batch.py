@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from curvcli.data.interface import Batch
 from curvcli.losses.interface import OutputState
-from curvcli.models.base import Array, Site, as_float64, halves, tags
-from curvcli.models.pointwise import weighted_signs
-from curvcli.models.tensorflow.graph import full
+from curvcli.models.base import Array, Site, as_float64
+from curvcli.models.data_loss import DataLoss
+from curvcli.models.tensorflow.confirm import Located
+from curvcli.models.tensorflow.cut import CutBatch
+from curvcli.models.tensorflow.forward import Forward
 from curvcli.models.tensorflow.imported import Imported, along, gradients, joined, parts
+from curvcli.models.tensorflow.joints import Joints, mixed
 from curvcli.models.tensorflow.runtime import tensorflow
 from curvcli.models.tensorflow.sites import read_sites
-
-if TYPE_CHECKING:
-    from curvcli.models.tensorflow.objective import TensorFlowObjective
 
 # Columns are squared and added in the model's dtype this many at a time, then in float64.
 _FLUSH = 32
@@ -26,203 +26,166 @@ _FLUSH = 32
 class TensorFlowBatch:
     """One batch, its head already run (see ``base.DifferentiatedBatch``)."""
 
-    def __init__(self, objective: TensorFlowObjective, data: Batch, parameters: Sequence[str]) -> None:
-        """Run everything before the chosen weights."""
-        tf = tensorflow()
-        self._objective = o = objective
+    def __init__(
+        self,
+        forward: Forward,
+        data_loss: DataLoss,
+        located: dict[str, Located],
+        known_sites: Callable[[Sequence[str]], dict[str, Site]],
+        data: Batch,
+        parameters: Sequence[str],
+    ) -> None:
+        """Run everything before the chosen weights.
+
+        Args:
+            forward: runs it.
+            data_loss: of all the data.
+            located: canonical forms by parameter; shared, and added to where sites are read.
+            known_sites: what was read off the graph, which is the same for all batches.
+            data: this batch.
+            parameters: what it will be differentiated by.
+        """
+        self._forward, self._data_loss, self._located, self._known_sites = forward, data_loss, located, known_sites
         self._names = tuple(parameters)
-        self._inside, frontier = o.reader.cut(parameters, o.needed)
-        self._frontier = [*frontier]
-        output_outside = o.output.split(":")[0] not in self._inside
-        head = [*frontier, o.output] if output_outside else list(frontier)
-
-        def run_head(weights: Any, fed: Any) -> Any:
-            return o.import_graph(weights, o.input_tensors, fed, head)
-
-        self._key = ("batch", self._names)
-        self._kept: dict[tuple[Any, ...], list[Any]] = {}
-        # Until the output has been seen there is nothing to compare it with.
-        self._truth = self._weight = tf.zeros([0], o.dtype)
-        values = o.call((*self._key, "head"), run_head, o.all_weights(), o.feed(data)) if head else []
-        self._fed = values[: len(frontier)]
-        raw = values[-1] if output_outside else self._run("output", lambda g: g.output)
-        self._raw_shape = tuple(int(n) for n in raw.shape)
-        self._values = as_float64(raw)
-        # A scalar output has no axis of samples: the batch is then one sample.
-        self.samples = 1 if o.scalar else self._raw_shape[0]
-        self._targets = targets = o.targets(data, self._raw_shape)
-        self._reached = not output_outside
-        self._truth = tf.constant(targets.truth, dtype=o.dtype)
-        self._weight = tf.constant(targets.weight * targets.scale, dtype=o.dtype)
-
-    # -- inside a traced function -------------------------------------------------------------------------------------
-
-    def _run(self, key: Any, body: Callable[..., Any], *arguments: Any, fetch: Sequence[str] = ()) -> Any:
-        """Trace and run ``body(graph, *arguments)`` with the cut graph imported."""
-        function, own = self._traceable(body, fetch)
-        return self._objective.call((*self._key, key, tuple(fetch)), function, *own, *arguments)
-
-    def _traceable(self, body: Callable[..., Any], fetch: Sequence[str] = ()) -> tuple[Callable[..., Any], list[Any]]:
-        """``body`` as a function of tensors alone, and the ones it takes before its own arguments."""
-        o, batch = self._objective, self
-        counts = len(o.weights), len(self._fed)
-
-        def function(*tensors: Any) -> Any:
-            weights, fed = tensors[: counts[0]], tensors[counts[0] : sum(counts)]
-            truth, weight, *rest = tensors[sum(counts) :]
-            found = o.import_graph(weights, batch._frontier, fed, [o.output, *fetch])
-            graph = Imported(
-                dict(zip(o.weights, weights, strict=True)),
-                found[0],
-                dict(zip(fetch, found[1:], strict=True)),
-                o.loss,
-                truth,
-                weight,
-            )
-            return body(graph, *rest)
-
-        return function, [*o.all_weights(), *self._fed, self._truth, self._weight]
+        self._cut = CutBatch(forward, data_loss, data, parameters)
+        self.samples = self._cut.samples
 
     @property
     def output(self) -> OutputState:
-        return OutputState(self._objective.loss, self._values, self._targets)
+        return OutputState(self._data_loss.loss, self._cut.values, self._cut.targets)
 
     def loss(self) -> float:
         return self.output.value
 
     def gradient(self, parameters: Sequence[str]) -> dict[str, Array]:
-        self._objective.backward_passes += 1
-        if not self._reached:
+        if not self._cut.reached:
             return {p: self._zeros(p) for p in parameters}
         names = tuple(parameters)
-        found = self._run(("gradient", names), lambda g: g.gradients([g.weights[p] for p in names]))
-        return {p: as_float64(value) for p, value in zip(names, found, strict=True)}
+        slopes = self._cut.run(("gradient", names), lambda g: g.gradients([g.weights[p] for p in names]))
+        return {p: as_float64(value) for p, value in zip(names, slopes, strict=True)}
 
     def _zeros(self, parameter: str) -> Array:
-        return np.zeros(tuple(self._objective.weights[parameter].shape))
+        return np.zeros(tuple(self._forward.weights[parameter].shape))
+
+    def _tensor(self, array: Array) -> Any:
+        return tensorflow().constant(array, dtype=self._forward.dtype)
 
     # -- the graph ----------------------------------------------------------------------------------------------------
 
     def read_sites(self) -> dict[str, Site]:
-        """Where each parameter enters; see ``tf_sites``."""
-        return read_sites(self._objective, self._names, self.samples, self._mixed)
-
-    # -- second derivatives -------------------------------------------------------------------------------------------
-
-    def _tensors_of(self, parameters: Sequence[str]) -> list[str]:
-        """The z of each parameter, then the data of each."""
-        o = self._objective
-        z = [f"{o.located[p].entry.node}:0" for p in parameters]
-        data = [str(o.located[p].use.data) for p in parameters]
-        return [*z, *(full(d) for d in data)]
+        """Where each parameter enters; see ``sites``. For the first batch."""
+        return read_sites(self._forward, self._data_loss, self._located, self._names, self.samples, self._mixed)
 
     def sites(self, parameters: Sequence[str]) -> dict[str, Site]:
         # One graph is saved for all data; what branches in it is a loop's or a condition's, and has no site.
-        return self._objective.sites(parameters)
+        return self._known_sites(parameters)
 
     def samples_separate(self, parameters: Sequence[str]) -> bool:
         return not self._mixed(tuple(parameters))
 
     def _mixed(self, names: tuple[str, ...]) -> list[str]:
-        """Those parameters of whose z, as it is located now, some row is reached from another sample's output."""
-        if self.samples == 1 or not names:
-            return []
-        tf, o = tensorflow(), self._objective
-        fetch = self._tensors_of(names)
-        layouts = [o.located[p].use.layout for p in names]
+        return mixed(self._cut, self._joints(names), self._forward.dtype)
 
-        def rows(graph: Imported, cotangent: Any) -> list[Any]:
-            deltas = graph.gradients([graph.fetched[t] for t in fetch[: len(names)]], cotangent)
-            return [layout.canonical(delta, self.samples) for layout, delta in zip(layouts, deltas, strict=True)]
+    def _joints(self, parameters: Sequence[str]) -> Joints:
+        return Joints.of(parameters, self._located, self.samples)
 
-        def by_tags(graph: Imported, cotangent: Any, weights: Any) -> list[Any]:
-            per_sample = tf.reshape(weights, [-1, *(1,) * (len(self._raw_shape) - 1)])
-            plain, tagged = rows(graph, cotangent), rows(graph, cotangent * per_sample)
-            return [tf.reduce_any(t != p * weights[:, None, None]) for t, p in zip(tagged, plain, strict=True)]
-
-        def by_zeros(graph: Imported, cotangent: Any, others: Any) -> list[Any]:
-            return [tf.reduce_any(tf.boolean_mask(found, others) != 0) for found in rows(graph, cotangent)]
-
-        orders = tuple(layout.interleaved for layout in layouts)
-        suspects: set[str] = set()
-        noise = tf.constant(weighted_signs(np.ones(self.samples), self._raw_shape), dtype=o.dtype)
-        for tag in tags(self.samples):
-            o.backward_passes += 2
-            found = self._run(("tags", names, orders), by_tags, noise, tf.constant(tag, dtype=o.dtype), fetch=fetch)
-            suspects |= {name for name, one in zip(names, found, strict=True) if bool(one)}
-        # Where the arithmetic of a kernel depends on its company, or numbers are too large, zeros still tell.
-        mixed: set[str] = set()
-        for half in halves(self.samples) if suspects else ():
-            o.backward_passes += 1
-            chosen = tf.constant(weighted_signs(half.astype(float), self._raw_shape), dtype=o.dtype)
-            found = self._run(("zeros", names, orders), by_zeros, chosen, tf.constant(~half), fetch=fetch)
-            mixed |= {name for name, one in zip(names, found, strict=True) if bool(one)}
-        return [name for name in names if name in mixed & suspects]
+    # -- by z ---------------------------------------------------------------------------------------------------------
 
     def squared_columns(self, parameters: Sequence[str], columns: Array) -> dict[str, Array]:
-        tf, o, names = tensorflow(), self._objective, tuple(parameters)
-        fetch = self._tensors_of(names)
-        uses = [o.located[p].use for p in names]
-        n = self.samples
+        tf, dtype, joints, n = tensorflow(), self._forward.dtype, self._joints(parameters), self.samples
 
         def body(graph: Imported, part: Any) -> Any:
-            z = [graph.fetched[t] for t in fetch[: len(names)]]
-            prepared = [u.prepare(graph.fetched[t], n) for u, t in zip(uses, fetch[len(names) :], strict=True)]
+            z, prepared = joints.outputs(graph), joints.prepared(graph)
 
             def one(c: Any, *totals: Any) -> Any:
                 deltas = graph.gradients(z, part[c])
-                squares = [u.products(d, None, a, n) for u, d, a in zip(uses, deltas, prepared, strict=True)]
+                squares = [u.products(d, None, a, n) for u, d, a in zip(joints.uses, deltas, prepared, strict=True)]
                 return (c + 1, *(t + s for t, s in zip(totals, squares, strict=True)))
 
-            start = (tf.constant(0), *(tf.zeros(u.shape, o.dtype) for u in uses))
+            start = (tf.constant(0), *(tf.zeros(u.shape, dtype) for u in joints.uses))
             return tf.while_loop(lambda c, *_: c < tf.shape(part)[0], one, start, parallel_iterations=1)[1:]
 
-        total = {p: self._zeros(p) for p in names}
+        total = {p: self._zeros(p) for p in parameters}
         for begin in range(0, len(columns), _FLUSH):
-            part = tf.constant(columns[begin : begin + _FLUSH], dtype=o.dtype)
-            o.backward_passes += len(part)
-            for name, value in zip(names, self._run(("columns", names), body, part, fetch=fetch), strict=True):
+            part = self._tensor(columns[begin : begin + _FLUSH])
+            sums = self._cut.run(("columns", joints.names), body, part, fetch=joints.fetch)
+            for name, value in zip(parameters, sums, strict=True):
                 total[name] += as_float64(value)
         return total
 
     def output_hessian_diagonal(self, parameters: Sequence[str], start: int, stop: int) -> dict[str, Array]:
-        tf, o, names = tensorflow(), self._objective, tuple(parameters)
-        fetch = self._tensors_of(names)
-        uses = [o.located[p].use for p in names]
-        if len(set(fetch[: len(names)])) != 1:
-            raise ValueError("parameters of one call must share their z")
-        layout, n = uses[0].layout, self.samples
+        tf, dtype, joints, n = tensorflow(), self._forward.dtype, self._joints(parameters), self.samples
+        layout, uses = joints.single(), joints.uses
 
         def body(graph: Imported, numbers: Any) -> Any:
-            z = graph.fetched[fetch[0]]
-            prepared = [u.prepare(graph.fetched[t], n) for u, t in zip(uses, fetch[len(names) :], strict=True)]
+            z, prepared = joints.outputs(graph)[0], joints.prepared(graph)
             (first,) = graph.gradients([z])
 
             def one(number: Any) -> Any:
                 channel, position = number // layout.positions, number % layout.positions
-                basis = tf.one_hot(number, layout.channels * layout.positions, dtype=o.dtype)
+                basis = tf.one_hot(number, layout.channels * layout.positions, dtype=dtype)
                 basis = tf.broadcast_to(basis, [n, layout.channels * layout.positions])
                 vector = layout.original(tf.reshape(basis, [n, layout.channels, layout.positions]), n)
                 (product,) = gradients([first], [z], [vector])
                 row = tf.gather(layout.canonical(product, n), channel, axis=1)
                 return [u.basis_product(channel, position, row, a, n) for u, a in zip(uses, prepared, strict=True)]
 
-            signature = [tf.TensorSpec(None, o.dtype) for _ in uses]
+            signature = [tf.TensorSpec(None, dtype) for _ in uses]
             return tf.map_fn(one, numbers, fn_output_signature=signature, parallel_iterations=1)
 
-        total = {p: self._zeros(p).reshape(-1) for p in names}
+        total = {p: self._zeros(p).reshape(-1) for p in parameters}
         for begin in range(start, stop, _FLUSH):
             numbers = np.arange(begin, min(begin + _FLUSH, stop))
-            o.backward_passes += len(numbers)
-            found = self._run(("output-hessian", names), body, tf.constant(numbers), fetch=fetch)
-            for name, use, values in zip(names, uses, found, strict=True):
+            key = ("output-hessian", joints.names)
+            products = self._cut.run(key, body, tf.constant(numbers), fetch=joints.fetch)
+            for name, use, values in zip(parameters, uses, products, strict=True):
                 for number, value in zip(numbers, as_float64(values), strict=True):
                     np.add.at(total[name], use.place(int(number) // layout.positions), value)
         return {p: value.reshape(self._zeros(p).shape) for p, value in total.items()}
 
+    def activation_probes(self, parameters: Sequence[str], signs: Array, *, remainder: bool) -> dict[str, Array]:
+        tf, dtype, joints, n = tensorflow(), self._forward.dtype, self._joints(parameters), self.samples
+        layout, uses = joints.single(), joints.uses
+
+        def body(graph: Imported, probes: Any) -> Any:
+            z, prepared = joints.outputs(graph)[0], joints.prepared(graph)
+            # With ∂ℓ/∂o held fixed, what is left of ∇²_z ℓ is the part without ∇²_o ℓ.
+            cotangent = tf.stop_gradient(graph.cotangent()) if remainder else None
+            (first,) = graph.gradients([z], cotangent)
+
+            def one(probe: Any) -> Any:
+                vector = layout.original(probe, n)
+                (product,) = gradients([first], [z], [vector])
+                return [u.products(vector, product, a, n) for u, a in zip(uses, prepared, strict=True)]
+
+            signature = [tf.TensorSpec(u.shape, dtype) for u in uses]
+            return tf.map_fn(one, probes, fn_output_signature=signature, parallel_iterations=1)
+
+        key = ("activation-probes", joints.names, remainder)
+        products = self._cut.run(key, body, self._tensor(signs), fetch=joints.fetch)
+        return {p: as_float64(value) for p, value in zip(parameters, products, strict=True)}
+
+    def sample_gradients(self, parameters: Sequence[str], columns: Array) -> Array:
+        tf, joints, n = tensorflow(), self._joints(parameters), self.samples
+
+        def body(graph: Imported, part: Any) -> Any:
+            z, prepared = joints.outputs(graph), joints.prepared(graph)
+
+            def one(column: Any) -> Any:
+                deltas = graph.gradients(z, column)
+                rows = [u.sample_gradients(d, a, n) for u, d, a in zip(joints.uses, deltas, prepared, strict=True)]
+                return tf.concat(rows, axis=1)
+
+            return tf.map_fn(one, part, parallel_iterations=1)
+
+        key = ("sample-gradients", joints.names)
+        return as_float64(self._cut.run(key, body, self._tensor(columns), fetch=joints.fetch))
+
+    # -- by the weights -----------------------------------------------------------------------------------------------
+
     def hessian_products(self, block: Sequence[str], vectors: Array) -> Array:
         tf, names = tensorflow(), tuple(block)
-        if not self._reached:
+        if not self._cut.reached:
             return np.zeros(vectors.shape)
 
         def one(graph: Imported, vector: Any) -> Any:
@@ -234,41 +197,16 @@ class TensorFlowBatch:
             first = graph.gradients(weights)
             return tf.map_fn(lambda row: along(first, weights, row), rows, parallel_iterations=1)
 
-        if self._loops:
+        if self._cut.loops:
             # What a loop keeps for its derivatives can't leave the graph: all vectors of the call share one run of it.
-            self._objective.backward_passes += len(vectors)
-            rows = tf.constant(vectors, dtype=self._objective.dtype)
-            return as_float64(self._run(("products", names), every, rows))
-        return self._for_each(("products", names), one, vectors)
-
-    @property
-    def _loops(self) -> bool:
-        return self._objective.reader.has_loops(self._inside)
-
-    def _for_each(self, key: tuple[Any, ...], body: Callable[[Imported, Any], Any], vectors: Array) -> Array:
-        """``body(graph, vector)`` for every vector; what the vector has no part in is kept between calls."""
-        tf, o = tensorflow(), self._objective
-        o.backward_passes += len(vectors)
-        rows = tf.constant(vectors, dtype=o.dtype)
-        if self._loops:
-            return np.stack([as_float64(self._run(key, body, row)) for row in rows])
-        function, arguments = self._traceable(body)
-        with o.explained():
-            split = o.split((*self._key, *key), function, arguments, rows[0])
-            try:
-                if key not in self._kept:
-                    self._kept[key] = split.before(arguments)
-                return np.stack([as_float64(split.after(self._kept[key], row)) for row in rows])
-            except tf.errors.InvalidArgumentError:
-                # An operation of the second part reads, by its gradient's own function, what only the first was fed.
-                self._kept.pop(key, None)
-        return np.stack([as_float64(self._run(key, body, row)) for row in rows])
+            return as_float64(self._cut.run(("products", names), every, self._tensor(vectors)))
+        return self._cut.for_each(("products", names), one, vectors)
 
     def pushforward(self, block: Sequence[str], vectors: Array) -> Array:
         """See the protocol; J_o v is the derivative of u ↦ J_oᵀ u, which is linear, times v."""
-        tf, o, names = tensorflow(), self._objective, tuple(block)
-        if not self._reached:
-            return np.zeros((len(vectors), *self._raw_shape))
+        tf, names = tensorflow(), tuple(block)
+        if not self._cut.reached:
+            return np.zeros((len(vectors), *self._cut.shape))
 
         def body(graph: Imported, rows: Any) -> Any:
             weights = [graph.weights[p] for p in names]
@@ -280,103 +218,50 @@ class TensorFlowBatch:
 
             return tf.map_fn(one, rows, parallel_iterations=1)
 
-        o.backward_passes += len(vectors)
-        return as_float64(self._run(("pushforward", names), body, tf.constant(vectors, dtype=o.dtype)))
+        return as_float64(self._cut.run(("pushforward", names), body, self._tensor(vectors)))
 
     def pullback(self, block: Sequence[str], cotangents: Array) -> Array:
         names = tuple(block)
-        if not self._reached:
+        if not self._cut.reached:
             return np.zeros((len(cotangents), sum(self._zeros(p).size for p in names)))
 
         def one(graph: Imported, cotangent: Any) -> Any:
             return joined(graph.gradients([graph.weights[p] for p in names], cotangent))
 
-        return self._for_each(("pullback", names), one, cotangents)
-
-    def activation_probes(self, parameters: Sequence[str], signs: Array, *, remainder: bool) -> dict[str, Array]:
-        tf, o, names = tensorflow(), self._objective, tuple(parameters)
-        fetch = self._tensors_of(names)
-        uses = [o.located[p].use for p in names]
-        if len(set(fetch[: len(names)])) != 1:
-            raise ValueError("parameters of one call must share their z")
-        layout, n = uses[0].layout, self.samples
-
-        def body(graph: Imported, probes: Any) -> Any:
-            z = graph.fetched[fetch[0]]
-            prepared = [u.prepare(graph.fetched[t], n) for u, t in zip(uses, fetch[len(names) :], strict=True)]
-            # With ∂ℓ/∂o held fixed, what is left of ∇²_z ℓ is the part without ∇²_o ℓ.
-            cotangent = tf.stop_gradient(graph.cotangent()) if remainder else None
-            (first,) = graph.gradients([z], cotangent)
-
-            def one(probe: Any) -> Any:
-                vector = layout.original(probe, n)
-                (product,) = gradients([first], [z], [vector])
-                return [u.products(vector, product, a, n) for u, a in zip(uses, prepared, strict=True)]
-
-            signature = [tf.TensorSpec(u.shape, o.dtype) for u in uses]
-            return tf.map_fn(one, probes, fn_output_signature=signature, parallel_iterations=1)
-
-        o.backward_passes += len(signs)
-        key = ("activation-probes", names, remainder)
-        found = self._run(key, body, tf.constant(signs, dtype=o.dtype), fetch=fetch)
-        return {p: as_float64(value) for p, value in zip(names, found, strict=True)}
-
-    def sample_gradients(self, parameters: Sequence[str], columns: Array) -> Array:
-        tf, o, names = tensorflow(), self._objective, tuple(parameters)
-        fetch = self._tensors_of(names)
-        uses = [o.located[p].use for p in names]
-        n = self.samples
-
-        def body(graph: Imported, part: Any) -> Any:
-            z = [graph.fetched[t] for t in fetch[: len(names)]]
-            prepared = [u.prepare(graph.fetched[t], n) for u, t in zip(uses, fetch[len(names) :], strict=True)]
-
-            def one(column: Any) -> Any:
-                deltas = graph.gradients(z, column)
-                found = [u.sample_gradients(d, a, n) for u, d, a in zip(uses, deltas, prepared, strict=True)]
-                return tf.concat(found, axis=1)
-
-            return tf.map_fn(one, part, parallel_iterations=1)
-
-        o.backward_passes += len(columns)
-        return as_float64(
-            self._run(("sample-gradients", names), body, tf.constant(columns, dtype=o.dtype), fetch=fetch)
-        )
+        return self._cut.for_each(("pullback", names), one, cotangents)
 
     def hessian_diagonal_entries(self, parameter: str, indices: Array) -> Array:
-        tf, o = tensorflow(), self._objective
-        if not self._reached:
+        tf, dtype = tensorflow(), self._forward.dtype
+        if not self._cut.reached:
             return np.zeros(len(indices))
 
         def body(graph: Imported, numbers: Any) -> Any:
             weight = graph.weights[parameter]
             (first,) = graph.gradients([weight])
+            return tf.map_fn(
+                lambda number: _entry(first, weight, number), numbers, fn_output_signature=dtype, parallel_iterations=1
+            )
 
-            def one(number: Any) -> Any:
-                unit = tf.reshape(tf.one_hot(number, int(np.prod(weight.shape)), dtype=o.dtype), weight.shape)
-                (row,) = gradients([first], [weight], [unit])
-                return tf.reshape(row, [-1])[number]
-
-            return tf.map_fn(one, numbers, fn_output_signature=o.dtype, parallel_iterations=1)
-
-        o.backward_passes += len(indices)
-        return as_float64(self._run(("entries", parameter), body, tf.constant(np.asarray(indices, dtype=np.int64))))
+        numbers = tf.constant(np.asarray(indices, dtype=np.int64))
+        return as_float64(self._cut.run(("entries", parameter), body, numbers))
 
     def diagonal_entries(self, places: Mapping[str, int]) -> dict[str, float]:
-        if not self._reached:
+        if not self._cut.reached:
             return dict.fromkeys(places, 0.0)
         # Each is made once per batch: to cut the graph in two, for a second vector, would take longer than the product.
-        return {name: float(self._entry(name, place)) for name, place in places.items()}
+        return {name: float(self._single_entry(name, place)) for name, place in places.items()}
 
-    def _entry(self, parameter: str, place: int) -> Any:
-        tf, o = tensorflow(), self._objective
-
+    def _single_entry(self, parameter: str, place: int) -> Any:
         def body(graph: Imported, number: Any) -> Any:
             weight = graph.weights[parameter]
-            (first,) = graph.gradients([weight])
-            unit = tf.reshape(tf.one_hot(number, int(np.prod(weight.shape)), dtype=o.dtype), weight.shape)
-            (row,) = gradients([first], [weight], [unit])
-            return tf.reshape(row, [-1])[number]
+            return _entry(graph.gradients([weight])[0], weight, number)
 
-        o.backward_passes += 1
-        return self._run(("entry", parameter), body, tf.constant(place, dtype=tf.int64))
+        return self._cut.run(("entry", parameter), body, tensorflow().constant(place, dtype=tensorflow().int64))
+
+
+def _entry(first: Any, weight: Any, number: Any) -> Any:
+    """Entry (i, i) of the derivative of ``first`` by the weight, for a flat number i."""
+    tf = tensorflow()
+    unit = tf.reshape(tf.one_hot(number, int(np.prod(weight.shape)), dtype=weight.dtype), weight.shape)
+    (row,) = gradients([first], [weight], [unit])
+    return tf.reshape(row, [-1])[number]

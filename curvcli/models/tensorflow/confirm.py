@@ -9,16 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from curvcli.models.tensorflow.forward import Forward
 from curvcli.models.tensorflow.graph import Entry
 from curvcli.models.tensorflow.linear import LinearUse
 from curvcli.models.tensorflow.nodes import source
 from curvcli.models.tensorflow.runtime import tensorflow
 from curvcli.models.tensorflow.shapes import Measured
-
-if TYPE_CHECKING:
-    from curvcli.models.tensorflow.objective import TensorFlowObjective
 
 NOT_CONFIRMED = "its linear form is not confirmed by differentiation"
 # Of parameters with more entries one sample is compared, of others two.
@@ -34,39 +32,40 @@ class Located:
 
 
 def not_confirmed(
-    objective: TensorFlowObjective, located: Mapping[str, Located], data: Mapping[str, Measured], samples: int
+    forward: Forward, located: Mapping[str, Located], data: Mapping[str, Measured], samples: int
 ) -> list[str]:
     """The parameters whose form gives other derivatives than TensorFlow does.
 
     Args:
-        objective: for its graph, weights and dtype.
+        forward: for its graph, weights and dtype.
         located: forms by parameter, no entry of which reads two of these parameters.
         data: what each parameter meets, by parameter.
         samples: of the batch that the shapes come from.
     """
     if not located:
         return []
-    o = objective
     # Of uses that are alike in all but their numbers one is compared: a deep network has few kinds.
     alike: dict[Any, list[str]] = {}
     for name, found in located.items():
-        alike.setdefault(_kind(o, name, found, data[name]), []).append(name)
+        alike.setdefault(_kind(forward, name, found, data[name]), []).append(name)
     names = tuple(group[0] for group in alike.values())
-    part, joints, feeds = _alone(o, {name: located[name] for name in names})
-    tolerance = 1e-9 if o.dtype == tensorflow().float64 else 1e-3
+    part, joints, feeds = _alone(forward, {name: located[name] for name in names})
+    tolerance = 1e-9 if forward.dtype == tensorflow().float64 else 1e-3
 
     def errors(*weights: Any) -> Any:
         tf = tensorflow()
-        values = dict(zip(o.weights, weights, strict=True))
+        values = dict(zip(forward.weights, weights, strict=True))
         few = {name: _few(located[name].use, samples) for name in names}
         fed = {feeds[name]: _random_data(located[name], data[name], samples, few[name]) for name in names}
-        given = {f"{o.flat.weights[name]}:0": values[name] for name in names} | fed
-        z = tf.graph_util.import_graph_def(part, input_map=given, return_elements=[joints[n] for n in names], name="")
+        replaced = {f"{forward.flat.weights[name]}:0": values[name] for name in names} | fed
+        z = tf.graph_util.import_graph_def(
+            part, input_map=replaced, return_elements=[joints[n] for n in names], name=""
+        )
         # One after the other, so that not all parameters' derivatives are held at once.
         found: list[Any] = []
         for number, (name, output) in enumerate(zip(names, z, strict=True)):
             with tf.control_dependencies(found[-1:]):
-                cotangent = tf.random.stateless_normal(tf.shape(output), [number, 1], dtype=o.dtype)
+                cotangent = tf.random.stateless_normal(tf.shape(output), [number, 1], dtype=forward.dtype)
             (exact,) = tf.gradients([output], [values[name]], grad_ys=[cotangent])
             use, count = located[name].use, few[name]
             rows = use.sample_gradients(cotangent, use.prepare(fed[feeds[name]], count), count)
@@ -74,19 +73,19 @@ def not_confirmed(
         return tf.stack(found)
 
     shapes = tuple((name, located[name].use.layout, data[name].shape) for name in names)
-    worst = o.call(("confirm", shapes), errors, *o.all_weights()).numpy()
+    worst = forward.functions.call(("confirm", shapes), errors, *forward.all_weights()).numpy()
     groups = zip(alike.values(), worst, strict=True)
     return [name for group, error in groups if not error <= tolerance for name in group]
 
 
-def _kind(o: TensorFlowObjective, name: str, located: Located, data: Measured) -> Any:
+def _kind(forward: Forward, name: str, located: Located, data: Measured) -> Any:
     """Equal for uses by the same operation with the same arguments, on tensors of the same shapes."""
-    nodes = [o.reader.nodes[node] for node in (*located.entry.carriers, located.entry.node)]
+    nodes = [forward.reader.nodes[node] for node in (*located.entry.carriers, located.entry.node)]
     if any(node.op != "Identity" for node in nodes[:-1]):
         return name
     joint = nodes[-1]
     arguments = tuple((key, joint.attr[key].SerializeToString(deterministic=True)) for key in sorted(joint.attr))
-    constants = [o.reader.constant(tensor) for tensor in joint.input if not tensor.startswith("^")]
+    constants = [forward.reader.constant(tensor) for tensor in joint.input if not tensor.startswith("^")]
     values = tuple((c.shape, c.tobytes()) if c is not None and c.size == 1 else None for c in constants)
     use = located.use
     return joint.op, arguments, values, located.entry.operand, type(use), use.shape, use.layout, data.shape, data.dtype
@@ -117,21 +116,21 @@ def _random_data(located: Located, measured: Measured, samples: int, few: int) -
     return tf.random.stateless_normal(shape, [3, 5], dtype=dtype)
 
 
-def _alone(o: TensorFlowObjective, located: Mapping[str, Located]) -> tuple[Any, dict[str, str], dict[str, str]]:
+def _alone(forward: Forward, located: Mapping[str, Located]) -> tuple[Any, dict[str, str], dict[str, str]]:
     """The entries and what lies between them and their weights, cut off from the network.
 
     Returns:
         A GraphDef, the tensor that each entry makes, and the tensor that stands for each entry's data.
     """
-    whole = o.flat.graph_def
+    whole = forward.flat.graph_def
     part = type(whole)()
     part.versions.CopyFrom(whole.versions)
     copied: set[str] = set()
-    weights = set(o.flat.weights.values())
+    weights = set(forward.flat.weights.values())
     joints, feeds = {}, {}
     for number, (name, found) in enumerate(located.items()):
         node = part.node.add()
-        node.CopyFrom(o.reader.nodes[found.entry.node])
+        node.CopyFrom(forward.reader.nodes[found.entry.node])
         node.name = f"confirmed_{number}"
         joints[name], feeds[name] = f"{node.name}:0", f"data_{number}:0"
         inputs = [t for t in node.input if not t.startswith("^")]
@@ -139,13 +138,11 @@ def _alone(o: TensorFlowObjective, located: Mapping[str, Located]) -> tuple[Any,
         inputs[place] = feeds[name]
         del node.input[:]
         node.input.extend(inputs)
-        _copy_sources(o, part, [t for i, t in enumerate(inputs) if i != place], copied, weights)
+        _copy_sources(forward, part, [t for i, t in enumerate(inputs) if i != place], copied, weights)
     return part, joints, feeds
 
 
-def _copy_sources(
-    o: TensorFlowObjective, part: Any, tensors: Sequence[str], copied: set[str], weights: set[str]
-) -> None:
+def _copy_sources(forward: Forward, part: Any, tensors: Sequence[str], copied: set[str], weights: set[str]) -> None:
     waiting = [source(t) for t in tensors]
     while waiting:
         name = waiting.pop()
@@ -153,7 +150,7 @@ def _copy_sources(
             continue
         copied.add(name)
         node = part.node.add()
-        node.CopyFrom(o.reader.nodes[name])
+        node.CopyFrom(forward.reader.nodes[name])
         inputs = [t for t in node.input if not t.startswith("^")]
         del node.input[:]
         node.input.extend(inputs)

@@ -1,6 +1,6 @@
 """Derivatives that TensorFlow lacks, and those that a SavedModel brings along.
 
-What is asked for here are derivatives of what the graph computes. A gradient that an operation was saved with
+What is wanted here are derivatives of what the graph computes. A gradient that an operation was saved with
 (``tf.custom_gradient``; swish has one) is that derivative at best, has one dtype, and no second derivative.
 """
 
@@ -13,7 +13,7 @@ from curvcli.models.tensorflow.nodes import all_nodes
 from curvcli.models.tensorflow.runtime import tensorflow
 
 _OWN = "_gradient_op_type"
-# Names under which operations are given other derivatives than TensorFlow's.
+# Names under which operations get other derivatives than TensorFlow's.
 _INSTEAD = {
     name: f"Curvcli{name}"
     for name in """Conv2D MaxPool MaxPoolV2 MaxPoolWithArgmax MaxPoolGrad OneHot LinSpace Range ExtractGlimpse HSVToRGB

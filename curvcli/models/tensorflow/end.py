@@ -10,9 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from curvcli.data.interface import Batch
 from curvcli.models.tensorflow.flatten import FlatGraph
+from curvcli.models.tensorflow.forward import Forward
 from curvcli.models.tensorflow.graph import GraphReader, full
+from curvcli.models.tensorflow.imported import normaliser
 from curvcli.models.tensorflow.nodes import source
+from curvcli.models.tensorflow.runtime import tensorflow
 
 _NORMALISERS = {"Softmax": "softmax", "LogSoftmax": "log_softmax", "Sigmoid": "sigmoid"}
 # These give entries of operand 0, and nothing else.
@@ -91,3 +95,47 @@ def with_moved_logits(flat: FlatGraph, reader: GraphReader, end: End) -> tuple[F
         node.input[operand] = tensor
         tensor = f"{node.name}:0"
     return replace(flat, graph_def=graph_def), tensor
+
+
+def logits_of(forward: Forward, returned: str, batch: Batch, axis: int, axes: int) -> tuple[str, str | None]:
+    """The tensor to take the loss of where it can be had, and the normaliser that what is returned comes from.
+
+    Args:
+        forward: gets another graph where logits have to be moved as the model moves its probabilities.
+        returned: what the model returns.
+        batch: to try that on.
+        axis: the classes' in what is returned.
+        axes: how many it has.
+    """
+    end = find_end(forward.reader, returned)
+    if end.kind is None:
+        return end.logits, None
+    if end.plain:
+        # TensorFlow's own softmax normalises the last axis.
+        along_classes = end.kind == "sigmoid" or axis >= axes - 1
+        return (end.logits, end.kind) if along_classes else (returned, None)
+    original = forward.flat
+    flat, moved = with_moved_logits(original, forward.reader, end)
+    forward.replace(flat)
+    if _same(forward, end, moved, batch, axis if axes > 2 else -1):
+        return moved, end.kind
+    forward.replace(original)
+    return returned, None
+
+
+def _same(forward: Forward, end: End, moved: str, batch: Batch, axis: int) -> bool:
+    """Whether the normaliser of the moved logits is what the model returns, for logits at random."""
+    tf = tensorflow()
+
+    def difference(weights: Any, data: Any) -> Any:
+        (logits,) = forward.import_graph(weights, forward.input_tensors, data, [end.logits])
+        noise = tf.random.stateless_normal(tf.shape(logits), [1, 2], dtype=logits.dtype)
+        normalised = normaliser(end.kind)(noise)
+        feeds = [*forward.input_tensors, end.logits, end.probabilities]
+        old, new = forward.import_graph(weights, feeds, [*data, noise, normalised], [end.returned, moved])
+        return tf.reduce_max(tf.abs(old - normaliser(end.kind, axis)(new))), tf.shape(old), tf.shape(new)
+
+    arguments = forward.all_weights(), forward.feed(batch)
+    error, before, after = forward.functions.call(("same", end.returned), difference, *arguments)
+    tolerance = {tf.float64: 1e-12, tf.float32: 1e-5}.get(error.dtype, 1e-2)
+    return before.numpy().tolist() == after.numpy().tolist() and float(error) <= tolerance

@@ -98,7 +98,7 @@ def register_functions(graph_def: Any) -> None:
 
 
 def float32_only(graph_def: Any) -> str | None:
-    """The first operation that gives float32 whatever it is given."""
+    """The first operation that returns float32 whatever it reads."""
     return next((node.op for node in all_nodes(graph_def) if node.op in _FLOAT32_ONLY), None)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from curvcli.models.reach import first_blockers
 from curvcli.models.tensorflow.flatten import FlatGraph
 from curvcli.models.tensorflow.nodes import source
 from curvcli.models.tensorflow.operations import CARRIERS, LOOPS, blocked_by, readable, stops
@@ -65,12 +66,12 @@ class GraphReader:
         return found
 
     def subgraph(self, graph_def: Any, fetch: Iterable[str], fed: Iterable[str]) -> tuple[Any, set[str]]:
-        """The part of ``graph_def`` that makes ``fetch`` when ``fed`` tensors are given, and which of those it reads.
+        """The part of ``graph_def`` that makes ``fetch`` from ``fed`` tensors, and which of those it reads.
 
         Loops and branches count as stateful: inside a function they run even if nothing needs them, and then ask for
         inputs that were cut off. So what is not needed must not be there.
         """
-        given = set(fed)
+        feeds = set(fed)
         kept: set[str] = set()
         used: set[str] = set()
         stack = [source(t) for t in fetch]
@@ -80,8 +81,8 @@ class GraphReader:
                 continue
             kept.add(name)
             tensors = [full(t) for t in self.nodes[name].input if not t.startswith("^")]
-            used.update(given.intersection(tensors))
-            stack.extend(source(t) for t in tensors if t not in given)
+            used.update(feeds.intersection(tensors))
+            stack.extend(source(t) for t in tensors if t not in feeds)
         part = type(graph_def)()
         part.versions.CopyFrom(graph_def.versions)
         part.library.CopyFrom(graph_def.library)
@@ -148,28 +149,13 @@ class GraphReader:
 
         Of the nodes of a group all outputs vary together.
         """
-        bit: dict[str, int] = {}
-        for i, group in enumerate(starts):
-            for name in group:
-                bit[name] = bit.get(name, 0) | 1 << i
-        reach: dict[str, int] = {}
-        names: list[str | None] = [None] * len(starts)
-        blocked = 0
-        for name in self.order:
-            node = self.nodes[name]
-            if name not in needed or stops(node):
-                continue
-            masks = [reach.get(source(t), 0) for t in node.input if not t.startswith("^")]
-            total = 0
-            for mask in masks:
-                total |= mask
-            fresh = blocked_by(node.op, masks, total) & ~blocked
-            blocked |= fresh
-            for i in range(len(starts)):
-                if fresh >> i & 1:
-                    names[i] = readable(node.op)
-            reach[name] = total | bit.get(name, 0)
-        return names
+        return first_blockers(
+            (name for name in self.order if name in needed and not stops(self.nodes[name])),
+            starts,
+            sources=lambda name: [source(t) for t in self.nodes[name].input if not t.startswith("^")],
+            blocked_by=lambda name, masks, total: blocked_by(self.nodes[name].op, masks, total),
+            name=lambda name: readable(self.nodes[name].op),
+        )
 
     def constant(self, tensor: str) -> Any | None:
         """The value of a constant tensor, looking through identities; None if it is none."""

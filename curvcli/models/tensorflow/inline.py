@@ -28,8 +28,8 @@ def _inline(graph_def: Any, node: Any, function: Any) -> None:
 
     body, flat_name = function_def_to_graph_def(function)
     signature, control = function.signature, control_inputs(node)
-    given = [tensor for tensor in node.input if not tensor.startswith("^")]
-    arguments = dict(zip((argument.name for argument in signature.input_arg), given, strict=True))
+    tensors = [tensor for tensor in node.input if not tensor.startswith("^")]
+    arguments = dict(zip((argument.name for argument in signature.input_arg), tensors, strict=True))
 
     def inside(tensor: str) -> str:
         caret = "^" if tensor.startswith("^") else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,69 +12,69 @@ from curvcli.data.interface import Batch
 from curvcli.losses.interface import OutputState
 from curvcli.losses.output import Output
 from curvcli.models.base import Array, as_float64
-from curvcli.models.pointwise import SampleFunction, rows_separate
+from curvcli.models.data_loss import DataLoss
+from curvcli.models.pointwise import SampleFunction
+from curvcli.models.rows import rows_separate
+from curvcli.models.tensorflow.forward import Forward
 from curvcli.models.tensorflow.imported import Imported, gradients
 from curvcli.models.tensorflow.runtime import tensorflow
-
-if TYPE_CHECKING:
-    from curvcli.models.tensorflow.objective import TensorFlowObjective
 
 
 class TensorFlowInputBatch:
     """One batch, differentiable by its inputs (see ``pointwise.InputBatch``)."""
 
     def __init__(
-        self, objective: TensorFlowObjective, data: Batch, function: SampleFunction, inputs: Sequence[str]
+        self, forward: Forward, data_loss: DataLoss, data: Batch, function: SampleFunction, inputs: Sequence[str]
     ) -> None:
         """Run the forward pass."""
         tf = tensorflow()
-        self._objective = o = objective
+        self._forward, self._loss = forward, data_loss.loss
         self._function = function
-        self._fed = o.feed(data)
-        names = list(o.flat.inputs)
+        self._fed = forward.feed(data)
+        names = list(forward.flat.inputs)
         self._places = [names.index(name) for name in inputs]
-        self._output = o.output if function.output is None else o.returned(function.output)
+        self._output = forward.output if function.output is None else forward.returned(function.output)
         self._key = ("inputs", function.output is None, self._output, function.index, tuple(inputs))
-        self._mask = self._truth = tf.zeros([0], o.dtype)
-        self._weight = tf.ones([], o.dtype)
+        self._mask = self._truth = tf.zeros([0], forward.dtype)
+        self._weight = tf.ones([], forward.dtype)
         raw = as_float64(self._run("output", lambda g, _: g.output))
-        self.samples = 1 if o.scalar else raw.shape[0]
+        self.samples = 1 if data_loss.scalar else raw.shape[0]
         self._shapes = [tuple(int(n) for n in self._fed[i].shape) for i in self._places]
         self.coordinates = sum(prod(shape) for shape in self._shapes) // self.samples
-        place: tuple[Any, ...] = function.index if o.scalar else (slice(None), *function.index)
+        place: tuple[Any, ...] = function.index if data_loss.scalar else (slice(None), *function.index)
         mask = np.zeros(raw.shape)
         if function.output is None:
-            targets = o.targets(data, raw.shape)
-            self._values = OutputState(o.loss, raw, targets).sample_values(self.samples)
-            self._truth = tf.constant(targets.truth, dtype=o.dtype)
-            self._weight = tf.constant(targets.weight * targets.scale, dtype=o.dtype)
+            targets = data_loss.targets(data, raw.shape)
+            self._values = OutputState(self._loss, raw, targets).sample_values(self.samples)
+            self._truth = tf.constant(targets.truth, dtype=forward.dtype)
+            self._weight = tf.constant(targets.weight * targets.scale, dtype=forward.dtype)
             mask[...] = 1.0
         else:
             self._values = raw[place].reshape(self.samples)
             mask[place] = 1.0
-        self._mask = tf.constant(mask, dtype=o.dtype)
+        self._mask = tf.constant(mask, dtype=forward.dtype)
         self._kept: dict[str, list[Any]] = {}
 
     # -- inside a traced function -------------------------------------------------------------------------------------
 
     def _traceable(self, body: Callable[..., Any]) -> tuple[Callable[..., Any], list[Any]]:
         """``body(graph, variables, *arguments)`` as a function of tensors alone, and those it takes before its own."""
-        o, function = self._objective, self._function
-        count = len(o.weights)
+        forward, function = self._forward, self._function
+        count = len(forward.weights)
 
         def traced(*tensors: Any) -> Any:
             weights, fed = tensors[:count], tensors[count : count + len(self._fed)]
             mask, truth, weight, *rest = tensors[count + len(self._fed) :]
-            (output,) = o.import_graph(weights, o.input_tensors, fed, [self._output])
-            loss = o.loss if function.output is None else Output()
+            (output,) = forward.import_graph(weights, forward.input_tensors, fed, [self._output])
+            loss = self._loss if function.output is None else Output()
             graph = Imported({}, output, {"mask": mask}, loss, truth, weight)
             return body(graph, [fed[i] for i in self._places], *rest)
 
-        return traced, [*o.all_weights(), *self._fed, self._mask, self._truth, self._weight]
+        return traced, [*forward.all_weights(), *self._fed, self._mask, self._truth, self._weight]
 
     def _run(self, key: Any, body: Callable[..., Any], *arguments: Any) -> Any:
         traced, own = self._traceable(body)
-        return self._objective.call((*self._key, key), traced, *own, *arguments)
+        return self._forward.functions.call((*self._key, key), traced, *own, *arguments)
 
     @staticmethod
     def _first(graph: Imported, variables: Sequence[Any]) -> list[Any]:
@@ -91,11 +91,10 @@ class TensorFlowInputBatch:
         return self._values
 
     def gradient(self) -> Array:
-        self._objective.backward_passes += 1
         return as_float64(self._run("gradient", lambda g, x: self._joined(self._first(g, x))))
 
     def products(self, vectors: Array) -> Array:
-        tf, o = tensorflow(), self._objective
+        tf, forward = tensorflow(), self._forward
         sizes = [prod(shape) // self.samples for shape in self._shapes]
 
         def one(graph: Imported, variables: Sequence[Any], vector: Any) -> Any:
@@ -103,7 +102,7 @@ class TensorFlowInputBatch:
             parts = [tf.reshape(p, shape) for p, shape in zip(pieces, self._shapes, strict=True)]
             return self._joined(gradients(self._first(graph, variables), variables, parts))
 
-        return self._for_each("products", one, tf.constant(vectors, dtype=o.dtype))
+        return self._for_each("products", one, tf.constant(vectors, dtype=forward.dtype))
 
     def hessian_rows(self, coordinates: Sequence[int]) -> Array:
         tf = tensorflow()
@@ -126,14 +125,13 @@ class TensorFlowInputBatch:
 
     def _for_each(self, key: str, body: Callable[..., Any], arguments: Any) -> Array:
         """``body(graph, variables, argument)`` for every argument; what it has no part in runs once."""
-        o = self._objective
-        o.backward_passes += len(arguments)
-        if o.reader.has_loops(o.needed):
+        forward = self._forward
+        if forward.reader.has_loops(forward.needed):
             # What a loop keeps for its derivatives can't leave the graph.
             return np.stack([as_float64(self._run(key, body, argument)) for argument in arguments])
         traced, own = self._traceable(body)
-        with o.explained():
-            split = o.split((*self._key, key), traced, own, arguments[0])
+        with forward.functions.explained():
+            split = forward.functions.split((*self._key, key), traced, own, arguments[0])
             if key not in self._kept:
                 self._kept[key] = split.before(own)
             return np.stack([as_float64(split.after(self._kept[key], argument)) for argument in arguments])
@@ -158,22 +156,20 @@ class TensorFlowInputBatch:
                     (tensor,) = gradients([columns[-1]], [variable], [tf.ones_like(columns[-1])])
             return tf.stack(columns, axis=1)
 
-        self._objective.backward_passes += order
         found[:, 1:] = as_float64(self._run(("derivatives", which, place, order), body))
         return found
 
     def samples_separate(self) -> bool:
         if self.samples == 1:
             return True
-        tf, o = tensorflow(), self._objective
+        tf, forward = tensorflow(), self._forward
 
         def body(graph: Imported, variables: Sequence[Any], weights: Any) -> Any:
             cotangent = tf.stop_gradient(graph.cotangent()) * graph.fetched["mask"]
             return self._joined(graph.gradients(variables, cotangent * weights))
 
         def rows_of(weights: Array) -> Array:
-            o.backward_passes += 1
             per_sample = weights.reshape(-1, *(1,) * (len(self._mask.shape) - 1))
-            return as_float64(self._run("separate", body, tf.constant(per_sample, dtype=o.dtype)))
+            return as_float64(self._run("separate", body, tf.constant(per_sample, dtype=forward.dtype)))
 
         return rows_separate(rows_of, self.samples)

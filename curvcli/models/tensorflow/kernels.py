@@ -92,14 +92,14 @@ def _splice(graph_def: Any, node: Any, function: Callable[..., Any], shapes: lis
     """Put what ``function`` makes of a node's inputs in the node's place."""
     tf = tensorflow()
     dtype = tf.as_dtype(node.attr["T"].type)
-    given = [tensor for tensor in node.input if not tensor.startswith("^")]
+    tensors = [tensor for tensor in node.input if not tensor.startswith("^")]
     with tf.Graph().as_default() as graph:
         # Of what these operations read, only sizes are something else than numbers of the node's own type.
         sizes = [node.op == "Conv2DBackpropInput" and place == 0 for place in range(len(shapes))]
         kinds = [tf.int32 if whole else dtype for whole in sizes]
         arguments = [tf.compat.v1.placeholder(kind, shape) for kind, shape in zip(kinds, shapes, strict=True)]
         result = function(*arguments)
-    outside = {argument.op.name: tensor for argument, tensor in zip(arguments, given, strict=True)}
+    outside = {argument.op.name: tensor for argument, tensor in zip(arguments, tensors, strict=True)}
 
     def placed(tensor: str) -> str:
         return str(outside.get(tensor, f"{node.name}/written_out/{tensor}"))

@@ -9,71 +9,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from curvcli.models.base import Array
+from curvcli.models.tensorflow.layout import TensorFlowLayout
 from curvcli.models.tensorflow.runtime import tensorflow
 
 # Per-sample gradients held at once, in numbers.
 _CHUNK = 1 << 22
-
-
-@dataclass(frozen=True)
-class ZLayout:
-    """How a z reads as (samples, channels, positions), and back.
-
-    Attributes:
-        shape: of z in the first batch.
-        rows_per_sample: how many of z's rows (axis 0) belong to a sample.
-        channel_axes: in the order in which their entries are numbered; all others are positions.
-        interleaved: rows of one sample are ``samples`` apart instead of adjacent.
-    """
-
-    shape: tuple[int, ...]
-    rows_per_sample: int
-    channel_axes: tuple[int, ...]
-    interleaved: bool
-
-    @property
-    def channels(self) -> int:
-        """Entries of z per position."""
-        return prod(self.shape[a] for a in self.channel_axes)
-
-    @property
-    def positions(self) -> int:
-        """Places per sample at which the same weight is used."""
-        return self.rows_per_sample * prod(self.shape[a] for a in self._rest)
-
-    @property
-    def _rest(self) -> list[int]:
-        return [a for a in range(1, len(self.shape)) if a not in self.channel_axes]
-
-    def _split(self, samples: int) -> list[int]:
-        rows = [self.rows_per_sample, samples] if self.interleaved else [samples, self.rows_per_sample]
-        return [*rows, *self.shape[1:]]
-
-    @property
-    def _order(self) -> list[int]:
-        sample_axis, row_axis = (1, 0) if self.interleaved else (0, 1)
-        return [sample_axis, *(a + 1 for a in self.channel_axes), row_axis, *(a + 1 for a in self._rest)]
-
-    def canonical(self, z: Any, samples: int) -> Any:
-        """z-shaped → (samples, channels, positions)."""
-        tf = tensorflow()
-        split = tf.transpose(tf.reshape(z, self._split(samples)), self._order)
-        return tf.reshape(split, [samples, self.channels, self.positions])
-
-    def original(self, canonical: Any, samples: int) -> Any:
-        """(samples, channels, positions) → z-shaped."""
-        tf = tensorflow()
-        sizes = self._split(samples)
-        permuted = tf.reshape(canonical, [sizes[a] for a in self._order])
-        inverse = [self._order.index(a) for a in range(len(self._order))]
-        return tf.reshape(tf.transpose(permuted, inverse), [samples * self.rows_per_sample, *self.shape[1:]])
 
 
 class LinearUse(ABC):
@@ -85,7 +31,7 @@ class LinearUse(ABC):
 
     sign = 1
 
-    def __init__(self, layout: ZLayout, shape: tuple[int, ...], data: str | None) -> None:
+    def __init__(self, layout: TensorFlowLayout, shape: tuple[int, ...], data: str | None) -> None:
         """``shape`` is the parameter's."""
         self.layout, self.shape, self.data = layout, shape, data
 
@@ -115,7 +61,7 @@ class PatchUse(LinearUse):
 
     def __init__(
         self,
-        layout: ZLayout,
+        layout: TensorFlowLayout,
         shape: tuple[int, ...],
         data: str | None,
         patches: Callable[[Any, int], Any],

@@ -50,7 +50,7 @@ class Writer:
         self._graph_def, self._base, self.dtype = graph_def, base, dtype
 
     def add(self, name: str, operation: str, inputs: Sequence[str], **types: int) -> str:
-        """A node of this operation; ``types`` are its type attributes, ``T`` being ``dtype`` unless given.
+        """A node of this operation; ``types`` are its type attributes, ``T`` being ``dtype`` by default.
 
         Returns:
             Its output 0.

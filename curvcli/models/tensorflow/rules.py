@@ -11,7 +11,8 @@ import numpy as np
 
 from curvcli.models.base import Array
 from curvcli.models.tensorflow.graph import Entry, GraphReader
-from curvcli.models.tensorflow.linear import EmbeddingUse, LinearUse, PatchUse, ZLayout
+from curvcli.models.tensorflow.layout import TensorFlowLayout
+from curvcli.models.tensorflow.linear import EmbeddingUse, LinearUse, PatchUse
 from curvcli.models.tensorflow.operations import readable
 from curvcli.models.tensorflow.runtime import tensorflow
 
@@ -36,9 +37,9 @@ class Context:
         """The joining node."""
         return self.reader.nodes[self.entry.node]
 
-    def layout(self, axes: Sequence[int]) -> ZLayout:
+    def layout(self, axes: Sequence[int]) -> TensorFlowLayout:
         """Z with these channel axes."""
-        return ZLayout(self.z_shape, self.z_shape[0] // self.samples, tuple(axes), self.interleaved)
+        return TensorFlowLayout(self.z_shape, self.z_shape[0] // self.samples, tuple(axes), self.interleaved)
 
     def operand(self) -> Array | None:
         """The parameter's flat indices in the shape in which the node reads it; None if that can't be told."""
@@ -83,7 +84,7 @@ def linear_use(context: Context) -> LinearUse | str:
     return rule(context, index)
 
 
-def _shift(context: Context, layout: ZLayout, index: Array) -> LinearUse:
+def _shift(context: Context, layout: TensorFlowLayout, index: Array) -> LinearUse:
     tf = tensorflow()
     channels, positions = layout.channels, layout.positions
 
@@ -138,7 +139,7 @@ def _dense(context: Context, index: Array) -> LinearUse | str:
     table = index.T if node.attr[flip_weight].b else index
     inputs, outputs = table.shape
     layout = context.layout([len(context.z_shape) - 1])
-    data_layout = ZLayout(
+    data_layout = TensorFlowLayout(
         context.data_shape, layout.rows_per_sample, (len(context.data_shape) - 1,), context.interleaved
     )
 

@@ -1,4 +1,4 @@
-"""Imports TensorFlow without letting its start-up chatter reach the user."""
+"""Imports TensorFlow without letting its start-up chatter reach the user, and names its devices."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from curvcli.errors import UsageError
+from curvcli.wording import option
 
 
 @contextmanager
@@ -41,3 +44,29 @@ def tensorflow() -> Any:
         # The first operation prints too.
         tf.constant(0)
     return tf
+
+
+def hide_gpus(device: str) -> None:
+    """Before TensorFlow is imported for work on the CPU: it takes every GPU it sees, and all of its memory."""
+    if device == "cpu":
+        os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+
+def device_of(name: str) -> str:
+    """TensorFlow's name of a device, e.g. ``/GPU:1`` of ``cuda:1``.
+
+    Raises:
+        UsageError: it is not there.
+    """
+    tf = tensorflow()
+    if name == "cpu":
+        return "/CPU:0"
+    kind, _, number = name.partition(":")
+    wanted = {"cuda": "GPU", "gpu": "GPU"}.get(kind, kind.upper())
+    devices = tf.config.list_physical_devices(wanted)
+    if len(devices) <= int(number or 0):
+        raise UsageError(
+            f"{option('device', name)}: TensorFlow sees {len(devices)} such devices here; "
+            f"use {option('device', 'cpu')}."
+        )
+    return f"/{wanted}:{number or 0}"

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from curvcli.data.interface import Batch
+from curvcli.models.tensorflow.forward import Forward
 from curvcli.models.tensorflow.runtime import tensorflow
-
-if TYPE_CHECKING:
-    from curvcli.models.tensorflow.objective import TensorFlowObjective
 
 Shape = tuple[int, ...]
 
@@ -30,47 +28,46 @@ class Measured:
     steady: bool
 
 
-def measure(objective: TensorFlowObjective, tensors: Sequence[str], data: Batch) -> dict[str, Measured]:
+def measure(forward: Forward, tensors: Sequence[str], data: Batch) -> dict[str, Measured]:
     """One forward pass over a batch."""
-    tf, o = tensorflow(), objective
+    tf = tensorflow()
 
-    def forward(weights: Any, fed: Any) -> Any:
-        found = o.import_graph(weights, o.input_tensors, fed, tensors)
+    def run(weights: Any, fed: Any) -> Any:
+        found = forward.import_graph(weights, forward.input_tensors, fed, tensors)
         steady = [tensor.shape.is_fully_defined() for tensor in found]
         dtypes = [tensor.dtype.base_dtype.as_datatype_enum for tensor in found]
         return [tf.shape(tensor) for tensor in found], tf.constant(dtypes), tf.constant(steady)
 
-    shapes, dtypes, steady = o.call(("shapes", tuple(tensors)), forward, o.all_weights(), o.feed(data))
+    shapes, dtypes, steady = forward.functions.call(
+        ("shapes", tuple(tensors)), run, forward.all_weights(), forward.feed(data)
+    )
     columns = zip(tensors, shapes, dtypes.numpy(), steady.numpy(), strict=True)
     return {t: Measured(tuple(int(n) for n in s), int(d), bool(known)) for t, s, d, known in columns}
 
 
-def changing(objective: TensorFlowObjective, first: Mapping[str, Measured], rows: Sequence[str]) -> set[str]:
+def changing(
+    forward: Forward, batches: Iterator[Batch], first: Mapping[str, Measured], rows: Sequence[str]
+) -> set[str]:
     """The tensors whose shape per sample is not the same in every batch.
 
     Shapes that the graph fixes are taken from the first batch; only for others are all batches run.
 
     Args:
-        objective: for its graph and data.
-        first: the first batch.
+        forward: runs the graph.
+        batches: all of them.
+        first: what was measured in the first.
         rows: those whose first axis must count samples; others may lack that axis, or repeat it for all samples.
     """
-    o = objective
     loose = [t for t, measured in first.items() if not measured.steady]
     found: set[str] = set()
     if not loose:
         return found
-    batches = o.samples.batches(o.batch_size)
-    samples = _samples(next(batches))
+    samples = len(next(batches))
     for data in batches:
-        here, now = _samples(data), measure(o, loose, data)
+        here, now = len(data), measure(forward, loose, data)
         for tensor in loose:
             before, after = first[tensor].shape, now[tensor].shape
             in_step = before[1:] == after[1:] and bool(before) and before[0] * here == after[0] * samples
             if not in_step and (tensor in rows or before != after):
                 found.add(tensor)
     return found
-
-
-def _samples(batch: Batch) -> int:
-    return len(next(iter(batch.inputs.values())))

@@ -4,36 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from curvcli.models.base import Site
+from curvcli.models.data_loss import DataLoss
+from curvcli.models.sites import linear_site
 from curvcli.models.tensorflow.confirm import NOT_CONFIRMED, Located, not_confirmed
+from curvcli.models.tensorflow.forward import Forward
 from curvcli.models.tensorflow.graph import Entry, full
 from curvcli.models.tensorflow.rules import Context, data_operand, linear_use
 from curvcli.models.tensorflow.runtime import tensorflow
 from curvcli.models.tensorflow.shapes import Measured, changing, measure
 
-if TYPE_CHECKING:
-    from curvcli.models.tensorflow.objective import TensorFlowObjective
-
 Mixed = Callable[[tuple[str, ...]], list[str]]
 
 
-def read_sites(o: TensorFlowObjective, names: Sequence[str], samples: int, mixed: Mixed) -> dict[str, Site]:
+def read_sites(
+    forward: Forward, data_loss: DataLoss, located: dict[str, Located], names: Sequence[str], samples: int, mixed: Mixed
+) -> dict[str, Site]:
     """Where each parameter enters; one pass over the first batch tells the shapes, one or two the rows' order.
 
     Args:
-        o: for its graph, weights and data; what has a canonical form is noted in its ``located``.
+        forward: runs the graph.
+        data_loss: for its data.
+        located: the canonical forms; added to.
         names: of the parameters.
         samples: of the first batch.
         mixed: of some parameters, those of whose z some row is reached from another sample's output.
     """
     sites: dict[str, Site] = {}
     single: dict[str, Entry] = {}
-    live = o.reader.live(o.output)
+    live = forward.reader.live(forward.output)
     for name in names:
-        entries = o.reader.entries(name, live)
-        if not o.reader.reached(name, live):
+        entries = forward.reader.entries(name, live)
+        if not forward.reader.reached(name, live):
             sites[name] = Site(name, reached=False)
         elif isinstance(entries, str):
             sites[name] = Site(name, reached=True, why_not=entries)
@@ -46,57 +49,53 @@ def read_sites(o: TensorFlowObjective, names: Sequence[str], samples: int, mixed
     if not single:
         return sites
     nodes = list(dict.fromkeys(e.node for e in single.values()))
-    blocker = dict(zip(nodes, o.reader.blockers([[n] for n in nodes], live), strict=True))
+    blocker = dict(zip(nodes, forward.reader.blockers([[n] for n in nodes], live), strict=True))
     z = [f"{e.node}:0" for e in single.values()]
-    data = [full(data_operand(o.reader, e)) for e in single.values()]
-    measured = measure(o, list(dict.fromkeys((*z, *data))), o.first_batch())
-    why_not = _unsuited(o, single, measured, changing(o, measured, z))
+    data = [full(data_operand(forward.reader, e)) for e in single.values()]
+    measured = measure(forward, list(dict.fromkeys((*z, *data))), data_loss.first_batch())
+    why_not = _unsuited(forward, single, measured, changing(forward, data_loss.batches(), measured, z))
     suited = {name: entry for name, entry in single.items() if name not in why_not}
-    why_not |= _locate(o, suited, measured, samples, mixed)
+    why_not |= _locate(forward, located, suited, measured, samples, mixed)
     for name, entry in single.items():
-        operation = o.reader.nodes[entry.node].op
+        operation = forward.reader.nodes[entry.node].op
         if name in why_not:
             sites[name] = Site(name, reached=True, why_not=why_not[name], operation=operation)
             continue
-        layout = o.located[name].use.layout
-        sites[name] = Site(
-            name,
-            reached=True,
-            z=f"{entry.node}:{layout.channels}x{layout.positions}",
-            operation=operation,
-            units=layout.channels,
-            positions=layout.positions,
-            blocker=blocker[entry.node],
-        )
+        sites[name] = linear_site(name, entry.node, operation, located[name].use.layout, blocker[entry.node])
     return sites
 
 
 def _unsuited(
-    o: TensorFlowObjective, entries: Mapping[str, Entry], measured: Mapping[str, Measured], changing: Set[str]
+    forward: Forward, entries: Mapping[str, Entry], measured: Mapping[str, Measured], changing: Set[str]
 ) -> dict[str, str]:
     """The parameters whose z no canonical form can describe, and why."""
     why_not = {}
     for name, entry in entries.items():
-        z, data = f"{entry.node}:0", full(data_operand(o.reader, entry))
+        z, data = f"{entry.node}:0", full(data_operand(forward.reader, entry))
         dtype = tensorflow().as_dtype(measured[z].dtype)
         if changing & {z, data}:
             why_not[name] = "its output's shape depends on the data"
-        elif dtype != o.dtype:
+        elif dtype != forward.dtype:
             why_not[name] = f"its output is {dtype.name}"
     return why_not
 
 
 def _locate(
-    o: TensorFlowObjective, entries: Mapping[str, Entry], measured: Mapping[str, Measured], samples: int, mixed: Mixed
+    forward: Forward,
+    located: dict[str, Located],
+    entries: Mapping[str, Entry],
+    measured: Mapping[str, Measured],
+    samples: int,
+    mixed: Mixed,
 ) -> dict[str, str]:
     """Find the canonical forms and how the rows of each z belong to samples; returns what has none, and why."""
     why_not: dict[str, str] = {}
-    operands = {name: full(data_operand(o.reader, entry)) for name, entry in entries.items()}
+    operands = {name: full(data_operand(forward.reader, entry)) for name, entry in entries.items()}
     contexts = {
         name: Context(
-            o.reader,
+            forward.reader,
             entry,
-            tuple(int(n) for n in o.weights[name].shape),
+            tuple(int(n) for n in forward.weights[name].shape),
             measured[f"{entry.node}:0"].shape,
             measured[operands[name]].shape,
             samples,
@@ -113,14 +112,14 @@ def _locate(
             if isinstance(use, str):
                 why_not[name] = use
             else:
-                o.located[name] = Located(entries[name], use)
+                located[name] = Located(entries[name], use)
         # All together: in a deep network it is tracing the graph that takes time.
         open_names = mixed(tuple(name for name in open_names if name not in why_not))
     for name in open_names:
-        del o.located[name]
+        del located[name]
         why_not[name] = "samples influence each other between it and the loss"
-    left = {name: o.located[name] for name in entries if name not in why_not}
-    for name in not_confirmed(o, left, {n: measured[operands[n]] for n in left}, samples):
-        del o.located[name]
+    left = {name: located[name] for name in entries if name not in why_not}
+    for name in not_confirmed(forward, left, {n: measured[operands[n]] for n in left}, samples):
+        del located[name]
         why_not[name] = NOT_CONFIRMED
     return why_not

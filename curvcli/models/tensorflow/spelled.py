@@ -153,7 +153,7 @@ def _softsign(graph_def: Any, node: Any) -> None:
 def _local_response_normalisation(graph_def: Any, node: Any) -> None:
     """X · (bias + α·Σ x²)^−β, the sum over channels at most a radius away: a product with a band of ones."""
     write, x = Writer(graph_def, node.name, node.attr["T"].type), node.input[0]
-    given = {name: node.attr[name].f if name in node.attr else 1.0 for name in ("bias", "alpha")}
+    factors = {name: node.attr[name].f if name in node.attr else 1.0 for name in ("bias", "alpha")}
     beta = node.attr["beta"].f if "beta" in node.attr else 0.5
     radius = node.attr["depth_radius"].i if "depth_radius" in node.attr else 5
     whole = _whole()
@@ -163,22 +163,22 @@ def _local_response_normalisation(graph_def: Any, node: Any) -> None:
     near = write.add("near", "LessEqual", [apart, write.constant("radius", radius, np.int32)], T=whole)
     band = write.cast("band", near, tensorflow().bool.as_datatype_enum)
     sums = write.einsum("sums", "bhwc,cd->bhwd", write.add("squares", "Square", [x]), band)
-    scaled = write.add("scaled", "Mul", [write.constant("alpha", given["alpha"]), sums])
-    base = write.add("base", "AddV2", [write.constant("bias", given["bias"]), scaled])
+    scaled = write.add("scaled", "Mul", [write.constant("alpha", factors["alpha"]), sums])
+    base = write.add("base", "AddV2", [write.constant("bias", factors["bias"]), scaled])
     write.becomes(node, "Mul", [x, write.add("factor", "Pow", [base, write.constant("minus_beta", -beta)])])
 
 
 def _resize_bilinear(graph_def: Any, node: Any) -> None:
     """Rows and columns interpolated by a matrix each, entry (i, j) being max(0, 1 − |p_i − j|), p_i where i lies."""
     tf = tensorflow()
-    floating, given = tf.float32.as_datatype_enum, node.attr["T"].type
-    if given in (tf.float64.as_datatype_enum, tf.float16.as_datatype_enum, tf.bfloat16.as_datatype_enum):
+    floating, dtype = tf.float32.as_datatype_enum, node.attr["T"].type
+    if dtype in (tf.float64.as_datatype_enum, tf.float16.as_datatype_enum, tf.bfloat16.as_datatype_enum):
         return  # they give float32 out of other floats, which no model wants
     write, (image, size) = Writer(graph_def, node.name, floating), list(node.input)[:2]
     corners, half = node.attr["align_corners"].b, node.attr["half_pixel_centers"].b
-    shape = write.add("shape", "Shape", [image], T=given, out_type=_whole())
-    if given != floating:
-        image = write.cast("image", image, given)
+    shape = write.add("shape", "Shape", [image], T=dtype, out_type=_whole())
+    if dtype != floating:
+        image = write.cast("image", image, dtype)
     ends = {
         "rows": (_entry(write, "height", shape, 1), _entry(write, "to_height", size, 0)),
         "columns": (_entry(write, "width", shape, 2), _entry(write, "to_width", size, 1)),

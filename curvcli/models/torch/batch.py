@@ -1,24 +1,23 @@
-"""One batch of a torch objective: one autograd graph, differentiated as often as asked."""
+"""One batch of a torch objective: one autograd graph, differentiated again and again."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from curvcli.data.interface import Batch
-from curvcli.errors import ModelError
 from curvcli.losses.interface import OutputState
 from curvcli.models.base import Array, Site, as_float64
-from curvcli.models.torch.end import LossEnd, solid
+from curvcli.models.data_loss import DataLoss
+from curvcli.models.torch.derivatives import derivatives
+from curvcli.models.torch.end import LossEnd
+from curvcli.models.torch.forward import Forward
 from curvcli.models.torch.sites import Sites
-
-if TYPE_CHECKING:
-    from curvcli.models.torch.objective import TorchObjective
 
 # Columns are squared and added in the model's dtype this many at a time, then in float64.
 _FLUSH = 32
@@ -42,24 +41,39 @@ class Structure:
 class TorchBatch:
     """One batch and its autograd graph (see ``base.DifferentiatedBatch``)."""
 
-    def __init__(self, objective: TorchObjective, data: Batch, parameters: Sequence[str]) -> None:
-        """Run the forward pass."""
-        self._objective = objective
+    def __init__(
+        self,
+        forward: Forward,
+        data_loss: DataLoss,
+        structures: dict[Hashable, Structure],
+        data: Batch,
+        parameters: Sequence[str],
+    ) -> None:
+        """Run the forward pass.
+
+        Args:
+            forward: makes it.
+            data_loss: of all the data.
+            structures: by names and signature, of batches with equal graphs; shared, and added to.
+            data: this batch.
+            parameters: what it will be differentiated by.
+        """
+        self._forward, self._structures = forward, structures
         self._names = tuple(parameters)
-        self._tensors = {name: objective.parameters[name] for name in parameters}
+        self._tensors = {name: forward.parameters[name] for name in parameters}
         # Where the model branches, batches with one graph may still read their data in another order.
-        self._place = place = (self._names, data.start if objective.branches else None)
-        objective.require(self._names)
-        self._end = LossEnd(objective, objective.forward(objective.tensors(data)), data)
+        self._place = place = (self._names, data.start if forward.program.branches else None)
+        forward.parameters.require(self._names)
+        self._end = LossEnd(forward, data_loss, forward(forward.tensors(data)), data)
         self.samples = self._end.samples
         self._first: dict[Hashable, tuple[Tensor | None, ...]] = {}
         self._pulled: tuple[Tensor, tuple[Tensor | None, ...]] | None = None
         root = None if self._end.edge is None else self._end.edge.node
 
         def time_major(signature: Hashable, parameter: str) -> bool:
-            # Of the objective, not of this batch: a circle would keep its graph until the garbage is collected.
-            found = objective.structures.get((*place, signature))
-            return found is not None and found.interleaved.get(parameter, False)
+            # No method of this batch: a circle would keep its graph until the garbage is collected.
+            alike = structures.get((*place, signature))
+            return alike is not None and alike.interleaved.get(parameter, False)
 
         self._uses = Sites(root, self._tensors, self.samples, time_major)
 
@@ -74,25 +88,15 @@ class TorchBatch:
 
     # -- first derivatives --------------------------------------------------------------------------------------------
 
-    def _backward(self, inputs: Sequence[Any], cotangent: Tensor, *, create_graph: bool = False) -> Any:
-        self._objective.require(self._names)  # another batch may have been opened for other parameters since
-        self._objective.backward_passes += 1
+    def _backward(
+        self, inputs: Sequence[Any], cotangent: Tensor, *, create_graph: bool = False
+    ) -> tuple[Tensor | None, ...]:
+        """J_oᵀ · cotangent by each input."""
+        self._forward.parameters.require(self._names)  # another batch may have been opened for other parameters since
         if self._end.edge is None:
             return tuple(None for _ in inputs)
-        try:
-            found = torch.autograd.grad(
-                [self._end.edge],
-                list(inputs),
-                grad_outputs=[cotangent],
-                retain_graph=True,
-                create_graph=create_graph,
-                allow_unused=True,
-            )
-        except RuntimeError as error:
-            raise ModelError(
-                f"{self._objective.where}: can't be differentiated ({str(error).splitlines()[0][:200]})."
-            ) from error
-        return tuple(map(solid, found))
+        failure = f"{self._forward.where}: can't be differentiated"
+        return derivatives([self._end.edge], list(inputs), [cotangent], failure, create_graph=create_graph)
 
     def gradient(self, parameters: Sequence[str]) -> dict[str, Array]:
         found = self._backward([self._tensors[p] for p in parameters], self._end.cotangent.detach())
@@ -132,24 +136,20 @@ class TorchBatch:
     @property
     def _structure(self) -> Structure:
         """What is known of batches like this one; read from it if it is the first."""
-        key, known = (*self._place, self._uses.signature), self._objective.structures
-        if key not in known:
-            found = self._uses.read(self._end.raw, self._pull)
-            known[key] = Structure(found, dict(self._uses.interleaved))
-        return known[key]
+        key = (*self._place, self._uses.signature)
+        if key not in self._structures:
+            sites = self._uses.read(self._end.raw, self._backward)
+            self._structures[key] = Structure(sites, dict(self._uses.interleaved))
+        return self._structures[key]
 
     def joint_blocker(self, parameters: Sequence[str]) -> str | None:
         """The first operation that is not piecewise linear in all these parameters together; None if all are."""
         return self._uses.joint_blocker(parameters)
 
-    def _pull(self, edges: Sequence[Any], cotangent: Tensor) -> Sequence[Tensor | None]:
-        found: Sequence[Tensor | None] = self._backward(edges, cotangent)
-        return found
-
     # -- second derivatives -------------------------------------------------------------------------------------------
 
     def samples_separate(self, parameters: Sequence[str]) -> bool:
-        return not self._uses.mixed(parameters, self._end.raw, self._pull)
+        return not self._uses.mixed(parameters, self._end.raw, self._backward)
 
     def squared_columns(self, parameters: Sequence[str], columns: Array) -> dict[str, Array]:
         edges, which = self._uses.edges(parameters)
@@ -158,7 +158,7 @@ class TorchBatch:
         for start in range(0, len(columns), _FLUSH):
             part: dict[str, Tensor] = {}
             held: list[tuple[Tensor | None, ...]] = []
-            chunk = self._end.tensor(columns[start : start + _FLUSH])
+            chunk = self._forward.parameters.tensor(columns[start : start + _FLUSH])
             for number, column in enumerate(chunk):
                 held.append(self._backward(edges, column))
                 room = sum(d.numel() for d in held[-1] if d is not None) * (len(held) + 1) <= _HELD
@@ -181,11 +181,11 @@ class TorchBatch:
         total = {p: np.zeros(self._tensors[p].numel()) for p in parameters}
         if first is not None and first.requires_grad:
             basis = torch.zeros(layout.samples, layout.channels, layout.positions)
-            basis = basis.to(self._objective.device, self._objective.dtype)
+            basis = basis.to(first.device, first.dtype)
             for number in range(start, stop):
                 channel, position = divmod(number, layout.positions)
                 basis[:, channel, position] = 1
-                (product,) = self._second(first, [edge], layout.original(basis))
+                (product,) = self._second([first], [edge], [layout.original(basis)])
                 basis[:, channel, position] = 0
                 if product is None:
                     continue
@@ -202,8 +202,8 @@ class TorchBatch:
         if first is not None and first.requires_grad:
             layout = next(iter(uses.values())).layout
             for k, probe in enumerate(signs):
-                vector = layout.original(self._end.tensor(probe))
-                (product,) = self._second(first, [edge], vector)
+                vector = layout.original(self._forward.parameters.tensor(probe))
+                (product,) = self._second([first], [edge], [vector])
                 if product is not None:
                     for name, use in uses.items():
                         found[name][k] = as_float64(use.products([vector], [product]).cpu())
@@ -215,24 +215,19 @@ class TorchBatch:
         starts = np.cumsum([0, *(self._tensors[p].numel() for p in parameters)])
         found = np.zeros((len(columns), self.samples, int(starts[-1])))
         for k, column in enumerate(columns):
-            deltas = self._backward(edges, self._end.tensor(column))
+            deltas = self._backward(edges, self._forward.parameters.tensor(column))
             for j, (use, i) in enumerate(zip(uses, which, strict=True)):
-                if deltas[i] is not None:
-                    found[k, :, starts[j] : starts[j + 1]] = use.sample_gradients(deltas[i]).cpu()
+                delta = deltas[i]
+                if delta is not None:
+                    found[k, :, starts[j] : starts[j + 1]] = use.sample_gradients(delta).cpu()
         return found
 
-    def _second(self, first: Any, inputs: Sequence[Any], vector: Any) -> tuple[Tensor | None, ...]:
-        self._objective.require(self._names)
-        self._objective.backward_passes += 1
-        try:
-            result: tuple[Tensor | None, ...] = torch.autograd.grad(
-                first, inputs, grad_outputs=vector, retain_graph=True, allow_unused=True
-            )
-        except RuntimeError as error:
-            raise ModelError(
-                f"{self._objective.where}: an operation has no second derivative ({str(error).splitlines()[0]})."
-            ) from error
-        return tuple(map(solid, result))
+    def _second(
+        self, first: Sequence[Tensor | None], inputs: Sequence[Any], vectors: Sequence[Tensor] | None
+    ) -> tuple[Tensor | None, ...]:
+        self._forward.parameters.require(self._names)
+        failure = f"{self._forward.where}: an operation has no second derivative"
+        return derivatives(first, inputs, vectors, failure)
 
     def hessian_products(self, block: Sequence[str], vectors: Array) -> Array:
         tensors = [self._tensors[p] for p in block]
@@ -250,9 +245,9 @@ class TorchBatch:
         if not live:
             return
         starts = np.cumsum([0, *(t.numel() for t in like)])
-        for k, row in enumerate(self._end.tensor(vectors)):
+        for k, row in enumerate(self._forward.parameters.tensor(vectors)):
             parts = [row[starts[i] : starts[i + 1]].reshape(like[i].shape) for i in live]
-            if self._objective.program.complex:
+            if self._forward.program.complex:
                 # Seen as pairs, real numbers must begin at an even place of their memory.
                 parts = [part.clone() for part in parts]
             yield k, self._second([outputs[i] for i in live], inputs, parts)
@@ -274,7 +269,7 @@ class TorchBatch:
     def pullback(self, block: Sequence[str], cotangents: Array) -> Array:
         tensors = [self._tensors[p] for p in block]
         pulled = np.zeros((len(cotangents), sum(t.numel() for t in tensors)))
-        for k, cotangent in enumerate(self._end.tensor(cotangents)):
+        for k, cotangent in enumerate(self._forward.parameters.tensor(cotangents)):
             pulled[k] = _joined(self._backward(tensors, cotangent), tensors)
         return pulled
 

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from curvcli.data.interface import Batch
 from curvcli.errors import ModelError
 from curvcli.models.base import Array, as_float64
-from curvcli.models.pointwise import RowOrder, weighted_signs
+from curvcli.models.data_loss import DataLoss
+from curvcli.models.rows import RowOrder, weighted_signs
+from curvcli.models.torch.derivatives import derivatives
 from curvcli.models.torch.end import LossEnd
+from curvcli.models.torch.forward import Forward
 from curvcli.models.torch.graph import AutogradGraph, Entry, operation
 from curvcli.models.torch.linear import LinearUse
 from curvcli.models.torch.rules import linear_use, z_shape
-
-if TYPE_CHECKING:
-    from curvcli.models.torch.objective import TorchObjective
-
 
 _LOOK_UPS = frozenset({"Embedding", "EmbeddingBag", "Gather", "Index", "IndexSelect"})
 
@@ -31,7 +29,8 @@ class TorchChainBatch:
 
     def __init__(
         self,
-        objective: TorchObjective,
+        forward: Forward,
+        data_loss: DataLoss,
         data: Batch,
         layer: Sequence[str],
         parameters: Sequence[str],
@@ -42,14 +41,14 @@ class TorchChainBatch:
         Raises:
             ModelError: the layer has no single output, or samples influence each other after it.
         """
-        self._objective = objective
-        weights = {name: objective.parameters[name] for name in dict.fromkeys([*layer, *parameters])}
-        objective.require(list(weights))
+        self._forward, self._scalar = forward, data_loss.scalar
+        weights = {name: forward.parameters[name] for name in dict.fromkeys([*layer, *parameters])}
+        forward.parameters.require(list(weights))
         self._names = tuple(weights)
-        arguments = objective.tensors(data)
+        arguments = forward.tensors(data)
         # All of them, as that shows which operations the data go through.
         floating = {n: t.requires_grad_() for n, t in arguments.items() if t.is_floating_point()}
-        self._end = LossEnd(objective, objective.forward(arguments), data)
+        self._end = LossEnd(forward, data_loss, forward(arguments), data)
         self.samples = self._end.samples
         self._inputs = frozenset(inputs)
         self._by = {name: weights[name] for name in parameters} | {name: floating[name] for name in inputs}
@@ -64,7 +63,7 @@ class TorchChainBatch:
         self, layer: Sequence[str], weights: dict[str, Tensor], data: Sequence[Tensor]
     ) -> tuple[Entry, dict[str, Entry]]:
         """The last operation that a parameter of the layer enters, and every parameter's."""
-        where = self._objective.where
+        where = self._forward.where
         if self._end.edge is None:
             raise ModelError(f"{where}: the loss does not depend on {layer[0]}.")
         graph = AutogradGraph(self._end.edge.node)
@@ -92,23 +91,19 @@ class TorchChainBatch:
         """The canonical forms of the parameters that z is known to be linear in: their Jacobians need no pass."""
         uses = {}
         for name, entry in entries.items():
-            if entry.node is z.node and not self._objective.scalar and not self._rows.time_first:
+            if entry.node is z.node and not self._scalar and not self._rows.time_first:
                 use = linear_use(entry, self._by[name], self.samples, interleaved=self._rows.interleaved)
                 if not isinstance(use, str):
                     uses[name] = use
         return uses
 
     def _backward(self, source: Any, inputs: Sequence[Any], cotangent: Tensor) -> tuple[Tensor | None, ...]:
-        self._objective.require(self._names)  # another batch may have been opened for other parameters since
-        self._objective.backward_passes += 1
-        found: tuple[Tensor | None, ...] = torch.autograd.grad(
-            [source], list(inputs), grad_outputs=[cotangent], retain_graph=True, allow_unused=True
-        )
-        return found
+        self._forward.parameters.require(self._names)  # another batch may have been opened for other parameters since
+        return derivatives([source], list(inputs), [cotangent], f"{self._forward.where}: can't be differentiated")
 
     def _weighted(self, weights: Array) -> Array:
         # Not the loss's own derivative: where targets are ignored, that is zero and tells nothing.
-        return self._rows_gradient(self._end.tensor(weighted_signs(weights, tuple(self._end.raw.shape))))
+        return self._rows_gradient(self._forward.parameters.tensor(weighted_signs(weights, tuple(self._end.raw.shape))))
 
     def _rows_gradient(self, cotangent: Tensor) -> Array:
         (found,) = self._backward(self._end.edge, [self._z], cotangent)
@@ -124,10 +119,10 @@ class TorchChainBatch:
 
     def _shape(self, by: str) -> tuple[int, ...]:
         shape = tuple(self._by[by].shape)
-        return shape if by not in self._inputs or self._objective.scalar else shape[1:]
+        return shape if by not in self._inputs or self._scalar else shape[1:]
 
     def _like_z(self, by_sample: Array) -> Tensor:
-        return self._end.tensor(self._rows.whole(by_sample))
+        return self._forward.parameters.tensor(self._rows.whole(by_sample))
 
     def gradient(self, by: str) -> Array:
         (found,) = self._backward(self._end.edge, [self._by[by]], self._end.cotangent.detach())

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from curvcli.models.reach import first_blockers
+
 # Nodes whose output is linear, or piecewise linear, in all their differentiable inputs together.
 _PIECEWISE_LINEAR = frozenset(
     """Abs AdaptiveAvgPool2D AdaptiveAvgPool3D AdaptiveMaxPool2D AdaptiveMaxPool3D Add Alias Amax Amin AsStrided
@@ -141,26 +143,13 @@ class AutogradGraph:
 
         Of the nodes of a group all outputs vary together.
         """
-        bit: dict[Any, int] = {}
-        for i, group in enumerate(starts):
-            for node in group:
-                bit[node] = bit.get(node, 0) | 1 << i
-        reach: dict[Any, int] = {}
-        blocked = 0
-        names: list[str | None] = [None] * len(starts)
-        for node in self.nodes:
-            masks = [reach.get(source, 0) if source is not None else 0 for source, _ in node.next_functions]
-            total = 0
-            for mask in masks:
-                total |= mask
-            fresh = _blocked_by(node, masks) & ~blocked
-            if fresh:
-                blocked |= fresh
-                for i in range(len(starts)):
-                    if fresh >> i & 1:
-                        names[i] = readable(node)
-            reach[node] = total | bit.get(node, 0)
-        return names
+        return first_blockers(
+            self.nodes,
+            starts,
+            sources=lambda node: [source for source, _ in node.next_functions],
+            blocked_by=_blocked_by,
+            name=readable,
+        )
 
 
 def _forward_order(root: Any) -> list[Any]:
@@ -181,12 +170,9 @@ def _forward_order(root: Any) -> list[Any]:
     return order
 
 
-def _blocked_by(node: Any, masks: Sequence[int]) -> int:
+def _blocked_by(node: Any, masks: Sequence[int], total: int) -> int:
     """The starts whose influence this node bends."""
     name = operation(node)
-    total = 0
-    for mask in masks:
-        total |= mask
     if not total:
         return 0
     if _complex(node):

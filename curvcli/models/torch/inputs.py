@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,35 +11,37 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from curvcli.data.interface import Batch
-from curvcli.errors import ModelError
 from curvcli.models.base import Array, as_float64
-from curvcli.models.pointwise import SampleFunction, rows_separate
-from curvcli.models.torch.end import LossEnd, solid
-
-if TYPE_CHECKING:
-    from curvcli.models.torch.objective import TorchObjective
+from curvcli.models.data_loss import DataLoss
+from curvcli.models.pointwise import SampleFunction
+from curvcli.models.rows import rows_separate
+from curvcli.models.torch.derivatives import dense, derivatives
+from curvcli.models.torch.end import LossEnd
+from curvcli.models.torch.forward import Forward
 
 
 class TorchInputBatch:
     """One batch, differentiable by its inputs (see ``pointwise.InputBatch``)."""
 
-    def __init__(self, objective: TorchObjective, data: Batch, function: SampleFunction, inputs: Sequence[str]) -> None:
+    def __init__(
+        self, forward: Forward, data_loss: DataLoss, data: Batch, function: SampleFunction, inputs: Sequence[str]
+    ) -> None:
         """Run the forward pass."""
-        self._objective = objective
-        objective.require([])
-        arguments = objective.tensors(data)
+        self._where, self._tensor = forward.where, forward.parameters.tensor
+        forward.parameters.require([])
+        arguments = forward.tensors(data)
         self._inputs = [arguments[name].requires_grad_() for name in inputs]
-        self._raw = raw = objective.forward(arguments, function.output)
-        self.samples = 1 if objective.scalar else raw.shape[0]
+        self._raw = raw = forward(arguments, function.output)
+        self.samples = 1 if data_loss.scalar else raw.shape[0]
         self.coordinates = sum(t.numel() for t in self._inputs) // self.samples
         self._edge: GradientEdge | None
         self._cotangent: Tensor
         if function.output is None:
-            end = LossEnd(objective, raw, data)
+            end = LossEnd(forward, data_loss, raw, data)
             self._values = end.output.sample_values(self.samples)
             self._edge, self._cotangent = end.edge, end.cotangent
         else:
-            place: tuple[Any, ...] = function.index if objective.scalar else (slice(None), *function.index)
+            place: tuple[Any, ...] = function.index if data_loss.scalar else (slice(None), *function.index)
             self._values = as_float64(raw.detach().cpu())[place].reshape(self.samples)
             self._cotangent = torch.zeros_like(raw)
             self._cotangent[place] = 1.0
@@ -51,18 +53,11 @@ class TorchInputBatch:
 
     def _along(self, cotangent: Tensor, *, create_graph: bool) -> list[Tensor]:
         """Σ_n c_n ∇f_n per input, zeros where there is no path."""
-        self._objective.backward_passes += 1
         if self._edge is None:
             return [torch.zeros_like(t) for t in self._inputs]
-        found = torch.autograd.grad(
-            [self._edge],
-            self._inputs,
-            grad_outputs=[cotangent],
-            retain_graph=True,
-            create_graph=create_graph,
-            allow_unused=True,
-        )
-        return _dense(found, self._inputs)
+        failure = f"{self._where}: can't be differentiated"
+        slopes = derivatives([self._edge], self._inputs, [cotangent], failure, create_graph=create_graph)
+        return dense(slopes, self._inputs)
 
     def _gradients(self) -> list[Tensor]:
         if self._first is None:
@@ -135,20 +130,17 @@ class TorchInputBatch:
         return found
 
     def _differentiated(
-        self, outputs: Sequence[Tensor], vectors: Sequence[Tensor], *, create_graph: bool, by: Any = None
+        self,
+        outputs: Sequence[Tensor],
+        vectors: Sequence[Tensor],
+        *,
+        create_graph: bool,
+        by: Sequence[Tensor] | None = None,
     ) -> list[Tensor]:
         """The derivative of ⟨outputs, vectors⟩, zeros where there is no path."""
         inputs = self._inputs if by is None else by
-        self._objective.backward_passes += 1
-        try:
-            found = torch.autograd.grad(
-                outputs, inputs, grad_outputs=vectors, retain_graph=True, create_graph=create_graph, allow_unused=True
-            )
-        except RuntimeError as error:
-            raise ModelError(
-                f"{self._objective.where}: an operation has no further derivative ({str(error).splitlines()[0]})."
-            ) from error
-        return _dense(found, inputs)
+        failure = f"{self._where}: an operation has no further derivative"
+        return dense(derivatives(outputs, inputs, vectors, failure, create_graph=create_graph), inputs)
 
     def samples_separate(self) -> bool:
         if self.samples == 1:
@@ -160,10 +152,3 @@ class TorchInputBatch:
             return self._joined(self._along(cotangent * per_sample, create_graph=False))
 
         return rows_separate(rows_of, self.samples)
-
-    def _tensor(self, array: Array) -> Tensor:
-        return torch.from_numpy(np.array(array, order="C")).to(self._objective.device, self._objective.dtype)
-
-
-def _dense(found: Sequence[Tensor | None], like: Sequence[Tensor]) -> list[Tensor]:
-    return [torch.zeros_like(t) if g is None else g for g, t in zip(map(solid, found), like, strict=True)]

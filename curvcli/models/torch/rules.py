@@ -9,8 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from curvcli.models.torch.convolution import ConvolutionUse
+from curvcli.models.torch.embedding import EmbeddingUse
 from curvcli.models.torch.graph import Entry, operation
-from curvcli.models.torch.linear import ConvolutionUse, EmbeddingUse, LinearUse, PatchUse, ZLayout
+from curvcli.models.torch.layout import TorchLayout
+from curvcli.models.torch.linear import LinearUse, PatchUse
 
 # Dimensions are saved unsigned: -1 comes back as a huge number.
 _UNSIGNED = 1 << 64
@@ -61,7 +64,7 @@ class Operand:
 
 @dataclass(frozen=True)
 class Use:
-    """What a rule is asked about.
+    """A parameter in the operation that a rule describes.
 
     Attributes:
         entry: where the parameter joins the data.
@@ -84,9 +87,10 @@ class Use:
         """The joining operation."""
         return self.entry.node
 
-    def layout(self, axes: tuple[int, ...], shape: tuple[int, ...] | None = None) -> ZLayout:
+    def layout(self, axes: tuple[int, ...], shape: tuple[int, ...] | None = None) -> TorchLayout:
         """Z, or another tensor with z's rows, with these channel axes."""
-        return ZLayout(self.shape if shape is None else shape, self.samples, axes, interleaved=self.interleaved)
+        whole = self.shape if shape is None else shape
+        return TorchLayout(whole, whole[0] // self.samples, axes, self.interleaved, self.samples)
 
     def whole(self) -> bool:
         """Whether the operation reads the parameter as it is."""
@@ -133,7 +137,7 @@ def _carried(view: Tensor, node: Any) -> Tensor:
     return view.expand(shape) if name == "Expand" else view.view(shape)
 
 
-def _shift(use: Use, layout: ZLayout, factor: float = 1.0) -> LinearUse:
+def _shift(use: Use, layout: TorchLayout, factor: float = 1.0) -> LinearUse:
     """Z = … + factor · b with one entry of b per channel."""
     one = torch.full((), factor, dtype=use.parameter.dtype, device=use.parameter.device)
 
@@ -143,7 +147,7 @@ def _shift(use: Use, layout: ZLayout, factor: float = 1.0) -> LinearUse:
     return PatchUse(layout, use.operand.parameter, patches, use.operand.fold)
 
 
-def _scale(use: Use, layout: ZLayout, factor: Tensor) -> LinearUse:
+def _scale(use: Use, layout: TorchLayout, factor: Tensor) -> LinearUse:
     """Z = x ⊙ γ with one entry of γ per channel; ``factor`` is x, z-shaped."""
 
     def patches() -> Tensor:
@@ -182,7 +186,7 @@ def _dense(use: Use) -> LinearUse | str:
     return PatchUse(use.layout((1,)), use.operand.parameter, patches, use.operand.fold)
 
 
-def _aligned(use: Use, make: Callable[[ZLayout], LinearUse | str]) -> LinearUse | str:
+def _aligned(use: Use, make: Callable[[TorchLayout], LinearUse | str]) -> LinearUse | str:
     """For a parameter that is broadcast against z: the axes along which it varies are z's channels."""
     name, ahead = operation(use.node), len(use.shape) - len(use.operand.shape)
     axes = tuple(ahead + axis for axis in use.operand.varying)

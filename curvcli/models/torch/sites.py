@@ -11,9 +11,12 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from curvcli.errors import ModelError
-from curvcli.models.base import Site, halves, tags
+from curvcli.models.base import Site
+from curvcli.models.samples import halves, tags
+from curvcli.models.sites import linear_site
 from curvcli.models.torch.graph import AutogradGraph, Entry, operation
-from curvcli.models.torch.linear import LinearUse, ZLayout
+from curvcli.models.torch.layout import TorchLayout
+from curvcli.models.torch.linear import LinearUse
 from curvcli.models.torch.rules import linear_use, z_shape
 from curvcli.wording import option
 
@@ -25,7 +28,7 @@ _SEED = 20_000
 
 
 class Sites:
-    """The entries of some parameters; read from the graph when first asked for.
+    """The entries of some parameters; read from the graph when first needed.
 
     Attributes:
         interleaved: per parameter, whether its z was found to be time-major.
@@ -34,7 +37,7 @@ class Sites:
     def __init__(
         self, root: Any, tensors: Mapping[str, Tensor], samples: int, known_order: Callable[[Hashable, str], bool]
     ) -> None:
-        """Nothing is read yet.
+        """Read nothing yet.
 
         Args:
             root: the node that computes the loss's input; None if it depends on no parameter.
@@ -89,16 +92,8 @@ class Sites:
             if name in why_not:
                 sites[name] = Site(name, reached=True, why_not=why_not[name], operation=where)
                 continue
-            layout = self._uses[name].layout
-            sites[name] = Site(
-                name,
-                reached=True,
-                z=f"z{position[id(entry.node)]}:{layout.channels}x{layout.positions}",
-                operation=where,
-                units=layout.channels,
-                positions=layout.positions,
-                blocker=blocker[id(entry.node)],
-            )
+            place = f"z{position[id(entry.node)]}"
+            sites[name] = linear_site(name, place, where, self._uses[name].layout, blocker[id(entry.node)])
         return sites
 
     @staticmethod
@@ -184,7 +179,7 @@ class Sites:
             for name, i in zip(parameters, which, strict=True):
                 if not _tagged(plain[i], tagged[i], weights, layouts[name]):
                     suspects.add(name)
-        # Where the arithmetic of a kernel depends on its company, or numbers are too large, zeros still tell.
+        # Where the arithmetic of a kernel depends on the other samples, or numbers are too large, zeros still tell.
         return {name for name in suspects if not self._apart(name, output, pull)}
 
     def _apart(self, name: str, output: Tensor, pull: Pull) -> bool:
@@ -246,7 +241,7 @@ def _per_sample(values: Tensor, ndim: int) -> Tensor:
     return values.reshape(-1, *(1,) * (ndim - 1))
 
 
-def _tagged(plain: Tensor | None, tagged: Tensor | None, weights: Tensor, layout: ZLayout) -> bool:
+def _tagged(plain: Tensor | None, tagged: Tensor | None, weights: Tensor, layout: TorchLayout) -> bool:
     if plain is None or tagged is None:
         return plain is tagged
     return bool((layout.canonical(tagged) == layout.canonical(plain) * weights[:, None, None]).all())

@@ -53,7 +53,7 @@ class _Storage:
 
 
 class _Inert:
-    """In the place of every class: takes whatever it is given and does nothing."""
+    """In the place of every class: takes any arguments and does nothing."""
 
     def __new__(cls, *_: object, **__: object) -> _Inert:
         return object.__new__(cls)

@@ -224,8 +224,8 @@ class _Pair:
         if self.old.doubt or self.new.doubt or self.other_precision:
             return self.new.doubt or self.old.doubt or self.other_precision
         if self.old.samples is None and self.new.samples is None and self.old.stream != self.new.stream:
-            asked = (figure.stream or "exact" for figure in (self.old, self.new))
-            return "" if self.quantity == "trace" else f"not of the same kind: {', then '.join(asked)}"
+            kinds = (figure.stream or "exact" for figure in (self.old, self.new))
+            return "" if self.quantity == "trace" else f"not of the same kind: {', then '.join(kinds)}"
         return ""
 
 
@@ -240,14 +240,14 @@ def _pairs(
     pairs: list[_Pair] = []
     lost: list[str] = []
 
-    def wanted(quantity: str) -> bool:
+    def chosen(quantity: str) -> bool:
         return quantities is None or quantity in quantities
 
-    if wanted(LOSS) and (with_loss or quantities is not None):
+    if chosen(LOSS) and (with_loss or quantities is not None):
         pairs.append(_Pair(None, LOSS, loss_figure(base), loss_figure(new), None))
     for rows in layers.common:
         old, now = figures(base, rows[0]), figures(new, rows[1])
-        for quantity in filter(wanted, old):
+        for quantity in filter(chosen, old):
             if quantity in now:
                 pairs.append(_Pair(rows[0].name, quantity, old[quantity], now[quantity], rows))
             elif not quantity.startswith("eigenvalue_"):  # fewer of them are no loss of the others

@@ -19,6 +19,7 @@ Format = Literal["csv", "parquet", "json"]
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
 SUFFIXES: Final[dict[str, Format]] = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".json": "json"}
 _PARQUET: Final = b"PAR1"
+_REFUSED: Final = "refusing to overwrite it: remove it, or "
 
 
 def write_table(table: Table, path: Path, form: Format) -> None:
@@ -74,12 +75,12 @@ def check_replaceable(path: Path, form: Format) -> None:
     if is_free(path):
         return
     if SUFFIXES.get(path.suffix.lower()) != form:
-        raise ReportError(f"{path}: there is a file that is not called .{form}: remove it, or {_ANOTHER}")
+        raise ReportError(f"{path}: is not called .{form}; {_REFUSED}{_ANOTHER}")
     with explained(path), path.open("rb") as stream:
         start = stream.read(1024)
     same = start.startswith(_PARQUET) if form == "parquet" else b"\0" not in start and not start.startswith(_PARQUET)
     if start and not same:
-        raise ReportError(f"{path}: there is a file that is no {_NAMES[form]}: remove it, or {_ANOTHER}")
+        raise ReportError(f"{path}: is not a {_NAMES[form]} file; {_REFUSED}{_ANOTHER}")
 
 
 _NAMES: Final = {"csv": "CSV", "parquet": "Parquet", "json": "JSON"}

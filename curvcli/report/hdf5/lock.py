@@ -1,4 +1,8 @@
-"""One writer per report: a lock file that the system releases when its process ends, however it ends."""
+"""One writer per report: a lock file that the system releases when its process ends, however it ends.
+
+Not filelock: it names no holder, leaves its file behind, which would keep the directory of parts from going, and on a
+file system without locks falls back to a file's existence, so that a run that was killed would block the next.
+"""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ class Parts:
 
         Raises:
             ReportError: another process is at work on this report, the directory is missing or not writable, or what
-                is at the report's path is no report, and would be lost.
+                is at the report's path is not a report, and would be lost.
             UsageError: ``SOURCE_DATE_EPOCH`` is set and is not a number; better said now than at the end of the run.
         """
         stamp()
@@ -209,7 +209,7 @@ class Parts:
         Args:
             provenance: the moment and the host are filled in.
             status: with ``complete`` the parts are deleted afterwards; with ``partial`` they are kept, and the next
-                run goes on from them.
+                run resumes from them.
             inputs: derivatives by the inputs, one record per function; no part keeps them.
             checks: what was verified; no part keeps it.
 

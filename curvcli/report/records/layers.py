@@ -188,7 +188,7 @@ class LayerRecord:
 
     @property
     def exact(self) -> bool:
-        """Whether diagonal, trace, density and Hessian are exact, as far as asked for.
+        """Whether diagonal, trace, density and Hessian are exact, as far as they were requested.
 
         Where only eigenpairs were, which no method gives exactly: whether all have converged. A gradient in two parts
         is always exact.

@@ -29,7 +29,7 @@ class TraceRecord:
         matrix: what it is the trace of.
         probes: random vectors drawn; 0 for an exact trace.
         products: Hessian-vector products or backward passes spent.
-        converged: whether the relative tolerance that was asked for is met; true when none was.
+        converged: whether the requested relative tolerance is met; true when none was requested.
         samples: one estimate per probe, (probes,); their mean is ``value`` for Hutchinson and XTrace.
         batches: one value per batch, (batches,); they sum to ``value``. Empty when not known.
         estimates: from how many estimates ``stderr`` is; 0 where exact, or where it is not known.
@@ -77,7 +77,7 @@ class EigenRecord:
         values: descending, (k,).
         residuals: ‖Hv − λv‖ for unit v, (k,); some eigenvalue lies at most this far away.
         converged: per pair, whether the tolerance is met, (k,), bool.
-        vectors: per parameter label, (k, *shape), one unit vector over the whole block per row; None if not asked for.
+        vectors: per parameter label, (k, *shape), one unit vector over the whole block per row; None if not requested.
         which: ``largest``, ``smallest``, ``magnitude`` or ``both``.
         method: ``lanczos``, ``dense`` or ``gram``.
         reason: why this method.

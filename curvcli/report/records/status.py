@@ -13,7 +13,7 @@ STATUS_CODES: Final[dict[Status, int]] = {
     "over_budget": 2,
     "nonfinite": 3,
     "failed": 4,
-    "not_converged": 5,  # finished, but the tolerance that was asked for is not reached
+    "not_converged": 5,  # finished, but the requested tolerance is not reached
     "imprecise": 6,  # finished, but rounding has spoilt the digits
     "unverified": 7,  # a check in the same run contradicts it
     "incomplete": 8,  # the run was interrupted before all quantities of the layer were computed

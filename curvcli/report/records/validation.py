@@ -25,7 +25,7 @@ def check_matrix(owner: str, matrix: str) -> None:
 
 
 def check_floats(owner: str, arrays: Mapping[str, npt.NDArray[Any]], axes: int | None = None) -> None:
-    """Raise ValueError unless all arrays are float32 or float64, and of so many axes where that is given."""
+    """Raise ValueError unless all arrays are float32 or float64, with `axes` axes where that is not ``None``."""
     for name, array in arrays.items():
         if array.dtype not in (np.float32, np.float64):
             raise ValueError(f"{owner}: {name} is {array.dtype}, reports keep float32 and float64")
@@ -41,7 +41,7 @@ def check_errors(owner: str, errors: Mapping[str, float | npt.NDArray[Any]]) -> 
 
 
 def check_estimates(owner: str, estimates: int, degrees: float, widening: float = 1.0) -> None:
-    """Raise ValueError unless a standard error can be from so many estimates, with so many degrees of freedom."""
+    """Raise ValueError unless a standard error can be from `estimates` estimates with `degrees` degrees of freedom."""
     if estimates < 0 or degrees < 0:
         raise ValueError(f"{owner}: {estimates} estimates with {degrees} degrees of freedom")
     if not widening >= 1:

@@ -36,7 +36,7 @@ class Scale:
 
     @classmethod
     def of(cls, largest: float, smallest: float, *, decades: int, bins: int) -> Scale:
-        """Return the scale for magnitudes from `smallest` to `largest`, of at most so many decades."""
+        """Return the scale for magnitudes from `smallest` to `largest`, of at most `decades` decades."""
         high = _exponent(largest, ceil)
         low = max(high - decades, min(_exponent(smallest, floor), high - 1)) if smallest > 0 else high - decades
         return cls(low, high, bins)
@@ -101,7 +101,7 @@ def histograms(report: Report, row: LayerSummary, scale: Scale, *, most: int) ->
         report: to read from.
         row: the layer.
         scale: of the histogram.
-        most: entries that are read of each parameter; of a larger one so many, in chunks spread evenly over it.
+        most: entries that are read of each parameter; of a larger one as many, in chunks spread evenly over it.
 
     Raises:
         ReportError: the report can't be read any more.

@@ -92,14 +92,14 @@ def _named(name: str, sortable: Mapping[str, Column]) -> str:
     Raises:
         UsageError: none; the message has the nearest.
     """
-    wanted = "_".join(name.replace("-", "_").lower().split())
+    column = "_".join(name.replace("-", "_").lower().split())
     headings = {c.heading.text.replace(" ", "_").lower(): c.name for c in sortable.values() if c.heading is not None}
-    also = {word: column for word, column in (headings | _ALSO).items() if column in sortable}
-    if wanted in sortable:
-        return wanted
-    if wanted in also:
-        return also[wanted]
-    near = nearest(wanted, [*sortable, *also])
+    also = {word: meant for word, meant in (headings | _ALSO).items() if meant in sortable}
+    if column in sortable:
+        return column
+    if column in also:
+        return also[column]
+    near = nearest(column, [*sortable, *also])
     hint = f"Nearest: {', '.join(near)}." if near else f"There are {', '.join(sortable)}."
     raise UsageError(f"No column {name!r} to sort by. {hint}")
 

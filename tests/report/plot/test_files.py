@@ -162,6 +162,21 @@ def test_a_page_of_some_layers_says_of_how_many(view):
     assert "complete, 3 layers" in page(view, []).decode()
 
 
+HOSTILE = """<script>alert('1')</script>"><img src=x onerror='alert(2)'>{{ 7 * 7 }}{% raw %}"""
+
+
+def test_names_and_texts_of_others_are_text_on_the_page(tmp_path, make_layer, provenance):
+    """As a layer, a model, a spec and a legend; whatever is no tag of the page's own would be seen here."""
+    run = replace(provenance, model_path=HOSTILE, spec_text=HOSTILE, config_json=HOSTILE, host=HOSTILE)
+    write_report(tmp_path / "r.h5", [make_layer(HOSTILE)], run)
+    report = read_report(tmp_path / "r.h5")
+    view = View(Side(report, HOSTILE, report.layers))
+    reader = Reader()
+    reader.feed(page(view, list(pictures(view, KINDS, ["svg"]))).decode())
+    assert not {"script", "img"} & set(reader.tags)
+    assert HOSTILE in reader.text
+
+
 @pytest.mark.filterwarnings("error")
 def test_the_largest_numbers_are_drawn_without_warnings(make_layer, make_bare, make_quantity, make_view):
     huge = make_layer("huge", 0, diagonal=np.full((3, 4), 1e308))

@@ -1,0 +1,90 @@
+"""Makes a model of a concrete function and its variables, wherever they were loaded from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from curvcli.errors import ModelError
+from curvcli.models.base import Port, as_float64
+from curvcli.models.tensorflow.flatten import flatten, float32_only, register_functions, widen
+from curvcli.models.tensorflow.forward import Original
+from curvcli.models.tensorflow.graph import GraphReader
+from curvcli.models.tensorflow.layers import layers_of
+from curvcli.models.tensorflow.model import TensorFlowModel
+from curvcli.models.tensorflow.operations import readable
+from curvcli.models.tensorflow.runtime import quiet_stderr, tensorflow
+
+
+def model_of(
+    original: Original,
+    variables: Mapping[str, tuple[int, Any]],
+    *,
+    path: Path,
+    sha256: str,
+    device: str,
+    dtype: str,
+    why_no_layers: str,
+) -> TensorFlowModel:
+    """Flatten the function, convert its numbers and name its layers.
+
+    Args:
+        original: the function.
+        variables: the trainable ones that it captures, in model order by their names, each with the ``id`` of the
+            handle that it captures.
+        path: the model's, for messages.
+        sha256: of the bytes that were loaded.
+        device: as TensorFlow names it.
+        dtype: ``float32`` or ``float64``.
+        why_no_layers: what to tell where there are no variables.
+
+    Raises:
+        ModelError: the function can't be made one graph, or not in float64.
+    """
+    tf, function = tensorflow(), original.function
+    try:
+        with quiet_stderr():
+            flat = flatten(function, {handle: name for name, (handle, _) in variables.items()})
+    except (tf.errors.OpError, ValueError, TypeError, LookupError) as error:
+        raise ModelError(f"{path}: its signature can't be made one graph: {first_line(error)}") from error
+    if dtype == "float64":
+        narrow = float32_only(flat.graph_def)
+        if narrow is not None:
+            raise ModelError(
+                f"{path}: TensorFlow has its operation {readable(narrow)} in float32 only, so the model can be "
+                "neither computed in float64 nor checked."
+            )
+        widen(flat.graph_def)
+    register_functions(flat.graph_def)
+    numbers = tf.dtypes.as_dtype(dtype)
+    with tf.device(device):
+        weights = {name: tf.cast(v, numbers) for name, (_, v) in variables.items() if name in flat.weights}
+    shapes = {name: tuple(int(n) for n in v.shape) for name, (_, v) in variables.items()}
+    return TensorFlowModel(
+        path=path,
+        sha256=sha256,
+        flat=flat,
+        weights=weights,
+        unused={name: as_float64(v) for name, (_, v) in variables.items() if name not in weights},
+        device=device,
+        dtype=numbers,
+        original=original,
+        layers=tuple(layers_of(shapes, GraphReader(flat))),
+        inputs=_ports(function.structured_input_signature[1]),
+        outputs=_ports(function.structured_outputs),
+        why_no_layers=why_no_layers,
+    )
+
+
+def first_line(error: Exception) -> str:
+    """Of what an exception says; its class where it says nothing."""
+    return next((line.strip()[:200] for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def _ports(specs: Mapping[str, Any]) -> tuple[Port, ...]:
+    return tuple(Port(name, _dimensions(specs[name]), specs[name].dtype.name) for name in sorted(specs))
+
+
+def _dimensions(spec: Any) -> tuple[int | None, ...] | None:
+    return None if spec.shape.rank is None else tuple(spec.shape.as_list())

@@ -1,0 +1,93 @@
+"""A model of any TensorFlow format, once it is a flat graph and its weights are tensors."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from curvcli.data.interface import Samples
+from curvcli.errors import ModelError
+from curvcli.models.base import Array, Layer, Port, as_float64
+from curvcli.models.data_loss import DataLoss
+from curvcli.models.memory import available_processors
+from curvcli.models.model import Backend
+from curvcli.models.tensorflow.flatten import FlatGraph, float32_only, register_functions, widen
+from curvcli.models.tensorflow.forward import Forward, Original
+from curvcli.models.tensorflow.functions import Functions
+from curvcli.models.tensorflow.objective import TensorFlowObjective
+from curvcli.models.tensorflow.runtime import tensorflow
+from curvcli.spec.loss import LossSpec
+
+
+@dataclass
+class TensorFlowModel:
+    """A flat graph on one device, in one dtype (see ``model.Model``).
+
+    Attributes:
+        path: of the file or directory.
+        sha256: of the bytes that were loaded.
+        flat: the graph.
+        weights: tensors by parameter, of the parameters that the graph reads.
+        unused: the values of those that it does not read.
+        device: as TensorFlow names it.
+        dtype: of the weights.
+        original: the function as saved, until it has been compared with the graph.
+        layers: see ``model.Model``.
+        inputs: see ``model.Model``.
+        outputs: see ``model.Model``.
+        why_no_layers: see ``model.Model``.
+    """
+
+    path: Path
+    sha256: str
+    flat: FlatGraph
+    weights: dict[str, Any]
+    unused: dict[str, Array]
+    device: str
+    dtype: Any
+    original: Original | None
+    layers: tuple[Layer, ...]
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    why_no_layers: str
+
+    @property
+    def backend(self) -> Backend:
+        return "tensorflow"
+
+    @property
+    def threads(self) -> int:
+        own = tensorflow().config.threading.get_intra_op_parallelism_threads()
+        return int(own or os.environ.get("TF_NUM_INTRAOP_THREADS") or available_processors())
+
+    def precise(self) -> TensorFlowModel:
+        """The same model in float64, from what was read; not compared with the saved function."""
+        tf = tensorflow()
+        graph_def = type(self.flat.graph_def)()
+        graph_def.CopyFrom(self.flat.graph_def)
+        if float32_only(graph_def) is not None:
+            raise ModelError(f"{self.path}: an operation that TensorFlow has in float32 only.")
+        if self.dtype != tf.float64:
+            widen(graph_def)
+            register_functions(graph_def)
+        with tf.device(self.device):
+            weights = {name: tf.cast(value, tf.float64) for name, value in self.weights.items()}
+        flat = replace(self.flat, graph_def=graph_def)
+        return replace(self, flat=flat, weights=weights, dtype=tf.float64, original=None)
+
+    def values(self, parameter: str) -> Array:
+        return self.unused[parameter] if parameter in self.unused else as_float64(self.weights[parameter])
+
+    def objective(self, samples: Samples, loss: LossSpec, batch_size: int) -> TensorFlowObjective:
+        if set(self.flat.inputs) - {port.name for port in self.inputs}:
+            raise ModelError(
+                f"{self.path}: its signature looks values up in a table, which can't be written out for derivatives.\n"
+                "Export the network from after the lookup (StringLookup, IntegerLookup)."
+            )
+        # Once per opened model: what was the same on one batch of data is the same function.
+        original, self.original = self.original, None
+        where = str(self.path)
+        forward = Forward(self.flat, self.weights, self.dtype, Functions(self.device, where))
+        return TensorFlowObjective(forward, DataLoss(samples, loss, batch_size, where), original)

@@ -1,0 +1,43 @@
+"""Names for the variables of a loaded SavedModel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def variable_names(loaded: Any, variables: dict[int, Any]) -> dict[int, str]:
+    """A name for every variable: its own, or where names repeat or say nothing, its place in the saved object."""
+    own = {key: str(v.name).split(":")[0] for key, v in variables.items()}
+    counts: dict[str, int] = {}
+    for name in own.values():
+        counts[name] = counts.get(name, 0) + 1
+    if all(n == 1 for n in counts.values()):
+        return own
+    places = _object_paths(loaded, {id(v.handle): key for key, v in variables.items()})
+    names: dict[int, str] = {}
+    for key, name in own.items():
+        chosen = name if counts[name] == 1 else places.get(key, name)
+        taken = sum(1 for n in names.values() if n == chosen or n.startswith(f"{chosen}_"))
+        names[key] = f"{chosen}_{taken}" if chosen in names.values() else chosen
+    return names
+
+
+def _object_paths(loaded: Any, handles: dict[int, int]) -> dict[int, str]:
+    """The shortest attribute path to each variable, breadth first."""
+    found: dict[int, str] = {}
+    seen: set[int] = set()
+    queue: list[tuple[Any, tuple[str, ...]]] = [(loaded, ())]
+    while queue:
+        node, place = queue.pop(0)
+        if id(node) in seen or not hasattr(node, "_trackable_children"):
+            continue
+        seen.add(id(node))
+        for name, child in node._trackable_children().items():
+            if name == "signatures" or name.startswith("_all_variables"):
+                continue
+            handle = getattr(child, "handle", None)
+            key = handles.get(id(handle)) if handle is not None else None
+            if key is not None and key not in found:
+                found[key] = "/".join((*place, name))
+            queue.append((child, (*place, name)))
+    return found

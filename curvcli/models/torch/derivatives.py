@@ -1,0 +1,52 @@
+"""The one place where autograd is called."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from curvcli.errors import ModelError
+
+
+def derivatives(
+    outputs: Sequence[Any],
+    inputs: Sequence[Any],
+    cotangents: Sequence[Tensor] | None,
+    failure: str,
+    *,
+    create_graph: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """Σ_i (∂output_i/∂input)ᵀ cotangent_i per input, None where there is no path; the graph is kept.
+
+    Args:
+        outputs: tensors, or edges of the graph.
+        inputs: likewise.
+        cotangents: like the outputs; None for scalars.
+        failure: what to say where an operation refuses, before its own words.
+        create_graph: whether the result can be differentiated again.
+
+    Raises:
+        ModelError: an operation has no such derivative.
+    """
+    try:
+        found = torch.autograd.grad(
+            outputs, inputs, grad_outputs=cotangents, retain_graph=True, create_graph=create_graph, allow_unused=True
+        )
+    except RuntimeError as error:
+        raise ModelError(f"{failure} ({str(error).splitlines()[0][:200]}).") from error
+    return tuple(map(_solid, found))
+
+
+def _solid(tensor: Tensor | None) -> Tensor | None:
+    """A derivative with memory of its own: where it is zero by a formula, autograd may return one without any."""
+    if tensor is None or not tensor._is_zerotensor():
+        return tensor
+    return torch.zeros(tensor.shape, dtype=tensor.dtype, device=tensor.device)
+
+
+def dense(found: Sequence[Tensor | None], like: Sequence[Tensor]) -> list[Tensor]:
+    """Zeros where there is no path."""
+    return [torch.zeros_like(t) if g is None else g for g, t in zip(found, like, strict=True)]

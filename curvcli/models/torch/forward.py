@@ -1,0 +1,142 @@
+"""Forward passes of a program, which leave a graph that can be differentiated again and again."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from curvcli.data.interface import Batch
+from curvcli.errors import ModelError, UsageError
+from curvcli.models.outputs import named_output, no_such_output
+from curvcli.models.torch.parameters import Parameters
+from curvcli.models.torch.program import Original, Program, differentiable
+
+# How far the outputs of two ways to compute the same may be apart, relative to the largest.
+_SAME = {torch.float32: 1e-3, torch.float64: 1e-9}
+_SAME_ROUGHLY = 5e-2  # in half precision
+
+
+class Forward:
+    """A program with its parameters, run on batches of data.
+
+    Attributes:
+        program: the whole model.
+        parameters: it is differentiated by these.
+        output: the name of the output that the loss is taken of; None for the only one.
+        where: the model, for messages.
+        edge_cut: whether the loss's input stands one operation before what a pass returns.
+    """
+
+    def __init__(self, program: Program, parameters: Parameters, output: str | None, where: str) -> None:
+        self.program, self.parameters, self.output, self.where = program, parameters, output, where
+        self.edge_cut = False
+        self._before_final: Program | None = None
+
+    def cut(self, before: Program | None) -> None:
+        """Take the loss of what stands before the final softmax or sigmoid.
+
+        Args:
+            before: the program that returns it; None if only the graph of a pass can be cut, at its last edge.
+        """
+        self._before_final, self.edge_cut = before, before is None
+
+    def tensors(self, batch: Batch) -> dict[str, Tensor]:
+        """A batch's inputs on the device, floats in the parameters' dtype."""
+        arguments = {}
+        for name in self.program.inputs:
+            tensor = torch.from_numpy(np.asarray(batch.inputs[name], order="C"))
+            # A copy: a module may work in place on its inputs, and the batch is not the module's.
+            dtype = self.parameters.dtype if tensor.is_floating_point() else tensor.dtype
+            arguments[name] = tensor.to(self.parameters.device, dtype, copy=True)
+        return arguments
+
+    def __call__(self, arguments: Mapping[str, Tensor], output: str | None = None) -> Tensor:
+        """What the loss is taken of, or the output of this name, for one batch.
+
+        Raises:
+            ModelError: the forward pass fails.
+            UsageError: there is no such output.
+        """
+        if output is not None:
+            return choose(self._run(self.program, arguments), output, self.where)
+        return choose(self._run(self._before_final or self.program, arguments), self.output, self.where)
+
+    def _run(self, program: Callable[[Mapping[str, Tensor]], Any], arguments: Mapping[str, Tensor]) -> Any:
+        try:
+            with differentiable(self.parameters.dtype):
+                # In place on what is differentiated by, autograd forbids it; and the arguments serve more than once.
+                return program({n: t.clone() for n, t in arguments.items()})
+        except RuntimeError as error:
+            raise ModelError(_forward_failed(self.where, arguments, error)) from error
+
+    def repeatable(self, program: Program, arguments: Mapping[str, Tensor]) -> Tensor:
+        """The output that the loss is taken of, detached; with the same random numbers in every call."""
+        with torch.random.fork_rng(), torch.no_grad():
+            torch.manual_seed(0)
+            return choose(self._run(program, arguments), self.output, self.where).detach()
+
+    def compare(self, original: Original, arguments: Mapping[str, Tensor]) -> None:
+        """Compare what the program returns with what the file's own function does.
+
+        Raises:
+            ModelError: they differ by more than rounding.
+        """
+        kinds = {n: original.dtype if t.is_floating_point() else t.dtype for n, t in arguments.items()}
+        narrow = {n: t.detach().to(kinds[n], copy=True) for n, t in arguments.items()}
+        with torch.random.fork_rng(), torch.no_grad():
+            torch.manual_seed(0)
+            try:
+                # What a module prints is not for standard output, where the results are.
+                with differentiable(original.dtype), redirect_stdout(sys.stderr):
+                    own = choose(original.run(narrow), self.output, self.where).to(self.parameters.dtype)
+            except RuntimeError as failure:
+                raise ModelError(_forward_failed(self.where, narrow, failure)) from failure
+        mine = self.repeatable(self.program, arguments)
+        error, scale = (float(t.abs().max()) if t.numel() else 0.0 for t in (own - mine, own))
+        if torch.isfinite(own).all() and error > _SAME.get(original.dtype, _SAME_ROUGHLY) * scale:
+            raise ModelError(
+                f"{self.where}: after replacing operations without second derivatives the model returns other numbers "
+                f"(by {error / scale:.2g} of the largest), so its derivatives would be of another function.\n"
+                "Please report this with the model; torch.export may give a file that works."
+            )
+
+
+def choose(result: Any, name: str | None, where: str) -> Tensor:
+    """The output of some name, from whatever the module returned.
+
+    Raises:
+        UsageError: there is none of that name, or several and no name.
+        ModelError: the module returns no tensors.
+    """
+    if isinstance(result, Tensor):
+        if name not in (None, "output", "0"):
+            raise UsageError(f"{where} has no output {name!r}: it has a single unnamed one (call it output).")
+        return result
+    if isinstance(result, dict):
+        outputs: dict[str, Any] = {str(k): v for k, v in result.items()}
+    elif hasattr(result, "_fields"):
+        outputs = dict(zip(result._fields, result, strict=True))
+    elif isinstance(result, (tuple, list)):
+        outputs = {str(i): v for i, v in enumerate(result)}
+    else:
+        raise ModelError(f"{where} returns a {type(result).__name__}, not tensors.")
+    chosen = named_output(outputs, name, where)
+    if not isinstance(chosen, Tensor):
+        raise UsageError(no_such_output(outputs, where))
+    return chosen
+
+
+def _forward_failed(where: str, arguments: Mapping[str, Tensor], error: Exception) -> str:
+    shapes = ", ".join(
+        f"{name} {tuple(t.shape)} {str(t.dtype).removeprefix('torch.')}" for name, t in arguments.items()
+    )
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    reason = next((line for line in reversed(lines) if "Error" in line or "error" in line), lines[-1] if lines else "")
+    advice = "Check [inputs] of the dataset spec: shape, layout, dtype."
+    return f"{where} fails on the data ({shapes}): {reason[:300]}\n{advice}"

@@ -1,0 +1,93 @@
+"""A model of any torch format, once there is a program and its parameters are tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from curvcli.data.interface import Samples
+from curvcli.errors import ModelError, UsageError
+from curvcli.models.base import Array, Layer, Port, as_float64
+from curvcli.models.data_loss import DataLoss
+from curvcli.models.model import Backend
+from curvcli.models.torch.forward import Forward
+from curvcli.models.torch.objective import TorchObjective
+from curvcli.models.torch.parameters import Parameters
+from curvcli.models.torch.program import Original, Program
+from curvcli.spec.loss import LossSpec
+from curvcli.wording import option
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+@dataclass
+class TorchModel:
+    """A program, in inference mode, on one device, in one dtype (see ``model.Model``).
+
+    Attributes:
+        path: of the file.
+        sha256: of the bytes that were loaded.
+        program: what it computes.
+        parameters: what it is differentiated by.
+        original: the function as saved, until it has been compared with the program.
+        layers: see ``model.Model``.
+        outputs: see ``model.Model``.
+        why_no_layers: see ``model.Model``.
+        reopened: the same path once more, in another dtype.
+    """
+
+    path: Path
+    sha256: str
+    program: Program
+    parameters: Parameters
+    original: Original | None
+    layers: tuple[Layer, ...]
+    outputs: tuple[Port, ...]
+    why_no_layers: str
+    reopened: Callable[[str], TorchModel]
+
+    @property
+    def backend(self) -> Backend:
+        return "torch"
+
+    @property
+    def inputs(self) -> tuple[Port, ...]:
+        return tuple(Port(name, None, "float") for name in self.program.inputs)
+
+    @property
+    def threads(self) -> int:
+        return torch.get_num_threads()
+
+    def precise(self) -> TorchModel:
+        model = self.reopened("float64")
+        if model.sha256 != self.sha256:
+            raise ModelError(f"{self.path}: the file was replaced during the run.")
+        return model
+
+    def values(self, parameter: str) -> Array:
+        return as_float64(self.parameters[parameter].detach().cpu())
+
+    def objective(self, samples: Samples, loss: LossSpec, batch_size: int) -> TorchObjective:
+        # Once per opened model: what was the same on one batch of data is the same function.
+        original, self.original = self.original, None
+        where = str(self.path)
+        forward = Forward(self.program, self.parameters, loss.output, where)
+        return TorchObjective(forward, DataLoss(samples, loss, batch_size, where), original)
+
+
+def device_of(name: str) -> torch.device:
+    """A device by its name, e.g. ``cuda:1``.
+
+    Raises:
+        UsageError: it is not there.
+    """
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().splitlines()[0][:160]
+        raise UsageError(f"{option('device', name)}: not available here ({reason}).") from error
+    return device

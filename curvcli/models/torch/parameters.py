@@ -1,0 +1,74 @@
+"""The tensors of a model that can be differentiated by, on one device, in one dtype."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from curvcli.models.base import Array
+
+
+class Parameters(Mapping[str, Tensor]):
+    """Leaves of autograd by full name, in model order.
+
+    Attributes:
+        device: where they are.
+        dtype: of all of them.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor], device: torch.device, dtype: torch.dtype) -> None:
+        self._tensors, self.device, self.dtype = dict(tensors), device, dtype
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._tensors[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+    def require(self, names: Sequence[str]) -> None:
+        """Let only these be differentiated by: the graph of a forward pass then starts at the first of them."""
+        wanted = set(names)
+        for name, tensor in self._tensors.items():
+            # Read from the tensor: objectives of other samples share it.
+            if tensor.requires_grad != (name in wanted):
+                tensor.requires_grad_(name in wanted)
+
+    def tensor(self, array: Array) -> Tensor:
+        """An array on their device, in their dtype."""
+        return torch.from_numpy(np.require(array, requirements=["C", "W"])).to(self.device, self.dtype)
+
+    @contextmanager
+    def moved(self, offsets: Mapping[str, Array]) -> Iterator[None]:
+        """Within it, the values are moved by these offsets, each in its parameter's shape."""
+        kept = {name: self._tensors[name].detach().clone() for name in offsets}
+        try:
+            with torch.no_grad():
+                for name, offset in offsets.items():
+                    self._tensors[name].add_(torch.from_numpy(offset).to(self.device, self.dtype))
+            yield
+        finally:
+            with torch.no_grad():
+                for name, values in kept.items():
+                    self._tensors[name].copy_(values)
+
+
+def own_storage(module: Any) -> None:
+    """Give every parameter memory of its own.
+
+    Two parameters that were saved as views of one storage are two variables to autograd all the same; in shared memory
+    a change of one would change the other.
+    """
+    seen: set[int] = set()
+    for tensor in [*module.parameters(), *module.buffers()]:
+        address = tensor.untyped_storage().data_ptr()
+        if address in seen or not tensor.is_contiguous():
+            tensor.data = tensor.data.clone(memory_format=torch.contiguous_format)
+        seen.add(address)

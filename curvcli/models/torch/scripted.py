@@ -1,0 +1,168 @@
+"""A TorchScript module's ``forward`` as a program of its own, so that it can be changed while the file's stays."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from curvcli.models.torch.program import FinalOperation
+from curvcli.models.torch.rewrite import all_nodes, constant, rewrite, widen
+
+_NORMALISERS: Final = {"aten::softmax": "softmax", "aten::log_softmax": "log_softmax", "aten::sigmoid": "sigmoid"}
+# What may stand after a normaliser and is as good before it; entries are moved or repeated, none is changed.
+_MOVES_ENTRIES: Final = frozenset(
+    f"aten::{name}"
+    for name in (
+        "squeeze unsqueeze view reshape flatten unflatten transpose permute movedim contiguous clone alias t select "
+        "slice expand view_as reshape_as"
+    ).split()
+)
+_BY_ONE: Final = frozenset({"aten::mul", "aten::div"})
+
+
+@contextmanager
+def script_errors() -> Iterator[None]:
+    """What TorchScript's interpreter raises is no RuntimeError; outside this file it is one."""
+    try:
+        yield
+    except torch.jit.Error as error:
+        raise RuntimeError(str(error)) from error
+
+
+class ScriptProgram:
+    """The graph of a module's ``forward``, with all that it calls (see ``program.Program``).
+
+    Attributes:
+        changed: whether operations were replaced by equal ones.
+    """
+
+    def __init__(self, module: Any, *, wide: bool) -> None:
+        """Copy the graph; ``wide`` makes float32 written in it float64."""
+        graph = module.forward.graph.copy()
+        torch._C._jit_pass_inline(graph)
+        _silence(graph)
+        _settle_training(graph)
+        kinds = {node.kind() for node in all_nodes(graph)}
+        self.branches = bool(kinds & {"prim::If", "prim::Loop"})
+        self.random = tuple(sorted({_told(node) for node in all_nodes(graph) if _draws(node)}))
+        self.complex = any(re.search("complex|fft|polar|stft", kind) for kind in kinds)
+        self.batch_statistics = any(_uses_batch(node) for node in all_nodes(graph))
+        self.changed = any([rewrite(graph), wide and widen(graph)])
+        schema = module.forward.schema.arguments[1:]
+        self.inputs = tuple(a.name for a in schema if not a.has_default_value())
+        self._arguments = tuple((a.name, a.default_value if a.has_default_value() else None) for a in schema)
+        self._module, self._graph = module, graph
+        self._function = torch._C._create_function_from_graph("forward", graph)
+
+    def __call__(self, arguments: Mapping[str, Tensor]) -> Any:
+        values = (arguments.get(name, default) for name, default in self._arguments)
+        with script_errors():
+            return self._function(self._module, *values)
+
+    def final(self, output: str | None) -> FinalOperation | None:
+        graph = self._graph.copy()
+        place = _returned(graph, output)
+        if place is None:
+            return None
+        reader, index = place
+        while (node := reader.inputsAt(index).node()).kind() not in _NORMALISERS:
+            if not _moves_entries(node):
+                return None
+            reader, index = node, 0
+        name = _NORMALISERS[node.kind()]
+        reader.replaceInput(index, node.inputsAt(0))
+        return FinalOperation(name, self._with(graph))
+
+    def _with(self, graph: Any) -> ScriptProgram:
+        found = object.__new__(ScriptProgram)
+        found.__dict__.update(self.__dict__)
+        found._graph, found._function = graph, torch._C._create_function_from_graph("forward", graph)
+        return found
+
+
+def _silence(graph: Any) -> None:
+    """Take out what prints: it would print in every pass, among the results."""
+    for node in list(all_nodes(graph)):
+        if node.kind() == "prim::Print":
+            node.destroy()
+
+
+def _settle_training(graph: Any) -> None:
+    """Put in what ``training`` is after ``eval()``, and drop the ways that are never taken then."""
+    for node in all_nodes(graph):
+        if node.kind() == "prim::GetAttr" and node.s("name") == "training" and str(node.output().type()) == "bool":
+            graph.setInsertPoint(node)
+            node.output().replaceAllUsesWith(graph.insertConstant(False))
+            graph.setInsertPoint(graph.return_node())
+    for _ in range(2):
+        torch._C._jit_pass_constant_propagation_immutable_types(graph)  # type: ignore[attr-defined]
+        torch._C._jit_pass_peephole(graph)
+
+
+def _moves_entries(node: Any) -> bool:
+    if node.kind() in _BY_ONE and node.inputsSize() == 2:
+        factor = constant(node.inputsAt(1))
+        return isinstance(factor, int | float) and factor == 1
+    return node.kind() in _MOVES_ENTRIES
+
+
+def _returned(graph: Any, output: str | None) -> tuple[Any, int] | None:
+    """Who reads the value of an output (the return itself, or what makes a tuple or dictionary), and at which place."""
+    node = graph.return_node()
+    if node.inputsSize() != 1:
+        return None
+    made = node.inputsAt(0).node()
+    names: Sequence[str]
+    if made.kind() == "prim::TupleConstruct":
+        names = re.findall(r"(\w+) : ", made.output().type().str()) or [str(i) for i in range(made.inputsSize())]
+        places = list(range(made.inputsSize()))
+    elif made.kind() == "prim::DictConstruct":
+        places = list(range(1, made.inputsSize(), 2))
+        names = [str(constant(made.inputsAt(i - 1))) for i in places]
+    else:
+        return node, 0
+    if output in (None, "output") and len(names) == 1:
+        return made, places[0]
+    return next(((made, place) for name, place in zip(names, places, strict=False) if name == output), None)
+
+
+def _argument(node: Any, name: str) -> Any:
+    """A constant argument of an operation, by its name in the operation's schema; None where it is none."""
+    signature = node.schema()
+    if signature == "(no schema)":
+        return None
+    for place, argument in enumerate(torch._C.parse_schema(signature).arguments):
+        if argument.name == name and place < node.inputsSize():
+            return constant(node.inputsAt(place))
+    return None
+
+
+def _draws(node: Any) -> bool:
+    if node.kind() in ("aten::scaled_dot_product_attention", "aten::_scaled_dot_product_attention"):
+        return bool(_argument(node, "dropout_p") != 0)
+    if node.kind() in ("aten::lstm", "aten::gru", "aten::rnn_tanh", "aten::rnn_relu"):
+        return bool(_argument(node, "dropout") != 0) and _argument(node, "train") is not False
+    if node.kind().rstrip("_").endswith(("dropout", "aten::rrelu")):
+        named = _argument(node, "train")
+        return (_argument(node, "training") if named is None else named) is not False
+    return bool(node.isNondeterministic())
+
+
+def _told(node: Any) -> str:
+    name = node.kind().removeprefix("aten::").rstrip("_")
+    return f"{name}(training=True)" if name.endswith("dropout") or name == "rrelu" else name
+
+
+def _uses_batch(node: Any) -> bool:
+    """Whether a batch norm takes the statistics of the batch though it has some of its own, as in training mode.
+
+    One without any (``track_running_stats=False``) has no other mode: its samples influence each other by definition.
+    """
+    if "batch_norm" not in node.kind() or _argument(node, "training") is False:
+        return False
+    return not node.inputsAt(3).node().mustBeNone()

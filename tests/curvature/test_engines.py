@@ -1,0 +1,183 @@
+"""What an engine may do with tasks: run copies that were pickled, anywhere, a batch at a time, and add up in order."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from curvcli.analysis.options.shared import DataOptions, ModelOptions
+from curvcli.analysis.session import open_session
+from curvcli.cli.console import Voice
+from curvcli.curvature.algorithm import Algorithm
+from curvcli.curvature.diagonal.activation_probes import ActivationProbes
+from curvcli.curvature.diagonal.coordinate import Coordinate
+from curvcli.curvature.diagonal.gauss_newton import GaussNewton
+from curvcli.curvature.diagonal.output_hessian import OutputHessian
+from curvcli.curvature.diagonal.verification import Verification
+from curvcli.curvature.first_order import FirstOrder
+from curvcli.curvature.gram import GramColumns
+from curvcli.curvature.operator import Block, MatrixProducts
+from curvcli.curvature.pointwise.chain import Factor, LayerOutput, SplitGradient, SplitTask
+from curvcli.curvature.pointwise.inputs import InputDerivatives, InputPlan, InputTask
+from curvcli.curvature.tasks import BatchTask, Cut, ParameterTask, Part, Sums
+from curvcli.curvature.together import JointTask
+from curvcli.engine.interface import Flight, OnStep, unheard
+from curvcli.engine.serial import SerialEngine
+from curvcli.engine.work import computed
+from curvcli.models.base import Array, Parameter
+from curvcli.models.pointwise import SampleFunction
+from curvcli.models.vectors import VectorSpace
+
+from .test_stopped_anywhere import ALGORITHMS, arrays_of
+from .test_stopped_anywhere import objective as quadratic
+
+
+class Elsewhere:
+    """Runs a pickled copy of each task once for every batch, as another process would, and adds up what comes back."""
+
+    def __init__(self, objective: Any) -> None:
+        self._objective = objective
+        self.seen: set[type] = set()
+
+    @property
+    def denominator(self) -> float:
+        return float(self._objective.denominator)
+
+    @property
+    def batch_weights(self) -> Array:
+        return np.asarray(self._objective.batch_weights)
+
+    def space(self, parameters: Sequence[Parameter]) -> VectorSpace:
+        return self._objective.space(parameters)  # type: ignore[no-any-return]
+
+    def sums(self, task: BatchTask[Any], flight: Flight, on_step: OnStep = unheard) -> Sums:
+        kinds = {type(one) for one in task.tasks} if isinstance(task, JointTask) else set()
+        self.seen |= {type(task), *kinds}
+        for number in range(len(self._objective.batch_weights)):
+            copy = pickle.loads(pickle.dumps(task))
+            for part, cut, sums in one_batch(copy, self._objective, number):
+                flight.add(copy, cut, part, pickle.loads(pickle.dumps(sums)))
+        return flight.end()
+
+
+def one_batch(task: BatchTask[Any], objective: Any, number: int) -> list[tuple[Part, Cut, Sums]]:
+    """All parts of one batch, cut as finely as the task allows or not at all."""
+    alone = Flight()
+    alone.batch, answers = number, []
+    batch = next(task.batches(objective, number))
+    cut, first = task.cut(batch), 0
+    for segment in cut.segments:
+        size = segment.at_once if segment.entries is None else max(1, segment.count)
+        for start in range(first, first + segment.count, size):
+            part = alone.part(min(start + size, first + segment.count))
+            sums = task(batch, part)
+            answers.append((part, cut, sums))
+            alone.add(task, cut, part, sums)
+        first += segment.count
+    if not cut.count:
+        part = alone.part(0)
+        answers.append((part, cut, task(batch, part)))
+    return answers
+
+
+MODELS = Path(__file__).parents[2] / "sample_models"
+
+
+@cache
+def objective_of(model: str) -> Any:
+    """Twelve samples in uneven batches."""
+    options = ModelOptions(MODELS / model, dtype="float64"), DataOptions(limit=12, batch_size=5)
+    return open_session(*options, Voice(-1))
+
+
+def diagonals() -> dict[str, Algorithm[Any]]:
+    """What is asked of a network, by every task that no other test makes."""
+    session = objective_of("mlp_tanh.pt")
+    layers = {layer.name: layer.parameters for layer in session.model.layers}
+    last, hidden = layers["fc3"], layers["fc2"]
+    names, sites = tuple(p.name for p in last), session.objective.sites([p.name for p in hidden])
+    site, factors = sites[hidden[0].name], tuple(Factor(p.name, False, p.shape) for p in last)
+    output = LayerOutput.of(session.objective, names, factors)
+    whole = frozenset([last[1].name])
+    return {
+        "loss and gradient": FirstOrder(names),
+        "columns": GaussNewton(names, 10),
+        "outputs": OutputHessian(tuple(p.name for p in hidden), site.units, site.positions),
+        "coordinates": Coordinate(last[1].name, last[1].shape),
+        "activation probes": ActivationProbes(hidden, 16, None, 0, 10),
+        "verification": Verification(last, (), lambda name: None, 0),
+        "gram": GramColumns(Block("fc3", last), names, 10),
+        "products": MatrixProducts(Block("fc3", last), np.eye(sum(p.size for p in last))[:3]),
+        "gauss-newton products": MatrixProducts(
+            Block("fc3", last), np.eye(sum(p.size for p in last))[:3], "gauss_newton"
+        ),
+        "split": SplitGradient(SplitTask(names, factors, whole), output),
+    }
+
+
+def inputs() -> dict[str, Algorithm[Any]]:
+    """Derivatives by the inputs, exactly and by probes."""
+    plans = {
+        "inputs exactly": InputPlan("products", full=True, coordinates=(0,), order=2),
+        "inputs by probes": InputPlan("probes", probes=3),
+    }
+    return {name: InputDerivatives(SampleFunction("u", "u"), ("point",), plan, 2, 5) for name, plan in plans.items()}
+
+
+NETWORK = dict.fromkeys(diagonals(), "mlp_tanh.pt") | dict.fromkeys(inputs(), "poisson_tanh.pt")
+
+
+def same(left: Any, right: Any) -> None:
+    """Two results, bit by bit."""
+    if isinstance(left, Mapping):
+        assert left.keys() == right.keys()
+        for name, one in left.items():
+            same(one, right[name])
+    elif is_dataclass(left):
+        mine, other = ({f.name: getattr(one, f.name) for f in fields(one)} for one in (left, right))
+        same(mine, other)
+    else:
+        np.testing.assert_array_equal(left, right)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_algorithms_find_the_same_on_another_engine(name: str) -> None:
+    """To the bit: what an algorithm finds does not depend on where its tasks ran."""
+    engines = SerialEngine(quadratic()), Elsewhere(quadratic())
+    here, there = (computed(ALGORITHMS[name](), engine) for engine in engines)
+    for one, other in zip(arrays_of(here), arrays_of(there), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("name", NETWORK)
+def test_a_networks_figures_are_the_same_on_another_engine(name: str) -> None:
+    """Diagonals, checks, columns, derivatives by inputs and in two parts, on a model from a file."""
+    objective, algorithm = objective_of(NETWORK[name]).objective, (diagonals() | inputs())[name]
+    same(computed(algorithm, SerialEngine(objective)), computed(algorithm, Elsewhere(objective)))
+
+
+def test_every_task_is_pickled_by_these_tests() -> None:
+    """A task that is added needs an algorithm above."""
+    seen: set[type] = set()
+    for make in ALGORITHMS.values():
+        engine = Elsewhere(quadratic())
+        computed(make(), engine)
+        seen |= engine.seen
+    for name, algorithm in (diagonals() | inputs()).items():
+        engine = Elsewhere(objective_of(NETWORK[name]).objective)
+        computed(algorithm, engine)
+        seen |= engine.seen
+    assert {task for task in tasks(ParameterTask) if not tasks(task)} | {JointTask, InputTask, SplitTask} <= seen
+
+
+def tasks(kind: type) -> set[type]:
+    """All kinds of task that are made of one."""
+    own = set(kind.__subclasses__())
+    return own | {other for one in own for other in tasks(one)}
