@@ -12,14 +12,13 @@ from curvcli.analysis.targets import Target, parameters_of
 from curvcli.curvature.algorithm import Algorithm
 from curvcli.curvature.diagonal.exact import DiagonalMethod, ExactDiagonal
 from curvcli.curvature.matrices.hessian import HESSIAN
-from curvcli.curvature.matrices.interface import Matrix
+from curvcli.curvature.matrices.interface import Matrix, first_output
 from curvcli.curvature.matrices.registry import REGISTRY
 from curvcli.curvature.operator import Block
 from curvcli.curvature.tasks import Data
 from curvcli.engine.work import Work
 from curvcli.errors import UsageError
-from curvcli.losses.interface import OutputState
-from curvcli.models.base import Array, Objective, Parameter
+from curvcli.models.base import Array
 from curvcli.report.records.layers import LayerRecord
 from curvcli.report.records.status import Status
 from curvcli.wording import option
@@ -179,11 +178,6 @@ class PlanRow:
     shared_by: int
     reason: str
     work: str
-
-
-def first_output(objective: Objective, parameters: Sequence[Parameter]) -> OutputState:
-    """What the loss sees of the first batch."""
-    return next(iter(objective.batches([p.name for p in parameters]))).output
 
 
 def settled_matrix(run: RunPlan, name: str) -> Matrix:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from curvcli.analysis.options.quantities import DiagonalOptions
-from curvcli.analysis.quantities.base import PlanRow, RunPlan, first_output, owners, settled_matrix, worst
+from curvcli.analysis.quantities.base import PlanRow, RunPlan, owners, settled_matrix, worst
 from curvcli.analysis.quantities.checks import DiagonalChecks, finite_largest, precision, rounding_of, rounding_work
 from curvcli.analysis.targets import Target, parameters_of
 from curvcli.curvature.diagonal.estimate import DiagonalEstimate
@@ -25,6 +25,7 @@ from curvcli.curvature.diagonal.planner import (
     plan_output_matrix,
 )
 from curvcli.curvature.diagonal.verification import agrees
+from curvcli.curvature.matrices.interface import first_output
 from curvcli.engine.work import Work
 from curvcli.models.base import Array, Objective, Parameter
 from curvcli.report.records.layers import LayerRecord, ParameterRecord

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from curvcli.analysis.quantities.base import RunPlan, first_output
+from curvcli.analysis.quantities.base import RunPlan
 from curvcli.analysis.targets import Target, parameters_of
 from curvcli.curvature import gram
 from curvcli.curvature.dense import UnitProducts, WholeBlock
 from curvcli.curvature.gram import GramColumns, GramSpectrum
-from curvcli.curvature.matrices.interface import Matrix
+from curvcli.curvature.matrices.interface import Matrix, first_output
 from curvcli.engine.work import Work
 from curvcli.errors import UsageError
 from curvcli.wording import option, shell_option

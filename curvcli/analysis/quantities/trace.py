@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from curvcli.analysis.options.quantities import TraceOptions
-from curvcli.analysis.quantities.base import PlanRow, RunPlan, first_output, owners, settled_matrix, target_row, worst
+from curvcli.analysis.quantities.base import PlanRow, RunPlan, owners, settled_matrix, target_row, worst
 from curvcli.analysis.quantities.checks import DiagonalChecks, precision, rounding_of, rounding_work
 from curvcli.analysis.targets import Target, parameters_of
 from curvcli.curvature.diagonal.exact import DiagonalMethod
 from curvcli.curvature.diagonal.planner import OVER_BUDGET, UNREACHED, Choice, Plan, plan_diagonal, plan_output_matrix
+from curvcli.curvature.matrices.interface import first_output
 from curvcli.curvature.operator import Block
 from curvcli.curvature.trace.estimate import Rule, TraceEstimate
 from curvcli.curvature.trace.exact import exact_trace

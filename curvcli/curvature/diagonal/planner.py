@@ -122,8 +122,8 @@ def plan_output_matrix(
     if method == "gauss_newton" and len(by_columns) < len(reached):
         p = next(p for p in reached if sites[p.name].z is None)
         raise UsageError(
-            f"--method {method} is not exact for {p.name}: {sites[p.name].why_not}.\n"
-            "Leave --method out, or exclude the layer."
+            f"{option('method', method)} is not exact for {p.name}: {sites[p.name].why_not}.\n"
+            f"Leave {option('method')} out, or exclude the layer."
         )
     work: list[DiagonalMethod] = []
     if by_columns:

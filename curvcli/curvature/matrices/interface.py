@@ -15,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 
 from curvcli.losses.interface import Columns, Loss, OutputState, Source
-from curvcli.models.base import Array, DifferentiatedBatch
+from curvcli.models.base import Array, DifferentiatedBatch, Objective, Parameter
 
 # Unit vectors handed to a batch in one call hold no more numbers than this.
 _HELD = 1 << 25
@@ -114,3 +114,8 @@ class OutputMatrix(Matrix):
             images = pushed * self.multiply(batch.output, pushed)
             entries[start : start + step] = images.reshape(len(units), -1).sum(axis=1)
         return entries
+
+
+def first_output(objective: Objective, parameters: Sequence[Parameter]) -> OutputState:
+    """What the loss sees of the first batch."""
+    return next(iter(objective.batches([p.name for p in parameters]))).output
