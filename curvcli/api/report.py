@@ -47,8 +47,8 @@ class Report(read.Report):
             return frame.rename(columns={"name": "layer"}).set_index("layer")
         if table == "parameters":
             columns = _columns(ParameterSummary)
-            cells = [(row.name, *one) for row in self.layers for one in _cells(row.parameters, columns)]
-            return pandas.DataFrame(cells, columns=["layer", *columns]).set_index(["layer", "label"])
+            rows = [parameter for row in self.layers for parameter in row.parameters]
+            return pandas.DataFrame(_cells(rows, columns), columns=columns).set_index(["layer", "label"])
         if table == "inputs":
             columns = _columns(InputsSummary)
             frame = pandas.DataFrame(_cells(self.inputs, columns), columns=columns)

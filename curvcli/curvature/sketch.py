@@ -1,13 +1,38 @@
-"""The range of what a matrix has been applied to: which of several vectors alone reaches what of it."""
+"""The range of what a matrix has been applied to: how it grows, and which vectors alone reach what of it."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from curvcli.models.base import Array
+from curvcli.models.vectors import Vectors, VectorSpace
 
 # A column is needed for the range when its leverage is one; rounding leaves it this close.
 _LEVERAGE = 1 - 1e-8
+
+
+class Growing:
+    """A bundle that grows in place, within room for all that may come: no second one beside it while it does."""
+
+    def __init__(self, space: VectorSpace, most: int) -> None:
+        """None yet, of ``most`` at most."""
+        self._space, self._room, self._count = space, space.room(most), 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def vectors(self) -> Vectors:
+        """All so far."""
+        return self._room[: self._count]
+
+    def append(self, vectors: Vectors) -> Vectors:
+        """Add some; returned as they stand here."""
+        first = self._count
+        for place in range(len(vectors)):
+            self._space.store(self._room, first + place, vectors[place])
+        self._count += len(vectors)
+        return self._room[first : self._count]
 
 
 def only_reached_by(mixed: Array) -> Array:

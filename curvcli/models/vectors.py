@@ -314,11 +314,15 @@ class NumPySpace:
 
     def turn(self, room: Vectors, places: Sequence[int], turn: Array) -> None:
         """See ``VectorSpace``; a few columns at a time, so that no second basis is needed."""
-        rows = np.asarray(places, dtype=int)
-        step = max(1, _HELD // max(1, len(rows)))
+        step = max(1, _HELD // max(1, len(places)))
+        # Neighbours are read where they stand, all others are copied.
+        neighbours = list(places) == list(range(places[0], places[0] + len(places))) if len(places) else False
+        here = slice(places[0], places[0] + len(places)) if neighbours else list(places)
         for start in range(0, self.size, step):
             part = slice(start, start + step)
-            room[rows[: len(turn)], part] = turn @ room[rows, part]
+            turned = turn @ room[here, part]
+            for row, values in zip(places, turned, strict=False):
+                room[row, part] = values
 
     def decayed(self, vectors: Vectors) -> Vectors:
         """See ``VectorSpace``."""

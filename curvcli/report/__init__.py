@@ -1,7 +1,7 @@
-"""What a run found, kept in one HDF5 file: records, writing with resume, reading, rendering.
+"""What a run found, kept in one HDF5 file, and all that reads it.
 
-The room knows no model and no framework. `records`, `quantities`, `split`, `inputs` and `checks` say what goes in,
-`parts` keeps a run's finished layers until they are merged, `write` writes a report in one go, `read` opens one,
-`render` turns it into text, `digest` compares two. Nothing is imported here, so that a command loads h5py only when it
-touches a report.
+`records` say what goes in; `columns` is the one table of what a report's columns are; `hdf5` writes, resumes and reads.
+On these stand, side by side, `render`, `compare`, `rules`, `verdicts`, `plot`, `export` and, for one value, `lookup`.
+The room knows no model and no framework. Nothing is imported here, so that a command loads h5py only when it touches a
+report.
 """

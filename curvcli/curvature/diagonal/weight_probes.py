@@ -17,7 +17,7 @@ from curvcli.curvature.diagonal.estimate import DiagonalEstimate, Moments, close
 from curvcli.curvature.matrices.hessian import HESSIAN
 from curvcli.curvature.matrices.interface import Matrix
 from curvcli.curvature.operator import Block, CurvatureOperator
-from curvcli.curvature.sketch import only_reached_by, without_direction
+from curvcli.curvature.sketch import Growing, only_reached_by, without_direction
 from curvcli.curvature.student import widening
 from curvcli.models.base import Array, Parameter
 from curvcli.models.vectors import Vectors, VectorSpace
@@ -126,30 +126,31 @@ class XDiag(WeightProbes):
         operator = CurvatureOperator.of(about, self.block, self.matrix)
         space, size = operator.space, self.block.size
         # Q and H Q, r vectors; Qᵀ H Ω, (r, k).
-        basis, image, mixed, largest = space.zeros(0), space.zeros(0), np.zeros((0, 0)), 0.0
+        most = min(self.probes // 2, size)
+        basis, image, mixed, largest = Growing(space, most), Growing(space, most), np.zeros((0, 0)), 0.0
         if kept is not None:
-            basis, image = kept["basis"], kept["image"]
+            basis.append(kept["basis"])
+            image.append(kept["image"])
             mixed, largest = kept["mixed"], float(kept["largest"])
         judged: tuple[Array, Array] | None = None
         while (tests := mixed.shape[1]) < self.probes // 2 and len(basis) < size:
             if tests >= _FEWEST and self.rtol is not None:
-                judged = self._judge(space, basis, image, mixed)
+                judged = self._judge(space, basis.vectors, image.vectors, mixed)
                 if close_enough(*judged, self.rtol):
                     break
-            yield Keep({"basis": basis, "image": image, "mixed": mixed, "largest": np.array(largest)})
+            yield Keep(_arrays(basis, image, mixed, largest))
             count = min(_STEP, self.probes // 2 - tests)
             products = yield from operator.times(space.signs(self.seed, self.block.name, range(tests, tests + count)))
             largest = max(largest, float(space.norms(products).max()))
-            fresh = space.extension(basis, products, largest)
+            fresh = basis.append(space.extension(basis.vectors, products, largest))
             if len(fresh):
-                image = space.joined([image, (yield from operator.times(fresh))])
-                basis = space.joined([basis, fresh])
+                image.append((yield from operator.times(fresh)))
             # What earlier test vectors gave lies in the old basis: the new directions have no part in it.
             mixed = np.pad(mixed, ((0, len(fresh)), (0, count)))
-            mixed[:, tests:] = space.inner(basis, products)
+            mixed[:, tests:] = space.inner(basis.vectors, products)
             judged = None
-        yield Keep({"basis": basis, "image": image, "mixed": mixed, "largest": np.array(largest)})
-        value, stderr = judged or self._judge(space, basis, image, mixed)
+        yield Keep(_arrays(basis, image, mixed, largest))
+        value, stderr = judged or self._judge(space, basis.vectors, image.vectors, mixed)
         return self._estimate(value, stderr, tests, tests + len(basis), independent=False)
 
     def _judge(self, space: VectorSpace, basis: Vectors, image: Vectors, mixed: Array) -> tuple[Array, Array]:
@@ -161,6 +162,11 @@ class XDiag(WeightProbes):
             here = [space.entries(bundle, start, stop) for bundle in (omega, basis, image)]
             value[start:stop], stderr[start:stop] = _of_entries(here[0], here[1], here[2], mixed)
         return value, stderr
+
+
+def _arrays(basis: Growing, image: Growing, mixed: Array, largest: float) -> dict[str, Array]:
+    """What is kept of XDiag."""
+    return {"basis": basis.vectors, "image": image.vectors, "mixed": mixed, "largest": np.array(largest)}
 
 
 def _of_entries(omega: Array, basis: Array, image: Array, mixed: Array) -> tuple[Array, Array]:

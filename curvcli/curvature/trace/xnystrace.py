@@ -18,6 +18,7 @@ from scipy.linalg import LinAlgError, cholesky, solve_triangular
 
 from curvcli.curvature.algorithm import About, Keep, Steps
 from curvcli.curvature.operator import Block
+from curvcli.curvature.sketch import Growing
 from curvcli.curvature.student import mean_error
 from curvcli.curvature.tasks import Part, Sums
 from curvcli.curvature.trace.estimate import Rule, TraceEstimate, TraceTask
@@ -133,18 +134,20 @@ class XNysTrace:
         """See ``Algorithm``."""
         products = self.rule.of_batch(about, self.block)
         space, own = products.space, np.zeros((len(self.rule.weights), 0))
-        images = space.zeros(0)
+        most = self.passes_per_batch
+        tests, images = Growing(space, most), Growing(space, most)
         if kept is not None:
-            own, images = kept["own"], kept["images"]
-        tests = self._tests(space, range(len(images)))
-        while len(images) < self.passes_per_batch and not self._met(space, tests, images, own):
-            yield Keep({"own": own, "images": images})
-            drawn = self._tests(space, range(len(images), min(len(images) + _STEP, self.passes_per_batch)))
+            own = kept["own"]
+            images.append(kept["images"])
+            tests.append(self._tests(space, range(len(images))))
+        while len(images) < most and not self._met(space, tests.vectors, images.vectors, own):
+            yield Keep({"own": own, "images": images.vectors})
+            drawn = tests.append(self._tests(space, range(len(images), min(len(images) + _STEP, most))))
             found = yield NystromTask(self.block.names, products, drawn)
-            tests, images = space.joined([tests, drawn]), space.joined([images, found["products"]])
+            images.append(found["products"])
             own = np.concatenate([own, found["own"]], axis=1)
-        yield Keep({"own": own, "images": images})
-        return {self.block.name: self._estimate(space, tests, images, own)}
+        yield Keep({"own": own, "images": images.vectors})
+        return {self.block.name: self._estimate(space, tests.vectors, images.vectors, own)}
 
     def _tests(self, space: VectorSpace, numbers: range) -> Vectors:
         return space.spheres(self.rule.seed, f"{self.block.name}:xnystrace", numbers)

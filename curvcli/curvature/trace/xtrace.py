@@ -16,7 +16,7 @@ import numpy as np
 
 from curvcli.curvature.algorithm import About, Keep, Steps
 from curvcli.curvature.operator import Block
-from curvcli.curvature.sketch import only_reached_by, without_direction
+from curvcli.curvature.sketch import Growing, only_reached_by, without_direction
 from curvcli.curvature.student import mean_error
 from curvcli.curvature.tasks import Part, Sums
 from curvcli.curvature.trace.estimate import Rule, TraceEstimate, TraceTask
@@ -118,36 +118,34 @@ class _Known:
     """Ω and Q, in room for all that may come, and what has been made of them."""
 
     def __init__(self, space: VectorSpace, tests: int, rank: int, batches: int) -> None:
-        self._space, self._basis, self._tests = space, space.room(rank), space.room(tests)
-        self.rank = self.tests = 0
+        self._space, self._basis, self._tests = space, Growing(space, rank), Growing(space, tests)
         self.own, self.mixed = np.zeros((batches, 0)), np.zeros((batches, 0, 0))
         self.inside = np.zeros((batches, 0, 0))
         self.largest = 0.0
 
     @property
+    def rank(self) -> int:
+        return len(self._basis)
+
+    @property
+    def tests(self) -> int:
+        return len(self._tests)
+
+    @property
     def basis(self) -> Vectors:
-        return self._basis[: self.rank]
+        return self._basis.vectors
 
     @property
     def omega(self) -> Vectors:
-        return self._tests[: self.tests]
+        return self._tests.vectors
 
     def draw(self, seed: int, name: str, count: int) -> Vectors:
         """More test vectors."""
-        first = self.tests
-        for place, number in enumerate(range(first, first + count), start=first):
-            (vector,) = self._space.spheres(seed, name, range(number, number + 1))
-            self._space.store(self._tests, place, vector)
-        self.tests += count
-        return self._tests[first : self.tests]
+        return self._tests.append(self._space.spheres(seed, name, range(self.tests, self.tests + count)))
 
     def extend(self, vectors: Vectors) -> Vectors:
         """More of the basis."""
-        first = self.rank
-        for place in range(len(vectors)):
-            self._space.store(self._basis, first + place, vectors[place])
-        self.rank += len(vectors)
-        return self._basis[first : self.rank]
+        return self._basis.append(vectors)
 
     def arrays(self) -> dict[str, Array]:
         """All but Ω, which is drawn anew."""
