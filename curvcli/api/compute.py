@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from curvcli.analysis.options.quantities import (
     DensityOptions,
@@ -20,7 +20,6 @@ from curvcli.api.results import Results
 from curvcli.report.records.layers import ParameterRecord
 from curvcli.report.records.quantities import BlockRecord, DensityRecord, EigenRecord, TraceRecord
 
-Matrix = Literal["hessian", "gauss_newton"]
 Kind = TypeVar("Kind", TraceRecord, EigenRecord, DensityRecord, BlockRecord)
 
 
@@ -29,6 +28,7 @@ def diagonal(
     *,
     layer: Patterns = (),
     exclude: Patterns = (),
+    matrix: str = DiagonalOptions.matrix,
     data: StrPath | None = None,
     limit: int | None = None,
     batch_size: int | None = None,
@@ -54,6 +54,7 @@ def diagonal(
         layer: names, parts of a path (``conv4_3``), globs, ``re:REGEX``, or an opened model's layers; one or several.
             Default: all. An empty list is refused.
         exclude: leave these out.
+        matrix: whose diagonal: ``hessian``, ``gauss_newton``, ``fisher`` or ``empirical_fisher``.
         data: the dataset spec (TOML). Default: the one in or beside the model, then ``curvcli.toml`` here.
         limit: use a random subset of this many samples.
         batch_size: samples at once: memory and speed, never the result.
@@ -105,7 +106,7 @@ def trace(
     layer: Patterns = (),
     exclude: Patterns = (),
     whole_model: bool = False,
-    matrix: Matrix = TraceOptions.matrix,
+    matrix: str = TraceOptions.matrix,
     data: StrPath | None = None,
     limit: int | None = None,
     batch_size: int | None = None,
@@ -129,7 +130,7 @@ def trace(
     Errors, warnings and the arguments that all take are `diagonal`'s. Its own:
 
     - ``whole_model``: one block of all parameters, called ``(whole model)``; with ``layer``, besides the layers.
-    - ``matrix``: ``hessian``, or its positive semidefinite part ``gauss_newton``.
+    - ``matrix``: ``hessian``, ``gauss_newton``, ``fisher`` or ``empirical_fisher``.
     - ``method``: ``auto`` is exact where that costs no more than the budget, else ``xtrace``.
     - ``budget``: backward passes per batch that an exact trace may cost. Default: four times the probes.
     - ``probes``: products per estimate, at most. Default: 64, or 1000 with ``rtol``.
@@ -157,7 +158,7 @@ def eigenvalues(
     layer: Patterns = (),
     exclude: Patterns = (),
     whole_model: bool = False,
-    matrix: Matrix = EigenOptions.matrix,
+    matrix: str = EigenOptions.matrix,
     data: StrPath | None = None,
     limit: int | None = None,
     batch_size: int | None = None,
@@ -211,7 +212,7 @@ def density(
     layer: Patterns = (),
     exclude: Patterns = (),
     whole_model: bool = False,
-    matrix: Matrix = DensityOptions.matrix,
+    matrix: str = DensityOptions.matrix,
     data: StrPath | None = None,
     limit: int | None = None,
     batch_size: int | None = None,
@@ -258,7 +259,7 @@ def hessian(
     layer: Patterns = (),
     exclude: Patterns = (),
     whole_model: bool = False,
-    matrix: Matrix = HessianOptions.matrix,
+    matrix: str = HessianOptions.matrix,
     data: StrPath | None = None,
     limit: int | None = None,
     batch_size: int | None = None,

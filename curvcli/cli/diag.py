@@ -8,15 +8,16 @@ import click
 
 from curvcli.analysis.options.quantities import DiagonalOptions
 from curvcli.cli.compute import compute
-from curvcli.cli.options import computing, record_option
+from curvcli.cli.options import computing, matrix_option, record_option
 
 
 @click.command("diag")
 @computing
+@matrix_option(DiagonalOptions)
 @record_option(
     DiagonalOptions,
     "method",
-    help="Force one method. An exact one is refused where it would not be exact; the last three are estimates.",
+    help="Force one method. An exact one is refused where it would not be exact; the last four are estimates.",
 )
 @record_option(
     DiagonalOptions,

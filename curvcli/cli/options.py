@@ -15,6 +15,7 @@ import click
 
 from curvcli.analysis.options import kinds
 from curvcli.analysis.options.kinds import File, Flag, Kind, Names, OneOf, Size, Text
+from curvcli.analysis.options.quantities import MATRICES_HELP
 from curvcli.analysis.options.record import Options, default_of, kinds_of
 from curvcli.analysis.options.shared import ComputingOptions, DataOptions, ModelOptions, OutputOptions, Selection
 from curvcli.cli.config import option_values, unknown
@@ -150,7 +151,7 @@ def memory_option(function: F) -> F:
 
 def matrix_option(record: type[Options]) -> Callable[[F], F]:
     """Which matrix."""
-    return record_option(record, "matrix", help="The Hessian, or its positive semidefinite Gauss-Newton part.")
+    return record_option(record, "matrix", help=f"Which matrix. {MATRICES_HELP}.")
 
 
 def whole_model_option(function: F) -> F:

@@ -10,7 +10,8 @@ from scipy.linalg import eigh, eigvalsh
 
 from curvcli.curvature.algorithm import About, Keep, Steps
 from curvcli.curvature.krylov import Which, chosen
-from curvcli.curvature.operator import Block, CurvatureOperator, Matrix, finite
+from curvcli.curvature.matrices.interface import Matrix
+from curvcli.curvature.operator import Block, CurvatureOperator, finite
 from curvcli.curvature.pairs import Eigenpairs, judge
 from curvcli.models.base import Array
 
@@ -83,7 +84,7 @@ class UnitProducts:
 
     Attributes:
         block: whose matrix it is.
-        matrix: Hessian or Gauss–Newton.
+        matrix: which.
         weight_decay: λ.
     """
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from curvcli.curvature.algorithm import About, Keep, Steps, within
 from curvcli.curvature.krylov import Krylov
-from curvcli.curvature.operator import Block, CurvatureOperator, Matrix
+from curvcli.curvature.matrices.interface import Matrix
+from curvcli.curvature.operator import Block, CurvatureOperator
 from curvcli.curvature.student import mean_error
 from curvcli.models.base import Array
 from curvcli.models.vectors import VectorSpace
@@ -211,7 +212,7 @@ class LanczosQuadrature:
         probes: start vectors.
         steps_wanted: Lanczos steps from each.
         seed: of the start vectors.
-        matrix: Hessian or Gauss–Newton.
+        matrix: which.
         weight_decay: λ.
         vectors: how many of the block's size fit into memory; fewer steps are made where one basis does not.
     """

@@ -16,7 +16,8 @@ from scipy.sparse.linalg import LinearOperator, lobpcg
 from curvcli.curvature.algorithm import About, Keep, Steps
 from curvcli.curvature.asking import asking
 from curvcli.curvature.krylov import Krylov, Which
-from curvcli.curvature.operator import Block, CurvatureOperator, Matrix
+from curvcli.curvature.matrices.interface import Matrix
+from curvcli.curvature.operator import Block, CurvatureOperator
 from curvcli.curvature.pairs import Eigenpairs, judge, measured
 from curvcli.curvature.search import Search
 from curvcli.models.base import Array
@@ -72,7 +73,7 @@ class IterativeEigenpairs:
         which: end of the spectrum.
         tolerance: of residuals, relative to the largest magnitude.
         seed: of the start vectors.
-        matrix: Hessian or Gauss–Newton.
+        matrix: which.
         weight_decay: λ.
         basis: vectors that fit into memory twice: in a basis, restarted within it, and as products made; ``LEAST``
             more than are wanted.

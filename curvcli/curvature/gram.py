@@ -15,26 +15,31 @@ from scipy.linalg import eigh
 
 from curvcli.curvature.algorithm import About, Steps
 from curvcli.curvature.diagonal.exact import reached_in, refuse_mixed
-from curvcli.curvature.operator import Block, Matrix
+from curvcli.curvature.matrices.interface import Matrix, OutputMatrix
+from curvcli.curvature.operator import Block
 from curvcli.curvature.tasks import ParameterTask, Part, Sums
+from curvcli.losses.interface import Loss
 from curvcli.models.base import Array, DifferentiatedBatch, Objective
 
 _STEP = 16
 
 
-def obstacle(objective: Objective, block: Block, matrix: Matrix) -> str:
+def obstacle(objective: Objective, block: Block, matrix: Matrix, loss: Loss) -> str:
     """Why the Gram matrix does not give the block's spectrum; empty if it does.
 
     Every column must be known, so each parameter needs a z. And the Hessian's block is Gauss–Newton only where the
-    output is piecewise linear in all its parameters together; across layers they multiply each other.
+    output is piecewise linear in all its parameters together; across layers they multiply each other. Columns of sign
+    −, which a loss that is not convex in the output has, make no Gram matrix.
     """
     sites = objective.sites(block.names)
     for site in sites.values():
         if site.reached and site.z is None:
             return f"{site.parameter}: {site.why_not}"
     reached = [name for name, site in sites.items() if site.reached]
-    blocker = objective.joint_blocker(reached) if matrix == "hessian" and reached else None
-    return f"{blocker} is not piecewise linear in its parameters" if blocker else ""
+    blocker = objective.joint_blocker(reached) if reached and not matrix.whole else None
+    if blocker:
+        return f"{blocker} is not piecewise linear in its parameters"
+    return "" if matrix.by_output.semidefinite(loss) else f"the loss {loss.name} is not convex in the model's output"
 
 
 @dataclass(frozen=True)
@@ -43,11 +48,13 @@ class RowsTask(ParameterTask):
 
     Attributes:
         block: its parameters in order, the unreached ones included.
-        rank: columns of S per sample.
+        rank: columns per sample.
+        matrix: whose they are.
     """
 
     block: Block
     rank: int
+    matrix: OutputMatrix
 
     @property
     def joined(self) -> tuple[str, ...]:
@@ -74,7 +81,7 @@ class RowsTask(ParameterTask):
             places = np.concatenate([where[name] for name in live])
             for start in range(0, self.rank, _STEP):
                 stop = min(start + _STEP, self.rank)
-                columns = state.columns(start, stop).vectors
+                columns = self.matrix.columns(state, start, stop).vectors
                 rows[start:stop, :, places] = batch.sample_gradients(live, columns)
         return {"rows": rows.reshape(-1, self.block.size)}
 
@@ -116,12 +123,14 @@ class GramColumns:
     Attributes:
         block: whose matrix it is.
         reached: the parameters of it that the loss depends on.
-        rank: columns of S per sample.
+        rank: columns per sample.
+        matrix: whose they are.
     """
 
     block: Block
     reached: tuple[str, ...]
     rank: int
+    matrix: OutputMatrix
     at_most = False
 
     @property
@@ -133,5 +142,5 @@ class GramColumns:
         """See ``Algorithm``."""
         rows = np.zeros((0, self.block.size))
         if self.reached:
-            rows = (yield RowsTask(self.reached, self.block, self.rank))["rows"]
+            rows = (yield RowsTask(self.reached, self.block, self.rank, self.matrix))["rows"]
         return GramSpectrum(rows, about.denominator)

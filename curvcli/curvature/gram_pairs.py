@@ -10,7 +10,8 @@ import numpy as np
 from curvcli.curvature.algorithm import About, Steps
 from curvcli.curvature.gram import GramSpectrum
 from curvcli.curvature.krylov import Which, chosen
-from curvcli.curvature.operator import Block, CurvatureOperator, Matrix
+from curvcli.curvature.matrices.interface import Matrix
+from curvcli.curvature.operator import Block, CurvatureOperator
 from curvcli.curvature.pairs import Eigenpairs, judge
 from curvcli.models.base import Array
 from curvcli.models.vectors import VectorSpace
@@ -27,7 +28,7 @@ class GramPairs:
         which: end of the spectrum.
         tolerance: of residuals, relative to the largest magnitude.
         seed: of the vectors that stand for the null space.
-        matrix: Hessian or Gauss–Newton.
+        matrix: which.
         weight_decay: λ.
     """
 

@@ -1,4 +1,4 @@
-"""The Hessian, or the Gauss–Newton matrix, of blocks of parameters, times vectors (Pearlmutter 1994; Schraudolph 2002).
+"""A matrix of blocks of parameters (see ``matrices``), times vectors.
 
 A product costs one pass over the data. Batches whose graphs are kept (see ``kept``) pay only the last backward.
 """
@@ -7,18 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, assert_never
 
 import numpy as np
 
 from curvcli.curvature.algorithm import About, Steps
+from curvcli.curvature.matrices.hessian import HESSIAN
+from curvcli.curvature.matrices.interface import Matrix
 from curvcli.curvature.tasks import Cut, ParameterTask, Part, Sums
 from curvcli.errors import NotFiniteError
 from curvcli.models.base import Array, DifferentiatedBatch, Parameter, flat_size
 from curvcli.models.vectors import Vectors, VectorSpace
-
-Matrix = Literal["hessian", "gauss_newton"]
-MATRICES: tuple[Matrix, ...] = ("hessian", "gauss_newton")
 
 # Vectors handed to a batch in one call hold no more numbers than this: their gradients stand beside them.
 _HELD = 1 << 25
@@ -57,7 +55,7 @@ class Products:
     """Products of one batch's matrix with vectors of a block.
 
     Attributes:
-        matrix: the Hessian, or the Gauss–Newton matrix Σ_n J_nᵀ (∇²_o ℓ_n) J_n.
+        matrix: which.
         parameters: of the block, in order.
         space: of its vectors.
     """
@@ -80,14 +78,7 @@ class Products:
         return self.space.joined([self._of_batch(batch, vectors[i : i + step]) for i in starts])
 
     def _of_batch(self, batch: DifferentiatedBatch, rows: Vectors) -> Vectors:
-        match self.matrix:
-            case "hessian":
-                return batch.hessian_products(self.parameters, rows)
-            case "gauss_newton":
-                pushed = batch.pushforward(self.parameters, rows)
-                return batch.pullback(self.parameters, batch.output.product(pushed))
-            case _:
-                assert_never(self.matrix)
+        return self.matrix.products(batch, self.parameters, rows)
 
 
 @dataclass(frozen=True)
@@ -118,11 +109,11 @@ class ProductTask(ParameterTask):
 
 @dataclass(frozen=True)
 class CurvatureOperator:
-    """A block of H or G over all the data, weight decay included.
+    """A block of a matrix over all the data, weight decay included.
 
     Attributes:
         block: of the matrix.
-        matrix: which of the two.
+        matrix: which.
         weight_decay: λ of an added (λ/2)‖θ‖².
         denominator: what sums over batches are divided by.
         space: of the block's vectors.
@@ -172,13 +163,13 @@ class MatrixProducts:
     Attributes:
         block: of the matrix.
         vectors: (k, n), float64.
-        matrix: Hessian or Gauss–Newton.
+        matrix: which.
         weight_decay: λ.
     """
 
     block: Block
     vectors: Array
-    matrix: Matrix = "hessian"
+    matrix: Matrix = HESSIAN
     weight_decay: float = 0.0
     at_most = False
 

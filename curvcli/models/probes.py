@@ -15,6 +15,11 @@ def _generator(seed: int, name: str, number: int) -> np.random.Philox:
     return np.random.Philox(key=key, counter=[0, 0, number, 0])
 
 
+def generator(seed: int, name: str, number: int) -> np.random.Generator:
+    """A stream of its own for numbers of any distribution; see ``signs`` for the arguments."""
+    return np.random.Generator(_generator(seed, name, number))
+
+
 def signs(seed: int, name: str, number: int, shape: tuple[int, ...]) -> Array:
     """Independent entries ±1 (Rademacher), float64.
 

@@ -10,6 +10,7 @@ from scipy.fft import dct, idct
 
 from curvcli.curvature.eigen import FoundPairs, IterativeEigenpairs
 from curvcli.curvature.krylov import Which, chosen
+from curvcli.curvature.matrices.hessian import HESSIAN
 from curvcli.models.base import Array, Parameter
 from curvcli.models.vectors import NumPySpace, VectorSpace
 
@@ -62,7 +63,7 @@ class Case:
             which=self.which,
             tolerance=tolerance,
             seed=self.seed,
-            matrix="hessian",
+            matrix=HESSIAN,
             weight_decay=0.0,
             basis=self.basis,
             max_products=max_products,

@@ -9,6 +9,7 @@ from curvcli.curvature.dense import condition_number, inertia
 from curvcli.curvature.density import LanczosQuadrature, Quadrature, largest_weight_at_zero
 from curvcli.curvature.eigen import FoundPairs, IterativeEigenpairs
 from curvcli.curvature.krylov import ENDS, Krylov, chosen
+from curvcli.curvature.matrices.hessian import HESSIAN
 from curvcli.engine.serial import SerialEngine
 from curvcli.engine.work import Work
 from curvcli.models.probes import signs
@@ -24,7 +25,7 @@ def solved(matrix: np.ndarray, **changes: object) -> FoundPairs:
         "which": "largest",
         "tolerance": 1e-8,
         "seed": 0,
-        "matrix": "hessian",
+        "matrix": HESSIAN,
         "weight_decay": 0.0,
         "basis": 100,
         "max_products": 2000,
@@ -100,7 +101,7 @@ def test_an_interrupted_search_ends_in_the_same_bits() -> None:
         if made == 17:
             raise StopError
 
-    options = {"k": 5, "which": "largest", "tolerance": 1e-8, "seed": 0, "matrix": "hessian", "weight_decay": 0.0}
+    options = {"k": 5, "which": "largest", "tolerance": 1e-8, "seed": 0, "matrix": HESSIAN, "weight_decay": 0.0}
     search = IterativeEigenpairs(block, **options, basis=100, max_products=2000)  # type: ignore[arg-type]
     first, second = Work(search), Work(search)
     with pytest.raises(StopError):
@@ -133,9 +134,7 @@ def test_lanczos_reproduces_the_moments_of_its_start_vector() -> None:
 
 def quadrature(matrix: np.ndarray, probes: int, steps: int = 30, vectors: int = 1000) -> Quadrature:
     block = one_block(len(matrix))
-    return found(
-        LanczosQuadrature(block, probes, steps, 0, "hessian", 0.0, vectors), Quadratic(matrix, block.parameters)
-    )
+    return found(LanczosQuadrature(block, probes, steps, 0, HESSIAN, 0.0, vectors), Quadratic(matrix, block.parameters))
 
 
 @pytest.mark.parametrize("name", ["outliers", "triples", "low rank", "zero", "identity"])

@@ -9,6 +9,7 @@ import pytest
 
 from curvcli.curvature.eigen import FoundPairs, IterativeEigenpairs
 from curvcli.curvature.krylov import Krylov, Which
+from curvcli.curvature.matrices.hessian import HESSIAN
 from curvcli.curvature.pairs import judge
 from curvcli.curvature.search import FAILURE
 from curvcli.engine.serial import SerialEngine
@@ -138,7 +139,7 @@ def test_rounding_is_told_from_too_few_products() -> None:
             which="largest",
             tolerance=tolerance,
             seed=0,
-            matrix="hessian",
+            matrix=HESSIAN,
             weight_decay=0.0,
             basis=400,
             max_products=400,
@@ -209,7 +210,7 @@ def test_a_search_stopped_anywhere_ends_in_the_same_bits(solver: str, basis: int
             which="largest",
             tolerance=1e-6,
             seed=0,
-            matrix="hessian",
+            matrix=HESSIAN,
             weight_decay=0.0,
             basis=basis,
             max_products=1500,
@@ -253,7 +254,7 @@ def test_lobpcg_passes_through_the_same_test() -> None:
         which="both",
         tolerance=1e-6,
         seed=0,
-        matrix="hessian",
+        matrix=HESSIAN,
         weight_decay=0.0,
         basis=200,
         max_products=3000,

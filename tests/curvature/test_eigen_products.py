@@ -13,6 +13,7 @@ import curvcli
 from curvcli.curvature.dense import UnitProducts
 from curvcli.curvature.gram import GramSpectrum
 from curvcli.curvature.gram_pairs import GramPairs
+from curvcli.curvature.matrices.hessian import HESSIAN
 from curvcli.curvature.pairs import Eigenpairs
 from curvcli.engine.serial import SerialEngine
 from curvcli.engine.work import Work
@@ -63,7 +64,7 @@ def test_a_dense_block_has_the_products_for_its_residuals() -> None:
     matrix = with_spectrum(np.linspace(-1, 2, 40))
     matrix[3, 7] += 1e-3
     block = one_block(40)
-    rows = found(UnitProducts(block, "hessian", 0.0), Quadratic(matrix, block.parameters))
+    rows = found(UnitProducts(block, HESSIAN, 0.0), Quadratic(matrix, block.parameters))
     vectors = np.random.default_rng(0).standard_normal((3, 40))
     np.testing.assert_allclose(rows.times(vectors), vectors @ matrix, atol=1e-12)
 
@@ -78,7 +79,7 @@ def test_products_that_check_a_gram_matrix_are_not_made_twice() -> None:
 
     def work() -> Work[Eigenpairs]:
         options: dict[str, Any] = {"k": 3, "which": "both", "tolerance": 1e-8, "seed": 0}
-        return Work(GramPairs(block, lambda: gram, **options, matrix="hessian", weight_decay=0.0))
+        return Work(GramPairs(block, lambda: gram, **options, matrix=HESSIAN, weight_decay=0.0))
 
     first, second = work(), work()
     objective = Quadratic(columns.T @ columns, block.parameters)

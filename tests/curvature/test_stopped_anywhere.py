@@ -15,6 +15,7 @@ from curvcli.curvature.density import LanczosQuadrature, Quadrature
 from curvcli.curvature.diagonal.estimate import DiagonalEstimate
 from curvcli.curvature.diagonal.weight_probes import HutchinsonDiagonal, XDiag
 from curvcli.curvature.eigen import FoundPairs, IterativeEigenpairs
+from curvcli.curvature.matrices.hessian import HESSIAN
 from curvcli.curvature.operator import Block
 from curvcli.curvature.trace.estimate import Rule, TraceEstimate
 from curvcli.curvature.trace.hutchinson import Hutchinson
@@ -74,13 +75,13 @@ def all_traces() -> Algorithm[Any]:
 
 
 def eigenvalues(solver: Any, basis: int) -> Algorithm[Any]:
-    options: dict[str, Any] = {"k": 3, "which": "largest", "tolerance": 1e-6, "seed": 0, "matrix": "hessian"}
+    options: dict[str, Any] = {"k": 3, "which": "largest", "tolerance": 1e-6, "seed": 0, "matrix": HESSIAN}
     return IterativeEigenpairs(WHOLE, **options, weight_decay=0.1, basis=basis, max_products=400, solver=solver)
 
 
 def density() -> Algorithm[Any]:
     """Two groups of probes."""
-    return LanczosQuadrature(WHOLE, 5, 6, seed=0, matrix="hessian", weight_decay=0.1, vectors=18)
+    return LanczosQuadrature(WHOLE, 5, 6, seed=0, matrix=HESSIAN, weight_decay=0.1, vectors=18)
 
 
 ALGORITHMS: dict[str, Callable[[], Algorithm[Any]]] = {
@@ -91,7 +92,7 @@ ALGORITHMS: dict[str, Callable[[], Algorithm[Any]]] = {
     "lanczos, restarted": lambda: eigenvalues("lanczos", 10),
     "lobpcg": lambda: eigenvalues("lobpcg", 400),
     "lobpcg, beyond memory": lambda: eigenvalues("lobpcg", 40),
-    "dense": lambda: UnitProducts(WHOLE, "hessian", 0.1),
+    "dense": lambda: UnitProducts(WHOLE, HESSIAN, 0.1),
     "hutchinson": lambda: HutchinsonDiagonal(PARAMETERS[0], probes=20, rtol=None, seed=0),
     "xdiag": lambda: XDiag(PARAMETERS[0], probes=32, rtol=None, seed=0),
 }

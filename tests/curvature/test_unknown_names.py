@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 
 from curvcli.curvature.diagonal.estimators import Effort, plan_estimates
-from curvcli.curvature.operator import MatrixProducts
 from curvcli.curvature.trace.estimate import Rule
 from curvcli.curvature.trace.registry import estimators
 from curvcli.models.base import Site
 
-from .conftest import Quadratic, found, one_block, vector_parameter
+from .conftest import one_block, vector_parameter
 
 UNKNOWN: Any = "hinge"
 RULE = Rule(8, None, 0, 1.0, np.ones(1), 0.0)
@@ -31,16 +30,10 @@ def diagonal_of() -> object:
     return plan_estimates([parameter], {parameter.name: site}, UNKNOWN, EFFORT)
 
 
-def product() -> object:
-    block = one_block(4)
-    return found(MatrixProducts(block, np.eye(4), matrix=UNKNOWN), Quadratic(np.eye(4), block.parameters))
-
-
 PLACES: dict[str, Callable[[], object]] = {
     "trace of a block": lambda: trace_of(20),
     "trace of a small block": lambda: trace_of(2),
     "diagonal": diagonal_of,
-    "matrix": product,
 }
 
 

@@ -10,7 +10,7 @@ from curvcli.analysis.options.kinds import File, Flag, Names, Number, OneOf, Siz
 from curvcli.analysis.options.record import Options
 from curvcli.curvature.diagonal import estimators, planner
 from curvcli.curvature.krylov import ENDS, Which
-from curvcli.curvature.operator import MATRICES, Matrix
+from curvcli.curvature.matrices.registry import MATRICES, REGISTRY
 from curvcli.curvature.trace import registry as traces
 from curvcli.errors import UsageError
 from curvcli.wording import option
@@ -18,6 +18,8 @@ from curvcli.wording import option
 DIAGONAL_METHODS = (*planner.METHODS, *estimators.ESTIMATORS)
 TRACE_METHODS = ("auto", "exact", *traces.ESTIMATORS)
 EIGEN_METHODS = ("auto", "lanczos", "lobpcg", "dense", "gram")
+# Every matrix and what it is, for help.
+MATRICES_HELP = "; ".join(f"{one.name}: {one.about}" for one in REGISTRY.values())
 DENSITY_METHODS = ("auto", "lanczos", "dense", "gram")
 
 
@@ -30,12 +32,14 @@ class DiagonalOptions(Options):
         budget: backward passes per batch above which a diagonal is estimated; None for always exact.
         probes: products per estimate, at most.
         rtol: standard error, relative to the diagonal in the Euclidean norm, at which an estimate stops.
+        matrix: whose diagonal.
     """
 
     method: Annotated[str, OneOf(DIAGONAL_METHODS)] = "auto"
     budget: Annotated[int | None, Whole(1)] = None
     probes: Annotated[int, Whole(2)] = 64
     rtol: Annotated[float | None, Number(0, above=True)] = None
+    matrix: Annotated[str, OneOf(MATRICES)] = "hessian"
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class TraceOptions(Options):
     budget: Annotated[int | None, Whole(0)] = None
     probes: Annotated[int | None, Whole(2)] = None
     rtol: Annotated[float | None, Number(0, above=True)] = None
-    matrix: Annotated[Matrix, OneOf(MATRICES)] = "hessian"
+    matrix: Annotated[str, OneOf(MATRICES)] = "hessian"
 
     def __post_init__(self) -> None:
         """Check every value, and that they go together.
@@ -92,7 +96,7 @@ class EigenOptions(Options):
     method: Annotated[str, OneOf(EIGEN_METHODS)] = "auto"
     max_products: Annotated[int, Whole(10)] = 2000
     vectors: Annotated[bool, Flag()] = False
-    matrix: Annotated[Matrix, OneOf(MATRICES)] = "hessian"
+    matrix: Annotated[str, OneOf(MATRICES)] = "hessian"
 
     def __post_init__(self) -> None:
         """Check every value, and that they go together.
@@ -127,7 +131,7 @@ class DensityOptions(Options):
     probes: Annotated[int, Whole(1)] = 8
     steps: Annotated[int, Whole(2)] = 50
     method: Annotated[str, OneOf(DENSITY_METHODS)] = "auto"
-    matrix: Annotated[Matrix, OneOf(MATRICES)] = "hessian"
+    matrix: Annotated[str, OneOf(MATRICES)] = "hessian"
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,7 @@ class HessianOptions(Options):
     """
 
     budget: Annotated[int | None, Whole(0)] = None
-    matrix: Annotated[Matrix, OneOf(MATRICES)] = "hessian"
+    matrix: Annotated[str, OneOf(MATRICES)] = "hessian"
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,20 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from curvcli.analysis.options.record import Options
 from curvcli.analysis.session import Session
-from curvcli.analysis.targets import Target
+from curvcli.analysis.targets import Target, parameters_of
 from curvcli.curvature.algorithm import Algorithm
 from curvcli.curvature.diagonal.exact import DiagonalMethod, ExactDiagonal
+from curvcli.curvature.matrices.hessian import HESSIAN
+from curvcli.curvature.matrices.interface import Matrix, first_output
+from curvcli.curvature.matrices.registry import REGISTRY
 from curvcli.curvature.operator import Block
 from curvcli.curvature.tasks import Data
 from curvcli.engine.work import Work
+from curvcli.errors import UsageError
 from curvcli.models.base import Array
 from curvcli.report.records.layers import LayerRecord
 from curvcli.report.records.status import Status
+from curvcli.wording import option
 
 Result = TypeVar("Result")
 
@@ -78,9 +83,11 @@ class RunPlan:
         work.targets = tuple(dict.fromkeys((*work.targets, *targets)))
         return work
 
-    def exact(self, method: DiagonalMethod, targets: tuple[str, ...]) -> ExactWork:
+    def exact(self, method: DiagonalMethod, matrix: Matrix, targets: tuple[str, ...]) -> ExactWork:
         """The work of an exact diagonal's method."""
         key = f"{method.method}:{','.join(method.parameters)}"
+        if method.method == "coordinate" and matrix != HESSIAN:
+            key = f"{matrix}:{key}"
         title = f"{shown(targets)}: {method.method}"
         # One pass does it, save where every entry is a product.
         return ExactWork(method, self.shared(key, title, targets, method, repeats=method.method == "coordinate"))
@@ -171,6 +178,19 @@ class PlanRow:
     shared_by: int
     reason: str
     work: str
+
+
+def settled_matrix(run: RunPlan, name: str) -> Matrix:
+    """The matrix of this name, for the run's loss.
+
+    Raises:
+        UsageError: this loss has none.
+    """
+    matrix = REGISTRY[name]
+    if obstacle := matrix.obstacle(first_output(run.objective, parameters_of(run.targets)).loss):
+        instead = f"{option('matrix', 'gauss_newton')} or {HESSIAN.name}"
+        raise UsageError(f"{option('matrix', name)}: {obstacle}.\nUse {instead}.")
+    return matrix
 
 
 def target_row(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from curvcli.analysis.options.quantities import HessianOptions
-from curvcli.analysis.quantities.base import PlanRow, RunPlan, Way, target_row, worst
+from curvcli.analysis.quantities.base import PlanRow, RunPlan, Way, settled_matrix, target_row, worst
 from curvcli.analysis.quantities.checks import precision, rounding_of, rounding_work
 from curvcli.analysis.quantities.density import quadrature
 from curvcli.analysis.quantities.spectrum import whole_block
@@ -40,7 +40,7 @@ class BlockQuantity:
             options: its own.
         """
         self.options = options
-        self._run, self._matrix = run, options.matrix
+        self._run, self._matrix = run, settled_matrix(run, options.matrix)
         self._ways = {target.name: self._way(target) for target in run.targets}
         self._rounding = rounding_work(run)
         first = [] if self._rounding is None else [self._rounding]
@@ -108,7 +108,7 @@ class BlockQuantity:
             method="dense",
             reason=reason,
             exact=True,
-            matrix=self._matrix,
+            matrix=self._matrix.name,
             products=work.algorithm.passes_per_batch * self._run.batches,
             parameters=target.block.names if target.layer is None else None,
             degrees=float("inf"),
@@ -128,7 +128,7 @@ class BlockQuantity:
             method="probes",
             reason=reason,
             exact=False,
-            matrix=self._matrix,
+            matrix=self._matrix.name,
             products=found.products * self._run.batches,
             estimates=len(found.squares),
             degrees=len(found.squares) - 1.0,

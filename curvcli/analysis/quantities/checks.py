@@ -11,7 +11,7 @@ from curvcli.analysis.quantities.base import ExactWork, RunPlan, owners, shown
 from curvcli.analysis.session import twins
 from curvcli.analysis.targets import parameters_of
 from curvcli.curvature.diagonal.verification import Reported, Verification, Verified, agrees
-from curvcli.curvature.operator import Matrix
+from curvcli.curvature.matrices.interface import Matrix
 from curvcli.curvature.rounding import SPOILT, MeasuredRounding, Rounding
 from curvcli.engine.work import Work
 from curvcli.models.base import Array, Parameter
@@ -37,8 +37,8 @@ def rounding_of(work: Work[Rounding] | None) -> Rounding | None:
 class DiagonalChecks:
     """Products for the diagonals of some parameters, and what they say."""
 
-    def __init__(self, run: RunPlan, matrix: Matrix = "hessian") -> None:
-        """Nothing planned yet; products are the Hessian's, and say nothing of another matrix."""
+    def __init__(self, run: RunPlan, matrix: Matrix) -> None:
+        """Nothing planned yet; products are that matrix's."""
         self._run, self._matrix = run, matrix
         self._work: list[Work[dict[str, Verified]]] = []
 
@@ -77,10 +77,10 @@ class DiagonalChecks:
         """
         run = self._run
         names = [p.name for p in (*reached, *unreached)]
-        if not run.verify or not names or self._matrix != "hessian":
+        if not run.verify or not names:
             return []
         targets = targets or owners(run.targets, names)
-        verification = Verification(tuple(reached), tuple(unreached), reported, run.seed)
+        verification = Verification(tuple(reached), tuple(unreached), reported, run.seed, self._matrix)
         title = f"{shown(targets)}: check by products"
         work = run.shared(f"verify:{key}", title, targets, verification, checks=True, repeats=False)
         self._work.append(work)

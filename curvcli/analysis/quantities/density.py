@@ -9,13 +9,13 @@ from typing import Any, assert_never
 import numpy as np
 
 from curvcli.analysis.options.quantities import DensityOptions
-from curvcli.analysis.quantities.base import PlanRow, RunPlan, Way, target_row, worst
+from curvcli.analysis.quantities.base import PlanRow, RunPlan, Way, settled_matrix, target_row, worst
 from curvcli.analysis.quantities.checks import precision, rounding_of, rounding_work
 from curvcli.analysis.quantities.spectrum import Choices, Chosen, whole_block
 from curvcli.analysis.targets import Target
 from curvcli.curvature.dense import zero_tolerance
 from curvcli.curvature.density import Density, LanczosQuadrature, Quadrature, exact_density
-from curvcli.curvature.operator import Matrix
+from curvcli.curvature.matrices.interface import Matrix
 from curvcli.engine.work import Work
 from curvcli.errors import UsageError
 from curvcli.files import size_text
@@ -41,7 +41,7 @@ class DensityQuantity:
             UsageError: a block's vectors do not fit into memory, or the method does not apply.
         """
         self.options = options
-        self._run, self._matrix = run, options.matrix
+        self._run, self._matrix = run, settled_matrix(run, options.matrix)
         self._choices = Choices(run, self._matrix)
         self._rounding = rounding_work(run)
         self._ways = {target.name: self._way(target) for target in run.targets}
@@ -125,7 +125,7 @@ class DensityQuantity:
             reason=reason,
             exact=not found.estimates and status == "done",
             rounding=off,
-            matrix=self._matrix,
+            matrix=self._matrix.name,
             products=products * self._run.batches,
             estimates=found.estimates,
             degrees=found.degrees,

@@ -1,4 +1,4 @@
-"""The Hessian diagonal: exact where that is affordable, else estimated and said so."""
+"""Diagonals of the Hessian or another matrix: exact where that is affordable, else estimated and said so."""
 
 from __future__ import annotations
 
@@ -9,13 +9,23 @@ from typing import Any
 import numpy as np
 
 from curvcli.analysis.options.quantities import DiagonalOptions
-from curvcli.analysis.quantities.base import PlanRow, RunPlan, owners, worst
+from curvcli.analysis.quantities.base import PlanRow, RunPlan, owners, settled_matrix, worst
 from curvcli.analysis.quantities.checks import DiagonalChecks, finite_largest, precision, rounding_of, rounding_work
 from curvcli.analysis.targets import Target, parameters_of
 from curvcli.curvature.diagonal.estimate import DiagonalEstimate
 from curvcli.curvature.diagonal.estimators import ESTIMATORS, DiagonalEstimator, Effort, plan_estimates
-from curvcli.curvature.diagonal.planner import METHODS, OVER_BUDGET, UNREACHED, Choice, Method, Plan, plan_diagonal
+from curvcli.curvature.diagonal.planner import (
+    METHODS,
+    OVER_BUDGET,
+    UNREACHED,
+    Choice,
+    Method,
+    Plan,
+    plan_diagonal,
+    plan_output_matrix,
+)
 from curvcli.curvature.diagonal.verification import agrees
+from curvcli.curvature.matrices.interface import first_output
 from curvcli.engine.work import Work
 from curvcli.models.base import Array, Objective, Parameter
 from curvcli.report.records.layers import LayerRecord, ParameterRecord
@@ -43,25 +53,32 @@ class DiagonalQuantity:
         layers = tuple(t for t in run.targets if t.layer is not None)
         parameters = parameters_of(layers)
         sites = run.objective.sites([p.name for p in parameters])
-        rank = loss_rank(run.objective, parameters)
+        self._matrix = matrix = settled_matrix(run, options.matrix)
+        rank = matrix.by_output.rank(first_output(run.objective, parameters))
         budget = options.budget
         forced = next((name for name in ESTIMATORS if name == options.method), None)
         exact: Method = next((name for name in METHODS if name == options.method), "auto")
-        self.plan_exact: Plan = plan_diagonal(parameters, sites, rank, method=exact, budget=0 if forced else budget)
+        limit = 0 if forced else budget
+        self.plan_exact: Plan = (
+            plan_output_matrix(parameters, sites, rank, matrix.by_output, method=exact, budget=limit)
+            if matrix.whole
+            else plan_diagonal(parameters, sites, rank, method=exact, budget=limit)
+        )
         self.estimates: list[DiagonalEstimator] = []
         dear = [p for p in parameters if self.plan_exact.choices[p.name].method == OVER_BUDGET]
         if dear:
             effort = Effort(options.probes, options.rtol, run.seed, rank, budget, run.memory)
-            self.estimates = plan_estimates(dear, sites, forced, effort)
-        self._exact = [run.exact(one, owners(layers, one.parameters)) for one in self.plan_exact.work]
+            self.estimates = plan_estimates(dear, sites, forced, effort, matrix)
+        self._exact = [run.exact(one, matrix, owners(layers, one.parameters)) for one in self.plan_exact.work]
         self._estimates = [self._estimated(one, owners(layers, one.parameters)) for one in self.estimates]
         self._by_name = {p.name: p for p in parameters}
         self._rounding = rounding_work(run)
-        self._checks = DiagonalChecks(run)
+        self._checks = DiagonalChecks(run, matrix)
         self.work: Sequence[Work[Any]] = self._in_order()
 
     def _estimated(self, estimator: DiagonalEstimator, targets: tuple[str, ...]) -> Work[dict[str, DiagonalEstimate]]:
-        key = f"{estimator.method}:{','.join(estimator.parameters)}"
+        of = f"{self._matrix}:" if self._matrix.whole else ""
+        key = f"{of}{estimator.method}:{','.join(estimator.parameters)}"
         return self._run.shared(key, f"{targets[0]}: {estimator.method}", targets, estimator)
 
     def _in_order(self) -> list[Work[Any]]:
@@ -77,7 +94,12 @@ class DiagonalQuantity:
 
             every += [work, *self._checks.of(work.key, reached, (), estimated)]
         unreached = [p for p in self._by_name.values() if self.plan_exact.choices[p.name].method == UNREACHED]
-        return [*every, *self._checks.of("unreached", (), unreached, lambda name: None)]
+        return [
+            *every,
+            *self._checks.of(
+                f"{self._matrix}:unreached" if self._matrix.whole else "unreached", (), unreached, lambda name: None
+            ),
+        ]
 
     @property
     def choices(self) -> dict[str, Choice]:
@@ -201,6 +223,7 @@ class DiagonalQuantity:
         return replace(
             record,
             diagonal=diagonal.astype(kind),
+            matrix=self._matrix.name,
             diagonal_stderr=None if stderr is None else stderr.astype(kind),
             method=choice.method,
             exact=estimate is None,
@@ -229,4 +252,4 @@ class DiagonalQuantity:
 
 def loss_rank(objective: Objective, parameters: Sequence[Parameter]) -> int:
     """Columns of ∇²_o ℓ per sample, from the first batch."""
-    return next(iter(objective.batches([p.name for p in parameters]))).output.rank
+    return first_output(objective, parameters).rank

@@ -9,7 +9,7 @@ from typing import Any, assert_never
 import numpy as np
 
 from curvcli.analysis.options.quantities import EigenOptions
-from curvcli.analysis.quantities.base import PlanRow, RunPlan, Way, target_row, worst
+from curvcli.analysis.quantities.base import PlanRow, RunPlan, Way, settled_matrix, target_row, worst
 from curvcli.analysis.quantities.checks import rounding_of, rounding_work
 from curvcli.analysis.quantities.spectrum import Choices, Chosen, whole_block
 from curvcli.analysis.targets import Target
@@ -52,7 +52,7 @@ class EigenQuantity:
             UsageError: a block's basis does not fit into memory, or the method does not apply.
         """
         self.options = options
-        self._run, self._matrix = run, options.matrix
+        self._run, self._matrix = run, settled_matrix(run, options.matrix)
         self._tolerance = options.tolerance or _TOLERANCE[run.session.dtype]
         self._choices = Choices(run, self._matrix)
         self._rounding = rounding_work(run)
@@ -170,7 +170,7 @@ class EigenQuantity:
             which=self.options.which,
             method=way.method,
             reason=reason,
-            matrix=self._matrix,
+            matrix=self._matrix.name,
             tolerance=self._tolerance,
             products=found.products * self._run.batches,
             rounding=off,

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from curvcli.analysis.quantities.base import RunPlan
-from curvcli.analysis.quantities.diagonal import loss_rank
 from curvcli.analysis.targets import Target, parameters_of
 from curvcli.curvature import gram
 from curvcli.curvature.dense import UnitProducts, WholeBlock
 from curvcli.curvature.gram import GramColumns, GramSpectrum
-from curvcli.curvature.operator import Matrix
+from curvcli.curvature.matrices.interface import Matrix, first_output
 from curvcli.engine.work import Work
 from curvcli.errors import UsageError
 from curvcli.wording import option, shell_option
@@ -40,7 +39,8 @@ class Choices:
         self._run, self.matrix = run, matrix
         parameters = parameters_of(run.targets)
         self._sites = run.objective.sites([p.name for p in parameters])
-        self._rank = loss_rank(run.objective, parameters)
+        state = first_output(run.objective, parameters)
+        self._loss, self._rank = state.loss, matrix.by_output.rank(state)
         self._rows = self._rank * len(run.session.samples)
 
     def choose(self, target: Target, method: str) -> Chosen:
@@ -50,7 +50,9 @@ class Choices:
             UsageError: the block is not exactly Gauss–Newton, and ``gram`` was requested.
         """
         size = target.block.size
-        obstacle = gram.obstacle(self._run.objective, target.block, self.matrix) if method in ("auto", "gram") else ""
+        obstacle = ""
+        if method in ("auto", "gram"):
+            obstacle = gram.obstacle(self._run.objective, target.block, self.matrix, self._loss)
         if not obstacle and self._run.decay and 0 < target.block.trained_size < size:
             obstacle = "weight decay applies to some of its parameters and not to others"
         if method == "gram" and obstacle:
@@ -79,7 +81,7 @@ class Choices:
         """The work that makes the columns of a target's block; what needs them shares it."""
         reached = tuple(n for n in target.block.names if self._sites[n].reached)
         title = f"{target.name}: columns of its Gauss-Newton block"
-        columns = GramColumns(target.block, reached, self._rank)
+        columns = GramColumns(target.block, reached, self._rank, self.matrix.by_output)
         return self._run.shared(f"gram:{self.matrix}:{target.name}", title, (target.name,), columns)
 
 

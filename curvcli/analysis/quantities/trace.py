@@ -9,23 +9,23 @@ from typing import Any
 import numpy as np
 
 from curvcli.analysis.options.quantities import TraceOptions
-from curvcli.analysis.quantities.base import PlanRow, RunPlan, owners, target_row, worst
+from curvcli.analysis.quantities.base import PlanRow, RunPlan, owners, settled_matrix, target_row, worst
 from curvcli.analysis.quantities.checks import DiagonalChecks, precision, rounding_of, rounding_work
-from curvcli.analysis.quantities.diagonal import loss_rank
 from curvcli.analysis.targets import Target, parameters_of
-from curvcli.curvature.diagonal.exact import DiagonalMethod, multiplications
-from curvcli.curvature.diagonal.gauss_newton import GaussNewton
-from curvcli.curvature.diagonal.planner import OVER_BUDGET, UNREACHED, Choice, plan_diagonal
+from curvcli.curvature.diagonal.exact import DiagonalMethod
+from curvcli.curvature.diagonal.planner import OVER_BUDGET, UNREACHED, Choice, Plan, plan_diagonal, plan_output_matrix
+from curvcli.curvature.matrices.interface import first_output
 from curvcli.curvature.operator import Block
 from curvcli.curvature.trace.estimate import Rule, TraceEstimate
 from curvcli.curvature.trace.exact import exact_trace
-from curvcli.curvature.trace.registry import ESTIMATORS, estimators, traces
+from curvcli.curvature.trace.registry import ESTIMATORS, REGISTRY, estimators, traces
 from curvcli.engine.work import Work
+from curvcli.errors import UsageError
 from curvcli.models.base import Array, Parameter, Site
 from curvcli.report.records.layers import LayerRecord
 from curvcli.report.records.quantities import TraceRecord
 from curvcli.report.records.status import Status
-from curvcli.wording import shell_option
+from curvcli.wording import option, shell_option
 
 # Probes where neither a number nor a tolerance is given, and at most where only a tolerance is.
 _PROBES, _PROBES_TO_TOLERANCE = 64, 1000
@@ -46,14 +46,21 @@ class TraceQuantity:
             options: its own.
         """
         self.options = options
-        self._run, self._matrix = run, options.matrix
+        self._run, self._matrix = run, settled_matrix(run, options.matrix)
         probes = options.probes or (_PROBES if options.rtol is None else _PROBES_TO_TOLERANCE)
         budget = _WORTH * probes if options.budget is None else options.budget
         parameters = parameters_of(run.targets)
         sites = run.objective.sites([p.name for p in parameters])
-        rank = loss_rank(run.objective, parameters)
+        state = first_output(run.objective, parameters)
+        rank = self._matrix.by_output.rank(state)
+        estimator = REGISTRY.get(options.method)
+        if estimator is not None and estimator.semidefinite and not self._matrix.semidefinite(state.loss):
+            raise UsageError(
+                f"{option('method', options.method)} needs a matrix without negative eigenvalues; the "
+                f"{self._matrix.title} of {state.loss.name} may have some.\nUse {option('method', 'xtrace')}."
+            )
         self._exact_targets, work, self._choices = self._plan(parameters, sites, rank, options.method, budget)
-        self._exact = [run.exact(w, owners(self._exact_targets, w.parameters)) for w in work]
+        self._exact = [run.exact(w, self._matrix, owners(self._exact_targets, w.parameters)) for w in work]
         objective = run.objective
         rule = Rule(
             probes, options.rtol, run.seed, objective.denominator, objective.batch_weights, run.decay, self._matrix
@@ -87,36 +94,15 @@ class TraceQuantity:
         """Which targets are exact, by what work, and why or why not."""
         run = self._run
         limit = None if method == "exact" else 0 if method in ESTIMATORS else budget
-        if self._matrix == "gauss_newton":
-            return self._plan_gauss_newton(parameters, sites, rank, limit)
-        plan = plan_diagonal(parameters, sites, rank, budget=limit)
+        plan = self._plan_of(parameters, sites, rank, limit)
         exact = tuple(t for t in run.targets if all(plan.choices[n].method != OVER_BUDGET for n in t.block.names))
-        plan_exact = plan_diagonal(parameters_of(exact), sites, rank, budget=limit)
+        plan_exact = self._plan_of(parameters_of(exact), sites, rank, limit)
         return exact, list(plan_exact.work), {**plan.choices, **plan_exact.choices}
 
-    def _plan_gauss_newton(
-        self, parameters: Sequence[Parameter], sites: dict[str, Site], rank: int, limit: int | None
-    ) -> tuple[tuple[Target, ...], list[DiagonalMethod], dict[str, Choice]]:
-        """The columns give the Gauss–Newton diagonal of every parameter that has a z, whatever comes after it."""
-        affordable = limit is None or rank + 2 <= limit
-        choices = {}
-        for p in parameters:
-            site = sites[p.name]
-            if not site.reached:
-                choices[p.name] = Choice(p.name, UNREACHED, "the loss does not depend on it", 0)
-            elif site.z is not None and affordable:
-                reason = f"one pass per column of the loss's Hessian ({rank})"
-                choices[p.name] = Choice(p.name, "gauss_newton", reason, rank + 2)
-            else:
-                reason = site.why_not or f"exact needs {rank + 2} passes per batch, the budget is {limit}"
-                choices[p.name] = Choice(p.name, OVER_BUDGET, reason, rank + 2)
-        exact = tuple(t for t in self._run.targets if all(choices[n].method != OVER_BUDGET for n in t.block.names))
-        summed = [p for p in parameters_of(exact) if choices[p.name].method == "gauss_newton"]
-        names = tuple(p.name for p in summed)
-        work: list[DiagonalMethod] = (
-            [GaussNewton(names, rank, multiplications(summed, sites), whole=False)] if names else []
-        )
-        return exact, work, choices
+    def _plan_of(self, parameters: Sequence[Parameter], sites: dict[str, Site], rank: int, limit: int | None) -> Plan:
+        if self._matrix.whole:
+            return plan_output_matrix(parameters, sites, rank, self._matrix.by_output, budget=limit)
+        return plan_diagonal(parameters, sites, rank, budget=limit)
 
     def plan(self) -> list[PlanRow]:
         """One row per target."""
@@ -191,7 +177,7 @@ class TraceQuantity:
             method=method,
             exact=True,
             reason=reason,
-            matrix=self._matrix,
+            matrix=self._matrix.name,
             probes=0,
             products=sum(exact.method.passes_per_batch for exact in own) * run.batches,
             converged=True,
@@ -216,7 +202,7 @@ class TraceQuantity:
             method=found.method,
             exact=found.exact,
             reason=reason,
-            matrix=self._matrix,
+            matrix=self._matrix.name,
             probes=found.probes,
             products=found.products * self._run.batches,
             converged=found.converged,

@@ -24,7 +24,7 @@ from curvcli.models.base import Array, DifferentiatedBatch, Parameter
 from curvcli.models.probes import signs
 
 # Probes of a batch per pass over the data, among which its spread is taken.
-_ROUND = 8
+ROUND = 8
 # Probes handed to a batch at once, and diagonals of single probes that it hands back, in numbers.
 _HELD = 1 << 24
 
@@ -47,7 +47,7 @@ class RoundTask(ParameterTask):
 
     def passes(self, batch: DifferentiatedBatch, part: Part) -> int:
         """One per probe."""
-        return _ROUND
+        return ROUND
 
     def __call__(self, batch: DifferentiatedBatch, part: Part) -> Sums:
         """See ``BatchTask``.
@@ -67,9 +67,9 @@ class RoundTask(ParameterTask):
         moments = {name: Moments() for name in live}
         shape = (samples, units, positions)
         name = f"{self.parameters[0]}:z:{part.batch}"
-        step = max(1, min(_ROUND, _HELD // max(1, samples * units * positions, self.largest)))
-        for start in range(self.first, self.first + _ROUND, step):
-            numbers = range(start, min(start + step, self.first + _ROUND))
+        step = max(1, min(ROUND, _HELD // max(1, samples * units * positions, self.largest)))
+        for start in range(self.first, self.first + ROUND, step):
+            numbers = range(start, min(start + step, self.first + ROUND))
             probes = np.stack([signs(self.seed, name, i, shape) for i in numbers])
             for key, vectors in batch.activation_probes(live, probes, remainder=self.remainder).items():
                 for vector in vectors:
@@ -78,8 +78,8 @@ class RoundTask(ParameterTask):
         return means | {f"variance:{key}": seen.variance_of_mean() for key, seen in moments.items()}
 
 
-class _Rounds:
-    """Sums over all batches, of the rounds so far."""
+class Rounds:
+    """Sums over all batches, of the rounds so far: estimates of each batch in rounds of ``ROUND``."""
 
     def __init__(self, parameters: tuple[Parameter, ...], kept: Mapping[str, Array]) -> None:
         self.done = int(kept.get("done", np.zeros(())))
@@ -108,7 +108,7 @@ class _Rounds:
         A round gives a spread around its own mean, with one degree of freedom less than it has probes. That of several
         batches has more, but by how many depends on how alike they are.
         """
-        return self.done * (_ROUND - 1.0)
+        return self.done * (ROUND - 1.0)
 
     def estimate(self, name: str, denominator: float) -> tuple[Array, Array]:
         """The mean over rounds, whose batches' errors are independent, and its standard error."""
@@ -149,7 +149,7 @@ class ActivationProbes:
 
     @property
     def _rounds(self) -> int:
-        return -(-self.probes // _ROUND)
+        return -(-self.probes // ROUND)
 
     @property
     def _columns(self) -> int:
@@ -159,21 +159,21 @@ class ActivationProbes:
     @property
     def passes_per_batch(self) -> int:
         """At most."""
-        return self._rounds * _ROUND + self._columns
+        return self._rounds * ROUND + self._columns
 
     def steps(self, about: About, kept: Mapping[str, Array] | None) -> Steps[dict[str, DiagonalEstimate]]:
         """See ``Algorithm``: the Gauss–Newton part if it is wanted, then rounds of probes."""
-        rounds = _Rounds(self.of, kept or {})
+        rounds = Rounds(self.of, kept or {})
         if self.control_rank and kept is None:
             found = yield ColumnsTask(self.parameters, self.control_rank, 1, whole=False)
             rounds.exact = {name: found[name] for name in self.parameters if name in found}
         largest = max(p.size for p in self.of)
         while rounds.done < self._rounds and not (rounds.done > 1 and self._met(rounds, about.denominator)):
             yield Keep(rounds.arrays())
-            first, remainder = rounds.done * _ROUND, bool(self.control_rank)
+            first, remainder = rounds.done * ROUND, bool(self.control_rank)
             rounds.add((yield RoundTask(self.parameters, largest, first, self.seed, remainder)))
         yield Keep(rounds.arrays())
-        probes, converged = rounds.done * _ROUND, self.rtol is None or self._met(rounds, about.denominator)
+        probes, converged = rounds.done * ROUND, self.rtol is None or self._met(rounds, about.denominator)
         return {
             p.name: DiagonalEstimate(
                 *rounds.estimate(p.name, about.denominator),
@@ -188,7 +188,7 @@ class ActivationProbes:
             for p in self.of
         }
 
-    def _met(self, rounds: _Rounds, denominator: float) -> bool:
+    def _met(self, rounds: Rounds, denominator: float) -> bool:
         values = [rounds.estimate(p.name, denominator) for p in self.of]
         joined = [np.concatenate([pair[i].reshape(-1) for pair in values]) for i in (0, 1)]
         return close_enough(joined[0], joined[1], self.rtol)

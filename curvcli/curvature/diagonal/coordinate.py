@@ -1,4 +1,4 @@
-"""Diagonal by one Hessian–vector product per parameter entry: always exact, whatever the model (Pearlmutter 1994)."""
+"""Diagonal by one matrix–vector product per parameter entry: always exact, whatever the model (Pearlmutter 1994)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import numpy as np
 
 from curvcli.curvature.algorithm import About, Steps
 from curvcli.curvature.diagonal.exact import ExactDiagonal
+from curvcli.curvature.matrices.hessian import HESSIAN
+from curvcli.curvature.matrices.interface import Matrix
 from curvcli.curvature.tasks import Cut, ParameterTask, Part, Sums
 from curvcli.models.base import Array, DifferentiatedBatch
 
@@ -21,6 +23,7 @@ class EntriesTask(ParameterTask):
     """H_ii of every entry of one parameter of this ``size``."""
 
     size: int
+    matrix: Matrix = HESSIAN
 
     @property
     def rows(self) -> tuple[str, ...]:
@@ -48,7 +51,7 @@ class EntriesTask(ParameterTask):
     def __call__(self, batch: DifferentiatedBatch, part: Part) -> Sums:
         """See ``BatchTask``."""
         (name,) = self.parameters
-        entries = batch.hessian_diagonal_entries(name, np.arange(part.start, part.stop))
+        entries = self.matrix.diagonal_entries(batch, name, np.arange(part.start, part.stop), self.size)
         trace = float(part.so_far.get("trace", np.zeros(1))[0])
         for entry in entries:  # one by one: the sum must not depend on how many are made at once
             trace += float(entry)
@@ -61,6 +64,7 @@ class Coordinate:
 
     parameter: str
     shape: tuple[int, ...]
+    matrix: Matrix = HESSIAN
     method = "coordinate"
     at_most = False
 
@@ -76,6 +80,6 @@ class Coordinate:
 
     def steps(self, about: About, kept: Mapping[str, Array] | None) -> Steps[ExactDiagonal]:
         """See ``Algorithm``."""
-        found = yield EntriesTask(self.parameters, prod(self.shape))
+        found = yield EntriesTask(self.parameters, prod(self.shape), self.matrix)
         values = found["entries"].reshape(self.shape) / about.denominator
         return ExactDiagonal({self.parameter: values}, {self.parameter: found["trace"]})

@@ -9,13 +9,16 @@ from typing import Literal, Protocol, assert_never
 from curvcli.curvature.algorithm import Algorithm
 from curvcli.curvature.diagonal.activation_probes import ActivationProbes
 from curvcli.curvature.diagonal.estimate import DiagonalEstimate
+from curvcli.curvature.diagonal.monte_carlo import MonteCarlo
 from curvcli.curvature.diagonal.weight_probes import HutchinsonDiagonal, XDiag
+from curvcli.curvature.matrices.hessian import HESSIAN
+from curvcli.curvature.matrices.interface import Matrix, OutputMatrix
 from curvcli.errors import UsageError
 from curvcli.models.base import Parameter, Site
 from curvcli.wording import option
 
-Estimator = Literal["activation_probes", "xdiag", "hutchinson"]
-ESTIMATORS: tuple[Estimator, ...] = ("activation_probes", "xdiag", "hutchinson")
+Estimator = Literal["activation_probes", "monte_carlo", "xdiag", "hutchinson"]
+ESTIMATORS: tuple[Estimator, ...] = ("activation_probes", "monte_carlo", "xdiag", "hutchinson")
 
 # Vectors of a parameter's size that XDiag holds per product: test vectors, basis, image, and copies while these grow.
 _VECTORS_HELD = 3
@@ -57,19 +60,28 @@ class Effort:
 
 
 def plan_estimates(
-    parameters: Sequence[Parameter], sites: Mapping[str, Site], method: Estimator | None, effort: Effort
+    parameters: Sequence[Parameter],
+    sites: Mapping[str, Site],
+    method: Estimator | None,
+    effort: Effort,
+    matrix: Matrix = HESSIAN,
 ) -> list[DiagonalEstimator]:
-    """One piece of work per z, and per parameter without one.
+    """One piece of work per z, and per parameter without one; draws of targets serve all parameters at once.
 
     Args:
         parameters: all of them reached by the loss.
         sites: how each enters the model.
         method: forced for all of them; None for the best that applies.
         effort: how far to go.
+        matrix: whose diagonals they are.
 
     Raises:
-        UsageError: activation probes are asked for where there is no z, or XDiag's vectors do not fit.
+        UsageError: the method is another matrix's or needs a z where there is none, or XDiag's vectors do not fit.
     """
+    if matrix.whole:
+        return _of_output_matrix(parameters, sites, method, effort, matrix.by_output)
+    if method == "monte_carlo":
+        raise UsageError(f"{option('method', method)} goes with {option('matrix', 'fisher')}.")
     work: list[DiagonalEstimator] = []
     done: set[str] = set()
     for p in parameters:
@@ -86,12 +98,40 @@ def plan_estimates(
                 f"Use {option('method', 'xdiag')} or hutchinson, or exclude the layer."
             )
         else:
-            work.append(_in_weight_space(p, method, effort))
+            work.append(_in_weight_space(p, method, effort, matrix))
     return work
 
 
+def _of_output_matrix(
+    parameters: Sequence[Parameter],
+    sites: Mapping[str, Site],
+    method: Estimator | None,
+    effort: Effort,
+    matrix: OutputMatrix,
+) -> list[DiagonalEstimator]:
+    if method == "activation_probes":
+        raise UsageError(f"{option('method', method)} goes with {option('matrix', 'hessian')}.")
+    if method == "monte_carlo":
+        without = next((p for p in parameters if sites[p.name].z is None), None)
+        if not matrix.drawn:
+            raise UsageError(f"{option('method', method)} goes with {option('matrix', 'fisher')}.")
+        if without is not None:
+            raise UsageError(
+                f"{option('method', method)} can't reach the output of {without.name}: {sites[without.name].why_not}."
+                f"\nUse {option('method', 'xdiag')} or hutchinson, or exclude the layer."
+            )
+    drawn = tuple(
+        p for p in parameters if matrix.drawn and method in (None, "monte_carlo") and sites[p.name].z is not None
+    )
+    work: list[DiagonalEstimator] = []
+    if drawn:
+        work.append(MonteCarlo(drawn, effort.probes, effort.rtol, effort.seed, matrix))
+    others = [p for p in parameters if p not in drawn]
+    return work + [_in_weight_space(p, None if method == "monte_carlo" else method, effort, matrix) for p in others]
+
+
 def _in_weight_space(
-    p: Parameter, method: Literal["xdiag", "hutchinson"] | None, effort: Effort
+    p: Parameter, method: Literal["xdiag", "hutchinson"] | None, effort: Effort, matrix: Matrix
 ) -> HutchinsonDiagonal | XDiag:
     needed = _VECTORS_HELD * effort.probes * p.size * 8
     fits = needed <= effort.memory
@@ -111,7 +151,7 @@ def _in_weight_space(
             kind = HutchinsonDiagonal
         case _:
             assert_never(method)
-    return kind(p, probes=effort.probes, rtol=effort.rtol, seed=effort.seed)
+    return kind(p, probes=effort.probes, rtol=effort.rtol, seed=effort.seed, matrix=matrix)
 
 
 def _probes(together: tuple[Parameter, ...], site: Site, effort: Effort) -> ActivationProbes:

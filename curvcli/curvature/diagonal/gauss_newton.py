@@ -1,8 +1,9 @@
-"""Diagonal by columns of the loss's Hessian, for layers with a piecewise linear tail.
+"""Diagonal by columns of a matrix on the output: of the Hessian for layers with a piecewise linear tail.
 
 If every operation from z to o is piecewise linear, ∇²_z ℓ = J_oᵀ (∇²_o ℓ) J_o almost everywhere; with ∇²_o ℓ = S Sᵀ
 the diagonal of the weight's block is Σ_n Σ_c (J_zWᵀ J_oᵀ s_c)², squared per sample: rank(S) backward passes through the
 tail, for all layers at once. (Dangel, Kunstner, Hennig 2020: the Gauss–Newton diagonal; exact for the Hessian here.)
+Columns of another matrix on the output give that matrix's own diagonal, whatever the tail.
 """
 
 from __future__ import annotations
@@ -19,8 +20,11 @@ from curvcli.curvature.diagonal.exact import (
     vectors_at_once,
     with_traces,
 )
+from curvcli.curvature.matrices.gauss_newton import GAUSS_NEWTON
+from curvcli.curvature.matrices.interface import OutputMatrix
 from curvcli.curvature.tasks import Cut, ParameterTask, Part, Sums
 from curvcli.errors import ModelError
+from curvcli.losses.interface import Columns
 from curvcli.models.base import Array, DifferentiatedBatch
 from curvcli.wording import option
 
@@ -35,6 +39,7 @@ class ColumnsTask(ParameterTask):
     rank: int
     weight: int
     whole: bool
+    matrix: OutputMatrix = GAUSS_NEWTON
 
     @property
     def joined(self) -> tuple[str, ...]:
@@ -67,8 +72,17 @@ class ColumnsTask(ParameterTask):
                     f"batch {part.batch}: {bent.blocker} after {bent.parameter} is not piecewise linear; "
                     f"use {option('method', 'coordinate')}."
                 )
-        columns = batch.output.columns(part.start, part.stop).vectors
-        return with_traces(batch.squared_columns(live, columns), self.parameters)
+        columns = self.matrix.columns(batch.output, part.start, part.stop)
+        return with_traces(_signed_squares(batch, live, columns), self.parameters)
+
+
+def _signed_squares(batch: DifferentiatedBatch, parameters: tuple[str, ...], columns: Columns) -> dict[str, Array]:
+    """Σ_c sign_c (Jᵀ s_c)²; columns of sign − are squared apart and taken away."""
+    negative = columns.signs < 0
+    if not negative.any():
+        return batch.squared_columns(parameters, columns.vectors)
+    added, taken = (batch.squared_columns(parameters, columns.vectors[which]) for which in (~negative, negative))
+    return {name: values - taken[name] for name, values in added.items()}
 
 
 @dataclass(frozen=True)
@@ -79,15 +93,21 @@ class GaussNewton:
         parameters: whose diagonals it computes.
         rank: columns of S per sample.
         weight: multiplications per sample of the parameters' operations; see ``vectors_at_once``.
-        whole: whether it stands for the Hessian's diagonal, and not for the Gauss–Newton matrix's alone.
+        whole: whether it stands for the Hessian's diagonal, and not for the matrix's own.
+        matrix: whose columns they are.
     """
 
     parameters: tuple[str, ...]
     rank: int
     weight: int = 1
     whole: bool = True
-    method = "gauss_newton"
+    matrix: OutputMatrix = GAUSS_NEWTON
     at_most = False
+
+    @property
+    def method(self) -> str:
+        """See ``DiagonalMethod``."""
+        return "gauss_newton" if self.matrix == GAUSS_NEWTON else f"{self.matrix.name}_columns"
 
     @property
     def passes_per_batch(self) -> int:
@@ -98,5 +118,5 @@ class GaussNewton:
         """See ``Algorithm``."""
         if not self.rank:
             return ExactDiagonal({}, {})
-        found = yield ColumnsTask(self.parameters, self.rank, self.weight, self.whole)
+        found = yield ColumnsTask(self.parameters, self.rank, self.weight, self.whole, self.matrix)
         return ExactDiagonal.of(found, self.parameters, about)

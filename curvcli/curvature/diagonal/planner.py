@@ -10,6 +10,7 @@ from curvcli.curvature.diagonal.coordinate import Coordinate
 from curvcli.curvature.diagonal.exact import DiagonalMethod, multiplications
 from curvcli.curvature.diagonal.gauss_newton import GaussNewton
 from curvcli.curvature.diagonal.output_hessian import OutputHessian
+from curvcli.curvature.matrices.interface import OutputMatrix
 from curvcli.errors import UsageError
 from curvcli.models.base import Parameter, Site
 from curvcli.wording import option, shell_option
@@ -75,7 +76,6 @@ def plan_diagonal(
         UsageError: the forced method is not exact for some parameter.
     """
     reached = [p for p in parameters if sites[p.name].reached and p.size]
-    names = {p.name for p in reached}
     gauss_newton = [p for p in reached if _columns_apply(sites[p.name])]
     if method != "auto":
         _refuse_inexact(reached, sites, method)
@@ -90,6 +90,57 @@ def plan_diagonal(
     if gauss_newton:
         work.append(GaussNewton(tuple(p.name for p in gauss_newton), rank, multiplications(gauss_newton, sites)))
     work += _without_columns([p for p in reached if p.name not in chosen], sites, method)
+    return _within_budget(parameters, sites, work, rank, budget)
+
+
+def plan_output_matrix(
+    parameters: Sequence[Parameter],
+    sites: Mapping[str, Site],
+    rank: int,
+    matrix: OutputMatrix,
+    *,
+    method: Method = "auto",
+    budget: int | None = None,
+) -> Plan:
+    """Choose methods for a matrix that is one on the output: columns wherever a parameter has a z, whatever follows it.
+
+    Args:
+        parameters: whose diagonals are wanted.
+        sites: how each enters the model.
+        rank: columns of the matrix on the output per sample.
+        matrix: which.
+        method: forced for all of them, ``gauss_newton`` standing for columns; or ``auto``.
+        budget: see ``plan_diagonal``.
+
+    Raises:
+        UsageError: the forced method is one of the Hessian alone, or needs a z where there is none.
+    """
+    reached = [p for p in parameters if sites[p.name].reached and p.size]
+    if method in ("output_hessian", "output_hessian_shared"):
+        raise UsageError(f"{option('method', method)} goes with {option('matrix', 'hessian')}.")
+    by_columns = [p for p in reached if sites[p.name].z is not None and method != "coordinate"]
+    if method == "gauss_newton" and len(by_columns) < len(reached):
+        p = next(p for p in reached if sites[p.name].z is None)
+        raise UsageError(
+            f"{option('method', method)} is not exact for {p.name}: {sites[p.name].why_not}.\n"
+            f"Leave {option('method')} out, or exclude the layer."
+        )
+    work: list[DiagonalMethod] = []
+    if by_columns:
+        names = tuple(p.name for p in by_columns)
+        work.append(GaussNewton(names, rank, multiplications(by_columns, sites), whole=False, matrix=matrix))
+    work += [Coordinate(p.name, p.shape, matrix) for p in reached if p not in by_columns]
+    return _within_budget(parameters, sites, work, rank, budget)
+
+
+def _within_budget(
+    parameters: Sequence[Parameter],
+    sites: Mapping[str, Site],
+    work: Sequence[DiagonalMethod],
+    rank: int,
+    budget: int | None,
+) -> Plan:
+    names = {name for one in work for name in one.parameters}
     choices: dict[str, Choice] = {}
     kept: list[DiagonalMethod] = []
     for piece in work:
@@ -141,6 +192,10 @@ def _without_columns(
 
 
 def _reason(work: DiagonalMethod, site: Site, rank: int) -> str:
+    if isinstance(work, GaussNewton) and not work.whole:
+        if not rank:
+            return "the loss is linear in the output: no curvature"
+        return f"one pass per column of {work.matrix.source} ({rank})"
     if isinstance(work, GaussNewton):
         if not rank:
             return "the loss is linear in the output and everything before it piecewise linear: no curvature"

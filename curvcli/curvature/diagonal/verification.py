@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from curvcli.curvature.algorithm import About, Steps
+from curvcli.curvature.matrices.hessian import HESSIAN
+from curvcli.curvature.matrices.interface import Matrix
 from curvcli.curvature.tasks import Cut, ParameterTask, Part, Sums
 from curvcli.models.base import Array, DifferentiatedBatch, Parameter
 from curvcli.models.probes import signs, uniform
@@ -63,14 +65,16 @@ class EntryTask(ParameterTask):
     """One entry of some parameters' diagonals by a product each, and for all others one product with random signs.
 
     Attributes:
-        places: per parameter with a diagonal the flat place of the entry.
+        places: per parameter with a diagonal the flat place of the entry, and the parameter's size.
+        matrix: whose diagonals they are.
         unreached: the others, with their sizes.
         seed: of the signs.
     """
 
-    places: tuple[tuple[str, int], ...]
+    places: tuple[tuple[str, int, int], ...]
     unreached: tuple[tuple[str, int], ...]
     seed: int
+    matrix: Matrix = HESSIAN
 
     @property
     def rows(self) -> tuple[str, ...]:
@@ -84,11 +88,11 @@ class EntryTask(ParameterTask):
     def __call__(self, batch: DifferentiatedBatch, part: Part) -> Sums:
         """See ``BatchTask``."""
         if part.start < len(self.places):
-            name, place = self.places[part.start]
-            return {"entries": np.array([batch.diagonal_entries({name: place})[name]])}
+            name, place, size = self.places[part.start]
+            return {"entries": self.matrix.entry(batch, name, place, size)}
         names, sizes = tuple(name for name, _ in self.unreached), [size for _, size in self.unreached]
         probes = [signs(self.seed, f"verify:{name}", 0, (size,)) for name, size in self.unreached]
-        (row,) = batch.hessian_products(names, np.concatenate(probes)[None])
+        (row,) = self.matrix.products(batch, names, np.concatenate(probes)[None])
         return {"entries": np.zeros(1), **dict(zip(names, np.split(row, np.cumsum(sizes)[:-1]), strict=True))}
 
 
@@ -101,12 +105,14 @@ class Verification:
         unreached: those that the loss is said not to depend on.
         reported: the diagonals, once they are there.
         seed: of the run.
+        matrix: whose products are made.
     """
 
     reached: tuple[Parameter, ...]
     unreached: tuple[Parameter, ...]
     reported: Reported
     seed: int
+    matrix: Matrix = HESSIAN
     at_most = False
 
     @property
@@ -116,14 +122,14 @@ class Verification:
 
     def steps(self, about: About, kept: Mapping[str, Array] | None) -> Steps[dict[str, Verified]]:
         """See ``Algorithm``; parameters without entries are left out."""
-        places = tuple((p.name, self._place(p)) for p in self.reached if p.size)
+        places = tuple((p.name, self._place(p), p.size) for p in self.reached if p.size)
         unreached = tuple((p.name, p.size) for p in self.unreached if p.size)
         if not places and not unreached:
             return {}
-        names = tuple(name for name, _ in (*places, *unreached))
-        found = yield EntryTask(names, places, unreached, self.seed)
+        names = (*(name for name, _, _ in places), *(name for name, _ in unreached))
+        found = yield EntryTask(names, places, unreached, self.seed, self.matrix)
         products = zip(places, found["entries"].tolist(), strict=False)
-        said = {name: Verified(place, product / about.denominator) for (name, place), product in products}
+        said = {name: Verified(place, product / about.denominator) for (name, place, _), product in products}
         return said | {name: Verified(0, float(np.abs(found[name]).max()) / about.denominator) for name, _ in unreached}
 
     def _place(self, parameter: Parameter) -> int:

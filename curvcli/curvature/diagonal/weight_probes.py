@@ -14,6 +14,8 @@ import numpy as np
 
 from curvcli.curvature.algorithm import About, Keep, Steps
 from curvcli.curvature.diagonal.estimate import DiagonalEstimate, Moments, close_enough
+from curvcli.curvature.matrices.hessian import HESSIAN
+from curvcli.curvature.matrices.interface import Matrix
 from curvcli.curvature.operator import Block, CurvatureOperator
 from curvcli.curvature.sketch import Growing, only_reached_by, without_direction
 from curvcli.curvature.student import widening
@@ -36,12 +38,14 @@ class WeightProbes:
         probes: products at most.
         rtol: ‖stderr‖ / ‖diagonal‖ at which to stop; None to use all.
         seed: of the run.
+        matrix: whose diagonal it is.
     """
 
     parameter: Parameter
     probes: int
     rtol: float | None
     seed: int
+    matrix: Matrix = HESSIAN
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -90,7 +94,7 @@ class HutchinsonDiagonal(WeightProbes):
 
     def steps(self, about: About, kept: Mapping[str, Array] | None) -> Steps[dict[str, DiagonalEstimate]]:
         """See ``Algorithm``."""
-        operator = CurvatureOperator.of(about, self.block, "hessian")
+        operator = CurvatureOperator.of(about, self.block, self.matrix)
         space, seen = operator.space, Moments.of(kept or {})
         while seen.count < self.probes and not self._met(seen):
             numbers = range(seen.count, min(seen.count + _STEP, self.probes))
@@ -119,7 +123,7 @@ class XDiag(WeightProbes):
 
     def steps(self, about: About, kept: Mapping[str, Array] | None) -> Steps[dict[str, DiagonalEstimate]]:
         """See ``Algorithm``."""
-        operator = CurvatureOperator.of(about, self.block, "hessian")
+        operator = CurvatureOperator.of(about, self.block, self.matrix)
         space, size = operator.space, self.block.size
         # Q and H Q, r vectors; Qᵀ H Ω, (r, k).
         most = min(self.probes // 2, size)

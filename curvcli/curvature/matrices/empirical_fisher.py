@@ -23,6 +23,7 @@ class EmpiricalFisher(OutputMatrix):
 
     name = "empirical_fisher"
     title = "empirical Fisher matrix"
+    source = "the samples' gradients"
     about = "outer products of the samples' gradients at the targets of the data"
 
     def semidefinite(self, loss: Loss) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from curvcli.curvature.matrices.interface import OutputMatrix
-from curvcli.losses.interface import Columns, Loss, OutputState
+from curvcli.losses.interface import Columns, Loss, OutputState, Source
 from curvcli.models.base import Array
 
 
@@ -22,6 +22,8 @@ class Fisher(OutputMatrix):
 
     name = "fisher"
     title = "Fisher matrix"
+    source = "the output's Fisher information"
+    drawn = True
     about = "gradients' outer products, expected over targets drawn from the model's own distribution"
 
     def obstacle(self, loss: Loss) -> str:
@@ -40,6 +42,10 @@ class Fisher(OutputMatrix):
     def columns(self, state: OutputState, start: int, stop: int) -> Columns:
         """See ``OutputMatrix``."""
         return state.loss.information_columns(state.values, state.targets, start, stop)
+
+    def drawn_column(self, state: OutputState, source: Source) -> Array:
+        """See ``OutputMatrix``: the slopes at targets drawn from the model's own distribution."""
+        return state.loss.drawn_slopes(state.values, state.targets, source)
 
     def multiply(self, state: OutputState, vectors: Array) -> Array:
         """See ``OutputMatrix``."""

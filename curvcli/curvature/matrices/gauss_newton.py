@@ -15,6 +15,7 @@ class GaussNewton(OutputMatrix):
 
     name = "gauss_newton"
     title = "Gauss–Newton matrix"
+    source = "the loss's Hessian"
     about = "the Hessian with the model taken as linear in its parameters"
 
     def semidefinite(self, loss: Loss) -> bool:

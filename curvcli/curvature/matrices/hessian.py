@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from curvcli.curvature.matrices.gauss_newton import GAUSS_NEWTON
 from curvcli.curvature.matrices.interface import Matrix, OutputMatrix
 from curvcli.losses.interface import Loss
@@ -37,6 +39,11 @@ class Hessian(Matrix):
         """See ``Matrix``."""
         del size
         return batch.hessian_diagonal_entries(parameter, indices)
+
+    def entry(self, batch: DifferentiatedBatch, parameter: str, place: int, size: int) -> Array:
+        """See ``Matrix``: one that is made once needs no graph that is kept for others."""
+        del size
+        return np.array([batch.diagonal_entries({parameter: place})[parameter]])
 
 
 HESSIAN = Hessian()

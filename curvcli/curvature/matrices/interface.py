@@ -10,11 +10,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from curvcli.losses.interface import Columns, Loss, OutputState
-from curvcli.models.base import Array, DifferentiatedBatch
+from curvcli.losses.interface import Columns, Loss, OutputState, Source
+from curvcli.models.base import Array, DifferentiatedBatch, Objective, Parameter
 
 # Unit vectors handed to a batch in one call hold no more numbers than this.
 _HELD = 1 << 25
@@ -50,7 +51,7 @@ class Matrix(ABC):
     @property
     def whole(self) -> bool:
         """Whether those columns are its own whatever the model."""
-        return self.by_output is self
+        return self.by_output == self
 
     @abstractmethod
     def products(self, batch: DifferentiatedBatch, block: Sequence[str], vectors: Array) -> Array:
@@ -60,10 +61,21 @@ class Matrix(ABC):
     def diagonal_entries(self, batch: DifferentiatedBatch, parameter: str, indices: Array, size: int) -> Array:
         """The diagonal at flat ``indices`` (k,) of one parameter of this size, by one product each; (k,)."""
 
+    def entry(self, batch: DifferentiatedBatch, parameter: str, place: int, size: int) -> Array:
+        """One of ``diagonal_entries``, (1,)."""
+        return self.diagonal_entries(batch, parameter, np.array([place]), size)
+
+    def __str__(self) -> str:
+        return self.name
+
 
 @dataclass(frozen=True)
 class OutputMatrix(Matrix):
     """Σ_n J_nᵀ A_n J_n; stateless, so that two of a kind are equal."""
+
+    #: What its columns are of, as a person reads it; and whether there are random ones.
+    source: ClassVar[str]
+    drawn: ClassVar[bool] = False
 
     @abstractmethod
     def rank(self, state: OutputState) -> int:
@@ -76,6 +88,11 @@ class OutputMatrix(Matrix):
     @abstractmethod
     def multiply(self, state: OutputState, vectors: Array) -> Array:
         """A_n u_n for every sample: (k, samples, …) → the same."""
+
+    def drawn_column(self, state: OutputState, source: Source) -> Array | None:
+        """One random column per sample, like the output, whose outer product's expectation is A_n; None without one."""
+        del state, source
+        return None
 
     @property
     def by_output(self) -> OutputMatrix:
@@ -97,3 +114,8 @@ class OutputMatrix(Matrix):
             images = pushed * self.multiply(batch.output, pushed)
             entries[start : start + step] = images.reshape(len(units), -1).sum(axis=1)
         return entries
+
+
+def first_output(objective: Objective, parameters: Sequence[Parameter]) -> OutputState:
+    """What the loss sees of the first batch."""
+    return next(iter(objective.batches([p.name for p in parameters]))).output

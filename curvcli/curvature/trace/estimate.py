@@ -8,7 +8,9 @@ from typing import Protocol
 import numpy as np
 
 from curvcli.curvature.algorithm import About, Algorithm
-from curvcli.curvature.operator import Block, Matrix, Products
+from curvcli.curvature.matrices.hessian import HESSIAN
+from curvcli.curvature.matrices.interface import Matrix
+from curvcli.curvature.operator import Block, Products
 from curvcli.curvature.student import widening, widening_for_skewness
 from curvcli.curvature.tasks import ParameterTask, Part
 from curvcli.models.base import Array, DifferentiatedBatch
@@ -104,7 +106,7 @@ class Rule:
     denominator: float
     weights: Array
     weight_decay: float
-    matrix: Matrix = "hessian"
+    matrix: Matrix = HESSIAN
 
     def of_batch(self, about: About, block: Block) -> Products:
         """The products of one batch with vectors of a block."""

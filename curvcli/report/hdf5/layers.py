@@ -17,7 +17,7 @@ from curvcli.report.hdf5.split import read_split, write_split
 from curvcli.report.hdf5.storage import Output
 from curvcli.report.hdf5.tables import write_layer_tables
 from curvcli.report.records.layers import Array, LayerRecord, ParameterRecord
-from curvcli.report.records.matrices import Matrix, named
+from curvcli.report.records.matrices import named
 from curvcli.report.records.quantities import AnyQuantity, BlockRecord, DensityRecord, EigenRecord, Float64, TraceRecord
 from curvcli.report.records.split import SplitRecord
 from curvcli.report.records.statistics import summarise
@@ -165,7 +165,7 @@ def _read_parameter(group: h5py.Group, row: ParameterSummary) -> ParameterRecord
         rounding=row.rounding,
         verified=row.verified,
         verification=row.verification,
-        matrix=cast("Matrix", row.matrix),
+        matrix=row.matrix,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from curvcli.report.records.matrices import HESSIAN, Matrix
+from curvcli.report.records.matrices import HESSIAN
 from curvcli.report.records.quantities import BlockRecord, DensityRecord, EigenRecord, Quantity, TraceRecord
 from curvcli.report.records.split import SplitRecord
 from curvcli.report.records.status import Status
@@ -77,7 +77,7 @@ class ParameterRecord:
     rounding: float = nan
     verified: float = nan
     verification: str = ""
-    matrix: Matrix = HESSIAN
+    matrix: str = HESSIAN
 
     def __post_init__(self) -> None:
         check_axes(self.name, self.axes, self.shape)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final, Literal
+from typing import Final
 
-Matrix = Literal["hessian", "gauss_newton"]
-
-HESSIAN: Final[Matrix] = "hessian"
+HESSIAN: Final = "hessian"
 MATRICES: Final[Mapping[str, str]] = {
     "hessian": "Hessian",
     "gauss_newton": "Gauss–Newton matrix",
+    "fisher": "Fisher matrix",
+    "empirical_fisher": "empirical Fisher matrix",
 }
 
 

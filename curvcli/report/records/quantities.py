@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from curvcli.report.records.matrices import Matrix
 from curvcli.report.records.validation import check_errors, check_estimates, check_floats, check_matrix, check_shape
 
 Float64 = npt.NDArray[np.float64]
@@ -50,7 +49,7 @@ class TraceRecord:
     method: str
     exact: bool
     reason: str
-    matrix: Matrix
+    matrix: str
     probes: int
     products: int
     converged: bool
@@ -99,7 +98,7 @@ class EigenRecord:
     which: str
     method: str
     reason: str
-    matrix: Matrix
+    matrix: str
     tolerance: float
     products: int
     rounding: Float64 | None = None
@@ -167,7 +166,7 @@ class DensityRecord:
     method: str
     reason: str
     exact: bool
-    matrix: Matrix
+    matrix: str
     products: int
     estimates: int = 0
     degrees: float = nan
@@ -236,7 +235,7 @@ class BlockRecord:
     method: str
     reason: str
     exact: bool
-    matrix: Matrix
+    matrix: str
     products: int
     parameters: tuple[str, ...] | None = None
     estimates: int = 0

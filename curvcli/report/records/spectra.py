@@ -10,6 +10,7 @@ import numpy as np
 
 from curvcli.report.records.ends import LARGEST, SMALLEST, ends
 from curvcli.report.records.layers import LayerRecord
+from curvcli.report.records.matrices import HESSIAN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +83,8 @@ class SpectralStatistics:
 
 def spectral(record: LayerRecord) -> dict[str, Any]:
     """Return the `SpectralStatistics` of what there is."""
-    columns: dict[str, Any] = {"matrix": "+".join(dict.fromkeys(q.matrix for q in record.spectra))}
+    others = (p.matrix for p in record.parameters if p.diagonal is not None and p.matrix != HESSIAN)
+    columns: dict[str, Any] = {"matrix": "+".join(dict.fromkeys([*(q.matrix for q in record.spectra), *others]))}
     if (trace := record.trace) is not None:
         columns |= {
             "trace_stderr": 0.0 if trace.exact else trace.stderr,

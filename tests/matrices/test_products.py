@@ -1,0 +1,118 @@
+"""Every matrix with every loss, in both frameworks, against a dense one from per-sample Jacobians in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from losses.saved import BATCH, SCENARIOS, Dense
+
+from curvcli.curvature.matrices.hessian import HESSIAN
+from curvcli.curvature.matrices.interface import Matrix
+from curvcli.curvature.matrices.registry import REGISTRY
+from curvcli.data.registry import TABLES
+from curvcli.data.samples import open_samples
+from curvcli.models.base import Objective
+from curvcli.models.open import open_model
+from curvcli.report.records.matrices import MATRICES as TITLES
+from curvcli.spec.dataset import load_dataset_spec
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+# Beside the likelihoods that have no Fisher matrix.
+WITHOUT_FISHER = {name for name, scenario in SCENARIOS.items() if scenario.outcomes is None}
+# Weights of targets in the loss make its expectation over other targets another matter; see the loss's own tests.
+UNEXPECTED = {"bce", "cross_entropy_tokens"}
+
+
+@pytest.fixture(scope="module", params=["torch", "tensorflow"])
+def framework(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module", params=SCENARIOS)
+def opened(
+    request: pytest.FixtureRequest, framework: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Dense, Objective, list[str], np.ndarray]]:
+    """A scenario, its saved model's objective, all its parameters, and where torch has their entries."""
+    dense = Dense(request.param)
+    path, spec = dense.write(tmp_path_factory.mktemp("model"), framework)
+    loaded = load_dataset_spec(spec, TABLES)
+    samples = open_samples(loaded)
+    model = open_model(path, device="cpu", dtype="float64")
+    objective = model.objective(samples, loaded.spec.loss, output=None, batch_size=BATCH, target_column="y")
+    parameters = [p for layer in model.layers for p in layer.parameters]
+    starts = np.cumsum([0, *(int(np.prod(shape)) for shape in dense.shapes.values())])
+    order = []
+    for start, shape in zip(starts, dense.shapes.values(), strict=False):
+        places = np.arange(start, start + int(np.prod(shape))).reshape(shape)
+        order.append(places.T.ravel() if framework == "tensorflow" else places.ravel())
+    yield dense, objective, [p.name for p in parameters], np.concatenate(order)
+
+
+def expected(dense: Dense, matrix: Matrix, order: np.ndarray) -> np.ndarray:
+    return dense.matrix(matrix.name)[np.ix_(order, order)]
+
+
+@pytest.mark.parametrize("matrix", REGISTRY.values(), ids=str)
+def test_products_diagonal_and_columns(matrix: Matrix, opened: tuple[Dense, Objective, list[str], np.ndarray]) -> None:
+    """Products with all unit vectors, entries by products, and the columns' sum, over uneven batches."""
+    dense, objective, names, order = opened
+    state = next(iter(objective.batches(names))).output
+    if matrix.name == "fisher" and (dense.name in WITHOUT_FISHER | UNEXPECTED):
+        assert bool(matrix.obstacle(state.loss)) == (dense.name not in UNEXPECTED)
+        return
+    wanted = expected(dense, matrix, order)
+    size, scale = len(wanted), np.abs(wanted).max() + 1e-30
+    products, sizes = np.zeros(wanted.shape), [int(np.prod(shape)) for shape in dense.shapes.values()]
+    diagonals = [np.zeros(n) for n in sizes]
+    for batch in objective.batches(names):
+        products += matrix.products(batch, names, np.eye(size))
+        for name, diagonal in zip(names, diagonals, strict=True):
+            np.add(diagonal, matrix.diagonal_entries(batch, name, np.arange(len(diagonal)), len(diagonal)), diagonal)
+    np.testing.assert_allclose(products / objective.denominator, wanted, rtol=1e-9, atol=1e-11 * scale)
+    np.testing.assert_allclose(
+        np.concatenate(diagonals) / objective.denominator, np.diagonal(wanted), rtol=1e-9, atol=1e-11 * scale
+    )
+    smallest = np.linalg.eigvalsh(wanted).min()
+    assert not matrix.semidefinite(state.loss) or smallest >= -1e-12 * scale
+
+
+@pytest.mark.parametrize("matrix", [m for m in REGISTRY.values() if m != HESSIAN], ids=str)
+def test_squares_of_columns_are_the_diagonal(
+    matrix: Matrix, opened: tuple[Dense, Objective, list[str], np.ndarray]
+) -> None:
+    """With their signs, for every parameter: each is an operand of a dense layer."""
+    dense, objective, names, order = opened
+    if matrix.name == "fisher" and (dense.name in WITHOUT_FISHER | UNEXPECTED):
+        return
+    found = dict.fromkeys(names, 0.0)
+    for batch in objective.batches(names):
+        state, output = batch.output, matrix.by_output
+        assert all(site.z is not None for site in objective.sites(names).values())
+        columns = output.columns(state, 0, output.rank(state))
+        for vector, sign in zip(columns.vectors, columns.signs, strict=True):
+            for name, squares in batch.squared_columns(names, vector[None]).items():
+                found[name] = found[name] + sign * squares
+    sizes = [int(np.prod(shape)) for shape in dense.shapes.values()]
+    joined = [
+        np.broadcast_to(found[n], ()) * np.zeros(k) if np.ndim(found[n]) == 0 else found[n].ravel()
+        for n, k in zip(names, sizes, strict=True)
+    ]
+    wanted = np.diagonal(expected(dense, matrix, order))
+    np.testing.assert_allclose(
+        np.concatenate(joined) / objective.denominator, wanted, rtol=1e-9, atol=1e-11 * (np.abs(wanted).max() + 1e-30)
+    )
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "bce_plain", "mse", "poisson"])
+def test_fisher_is_gauss_newton_for_natural_parameters(name: str) -> None:
+    """Of the dense matrices, which know nothing of either formula."""
+    dense = Dense(name)
+    np.testing.assert_allclose(dense.matrix("fisher"), dense.matrix("gauss_newton"), rtol=1e-7, atol=1e-10)
+
+
+def test_reports_call_them_as_the_registry_does() -> None:
+    """Name by name."""
+    assert {name: matrix.title for name, matrix in REGISTRY.items()} == dict(TITLES)
