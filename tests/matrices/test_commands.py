@@ -157,9 +157,7 @@ def test_monte_carlo_fisher_diagonals_are_within_their_errors(
     """Of 40 seeds' estimates nine in ten entries are within two standard errors, and their mean is the diagonal."""
     dense, model, spec = written(name, "torch")
     loaded, opened = load_dataset_spec(spec, TABLES), open_model(model, device="cpu", dtype="float64")
-    objective = opened.objective(
-        open_samples(loaded), loaded.spec.loss, output=None, batch_size=BATCH, target_column="y"
-    )
+    objective = opened.objective(open_samples(loaded), loaded.spec.loss, BATCH)
     parameters = tuple(p for layer in opened.layers for p in layer.parameters if layer.name == "fc2")
     expected = np.diagonal(block(dense, "fc2", "fisher"))
     values, inside = [], 0

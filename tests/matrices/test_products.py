@@ -41,7 +41,7 @@ def opened(
     loaded = load_dataset_spec(spec, TABLES)
     samples = open_samples(loaded)
     model = open_model(path, device="cpu", dtype="float64")
-    objective = model.objective(samples, loaded.spec.loss, output=None, batch_size=BATCH, target_column="y")
+    objective = model.objective(samples, loaded.spec.loss, BATCH)
     parameters = [p for layer in model.layers for p in layer.parameters]
     starts = np.cumsum([0, *(int(np.prod(shape)) for shape in dense.shapes.values())])
     order = []
