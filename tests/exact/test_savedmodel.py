@@ -177,10 +177,12 @@ def test_the_diagonal_is_the_change_of_the_gradient(tf: Any, name: str, diag: Di
 
 
 # Loops and attention take a minute of tracing.
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("attention", "recurrent", "normed")]
+SLOW = [
+    pytest.param(name, marks=pytest.mark.slow) for name in ("attention", "recurrent", "normed", "embedding", "einsum")
+]
 
 
-@pytest.mark.parametrize("name", ["convolutions", "embedding", "einsum", "twice", *SLOW])
+@pytest.mark.parametrize("name", ["convolutions", "twice", *SLOW])
 def test_products_give_symmetric_blocks_with_the_same_diagonal(
     tf: Any, name: str, diag: Diag, compute: Callable[..., tuple[int, Path]], tmp_path: Path
 ) -> None:

@@ -56,16 +56,10 @@ def test_exact_traces_agree(model: str, both: Callable[..., tuple[Report, Report
     ("model", "options"),
     [
         ("vgg16_digits", ("--layer", "conv4_3", "--layer", "fc6")),
-        ("vgg16_digits", ("--layer", "conv4_3", "--method", "lanczos")),
+        pytest.param("vgg16_digits", ("--layer", "conv4_3", "--method", "lanczos"), marks=pytest.mark.slow),
         ("mlp_tanh", ("--which", "both")),
         ("mlp_tanh", ("--whole-model", "--matrix", "gauss_newton")),
-        (
-            "attention_digits",
-            (
-                "--layer",
-                "mlp_in",
-            ),
-        ),
+        pytest.param("attention_digits", ("--layer", "mlp_in"), marks=pytest.mark.slow),
     ],
 )
 def test_eigenvalues_agree(model: str, options: tuple[str, ...], both: Callable[..., tuple[Report, Report]]) -> None:

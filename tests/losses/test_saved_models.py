@@ -5,7 +5,9 @@ Over 37 samples in batches of 16, with sample weights and ignored targets, as a 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,8 +32,17 @@ def report(dense: Dense, folder: Path, framework: str, command: str, *options: s
     return read_report(out)
 
 
-@pytest.mark.parametrize("framework", ["torch", "tensorflow"])
-@pytest.mark.parametrize("name", SCENARIOS)
+# TensorFlow traces for seconds; what it has of its own is tried by these.
+TRACED = {"cross_entropy", "gaussian_nll", "huber"}
+
+
+def both(names: Iterable[str]) -> list[Any]:
+    """Each loss in both frameworks; most of TensorFlow's are slow tests."""
+    slow = [pytest.param(n, "tensorflow", marks=() if n in TRACED else pytest.mark.slow) for n in names]
+    return [*((name, "torch") for name in names), *slow]
+
+
+@pytest.mark.parametrize(("name", "framework"), both(SCENARIOS))
 def test_loss_gradient_and_diagonal(name: str, framework: str, tmp_path: Path) -> None:
     """To 1e-10; a loss without second derivatives has exact zeros."""
     dense = Dense(name, "sum" if name in ("huber", "cross_entropy", "poisson") else "mean")
@@ -51,8 +62,7 @@ def test_loss_gradient_and_diagonal(name: str, framework: str, tmp_path: Path) -
             np.testing.assert_allclose(joined, expected[place], rtol=1e-9, atol=1e-10 * scale, err_msg=kind)
 
 
-@pytest.mark.parametrize("framework", ["torch", "tensorflow"])
-@pytest.mark.parametrize("name", ["gaussian_nll", "cross_entropy_tokens", "bce", "hinge"])
+@pytest.mark.parametrize(("name", "framework"), both(["gaussian_nll", "cross_entropy_tokens", "bce", "hinge"]))
 def test_whole_hessian_and_trace(name: str, framework: str, tmp_path: Path) -> None:
     """A torch layer's block entry by entry, and the spectrum of TensorFlow's, whose kernels are transposed."""
     dense = Dense(name)
