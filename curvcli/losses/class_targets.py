@@ -14,7 +14,9 @@ from curvcli.spec.loss import LossSpec
 _SOFT_LABEL_TOLERANCE = 1e-5
 
 
-def class_axis_of(spec: LossSpec, shape: tuple[int, ...], target: Array | None, convention: int, where: str) -> int:
+def class_axis_of(
+    spec: LossSpec, shape: tuple[int, ...], target: Array | None, convention: int, where: str
+) -> tuple[int, tuple[int, ...]]:
     """The axis of the output that holds the classes: as declared, else as the targets' shape says.
 
     Args:
@@ -25,10 +27,11 @@ def class_axis_of(spec: LossSpec, shape: tuple[int, ...], target: Array | None, 
         where: the model, for messages.
 
     Returns:
-        The axis, counted from 0, the samples' axis; 1 for outputs without one.
+        The axis, counted from 0, the samples' axis; 1 for outputs without one. And the other axes that would fit the
+        targets as well: where the framework's convention is one of several that do, it is taken.
 
     Raises:
-        SpecError: there is no such axis, or several would fit the targets.
+        SpecError: there is no such axis; or several would fit the targets, and the convention is none of them.
     """
     if spec.class_axis is not None:
         axis = spec.class_axis + len(shape) if spec.class_axis < 0 else spec.class_axis
@@ -37,24 +40,26 @@ def class_axis_of(spec: LossSpec, shape: tuple[int, ...], target: Array | None, 
                 f"loss.class_axis = {spec.class_axis}: {where} returns {shape[1:]} per sample; axis 0 is the samples', "
                 f"the others are 1 to {len(shape) - 1}."
             )
-        return axis
+        return axis, ()
     if len(shape) < 3:
-        return 1
+        return 1, ()
     if spec.name == "gaussian_nll":
-        return len(shape) - 1
+        return len(shape) - 1, ()
     convention %= len(shape)
     if spec.name != "cross_entropy" or target is None:
-        return convention
+        return convention, ()
     fitting = _fitting(shape, target)
     if target.shape == shape and convention in fitting:
-        return convention
+        return convention, ()
+    if convention in fitting:
+        return convention, tuple(axis for axis in fitting if axis != convention)
     if len(fitting) > 1:
         raise SpecError(
             f"the classes of an output of shape {shape[1:]} per sample could be axis "
             f"{' or '.join(map(str, fitting))}: targets of shape {target.shape[1:]} fit each.\n"
-            f"Add class_axis = {convention} to [loss], or the other."
+            f"Add class_axis = {fitting[0]} to [loss], or the other."
         )
-    return fitting[0] if fitting else convention
+    return (fitting[0] if fitting else convention), ()
 
 
 def _fitting(shape: tuple[int, ...], target: Array) -> list[int]:

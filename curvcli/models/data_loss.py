@@ -25,6 +25,7 @@ class DataLoss:
         spec: the declaration.
         where: the model, for messages.
         batch_size: in use; the whole data where the model returns one number per batch.
+        undecided: what the data left open about the loss, and how it was taken; None if nothing.
         scalar: whether the model returns one number per batch; settled.
         loss: of the output in use, which may stand before the model's final softmax or sigmoid; settled.
         final: the softmax, log-softmax or sigmoid that the graph ends in; settled.
@@ -41,6 +42,7 @@ class DataLoss:
         self._samples, self.spec, self.where = samples, spec, where
         self.batch_size = batch_size
         self.scalar = False
+        self.undecided: str | None = None
 
     def __len__(self) -> int:
         """How many samples there are."""
@@ -66,9 +68,15 @@ class DataLoss:
             convention: the framework's, for outputs of three axes and more.
 
         Raises:
-            SpecError: there is no such axis, or several fit the targets.
+            SpecError: there is no such axis, or several fit the targets and none is the convention.
         """
-        return class_axis_of(self.spec, shape, self.first_batch().target, convention, self.where)
+        axis, others = class_axis_of(self.spec, shape, self.first_batch().target, convention, self.where)
+        if others:
+            self.undecided = (
+                f"the classes of an output of shape {shape[1:]} per sample are taken to be axis {axis}; the targets "
+                f"fit axis {' and '.join(map(str, others))} too: add class_axis = {axis} to [loss], or the other"
+            )
+        return axis
 
     def settle(self, values: Array, final: str | None, class_axis: int) -> None:
         """Compare the declaration with the first batch's output, then weigh all targets.

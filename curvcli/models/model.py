@@ -56,6 +56,11 @@ class ModelObjective(Objective, PointwiseObjective, Protocol):
         """The vectors of some parameters, as products take and return them."""
         ...
 
+    @property
+    def undecided(self) -> str | None:
+        """What the data left open about the loss, and how it was taken; None if nothing."""
+        ...
+
     def samples_interact(self) -> bool:
         """Whether a sample's output changes with the other samples of its batch.
 

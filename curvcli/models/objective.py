@@ -51,6 +51,11 @@ class DataObjective(ABC):
         return self.data_loss.loss
 
     @property
+    def undecided(self) -> str | None:
+        """See ``model.ModelObjective``."""
+        return self.data_loss.undecided
+
+    @property
     def final(self) -> str | None:
         """See ``model.ModelObjective``."""
         return self.data_loss.final

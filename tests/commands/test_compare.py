@@ -245,7 +245,7 @@ def test_a_config_sets_tolerances(here: Path, monkeypatch: pytest.MonkeyPatch) -
         (["first.h5", "second.h5", "--quantity", "tarce"], "did you mean trace?"),
         (["first.h5", "second.h5", "--quantity", "trace_stderr"], "`curvcli assert` holds it"),
         (["first.h5", "second.h5", "--quantity", "condition_number"], "in common"),
-        (["first.h5", "second.h5", "--quantity", "trace", "--quantity", "support_*"], "--quantity support_*: not in"),
+        (["first.h5", "second.h5", "--quantity", "trace", "--quantity", "support_*"], "--quantity 'support_*': not in"),
         (["first.h5", "second.h5", "--layer", "fc9"], "fc3"),
         (["first.h5", "second.h5", "--rtol", "tarce=1"], "no such quantity"),
         (["first.h5", "second.h5", "--rtol", "-1"], "is not a tolerance"),

@@ -185,7 +185,7 @@ def test_a_misspelt_table_of_a_config_is_not_passed_over(work: Path, curvcli: Cu
     done = curvcli("diag", "model.pt", "--config", "c.toml")
     assert done.returncode == 2
     assert "[dig]: no command of that name; did you mean diag?" in done.stderr
-    assert "diag.limit: 2.5 is no whole number" in done.stderr
+    assert "diag.limit: 2.5 is not a whole number" in done.stderr
     assert "assert" not in done.stderr
 
 

@@ -23,6 +23,7 @@ from curvcli.curvature.diagonal.output_hessian import OutputHessian
 from curvcli.curvature.diagonal.verification import Verification
 from curvcli.curvature.first_order import FirstOrder
 from curvcli.curvature.gram import GramColumns
+from curvcli.curvature.matrices.gauss_newton import GAUSS_NEWTON
 from curvcli.curvature.operator import Block, MatrixProducts
 from curvcli.curvature.pointwise.chain import Factor, LayerOutput, SplitGradient, SplitTask
 from curvcli.curvature.pointwise.inputs import InputDerivatives, InputPlan, InputTask
@@ -113,7 +114,7 @@ def diagonals() -> dict[str, Algorithm[Any]]:
         "coordinates": Coordinate(last[1].name, last[1].shape),
         "activation probes": ActivationProbes(hidden, 16, None, 0, 10),
         "verification": Verification(last, (), lambda name: None, 0),
-        "gram": GramColumns(Block("fc3", last), names, 10),
+        "gram": GramColumns(Block("fc3", last), names, 10, GAUSS_NEWTON),
         "products": MatrixProducts(Block("fc3", last), np.eye(sum(p.size for p in last))[:3]),
         "gauss-newton products": MatrixProducts(
             Block("fc3", last), np.eye(sum(p.size for p in last))[:3], "gauss_newton"

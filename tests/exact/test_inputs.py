@@ -301,7 +301,7 @@ def test_one_number_for_the_whole_batch(compute: Compute, tmp_path: Path) -> Non
         (("--of", "output[2]"), "shape 2"),
         (("--of", "output[0"), "NAME[I,J]"),
         (("--input", "z"), "is no input"),
-        (("--order", "3", "--coordinate", "y[0]"), "did you mean"),
+        (("--order", "3", "--coordinate", "y[0]"), "is no input; there are x and t"),
         (("--order", "3", "--coordinate", "x"), "6 entries"),
         (("--coordinate", "x[0,0]"), "goes with --order"),
         (("--full", "--gradient-only"), "second derivatives"),

@@ -81,7 +81,7 @@ def test_outputs_that_contradict_the_declaration_are_refused(name: str) -> None:
 
 def axis(shape: tuple[int, ...], target: np.ndarray, convention: int = 1, declared: int | None = None) -> int:
     spec = LossSpec(name="cross_entropy", from_logits=True, class_axis=declared)
-    return class_axis_of(spec, shape, target, convention, "model.pt")
+    return class_axis_of(spec, shape, target, convention, "model.pt")[0]
 
 
 @pytest.mark.parametrize("convention", [1, -1])
@@ -93,11 +93,14 @@ def test_the_targets_shape_tells_the_class_axis(convention: int) -> None:
     assert axis((2, 7, 5), np.full((2, 7, 5), 0.2), convention) == 2
 
 
-def test_where_two_axes_fit_the_convention_is_not_guessed() -> None:
-    """The line to add is told; it is taken then, counted from either end."""
+def test_where_two_axes_fit_the_convention_is_taken_and_the_other_told() -> None:
+    """What is declared goes before it, counted from either end; without a convention that fits, it is refused."""
     labels = np.zeros((2, 5), int)
-    with pytest.raises(SpecError, match=r"could be axis 1 or 2.*\nAdd class_axis = 1 to \[loss\]"):
-        axis((2, 5, 5), labels)
+    spec = LossSpec(name="cross_entropy", from_logits=True)
+    assert class_axis_of(spec, (2, 5, 5), labels, 1, "model.pt") == (1, (2,))
+    assert class_axis_of(spec, (2, 5, 5), labels, -1, "model.pt") == (2, (1,))
+    with pytest.raises(SpecError, match=r"could be axis 2 or 3.*\nAdd class_axis = 2 to \[loss\]"):
+        axis((2, 3, 4, 4), np.zeros((2, 3, 4), int), 1)
     assert axis((2, 5, 5), labels, declared=1) == 1
     assert axis((2, 5, 5), labels, declared=-1) == 2
     with pytest.raises(SpecError, match=r"loss.class_axis = 3: model.pt returns \(5, 5\)"):

@@ -15,7 +15,7 @@ import pytest
         ("trace", {"data_stderr": -1.0}, "data_stderr is negative"),
         ("trace", {"samples": np.zeros((2, 2))}, "not 1 dimensions"),
         ("trace", {"batches": np.zeros(2, dtype=int)}, "reports keep float32 and float64"),
-        ("trace", {"matrix": "fisher"}, "is not one of hessian, gauss_newton"),
+        ("trace", {"matrix": "kfac"}, "is not one of hessian, gauss_newton, fisher, empirical_fisher"),
         ("trace", {"method": ""}, "the method is empty"),
         ("eigen", {"residuals": np.zeros(2)}, "don't fit 3 values"),
         ("eigen", {"converged": np.ones(3)}, "not bool"),

@@ -156,5 +156,5 @@ def test_an_unknown_quantity_lists_those_there_are(path, quantity):
 
 
 def test_a_layer_by_its_place_is_no_layer(path):
-    with pytest.raises(ReportError, match="no layer 0: curvcli show"):
+    with pytest.raises(ReportError, match="no layer 0: did you mean conv0"):
         read_report(path).layer(0)

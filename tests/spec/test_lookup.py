@@ -10,6 +10,7 @@ import pytest
 from curvcli.data.registry import TABLES
 from curvcli.errors import SpecError, UsageError
 from curvcli.spec.lookup import find_dataset_spec
+from curvcli.wording import in_shell
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def test_an_explicit_path_wins_over_all_others(saved_model, tmp_path):
     explicit = write(tmp_path / "mine.toml")
     found = find_dataset_spec(saved_model, explicit, tmp_path)
     assert (found.text, found.path) == ("# mine.toml", explicit)
-    assert found.source_description == f"{explicit} (given with --data)"
+    assert in_shell(found.source_description) == f"{explicit} (named with --data)"
 
 
 def test_a_missing_explicit_path_is_an_error_even_if_another_spec_exists(saved_model, tmp_path):
