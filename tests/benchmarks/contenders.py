@@ -38,6 +38,7 @@ def curvcli(folder: Path, dtype: str) -> dict[str, Task]:
     from curvcli.cli.console import Voice
     from curvcli.curvature.eigen import IterativeEigenpairs
     from curvcli.curvature.kept import KeptObjective
+    from curvcli.curvature.matrices.hessian import HESSIAN
     from curvcli.curvature.operator import MatrixProducts
     from curvcli.curvature.trace.estimate import Rule
     from curvcli.curvature.trace.registry import estimators, traces
@@ -84,7 +85,7 @@ def curvcli(folder: Path, dtype: str) -> dict[str, Task]:
             which="largest",
             tolerance=tolerance,
             seed=0,
-            matrix="hessian",
+            matrix=HESSIAN,
             weight_decay=0.0,
             basis=1000,
             max_products=2000,

@@ -26,8 +26,7 @@ SPECTRA = {
     "plus and minus one": np.resize([1.0, -1.0], N),
 }
 # Where estimates are skewed, or their errors shared: the others take part in the slow tests.
-HARD = ("power law", "indefinite", "one outlier")
-NAMES = [name if name in HARD else pytest.param(name, marks=pytest.mark.slow) for name in SPECTRA]
+HARD = ("power law", "indefinite")
 COUNTS = [16, pytest.param(32, marks=pytest.mark.slow), pytest.param(64, marks=pytest.mark.slow)]
 
 

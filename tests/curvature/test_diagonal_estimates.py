@@ -23,8 +23,14 @@ def estimate(
     return found(kind(parameter, probes, rtol, seed), Quadratic(matrix, (parameter,)))["p"]
 
 
+# The others take part in the slow tests.
+HARD = ("indefinite", "exponential")
+
+
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", SPECTRA)
+@pytest.mark.parametrize(
+    "name", [name if name in HARD else pytest.param(name, marks=pytest.mark.slow) for name in SPECTRA]
+)
 def test_entries_lie_within_two_standard_errors_in_90_to_99_percent(name: str, kind: Kind) -> None:
     """Over all entries and 200 seeds, whatever the spectrum."""
     matrix = with_spectrum(SPECTRA[name])

@@ -117,7 +117,7 @@ def diagonals() -> dict[str, Algorithm[Any]]:
         "gram": GramColumns(Block("fc3", last), names, 10, GAUSS_NEWTON),
         "products": MatrixProducts(Block("fc3", last), np.eye(sum(p.size for p in last))[:3]),
         "gauss-newton products": MatrixProducts(
-            Block("fc3", last), np.eye(sum(p.size for p in last))[:3], "gauss_newton"
+            Block("fc3", last), np.eye(sum(p.size for p in last))[:3], GAUSS_NEWTON
         ),
         "split": SplitGradient(SplitTask(names, factors, whole), output),
     }
