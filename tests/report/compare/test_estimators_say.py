@@ -35,7 +35,7 @@ def test_another_round_of_activation_probes_has_other_degrees_of_freedom(monkeyp
     """Each round gives its mean away: of 32 probes four in rounds of eight, eight in rounds of four."""
     options = {"method": "activation_probes", "probes": 32}
     rounds_of_eight = figure_of("diagonal", "diagonal_max", **options)
-    monkeypatch.setattr(activation_probes, "_ROUND", 4)
+    monkeypatch.setattr(activation_probes, "ROUND", 4)
     rounds_of_four = figure_of("diagonal", "diagonal_max", **options)
     assert (rounds_of_eight.degrees, rounds_of_four.degrees) == (28, 24)
 

@@ -10,6 +10,7 @@ import pytest
 
 from curvcli.curvature.density import LanczosQuadrature
 from curvcli.curvature.diagonal.weight_probes import HutchinsonDiagonal, XDiag
+from curvcli.curvature.matrices.hessian import HESSIAN
 from curvcli.curvature.operator import Block
 from curvcli.curvature.trace.estimate import Rule
 from curvcli.curvature.trace.registry import REGISTRY, estimators, traces
@@ -114,7 +115,7 @@ def layers(seed: int, scale: float = 1.0) -> Iterator[LayerRecord]:
 
 
 def spectrum(name: str, engine: SerialEngine, seed: int) -> LayerRecord:
-    quadrature = computed(LanczosQuadrature(Block(name, (PARAMETER,)), 16, 20, seed, "hessian", 0.0, 1000), engine)
+    quadrature = computed(LanczosQuadrature(Block(name, (PARAMETER,)), 16, 20, seed, HESSIAN, 0.0, 1000), engine)
     found, squares = quadrature.density(1e-10), quadrature.squares
     origin = {"reason": "", "exact": False, "matrix": "hessian", "products": 0}
     origin |= {"estimates": 16, "degrees": 15.0, "independent": True}
