@@ -87,10 +87,9 @@ def plan_run(request: Request, session: Session, voice: Voice, *, line: str | No
     Raises:
         CurvcliError: options do not go with the model; or the model gives no two equal answers.
     """
-    deterministic = is_deterministic(session, voice, allow_random=request.computing.allow_random)
     if request.command == "inputs":
-        return _plan_inputs(request, session, voice, line, deterministic=deterministic)
-    return _plan_layers(request, session, voice, line, deterministic=deterministic)
+        return _plan_inputs(request, session, voice, line)
+    return _plan_layers(request, session, voice, line)
 
 
 def diagonal_plan(session: Session, selection: Selection) -> Quantity:
@@ -120,9 +119,11 @@ def chosen_targets(session: Session, selection: Selection, *, always_layers: boo
     return targets(session.model.layers, places, whole_model=selection.whole_model)
 
 
-def _plan_layers(request: Request, session: Session, voice: Voice, line: str | None, *, deterministic: bool) -> Planned:
-    # Diagonals are the layers', so that with them the whole model alone does not mean no layer.
+def _plan_layers(request: Request, session: Session, voice: Voice, line: str | None) -> Planned:
+    # Diagonals are the layers', so that with them the whole model alone does not mean no layer. Chosen before the model
+    # is run: a misspelt name is told at once.
     chosen = chosen_targets(session, request.selection, always_layers="diag" in request.own)
+    deterministic = is_deterministic(session, voice, allow_random=request.computing.allow_random)
     limit = memory_limit(session.objective, request.computing.memory_limit)
     # What the model takes, and one product with its first graph, is had whatever the limit.
     needed = session.objective.memory.in_use() + _PRODUCT * 8 * max((t.block.size for t in chosen), default=0)
@@ -149,7 +150,8 @@ def _plan_layers(request: Request, session: Session, voice: Voice, line: str | N
     )
 
 
-def _plan_inputs(request: Request, session: Session, voice: Voice, line: str | None, *, deterministic: bool) -> Planned:
+def _plan_inputs(request: Request, session: Session, voice: Voice, line: str | None) -> Planned:
+    deterministic = is_deterministic(session, voice, allow_random=request.computing.allow_random)
     job = input_job(request, session, voice, line, deterministic=deterministic)
     samples = 1 if session.objective.scalar else len(session.samples)
     return Planned(

@@ -331,3 +331,13 @@ def test_a_batch_norm_that_a_later_batch_meets_is_refused(
     code, _ = compute("diag", scripted(NormedLater(), tmp_path / "m.pt"), {"x": inputs_of("later")}, Y, LOGITS)
     assert code == 3
     assert "batch norm" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["diag", "trace", "eigs", "density", "hessian"])
+def test_a_misspelt_layer_is_told_before_the_model_is_evaluated(
+    command: str, compute: Compute, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a large model the two passes take a while: of a random one, the layer is named and not the dropout."""
+    path = MODELS["functional"][1](tmp_path / "m.pt")
+    assert compute(command, path, {"x": X}, Y, LOGITS, "--layer", "tow")[0] == 2
+    assert "No layer matches 'tow'" in capsys.readouterr().err
