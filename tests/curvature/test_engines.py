@@ -19,10 +19,12 @@ from curvcli.curvature.algorithm import Algorithm
 from curvcli.curvature.diagonal.activation_probes import ActivationProbes
 from curvcli.curvature.diagonal.coordinate import Coordinate
 from curvcli.curvature.diagonal.gauss_newton import GaussNewton
+from curvcli.curvature.diagonal.monte_carlo import MonteCarlo
 from curvcli.curvature.diagonal.output_hessian import OutputHessian
 from curvcli.curvature.diagonal.verification import Verification
 from curvcli.curvature.first_order import FirstOrder
 from curvcli.curvature.gram import GramColumns
+from curvcli.curvature.matrices.fisher import FISHER
 from curvcli.curvature.matrices.gauss_newton import GAUSS_NEWTON
 from curvcli.curvature.operator import Block, MatrixProducts
 from curvcli.curvature.pointwise.chain import Factor, LayerOutput, SplitGradient, SplitTask
@@ -113,6 +115,7 @@ def diagonals() -> dict[str, Algorithm[Any]]:
         "outputs": OutputHessian(tuple(p.name for p in hidden), site.units, site.positions),
         "coordinates": Coordinate(last[1].name, last[1].shape),
         "activation probes": ActivationProbes(hidden, 16, None, 0, 10),
+        "monte carlo": MonteCarlo(last, 16, None, 0, FISHER),
         "verification": Verification(last, (), lambda name: None, 0),
         "gram": GramColumns(Block("fc3", last), names, 10, GAUSS_NEWTON),
         "products": MatrixProducts(Block("fc3", last), np.eye(sum(p.size for p in last))[:3]),

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from typing import Any
 
 from .interface import Bases, Case, Generator
 
+# Of somebody else's file and report; the name of a part, which is a digest, may have the digits in it by chance.
+_SECRET = re.compile(r"(?<![0-9a-f])4711(?![0-9a-f])")
 SECONDS = 60.0
 ADDRESSES = 6 << 30
 PEAK = 4 << 30
@@ -151,7 +154,7 @@ def verdict(case: Case, ended: Ended, before: Mapping[str, str], after: Mapping[
         wrong.append(f"control characters: {said!r}")
     if len(ended.stderr) > 100_000:
         wrong.append(f"{len(ended.stderr)} characters of errors")
-    if "4711" in ended.stderr or b"4711" in ended.stdout:
+    if _SECRET.search(ended.stderr) or _SECRET.search(ended.stdout.decode("utf-8", "replace")):
         wrong.append("a file of somebody else's is quoted")
     own = {f"work/{case.output}", "stdout", "stderr"} if case.output else {"stdout", "stderr"}
     changed = {name for name in {*before, *after} if before.get(name) != after.get(name)} - own
