@@ -77,7 +77,7 @@ def render_plan(
             footer += f"; {peak_memory() / 2**30:.1f} GiB at most so far"
     if len({row.quantity for row in rows}) == 1:
         names, cells = names[1:], [row[1:] for row in cells]
-    dispensable = ("kind", "shared by", "entries", "seconds")
+    dispensable = ("kind", "shared by", "entries", "seconds", "passes/batch")
     return render_rows(
         names, cells, output_format, numbers=numbers, footer=[footer], dispensable=dispensable, prose="reason"
     )
