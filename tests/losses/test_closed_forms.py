@@ -78,7 +78,8 @@ def test_products_are_what_torch_differentiates_the_slope_to(case: Case) -> None
 
 @cases
 def test_products_are_what_tensorflow_differentiates_the_slope_to(case: Case) -> None:
-    tf = pytest.importorskip("tensorflow")
+    import tensorflow as tf
+
     from curvcli.models.tensorflow.loss_operations import TENSORFLOW
 
     o, truth, weight = (tf.constant(np.asarray(a), tf.float64) for a in (case.values, case.targets.truth, scaled(case)))
