@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -201,6 +201,12 @@ def target_row(
     shared = len(work.targets) if work is not None else 1
     key = work.key if work is not None else ""
     return PlanRow(quantity, target.name, "", target.kind, target.block.size, method, passes, shared, reason, key)
+
+
+def way_rows(quantity: str, run: RunPlan, ways: Mapping[str, Way[Any]]) -> list[PlanRow]:
+    """One row per target, by the way that each one's result is got at."""
+    found = ((target, ways[target.name]) for target in run.targets)
+    return [target_row(quantity, target, way.method, way.reason, way.work[0], run.batches) for target, way in found]
 
 
 class Quantity(Protocol):

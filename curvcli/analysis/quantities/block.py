@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from curvcli.analysis.options.quantities import HessianOptions
-from curvcli.analysis.quantities.base import PlanRow, RunPlan, Way, settled_matrix, target_row, worst
+from curvcli.analysis.quantities.base import PlanRow, RunPlan, Way, settled_matrix, way_rows, worst
 from curvcli.analysis.quantities.checks import precision, rounding_of, rounding_work
 from curvcli.analysis.quantities.density import quadrature
 from curvcli.analysis.quantities.spectrum import whole_block
@@ -64,17 +64,7 @@ class BlockQuantity:
 
     def plan(self) -> list[PlanRow]:
         """One row per target."""
-        return [
-            target_row(
-                self.name,
-                target,
-                self._ways[target.name].method,
-                self._ways[target.name].reason,
-                self._ways[target.name].work[0],
-                self._run.batches,
-            )
-            for target in self._run.targets
-        ]
+        return way_rows(self.name, self._run, self._ways)
 
     def record(self, target: Target, record: LayerRecord) -> LayerRecord:
         """Add a target's block."""
