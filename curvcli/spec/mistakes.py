@@ -107,11 +107,17 @@ def _unknown_format(written: str, expected: str) -> str:
         return f'unknown format {quoted(written)}; write format = "{called}"'
     if conversion := CONVERSIONS.get(plain):
         return f"unknown format {quoted(written)}; {conversion}"
-    return f"unknown format {quoted(written)}; choose {_choices(expected)}"
+    return (
+        f"unknown format {quoted(written)}; {did_you_mean(written, _named(expected), f'choose {_choices(expected)}')}"
+    )
 
 
 def _choices(expected: str) -> str:
-    return listed(re.findall(r"'([^']*)'", expected), most=16)
+    return listed(_named(expected), most=16)
+
+
+def _named(expected: str) -> list[str]:
+    return re.findall(r"'([^']*)'", expected)
 
 
 def shown(value: Any) -> str:
