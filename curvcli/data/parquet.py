@@ -65,7 +65,7 @@ class ParquetReader:
         self._names = list(wanted.names)
         self._check_lists(groups)
         first = self._first_rows()
-        columns = {name: column_of(name, written, sum(rows), first.column(name)) for name in wanted.names}
+        columns = {name: column_of(name, written, sum(rows), first[name]) for name in wanted.names}
         self._forward = Forward(columns, starts or [0], self._blocks)
 
     def column(self, name: str) -> Column:
@@ -93,7 +93,7 @@ class ParquetReader:
             if self._groups:
                 return next(self._batches(self._groups[:1], 1))
             schema = self._file.schema_arrow
-            return pa.table({name: pa.array([], schema.field(name).type) for name in self._names})
+            return {name: pa.array([], schema.field(name).type) for name in self._names}
         except (*self._errors, StopIteration) as error:
             raise unreadable(self._where, "Parquet", error) from None
 

@@ -51,21 +51,22 @@ class Shards:
         self._open_one = open_one
         self._readers: OrderedDict[int, Reader] = OrderedDict()
         self._described = [self._describe(number) for number in range(len(files))]
-        first = self._described[0]
+        # A file without rows says nothing of their shape in some formats.
+        filled = [number for number, described in enumerate(self._described) if first_rows(described)] or [0]
         self._columns: dict[str, Column] = {}
         for name in wanted.names:
-            column = first[name]
-            for file, described in zip(files, self._described, strict=True):
+            column = self._described[filled[0]][name]
+            for file, described in ((files[number], self._described[number]) for number in filled):
                 other = described[name]
                 if other.rows != first_rows(described):
                     raise DataError(
                         f"{file}: column {quoted(name)} has {other.rows} rows, others have {first_rows(described)}."
                     )
                 if other.shape != column.shape:
-                    raise DataError(_differ(file, other, files[0], column))
+                    raise DataError(_differ(file, other, files[filled[0]], column))
                 dtype = _common(column.dtype, other.dtype, widen=widen)
                 if dtype is None:
-                    raise DataError(_differ(file, other, files[0], column))
+                    raise DataError(_differ(file, other, files[filled[0]], column))
                 column = replace(column, dtype=dtype)
             rows = sum(described[name].rows for described in self._described)
             self._columns[name] = replace(column, where=written, rows=rows)
