@@ -28,6 +28,8 @@ _MOST_LINE: Final = 1 << 24
 # Rows between two places from which reading can begin.
 _STRIDE: Final = 256
 _MOST_CLASSES: Final = 8
+# Parsed at once: cells take ten times the memory of numbers.
+_MOST_ROWS: Final = 1024
 _TABS: Final = frozenset({".tsv", ".tab"})
 # A line's number, the byte after the row, and its cells.
 _Line = tuple[int, int, list[str]]
@@ -138,7 +140,7 @@ class CsvReader:
             )
 
     def _blocks(self, start: int) -> Blocks:
-        size = rows_at_once(self._forward.columns)
+        size = min(rows_at_once(self._forward.columns), _MOST_ROWS)
         with opened(self._path, "a CSV file", self._where) as file:
             file.seek(self._starts[start])
             rows = self._lines(file)

@@ -12,7 +12,7 @@ import numpy as np
 
 from curvcli.data.checks import check_columns, describe, unreadable
 from curvcli.data.files import existing_file
-from curvcli.data.forward import BLOCK_BYTES, Blocks, Forward
+from curvcli.data.forward import Blocks, Forward, rows_at_once
 from curvcli.data.interface import Array, Column, Format, Reader, Rows, Wanted
 from curvcli.data.shards import sharded
 from curvcli.errors import DataError
@@ -61,7 +61,8 @@ class Hdf5Reader:
         self._readers: dict[str, Forward] = {}
         missing = [name for name in wanted.names if not self._is_there(name)]
         if missing:
-            check_columns(wanted.names, written, [*self._names(), *(set(wanted.names) - set(missing))])
+            there = [name for name in wanted.names if name not in missing]
+            check_columns(wanted.names, written, list(dict.fromkeys([*self._names(), *there])))
         for name in wanted.names:
             self._readers[name] = self._opened(name)
 
@@ -131,7 +132,7 @@ class Hdf5Reader:
         """Rows of a block: whole chunks."""
         row = max(1, prod(column.shape) * (column.dtype.itemsize if column.dtype.kind != "O" else _MOST_TEXT))
         least = chunks[0] if chunks else 1
-        step = max(1, BLOCK_BYTES // row // least) * least
+        step = max(1, (rows_at_once({column.name: column}) if column.dtype.kind != "O" else 1) // least) * least
         check_room(min(step, max(column.rows, 1)) * row, f"{place}, a row of chunks", error=DataError)
         return step
 

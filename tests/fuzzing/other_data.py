@@ -60,7 +60,7 @@ class OtherData:
         with np.load(bases.folder / "data.npz") as archive:
             columns = {"x": archive["x"].astype("f4"), "y": archive["y"]}
         story = _HOSTILE.get(self.name, _tables)(rng, folder, self.name, columns)
-        return Case([rng.choice(["diag", "check"]), "model.pt", "-q", "-o", "out.h5"], {}, "out.h5", story)
+        return Case([rng.choice(["diag", "check"]), "model.pt", "-q", "--force", "-o", "out.h5"], {}, "out.h5", story)
 
 
 def _tables(rng: random.Random, folder: Path, name: str, columns: tables.Table) -> str:
