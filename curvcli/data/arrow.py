@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Final, Literal
 
 from curvcli.data.arrow_columns import blocks_of, column_of, pyarrow
@@ -42,6 +43,7 @@ class ArrowReader:
         """
         pa = pyarrow("Arrow data")
         self._ipc = pyarrow("Arrow data", "pyarrow.ipc")
+        self._pool = pa.system_memory_pool()  # Arrow's own keeps what it once had
         self._errors = (*UNREADABLE, pa.ArrowException)
         self._where = written
         path = existing_file(written, wanted.resolve)
@@ -61,18 +63,17 @@ class ArrowReader:
             schema = self._opened().schema
             check_columns(wanted.names, written, schema.names)
             self._fields = [schema.names.index(name) for name in self._names]
-            first = None
+            columns = {n: column_of(n, written, 0, pa.array([], schema.field(n).type)) for n in wanted.names}
             self._starts: list[int] = []
             rows = 0
             for batch in self._batches(0):
                 if len(batch):
-                    first = batch.slice(0, 1) if first is None else first
+                    if not rows:
+                        batch.validate(full=True)
+                        columns = {name: column_of(name, written, 0, batch.column(name)) for name in wanted.names}
                     self._starts.append(rows)
                     rows += len(batch)
-            empty = {name: pa.array([], schema.field(name).type) for name in wanted.names}
-            if first is not None:
-                first.validate(full=True)
-            columns = {n: column_of(n, written, rows, first.column(n) if first else empty[n]) for n in wanted.names}
+            columns = {name: replace(column, rows=rows) for name, column in columns.items()}
         except self._errors as error:
             raise unreadable(written, "Arrow", error) from None
         self._forward = Forward(columns, self._starts or [0], self._blocks)
@@ -89,10 +90,10 @@ class ArrowReader:
         # Only what is wanted is unpacked.
         options = self._ipc.IpcReadOptions(use_threads=False, included_fields=self._fields)
         if self._is_file:
-            return self._ipc.open_file(self._map, options=options)
+            return self._ipc.open_file(self._map, options=options, memory_pool=self._pool)
         if hasattr(self._map, "seek"):
             self._map.seek(0)
-        return self._ipc.open_stream(self._map, options=options)
+        return self._ipc.open_stream(self._map, options=options, memory_pool=self._pool)
 
     def _batches(self, start: int) -> Iterator[Any]:
         """From one batch with rows on, all others; a stream is gone through from its beginning, which costs little."""

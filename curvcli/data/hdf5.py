@@ -27,6 +27,7 @@ _VALUES: Final = frozenset({h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.STRING})
 _FILTERS: Final = GZIP_FILTERS | {h5py.h5z.FILTER_LZF}
 _LINKS: Final = {h5py.h5l.TYPE_SOFT: "a soft link", h5py.h5l.TYPE_EXTERNAL: "a link to another file"}
 _MOST_NAMES: Final = 1000
+_MOST_CHUNKS: Final = 256
 _MOST_TEXT: Final = 1 << 16
 
 
@@ -131,8 +132,13 @@ class Hdf5Reader:
     def _step(column: Column, chunks: tuple[int, ...] | None, place: str) -> int:
         """Rows of a block: whole chunks."""
         row = max(1, prod(column.shape) * (column.dtype.itemsize if column.dtype.kind != "O" else _MOST_TEXT))
-        least = chunks[0] if chunks else 1
-        step = max(1, (rows_at_once({column.name: column}) if column.dtype.kind != "O" else 1) // least) * least
+        least, most = 1, column.rows
+        if chunks:
+            # HDF5 keeps some kilobytes for every chunk that a single call reads.
+            across = prod(-(-length // part) for length, part in zip(column.shape, chunks[1:], strict=True))
+            least, most = chunks[0], chunks[0] * max(1, _MOST_CHUNKS // across)
+        rows = rows_at_once({column.name: column}) if column.dtype.kind != "O" else 1
+        step = max(1, min(rows, most) // least) * least
         check_room(min(step, max(column.rows, 1)) * row, f"{place}, a row of chunks", error=DataError)
         return step
 

@@ -10,12 +10,15 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pyarrow as pa
+import pyarrow.feather
 import pytest
 
 from curvcli.data.registry import TABLES
 from curvcli.data.samples import open_samples
 from curvcli.spec.dataset import parse_dataset_spec
 
+from . import tables
 from .tables import FORMATS, Written
 
 SPEC = """version = 1
@@ -71,10 +74,12 @@ def store(way: Written, folder: Path, rows: int) -> tuple[Path, int]:
     if way.format == "csv":
         columns = {"y": columns["y"], **{f"x{i}": x + i for i in range(16)}}
     names = ", ".join(f'"x{i}"' for i in range(16))
-    if way.format == "hdf5":
+    if way.name == "feather":
+        pa.feather.write_feather(tables.arrow_table(columns, rng), folder / "d.feather", "lz4", chunksize=10_000)
+    elif way.format == "hdf5":
         with h5py.File(folder / "d.h5", "w") as file:
             for name, values in columns.items():
-                file.create_dataset(name, data=values, chunks=(100, *values.shape[1:]), compression="gzip")
+                file.create_dataset(name, data=values, chunks=(50, *values.shape[1:]), compression="gzip")
     else:
         way.write(folder / f"d{way.suffix}", columns, rng)
     options = "\n".join(f'{key} = "{value}"' for key, value in way.options.items())
