@@ -84,6 +84,8 @@ def values_of(array: Any, column: Column, first: int) -> Array:
         if isinstance(array, pa.ExtensionArray):
             array = array.storage
         elif pa.types.is_dictionary(array.type):
+            if pa.types.is_string(array.type.value_type) or pa.types.is_large_string(array.type.value_type):
+                return _shared_texts(array, place, first, shape)
             check_room(len(array) * 16, place, error=DataError)
             array = array.dictionary_decode()
         elif _is_list(array.type):
@@ -106,6 +108,17 @@ def values_of(array: Any, column: Column, first: int) -> Array:
         raise DataError(f"{place}, row {first}: the value is missing.\nRemove the row or fill it in.")
     values = array.to_numpy(zero_copy_only=False)
     return np.asarray(values, dtype=column.dtype).reshape(rows, *shape)
+
+
+def _shared_texts(array: Any, place: str, first: int, shape: list[int]) -> Array:
+    """Texts out of a dictionary: one object for all rows that have it, however long it is."""
+    indices = array.indices
+    if indices.null_count:
+        missing = int(np.flatnonzero(np.asarray(indices.is_null()))[0]) // max(prod(shape), 1)
+        raise DataError(f"{place}, row {first + missing}: the value is missing.\nRemove the row or fill it in.")
+    texts = np.asarray(array.dictionary.to_numpy(zero_copy_only=False), dtype=object)
+    values: Array = texts[indices.to_numpy(zero_copy_only=False).astype(np.int64)]
+    return values.reshape(-1, *shape)
 
 
 def _is_list(kind: Any) -> bool:

@@ -14,6 +14,7 @@ from curvcli.files import check_room
 from curvcli.text import cut, nearest, quoted
 
 _MOST_NAMES = 12
+_MOST_TEXT = 1 << 16
 _MOST_REASON = 120
 # Names are compared in quadratic time.
 # What a row takes for its number, and for the choice of a random subset.
@@ -94,6 +95,8 @@ def describe(name: str, where: str, shape: tuple[int, ...], dtype: np.dtype[Any]
         raise DataError(f"{where}: column {quoted(name)} holds {held}; store it as numbers.")
     if dtype.kind == "f" and dtype.itemsize > 8:
         raise DataError(f"{where}: column {quoted(name)} holds {dtype}; store it as float64.")
+    if dtype.itemsize > _MOST_TEXT:
+        raise DataError(f"{where}: column {quoted(name)} holds texts too long for a class.")
     if dtype.itemsize == 0:
         raise DataError(f"{where}: column {quoted(name)} holds texts without characters; store it as numbers.")
     if not shape:

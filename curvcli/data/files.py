@@ -77,8 +77,8 @@ def expanded(written: str, resolve: Callable[[str], Path]) -> list[str]:
         return [written]
     start = re.split(r"[*?\[]", written, maxsplit=1)[0].rpartition("/")
     folder = f"{start[0]}{start[1]}"
-    root = resolve(folder or ".")
     pattern = written[len(folder) :]
+    root = path.parents[len(Path(pattern).parts) - 1]  # the folder itself need not be one that the spec may name
     found: list[str] = []
     for number, name in enumerate(glob.iglob(pattern, root_dir=root, recursive=True)):  # noqa: PTH207 - names as written, one at a time
         if os.path.isfile(root / name):  # noqa: PTH113 - as above

@@ -22,6 +22,8 @@ from curvcli.text import quoted
 # Columns' bytes are read so many at a time.
 _BUFFER: Final = 1 << 20
 _MOST_INFLATED: Final = 1000
+_MOST_TEXT: Final = 1 << 16
+_TEXTS: Final = frozenset({"string", "large_string"})
 
 
 class ParquetSource(SourceTable):
@@ -51,6 +53,10 @@ class ParquetReader:
         stream = open_regular(path, "a Parquet file", shown=written, error=DataError)
         try:
             self._file: Any = parquet.ParquetFile(stream, pre_buffer=False, buffer_size=_BUFFER)
+            self._texts = texts = [field.name for field in self._file.schema_arrow if str(field.type) in _TEXTS]
+            if set(texts) & set(wanted.names):  # so that a text is there once, however many rows have it
+                stream.seek(0)
+                self._file = parquet.ParquetFile(stream, pre_buffer=False, buffer_size=_BUFFER, read_dictionary=texts)
             described = self._file.metadata
             groups = [described.row_group(number) for number in range(described.num_row_groups)]
             available = self._file.schema_arrow.names
@@ -82,6 +88,13 @@ class ParquetReader:
             pieces = [groups[number].column(position) for position in range(groups[number].num_columns)]
             for piece in pieces:
                 size = 8 * int(piece.num_values)
+                if (
+                    piece.path_in_schema in self._texts
+                    and piece.total_uncompressed_size > _MOST_TEXT * piece.num_values
+                ):
+                    raise DataError(
+                        f"{self._where}: column {quoted(piece.path_in_schema)} holds texts too long for a class."
+                    )
                 if piece.path_in_schema.split(".")[0] in self._names and size > _MOST_INFLATED * int(
                     piece.total_compressed_size
                 ):

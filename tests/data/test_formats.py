@@ -578,3 +578,48 @@ def test_a_missing_package_is_one_line_with_the_extra(
     (tmp_path / "d").write_bytes(b"")
     with pytest.raises(DataError, match=rf"needs {package}, which is not installed: pip install 'curvcli\[data\]'$"):
         read(form, tmp_path, ("x",), path="d")
+
+
+def test_a_pattern_in_a_model_stays_beside_it(tmp_path: Path) -> None:
+    """A spec that came with the model names no file elsewhere, by a pattern or by a link that fits one."""
+    from curvcli.data.registry import TABLES
+    from curvcli.data.samples import open_samples
+    from curvcli.spec.dataset import parse_dataset_spec
+
+    (tmp_path / "here" / "below").mkdir(parents=True)
+    for place in ("here/p-0.npz", "p-0.npz", "here/below/p-0.npz"):
+        np.savez(tmp_path / place, x=X, y=Y)
+
+    def rows(path: str) -> int:
+        text = f'version = 1\n[source]\nformat = "npz"\npath = "{path}"\n[inputs.x]\ncolumn = "x"\n[target]\n'
+        text += 'column = "y"\n[loss]\nname = "mse"\n'
+        model = tmp_path / "here" / "model.pt"
+        return len(open_samples(parse_dataset_spec(text, TABLES, path=model, model=model)))
+
+    assert rows("p-*.npz") == 6
+    for path in ("../p-*.npz", f"{tmp_path}/p-*.npz", "below/p-*.npz", "b*/p-*.npz", "*/../../p-0.npz"):
+        with pytest.raises(SpecError, match="may name only files in and beside the model"):
+            rows(path)
+    (tmp_path / "here" / "p-1.npz").symlink_to(tmp_path / "p-0.npz")
+    with pytest.raises(SpecError, match="may name only files in and beside the model"):
+        rows("p-*.npz")
+
+
+def test_texts_of_megabytes_are_no_names_of_classes(open_spec, tmp_path: Path) -> None:
+    """Whether each row declares so much, or has it."""
+    np.savez_compressed(tmp_path / "d.npz", x=X, y=np.array(["a" * (1 << 18)] * 6))
+    with pytest.raises(DataError, match="texts too long for a class"):
+        open_spec()
+    texts = pa.table({"x": np.zeros(50), "y": [f"{row}" * (1 << 18) for row in range(50)]})
+    pa.parquet.write_table(texts, tmp_path / "d.parquet")
+    with pytest.raises(DataError, match="texts too long for a class"):
+        open_spec(source='format = "parquet"\npath = "d.parquet"', target=CLASSES)
+
+
+def test_a_text_that_all_rows_share_is_there_once(open_spec, tmp_path: Path) -> None:
+    table = pa.table({"x": np.zeros(2000), "y": pa.array(["cat" * 20_000] * 2000).dictionary_encode()})
+    pa.parquet.write_table(table, tmp_path / "d.parquet")
+    before = pa.total_allocated_bytes()
+    with pytest.raises(DataError, match="is none of target"):
+        open_spec(source='format = "parquet"\npath = "d.parquet"', target=CLASSES)
+    assert pa.total_allocated_bytes() - before < 1 << 23  # of 114 MiB
