@@ -12,6 +12,7 @@ from typing import Final, Protocol
 from curvcli.errors import ModelError, UsageError
 from curvcli.files import regular_file
 from curvcli.models.model import Backend, Model
+from curvcli.models.refused import refusal
 
 
 class Opener(Protocol):
@@ -50,6 +51,11 @@ class Format:
     member: str | None = None
     suffixes: tuple[str, ...] = ()
 
+    @property
+    def takes_any(self) -> bool:
+        """Whether every file is taken for one of this format."""
+        return self.member is None and not self.suffixes
+
     def recognises(self, path: Path) -> bool:
         """Whether a path is of this format, by its name and kind."""
         if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for names that are too long
@@ -67,10 +73,6 @@ FORMATS: Final = (
     Format("a SavedModel directory", "tensorflow", "savedmodel", member="saved_model.pb"),
     Format("a TorchScript file", "torch", "torchscript"),
 )
-# Files that no format takes, by suffix, and what to do instead.
-_REFUSED: Final = dict.fromkeys(
-    (".keras", ".h5", ".hdf5"), "a Keras file needs its source code; write a SavedModel with model.export(PATH)."
-)
 
 
 def format_of(path: Path) -> Format:
@@ -78,15 +80,19 @@ def format_of(path: Path) -> Format:
 
     Raises:
         UsageError: there is nothing at the path, or nothing that could be a saved model.
+        ModelError: what is there is known, and no format that can be analysed.
     """
     if not os.path.lexists(path):
+        if (reason := refusal(path)) is not None:
+            raise ModelError(f"{path}: {reason}")
         raise UsageError(f"{path}: no such file or directory.\nGive {' or '.join(one.name for one in FORMATS)}.")
     directory = os.path.isdir(path)  # noqa: PTH112 - as above
     if not directory and path.name in {one.member for one in FORMATS}:
         raise UsageError(f"{path}: give the directory it lies in: {path.parent}")
-    if not directory and path.suffix in _REFUSED:
-        raise UsageError(f"{path}: {_REFUSED[path.suffix]}")
     found = next((one for one in FORMATS if one.recognises(path)), None)
+    reason = refusal(path) if found is None or found.takes_any else None
+    if reason is not None:
+        raise ModelError(f"{path}: {reason}")
     if found is None:
         inside = next((p for p in sorted(path.iterdir()) if p.is_dir() and any(f.recognises(p) for f in FORMATS)), None)
         hint = f"Did you mean {inside}?" if inside else "Give the folder that tf.saved_model.save or export wrote."
