@@ -60,7 +60,7 @@ class Format:
         """Whether a path is of this format, by its name and kind."""
         if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for names that are too long
             return self.member is not None and (path / self.member).is_file()
-        return self.member is None and (not self.suffixes or path.suffix in self.suffixes)
+        return self.member is None and (not self.suffixes or path.suffix.lower() in self.suffixes)
 
     def opened(self, path: Path, *, device: str, dtype: str) -> Model:
         """Open a path; see `Opener`."""
@@ -71,6 +71,7 @@ class Format:
 # In the order in which they are tried; the last takes any file, and says what it is if it is something else.
 FORMATS: Final = (
     Format("a SavedModel directory", "tensorflow", "savedmodel", member="saved_model.pb"),
+    Format("a Keras file", "tensorflow", "keras_file", suffixes=(".keras",)),
     Format("a TorchScript file", "torch", "torchscript"),
 )
 

@@ -18,7 +18,8 @@ OF_A_FORMAT = {
         "torchscript": {"archive", "source", "storages", "allowed", "scripted", "rewrite"},
     },
     "tensorflow": {
-        "savedmodel": {"sanitised", "allowed", "names"},
+        "savedmodel": {"sanitised", "allowed"},
+        "keras_file": {"keras_archive", "keras_config"},
     },
 }
 

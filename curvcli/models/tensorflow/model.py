@@ -13,10 +13,11 @@ from curvcli.models.base import Array, Layer, Port, as_float64
 from curvcli.models.data_loss import DataLoss
 from curvcli.models.memory import available_processors
 from curvcli.models.model import Backend
-from curvcli.models.tensorflow.flatten import FlatGraph, float32_only, register_functions, widen
+from curvcli.models.tensorflow.flatten import FlatGraph
 from curvcli.models.tensorflow.forward import Forward, Original
 from curvcli.models.tensorflow.functions import Functions
 from curvcli.models.tensorflow.objective import TensorFlowObjective
+from curvcli.models.tensorflow.precision import float32_only, widen
 from curvcli.models.tensorflow.runtime import tensorflow
 from curvcli.spec.loss import LossSpec
 
@@ -71,7 +72,6 @@ class TensorFlowModel:
             raise ModelError(f"{self.path}: an operation that TensorFlow has in float32 only.")
         if self.dtype != tf.float64:
             widen(graph_def)
-            register_functions(graph_def)
         with tf.device(self.device):
             weights = {name: tf.cast(value, tf.float64) for name, value in self.weights.items()}
         flat = replace(self.flat, graph_def=graph_def)

@@ -8,7 +8,7 @@ from typing import Any
 from curvcli.errors import CurvcliError, ModelError
 from curvcli.models.digest import model_sha256
 from curvcli.models.model import Model
-from curvcli.models.tensorflow.concrete import first_line, model_of
+from curvcli.models.tensorflow.concrete import Variable, first_line, model_of
 from curvcli.models.tensorflow.forward import Original
 from curvcli.models.tensorflow.names import variable_names
 from curvcli.models.tensorflow.runtime import device_of, hide_gpus, quiet_stderr, tensorflow
@@ -31,7 +31,7 @@ def opened(path: Path, *, device: str, dtype: str) -> Model:
     names = variable_names(loaded, trainable)
     return model_of(
         Original(signature, loaded),
-        {names[key]: (key, variable) for key, variable in trainable.items()},
+        {names[key]: Variable(key, variable) for key, variable in trainable.items()},
         path=path,
         sha256=sha256,
         device=place,
