@@ -18,12 +18,12 @@ from curvcli.errors import ReportError
 from curvcli.files import open_regular, read_bounded
 from curvcli.report.hdf5.atomic import explained, leftovers, publish, replaced, sync_directory, temporary
 from curvcli.report.hdf5.clock import stamp
-from curvcli.report.hdf5.layers import read_layer, write_layers
+from curvcli.report.hdf5.layers import read_layer, write_groups
 from curvcli.report.hdf5.lock import WriterLock
 from curvcli.report.hdf5.origin import earlier_report
 from curvcli.report.hdf5.progress import PATTERN, State, load_progress, progress_path, save_progress
+from curvcli.report.hdf5.rows import read_row, write_row
 from curvcli.report.hdf5.storage import created, opened
-from curvcli.report.hdf5.tables import read_layer_tables
 from curvcli.report.hdf5.write import write_report
 from curvcli.report.records.checks import CheckRecord
 from curvcli.report.records.inputs import InputsRecord
@@ -167,7 +167,8 @@ class Parts:
                 output.file.attrs["seconds"] = record.seconds
                 output.file.attrs["status"] = record.status
                 output.file.attrs["missing"] = json.dumps(list(missing))
-                (row,) = write_layers(output, [shown])
+                (row,) = write_groups(output, [shown])
+                write_row(output.file, row)
             with explained(self.report):
                 path = self.directory / f"{stem}-{_file_sha256(part)}.h5"
             publish(part, path)
@@ -276,7 +277,7 @@ class Parts:
             if _file_sha256(path) != path.stem.partition("-")[2]:
                 return None
             with opened(path) as file:
-                (row,) = read_layer_tables(file)
+                row = read_row(file)
                 missing = tuple(json.loads(file.attrs["missing"]))
                 return (row, missing) if file.attrs["run"] == self._sha256 else None
         except (ReportError, ValueError, TypeError, RecursionError):
