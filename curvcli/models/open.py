@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,8 +12,10 @@ from typing import Final, Protocol
 
 from curvcli.errors import ModelError, UsageError
 from curvcli.files import regular_file
+from curvcli.models.choice import Choice
 from curvcli.models.model import Backend, Model
 from curvcli.models.refused import refusal
+from curvcli.wording import option
 
 
 class Opener(Protocol):
@@ -43,6 +46,7 @@ class Format:
         module: of that framework's adapter, imported when a model of this format is opened; it has an `Opener`.
         member: of a directory, the file that marks it; None for files.
         suffixes: of files; empty for all that no other format takes.
+        several: whether a file may hold several models; its `Opener` then takes a `Choice` too, as ``choice``.
     """
 
     name: str
@@ -50,6 +54,7 @@ class Format:
     module: str
     member: str | None = None
     suffixes: tuple[str, ...] = ()
+    several: bool = False
 
     @property
     def takes_any(self) -> bool:
@@ -62,15 +67,17 @@ class Format:
             return self.member is not None and (path / self.member).is_file()
         return self.member is None and (not self.suffixes or path.suffix.lower() in self.suffixes)
 
-    def opened(self, path: Path, *, device: str, dtype: str) -> Model:
+    def opened(self, path: Path, *, device: str, dtype: str, choice: Choice) -> Model:
         """Open a path; see `Opener`."""
-        opener: Opener = import_module(f"curvcli.models.{self.backend}.{self.module}").opened
+        function = import_module(f"curvcli.models.{self.backend}.{self.module}").opened
+        opener: Opener = partial(function, choice=choice) if self.several else function
         return opener(path, device=device, dtype=dtype)
 
 
+WHOLE: Final = Choice()
 # In the order in which they are tried; the last takes any file, and says what it is if it is something else.
 FORMATS: Final = (
-    Format("a SavedModel directory", "tensorflow", "savedmodel", member="saved_model.pb"),
+    Format("a SavedModel directory", "tensorflow", "savedmodel", member="saved_model.pb", several=True),
     Format("a Keras file", "tensorflow", "keras_file", suffixes=(".keras",)),
     Format("a TorchScript file", "torch", "torchscript"),
 )
@@ -103,23 +110,26 @@ def format_of(path: Path) -> Format:
     return found
 
 
-def open_model(path: Path, *, device: str = "cpu", dtype: str = "float32") -> Model:
+def open_model(path: Path, *, device: str = "cpu", dtype: str = "float32", choice: Choice = WHOLE) -> Model:
     """Open a saved model.
 
     Args:
         path: of a file or directory in one of the `FORMATS`.
         device: ``cpu``, ``cuda``, ``cuda:1`` ….
         dtype: ``float32`` or ``float64``; the whole model is converted.
+        choice: which model of the file.
 
     Raises:
-        UsageError: wrong path or device, or the backend is not installed.
+        UsageError: wrong path or device, nothing of the name that was chosen, or the backend is not installed.
         ModelError: the file can't be opened.
     """
     found = format_of(path)
     backend = found.backend
+    for name, value in choice.requested().items() if not found.several else ():
+        raise UsageError(f"{option(name, value)}: {path} is {found.name}, which holds one model only; leave it out.")
     if find_spec(backend) is None:
         raise UsageError(f"{path} needs {backend}, which is not installed.\nRun: pip install 'curvcli[{backend}]'")
     try:
-        return found.opened(path, device=device, dtype=dtype)
+        return found.opened(path, device=device, dtype=dtype, choice=choice)
     except ImportError as error:
         raise ModelError(f"{backend} is installed but can't be imported: {str(error).splitlines()[0]}") from error

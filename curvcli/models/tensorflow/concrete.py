@@ -43,6 +43,7 @@ def model_of(
     device: str,
     dtype: str,
     why_no_layers: str,
+    part: Mapping[str, str] | None = None,
 ) -> TensorFlowModel:
     """Flatten the function, convert its numbers and name its layers.
 
@@ -54,6 +55,7 @@ def model_of(
         device: as TensorFlow names it.
         dtype: ``float32`` or ``float64``.
         why_no_layers: what to tell where there are no variables.
+        part: see ``model.Model``.
 
     Raises:
         ModelError: the function can't be made one graph, or not in float64.
@@ -90,6 +92,7 @@ def model_of(
         inputs=_ports(function.structured_input_signature[1]),
         outputs=_ports(function.structured_outputs),
         why_no_layers=why_no_layers,
+        part=part or {},
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ class TensorFlowModel:
         inputs: see ``model.Model``.
         outputs: see ``model.Model``.
         why_no_layers: see ``model.Model``.
+        part: see ``model.Model``.
     """
 
     path: Path
@@ -53,6 +55,7 @@ class TensorFlowModel:
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     why_no_layers: str
+    part: Mapping[str, str]
 
     @property
     def backend(self) -> Backend:
