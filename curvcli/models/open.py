@@ -65,6 +65,7 @@ class Format:
 # In the order in which they are tried; the last takes any file, and says what it is if it is something else.
 FORMATS: Final = (
     Format("a SavedModel directory", "tensorflow", "savedmodel", member="saved_model.pb"),
+    Format("a torch.export archive", "torch", "exported", suffixes=(".pt2",)),
     Format("a TorchScript file", "torch", "torchscript"),
 )
 # Files that no format takes, by suffix, and what to do instead.
