@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from curvcli.errors import ModelError, UsageError
-from curvcli.files import regular_file
+from curvcli.files import UNREADABLE, is_regular, regular_file
 from curvcli.models.model import Backend, Model
 
 
@@ -42,6 +43,8 @@ class Format:
         module: of that framework's adapter, imported when a model of this format is opened; it has an `Opener`.
         member: of a directory, the file that marks it; None for files.
         suffixes: of files; empty for all that no other format takes.
+        inside: of zip archives, a member that marks it, below the root folder; such a file has this format, whatever it
+            is called.
     """
 
     name: str
@@ -49,6 +52,7 @@ class Format:
     module: str
     member: str | None = None
     suffixes: tuple[str, ...] = ()
+    inside: str | None = None
 
     def recognises(self, path: Path) -> bool:
         """Whether a path is of this format, by its name and kind."""
@@ -65,13 +69,25 @@ class Format:
 # In the order in which they are tried; the last takes any file, and says what it is if it is something else.
 FORMATS: Final = (
     Format("a SavedModel directory", "tensorflow", "savedmodel", member="saved_model.pb"),
-    Format("a torch.export archive", "torch", "exported", suffixes=(".pt2",)),
-    Format("a TorchScript file", "torch", "torchscript"),
+    Format("a torch.export archive", "torch", "exported", suffixes=(".pt2", ".pte"), inside="archive_format"),
+    Format("a TorchScript file", "torch", "torchscript", inside="constants.pkl"),
 )
 # Files that no format takes, by suffix, and what to do instead.
 _REFUSED: Final = dict.fromkeys(
     (".keras", ".h5", ".hdf5"), "a Keras file needs its source code; write a SavedModel with model.export(PATH)."
 )
+
+
+def _marked(path: Path) -> Format | None:
+    """The format that a zip archive shows by one of its members; None for all other files."""
+    if not is_regular(path):
+        return None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {name.partition("/")[2] for name in archive.namelist()}
+    except UNREADABLE:
+        return None
+    return next((one for one in FORMATS if one.inside in members), None)
 
 
 def format_of(path: Path) -> Format:
@@ -87,7 +103,7 @@ def format_of(path: Path) -> Format:
         raise UsageError(f"{path}: give the directory it lies in: {path.parent}")
     if not directory and path.suffix in _REFUSED:
         raise UsageError(f"{path}: {_REFUSED[path.suffix]}")
-    found = next((one for one in FORMATS if one.recognises(path)), None)
+    found = _marked(path) or next((one for one in FORMATS if one.recognises(path)), None)
     if found is None:
         inside = next((p for p in sorted(path.iterdir()) if p.is_dir() and any(f.recognises(p) for f in FORMATS)), None)
         hint = f"Did you mean {inside}?" if inside else "Give the folder that tf.saved_model.save or export wrote."

@@ -92,8 +92,11 @@ def _refuse_other_files(path: Path, stream: BytesIO) -> None:
             _check_tensors(path, archive)
             _refuse_operators(path, archive)
             return
-        if any("/models/" in m or m.endswith("archive_format") for m in members):
-            raise ModelError(f"{path}: a torch.export archive; curvcli reads TorchScript files (torch.jit.save).")
+        if any(m.endswith("serialized_exported_program.json") for m in members):
+            raise ModelError(
+                f"{path}: a torch.export archive of an old torch, whose weights are pickled.\n"
+                "Load it with the torch that saved it, and save it with torch.export.save in torch 2.9 or later."
+            )
         pickled = next((m for m in members if m.endswith("data.pkl")), None)
         if pickled is None:
             raise ModelError(f"{path}: a zip archive, but not a TorchScript one.")

@@ -48,9 +48,10 @@ def _opened(path: Path, device: str, dtype: str) -> TorchModel:
     except MisfitError as error:
         raise ModelError(f"{path}: {error}.\nSave it with {RECIPE}.") from error
     except RecursionError as error:
-        raise ModelError(f"{path}: its graph is nested deeper than it can be read; export the network again.") from error
+        raise ModelError(f"{path}: its graph is nested too deep to be read; export the network again.") from error
     tensors = _converted(archive, signature, place, numbers)
-    parameters = {name: tensors[name] for name, is_first in names.items() if is_first and tensors[name].is_floating_point()}
+    variables = [name for name, is_first in names.items() if is_first and tensors[name].is_floating_point()]
+    parameters = {name: tensors[name] for name in variables}
     compared = None
     if exact is not graph or original is not graph:
         as_saved = tensors if original is graph else _converted(archive, signature, place, own)

@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -30,6 +30,8 @@ RECIPE: Final = "torch.export.save(torch.export.export(model.eval(), (x,), dynam
 # The only schema whose meaning is known here; torch raises the number for changes that older readers misread.
 _SCHEMA: Final = 8
 _TENSOR: Final = re.compile(r"data/(?:weights/weight|constants/tensor)_\d+$")
+# Those, and whatever else is no text to be read.
+_DATA: Final = re.compile(r"/(?:data/(?:weights|constants|sample_inputs|aotinductor)|extra)/[^/]*(?<!\.json)$")
 _IGNORED: Final = re.compile(
     r"(?:data/sample_inputs/[^/]+\.pt|extra/.*|\.data/.*|\.format_version|\.storage_alignment|version|archive_version)$"
 )
@@ -83,7 +85,7 @@ def read_export(path: Path) -> ExportArchive:
     _refuse_other_files(path, data)
     try:
         with zipfile.ZipFile(BytesIO(data)) as archive:
-            check_members(path, archive, lambda name: re.search(r"data/(?:weights|constants)/[^/.]*$", name) is not None)
+            check_members(path, archive, lambda name: _DATA.search(name) is not None)
             return _read(path, archive, hashlib.sha256(data).hexdigest())
     except MisfitError as error:
         raise ModelError(f"{path}: {error}.\nSave it again with {RECIPE}.") from error
@@ -94,7 +96,7 @@ def read_export(path: Path) -> ExportArchive:
 def _refuse_other_files(path: Path, data: bytes) -> None:
     if data[4:8] in (b"ET12", b"ET13"):
         raise ModelError(
-            f"{path}: an ExecuTorch program (.pte), without a graph that could be differentiated.\nSave it with {RECIPE}."
+            f"{path}: an ExecuTorch program, without a graph that could be differentiated.\nSave it with {RECIPE}."
         )
     if not zipfile.is_zipfile(BytesIO(data)):
         raise ModelError(
@@ -140,12 +142,14 @@ def _reader(read: Callable[[str], bytes], folder: str) -> Callable[[str], bytes]
     return lambda member: read(folder + member)
 
 
-def _by_place(names: Iterable[str]) -> dict[str, str]:
+def _by_place(names: Collection[str]) -> dict[str, str]:
     """The members by their place under the archive's one root folder."""
     found = {name.partition("/")[2]: name for name in names if not name.endswith("/")}
-    old = _OLD & {name.rpartition("/")[2] for name in names}
-    if old:
+    last = {name.rpartition("/")[2] for name in names}
+    if _OLD & last:
         raise MisfitError("saved by a torch before 2.8, whose weights are pickled")
+    if "data.pkl" in last:
+        raise MisfitError("pickled by torch.save, a state_dict or a module; opening it could run code")
     if len({name.partition("/")[0] for name in names}) != 1:
         raise MisfitError("a zip archive, but not one that torch.export.save wrote")
     return found
@@ -171,5 +175,3 @@ def _parsed(text: bytes) -> Any:
         return json.loads(text)
     except ValueError as error:
         raise MisfitError(f"its description is no JSON ({str(error)[:80]})") from error
-
-

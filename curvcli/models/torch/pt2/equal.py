@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from curvcli.models.torch.pt2.graph import Graph, Node
 
@@ -35,7 +34,7 @@ def _equal(node: Node) -> Node:
 
 def _hard_sigmoid(x: Tensor) -> Tensor:
     """It has no second derivative at all."""
-    return F.hardtanh(x + 3, 0.0, 6.0) / 6
+    return torch.nn.functional.hardtanh(x + 3, 0.0, 6.0) / 6
 
 
 def _hard_sigmoid_in_place(x: Tensor) -> Tensor:
@@ -70,7 +69,9 @@ def _attention(
     scale: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """As decompositions write it, it is a kernel without a second derivative."""
-    found = F.scaled_dot_product_attention(query, key, value, attn_mask, dropout_p, is_causal, scale=scale)
+    found = torch.nn.functional.scaled_dot_product_attention(
+        query, key, value, attn_mask, dropout_p, is_causal, scale=scale
+    )
     return found, query.new_empty(0)
 
 

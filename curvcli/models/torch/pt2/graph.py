@@ -296,5 +296,3 @@ def modules_of(stack: Any) -> tuple[tuple[str, str], ...]:
     """Paths and classes of the modules that a node's metadata name: ``key,path,class;key,path,class``."""
     parts = (one.split(",") for one in stack.split(";")) if isinstance(stack, str) else ()
     return tuple((part[1], part[2].rpartition(".")[2]) for part in parts if len(part) == 3)
-
-

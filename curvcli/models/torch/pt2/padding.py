@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def padded(arguments: Mapping[str, Tensor], samples: int, *, otherwise: bool = False) -> dict[str, Tensor]:
-    """Every input with its last sample repeated; ``otherwise``, with others: its first, or zeros if there is but one."""
+    """Every input with its last sample repeated; ``otherwise`` with another: its first, or zeros if it has but one."""
     found = {}
     for name, tensor in arguments.items():
         if not tensor.ndim:

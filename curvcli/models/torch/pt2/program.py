@@ -135,9 +135,7 @@ class ExportedProgram:
         node = self._graph.nodes[index]
         passing = replace(node, operator=replace(node.operator, function=_same), keywords={})
         nodes = (*self._graph.nodes[:index], passing, *self._graph.nodes[index + 1 :])
-        return ExportedProgram(
-            graph_of(nodes, self._graph.inputs, self._graph.outputs), self.signature, self._tensors
-        )
+        return ExportedProgram(graph_of(nodes, self._graph.inputs, self._graph.outputs), self.signature, self._tensors)
 
 
 def _same(value: Tensor, *_: Any) -> Tensor:
@@ -170,7 +168,7 @@ def _check_sizes(signature: Signature, arguments: Mapping[str, Tensor]) -> None:
                 smallest, largest = signature.limits.get(declared, (None, None))
                 # Torch writes 2 for any size: 0 and 1 are what it does not look into.
                 fits &= known.setdefault(declared, size) == size
-                fits &= (smallest is None or smallest <= 2 or size >= smallest) and (largest is None or size <= largest)  # noqa: PLR2004
+                fits &= (smallest is None or smallest <= 2 or size >= smallest) and (largest is None or size <= largest)
         if not fits:
             exported = ", ".join("any" if n is None else str(n) for n in one.sizes)
             raise RuntimeError(

@@ -117,7 +117,8 @@ def dtype_of(number: Any) -> torch.dtype:
     """A dtype by its number in archives."""
     if not isinstance(number, int) or number not in DTYPES:
         raise MisfitError(f"it has numbers of a kind that this torch does not know ({shown(number)})")
-    return DTYPES[number]
+    dtype: torch.dtype = DTYPES[number]
+    return dtype
 
 
 def _name(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, Final
 
 from curvcli.models.torch.pt2.fields import MisfitError
@@ -47,19 +48,22 @@ def _keys(tree: dict[str, Any], fields: dict[str, Any], count: int) -> list[str]
     """What the children of a node are called; their positions where nothing says more."""
     context = tree.get("context")
     if isinstance(context, str):
-        try:
+        with suppress(ValueError):
             context = json.loads(context)
-        except ValueError:
-            pass
     named = fields.get(context) if isinstance(context, str) else None
     for keys in (named.get("field_names") if isinstance(named, dict) else None, *_lists(context, 0)):
-        if isinstance(keys, list) and len(keys) == count and all(map(_is_key, keys)) and len(set(map(str, keys))) == count:
+        if (
+            isinstance(keys, list)
+            and len(keys) == count
+            and all(map(_is_key, keys))
+            and len(set(map(str, keys))) == count
+        ):
             return [str(key) for key in keys]
     return [str(i) for i in range(count)]
 
 
 def _lists(value: Any, depth: int) -> Iterator[list[Any]]:
-    """The lists in a context, the outer first: a dictionary's keys, or a registered class's fields among other things."""
+    """The lists in a context, the outer first: a dictionary's keys, or a class's fields among other things."""
     if isinstance(value, list) and depth < _DEEPEST:
         yield value
         for one in value:
