@@ -16,7 +16,7 @@ from curvcli.models.torch.layers import layers_of
 from curvcli.models.torch.model import DTYPES, TorchModel, device_of
 from curvcli.models.torch.parameters import Parameters
 from curvcli.models.torch.program import Original
-from curvcli.models.torch.pt2.archive import RECIPE, ExportArchive, read_export
+from curvcli.models.torch.pt2.archive import ExportArchive, read_export
 from curvcli.models.torch.pt2.equal import written_out
 from curvcli.models.torch.pt2.fields import MisfitError, shown
 from curvcli.models.torch.pt2.graph import Graph, GraphReader
@@ -46,7 +46,7 @@ def _opened(path: Path, device: str, dtype: str) -> TorchModel:
         if reader.replaced and own in DTYPES.values():
             original = GraphReader({}, place).graph(archive.model["graph_module"]["graph"])
     except MisfitError as error:
-        raise ModelError(f"{path}: {error}.\nSave it with {RECIPE}.") from error
+        raise ModelError(f"{path}: {error}") from error
     except RecursionError as error:
         raise ModelError(f"{path}: its graph is nested too deep to be read; export the network again.") from error
     tensors = _converted(archive, signature, place, numbers)
@@ -64,7 +64,7 @@ def _opened(path: Path, device: str, dtype: str) -> TorchModel:
         parameters=Parameters(parameters, place, numbers),
         original=compared,
         # A file saved for inference may say of no parameter that it is trained; then it says nothing.
-        layers=tuple(layers_of(parameters, _kinds(graph, parameters), trained if any(trained.values()) else {})),
+        layers=tuple(layers_of(parameters, _kinds(graph, tensors), trained if any(trained.values()) else {})),
         outputs=tuple(
             Port(one.name or "output", None, str(one.dtype).removeprefix("torch.")) for one in signature.outputs
         ),
@@ -127,10 +127,19 @@ def _converted(
     return found
 
 
-def _kinds(graph: Graph, parameters: Mapping[str, Tensor]) -> dict[str, str]:
-    """The class of each module that was called, by its path; ``Module`` where a module's weights were used without."""
-    kinds = {name.rpartition(".")[0]: "Module" for name in parameters if "." in name}
-    for node in graph.all_nodes():
-        for path, kind in node.modules:
-            kinds[path.partition("@")[0]] = kind
-    return kinds
+def _kinds(graph: Graph, tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """The class of each module by its path; ``Module`` where a module was not called, and its weights were used.
+
+    One that shares its weight with another that was called is of the same class.
+    """
+    called = {path.partition("@")[0]: kind for node in graph.all_nodes() for path, kind in node.modules}
+    owners: dict[int, list[str]] = {}
+    for name, tensor in tensors.items():
+        if "." in name:
+            owners.setdefault(id(tensor), []).append(name.rpartition(".")[0])
+    shared = {
+        owner: next((called[one] for one in group if one in called), "Module")
+        for group in owners.values()
+        for owner in group
+    }
+    return shared | called

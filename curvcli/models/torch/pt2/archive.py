@@ -23,10 +23,9 @@ from curvcli.errors import ModelError
 from curvcli.files import UNREADABLE, check_room, read_bounded
 from curvcli.memory import available_memory
 from curvcli.models.torch.members import check_members
-from curvcli.models.torch.pt2.fields import MisfitError, natural, shown, taken
+from curvcli.models.torch.pt2.fields import RECIPE, MisfitError, natural, shown, taken
 from curvcli.models.torch.pt2.tensors import LITTLE, declared, tensors
 
-RECIPE: Final = "torch.export.save(torch.export.export(model.eval(), (x,), dynamic_shapes=({0: Dim.AUTO},)), PATH)"
 # The only schema whose meaning is known here; torch raises the number for changes that older readers misread.
 _SCHEMA: Final = 8
 _TENSOR: Final = re.compile(r"data/(?:weights/weight|constants/tensor)_\d+$")
@@ -88,7 +87,7 @@ def read_export(path: Path) -> ExportArchive:
             check_members(path, archive, lambda name: _DATA.search(name) is not None)
             return _read(path, archive, hashlib.sha256(data).hexdigest())
     except MisfitError as error:
-        raise ModelError(f"{path}: {error}.\nSave it again with {RECIPE}.") from error
+        raise ModelError(f"{path}: {error}") from error
     except (*UNREADABLE, RecursionError) as error:
         raise ModelError(f"{path}: the archive is damaged ({str(error)[:120]}); save the model again.") from error
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
 
 
+# How an archive is made that can be read.
+RECIPE: Final = "torch.export.save(torch.export.export(model.eval(), (x,), dynamic_shapes=({0: Dim.AUTO},)), PATH)"
+
+
 class MisfitError(Exception):
-    """What an archive says does not fit together; a person reads it."""
+    """What an archive says does not fit together, or is refused; a person reads it."""
+
+    def __init__(self, reason: str, advice: str = f"Save it with {RECIPE}.") -> None:
+        """What is wrong, and what to do."""
+        super().__init__(f"{reason.rstrip('.')}.\n{advice}")
 
 
 def taken(record: Any, key: str, kind: type[T]) -> T:

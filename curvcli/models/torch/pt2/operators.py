@@ -65,13 +65,14 @@ def operator_of(target: str) -> Operator:
         return Operator(target, NESTED[target])
     place, _, overload = target.rpartition(".")
     name = place.removeprefix("torch.ops.aten.")
-    if name != place and name in _TENSORS and not overload.endswith("out"):
+    if name != place and name in _TENSORS and overload != "out" and not overload.endswith("_out"):
         packet = getattr(torch.ops.aten, name, None)
         if packet is not None and overload in packet.overloads():
             return _tensor_operator(target, getattr(packet, overload))
     raise MisfitError(
         f"its graph uses {shown(target)}, which curvcli does not run: it is no operation of torch's own on tensors, or "
-        "may touch files, other processes or memory that is not its own"
+        "may touch files, other processes or memory that is not its own",
+        "Export the network without it.",
     )
 
 
