@@ -44,7 +44,7 @@ def _opened(path: Path, device: str, dtype: str) -> TorchModel:
         exact = written_out(graph)
         original = graph
         if reader.replaced and own in DTYPES.values():
-            original = GraphReader({}, place).graph(archive.model["graph_module"]["graph"])
+            original = GraphReader(_replaced(own, own), place).graph(archive.model["graph_module"]["graph"])
     except MisfitError as error:
         raise ModelError(f"{path}: {error}") from error
     except RecursionError as error:

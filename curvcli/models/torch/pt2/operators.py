@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import torch
@@ -22,6 +22,8 @@ _SIZES: Final = frozenset(
 )
 # Derivatives that somebody else wrote down trust their caller with indices; an exported network has none.
 _TENSORS: Final = frozenset(name for name in ATEN if "backward" not in name and "_jvp" not in name) | _SIZES
+# Holds dtypes and layouts against those of the export, which need not be the ones that are computed in.
+_CHECK: Final = "_assert_tensor_metadata"
 # What a size computed from sizes may be: powers of powers would take for ever.
 _LARGEST: Final = 1 << 62
 _EXPONENT: Final = 64
@@ -68,7 +70,8 @@ def operator_of(target: str) -> Operator:
     if name != place and name in _TENSORS and overload != "out" and not overload.endswith("_out"):
         packet = getattr(torch.ops.aten, name, None)
         if packet is not None and overload in packet.overloads():
-            return _tensor_operator(target, getattr(packet, overload))
+            found = _tensor_operator(target, getattr(packet, overload))
+            return replace(found, function=_nothing) if name == _CHECK else found
     raise MisfitError(
         f"its graph uses {shown(target)}, which curvcli does not run: it is no operation of torch's own on tensors, or "
         "may touch files, other processes or memory that is not its own",
@@ -86,6 +89,9 @@ def _tensor_operator(target: str, function: Any) -> Operator:
         torch.Tag.nondeterministic_seeded in function.tags,
         function._schema.is_mutable,
     )
+
+
+def _nothing(*_: Any, **__: Any) -> None: ...
 
 
 def _bounded(function: Callable[..., Any]) -> Callable[..., Any]:
