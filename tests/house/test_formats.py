@@ -18,7 +18,7 @@ OF_A_FORMAT = {
         "torchscript": {"archive", "source", "storages", "allowed", "scripted", "rewrite"},
     },
     "tensorflow": {
-        "savedmodel": {"sanitised", "allowed"},
+        "savedmodel": {"sanitised", "allowed", "version1"},
         "keras_file": {"keras_archive", "keras_config"},
     },
 }
