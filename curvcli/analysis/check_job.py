@@ -11,7 +11,7 @@ from curvcli.analysis.checklist import Checklist
 from curvcli.analysis.numerical_checks import NumericalChecks
 from curvcli.analysis.options.quantities import CheckOptions, DiagonalOptions
 from curvcli.analysis.options.request import Request
-from curvcli.analysis.options.shared import DataOptions, ModelOptions, Selection
+from curvcli.analysis.options.shared import DataOptions, Selection
 from curvcli.analysis.progress import Voice
 from curvcli.analysis.provenance import provenance, run_key
 from curvcli.analysis.session import Opened, chosen_layers, fitting_batch_size, objective_of, open_files
@@ -119,7 +119,7 @@ def _checked(checks: Checklist, opened: Opened, layers: Sequence[Layer], request
     samples = open_samples(with_overrides(opened.loaded, limit=few))
 
     def narrow() -> Opened:
-        model = open_model(opened.path, device=opened.device, dtype="float32")
+        model = open_model(opened.path, device=opened.device, dtype="float32", choice=request.model.choice)
         return Opened(opened.path, model, opened.loaded, opened.samples, opened.device, "float32")
 
     in_run = narrow if request.model.dtype == "float32" else None
@@ -132,7 +132,7 @@ def _checked(checks: Checklist, opened: Opened, layers: Sequence[Layer], request
         mine = Request(
             "diag",
             {"diag": DiagonalOptions(budget=check_options.budget)},
-            ModelOptions(opened.path, opened.device, "float64"),
+            replace(request.model, model=opened.path, device=opened.device, dtype="float64"),
             DataOptions(data, len(samples), sampling.batch_size, sampling.seed),
             Selection(tuple(layer.name for layer in layers)),
         )

@@ -65,7 +65,7 @@ def open_files(model: ModelOptions, data: DataOptions, voice: Voice) -> Opened:
     loaded = with_overrides(spec.load(TABLES), limit=data.limit, batch_size=data.batch_size, seed=data.seed)
     samples = open_samples(loaded)
     _ = samples.digest  # reads every input once: a NaN is found now and not in the middle
-    opened = open_model(path, device=model.device, dtype=model.dtype)
+    opened = open_model(path, device=model.device, dtype=model.dtype, choice=model.choice)
     return Opened(path, opened, loaded, samples, model.device, model.dtype)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from curvcli.analysis.options.record import filled
 from curvcli.analysis.options.shared import ModelOptions
@@ -13,9 +13,12 @@ from curvcli.api.turn import IN_PYTHON, TURN
 from curvcli.errors import UsageError
 from curvcli.models import open as files
 from curvcli.models.base import Array, Layer, Port
+from curvcli.models.choice import Choice
 from curvcli.models.model import Model as OpenedModel
 from curvcli.spec.mistakes import listed
 from curvcli.text import did_you_mean
+
+_OPENED_WITH: Final = ("device", "dtype", "signature", "tag_set")
 
 
 class Model:
@@ -25,17 +28,20 @@ class Model:
         path: the file or directory, as it was passed; absolute once the working directory is another one.
         device: e.g. ``cpu``.
         dtype: ``float32`` or ``float64``.
+        signature: as it was passed.
+        tag_set: as it was passed.
         layers: in model order; each has a ``name``, a ``kind``, a ``size`` and ``parameters`` with ``name``, ``label``,
             ``shape``, ``axes`` and ``size``.
         inputs: each with ``name``, ``shape`` and ``dtype``; None in a shape is any length.
         outputs: likewise.
     """
 
-    def __init__(self, opened: OpenedModel, *, device: str, dtype: str) -> None:
+    def __init__(self, opened: OpenedModel, *, device: str, dtype: str, choice: Choice) -> None:
         self.opened = opened
         self._as_written: Path = opened.path
         self._absolute = self._as_written.absolute()
         self.device, self.dtype = device, dtype
+        self.signature, self.tag_set = choice.signature, choice.tag_set
         self.layers: tuple[Layer, ...] = opened.layers
         self.inputs: tuple[Port, ...] = opened.inputs
         self.outputs: tuple[Port, ...] = opened.outputs
@@ -68,13 +74,23 @@ class Model:
         )
 
 
-def open_model(path: StrPath, device: str = "cpu", dtype: str = "float32") -> Model:
+def open_model(
+    path: StrPath,
+    device: str = "cpu",
+    dtype: str = "float32",
+    *,
+    signature: str | None = None,
+    tag_set: str | None = None,
+) -> Model:
     """Open a saved model, as ``curvcli layers`` does; nothing in it is executed but its graph.
 
     Args:
         path: a TensorFlow SavedModel directory or a TorchScript file.
         device: ``cpu``, ``cuda``, ``cuda:1`` ….
         dtype: ``float32`` or ``float64``: the whole model is converted.
+        signature: of a SavedModel that has several; its only one, or ``serving_default``, if None.
+        tag_set: the tags of one graph of a SavedModel that has several, with commas between; its only one, or
+            ``serve``, if None.
 
     Raises:
         UsageError: a wrong path or device, or the framework is not installed.
@@ -90,9 +106,12 @@ def open_model(path: StrPath, device: str = "cpu", dtype: str = "float32") -> Mo
     """
     with IN_PYTHON, TURN:
         file = path_of("path", path, "the path of a SavedModel directory or a TorchScript file")
-        options = filled(ModelOptions, {"model": file, "device": str(device), "dtype": dtype})
-        opened = files.open_model(options.model, device=options.device, dtype=options.dtype)
-    return Model(opened, device=options.device, dtype=options.dtype)
+        options = filled(
+            ModelOptions,
+            {"model": file, "device": str(device), "dtype": dtype} | {"signature": signature, "tag_set": tag_set},
+        )
+        opened = files.open_model(options.model, device=options.device, dtype=options.dtype, choice=options.choice)
+    return Model(opened, device=options.device, dtype=options.dtype, choice=options.choice)
 
 
 def settled(model: Model | StrPath, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,4 +129,9 @@ def settled(model: Model | StrPath, arguments: Mapping[str, Any]) -> dict[str, A
                 f"{name}={value!r}: {model.path} was opened with {opened!r}.\n"
                 f"Open it anew: curvcli.open_model(path, {name}={value!r})."
             )
-    return {"model": model.path, "device": model.device, "dtype": model.dtype}
+    return how_opened(model)
+
+
+def how_opened(model: Model) -> dict[str, Any]:
+    """An opened model's path, and what it was opened with, by the names of options."""
+    return {"model": model.path} | {name: getattr(model, name) for name in _OPENED_WITH}
