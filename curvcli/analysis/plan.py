@@ -130,7 +130,7 @@ def _plan_layers(request: Request, session: Session, voice: Voice, line: str | N
     if limit < needed:
         voice.warn(
             f"{option('memory_limit', size_text(limit))} can't be met: the model and one product take about "
-            f"{size_text(needed)}; no graph is kept, and no more vectors than it takes"
+            f"{size_text(needed)}; no graph is kept, and no more vectors than needed"
         )
     # Half of what is left is for vectors and bases, half for graphs. A few small vectors are always had.
     room = max((limit - needed) // 2, _LEAST_ROOM)

@@ -280,7 +280,7 @@ def hessian(
     Errors, warnings and the arguments that all take are `diagonal`'s; ``whole_model`` and ``matrix`` are
     `trace`'s. Its own:
 
-    - ``budget``: products that a full block may cost, one per entry. Default: as many as memory allows rows.
+    - ``budget``: products that a full block may cost, one per entry. Default: as many rows as fit into memory.
 
     Returns:
         By layer: ``entries``, (n, n) in the order of the layer's parameters, raveled, or None where it is too large;

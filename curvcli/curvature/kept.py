@@ -125,5 +125,5 @@ class KeptObjective:
 
 
 def memory_limit(objective: Objective, requested: int | None) -> int:
-    """Bytes that may be in use in all: what was asked for, or what is in use and half of what is free."""
+    """Bytes that may be in use in all: what was asked for, or what is in use plus half of what is free."""
     return objective.memory.in_use() + objective.memory.free() // 2 if requested is None else requested

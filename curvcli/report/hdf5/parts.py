@@ -239,7 +239,11 @@ class Parts:
         for entry in entries:
             if not entry.is_file(follow_symlinks=False):
                 kind = (
-                    "a symbolic link" if entry.is_symlink() else "a directory" if entry.is_dir() else "no regular file"
+                    "a symbolic link"
+                    if entry.is_symlink()
+                    else "a directory"
+                    if entry.is_dir()
+                    else "not a regular file"
                 )
                 raise ReportError(f"{entry.path}: is {kind}, where a run keeps a file of its own: remove it")
 

@@ -185,7 +185,7 @@ def _eigenvalues(record: EigenRecord) -> Section:
         Shown("eigenvalue", lambda rank: _full(record.values[rank]), True, 0),
         Shown("± residual", lambda rank: or_dash(float(record.residuals[rank]), "nonfinite"), True, 0),
         Shown("relative", lambda rank: _relative(float(record.residuals[rank]), largest), True, 1),
-        *([] if record.rounding is None else [Shown("of it rounding", _of_rank(record.rounding), True, 2)]),
+        *([] if record.rounding is None else [Shown("due to rounding", _of_rank(record.rounding), True, 2)]),
         Shown("converged", lambda rank: "yes" if record.converged[rank] else "no", False, 0),
     )
     origin = [f"{label}: {text}" for label, text in _origin(record)]

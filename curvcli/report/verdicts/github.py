@@ -40,7 +40,7 @@ def _annotations(level: Literal["error", "warning"], name: str, verdicts: Sequen
     lines = [_command(level, f"{name}: {v.place}: {v.check}", f"{v.place}: {v.message}") for v in shown]
     if left := len(verdicts) - len(shown):
         lines.append(
-            _command(level, name, f"and {counted(left, f'more {noun}')}: {shell_option('format', 'table')} tells all")
+            _command(level, name, f"and {counted(left, f'more {noun}')}: {shell_option('format', 'table')} shows all")
         )
     return lines
 
