@@ -31,7 +31,7 @@ from curvcli.wording import option
 
 # What is said last of an interrupted run.
 RESUME = "run the same command again to resume"
-# A finished piece of work that took so many seconds is kept until the layers it belongs to are written.
+# A finished computation that took so many seconds is kept until the layers it belongs to are written.
 _WORTH_KEEPING = 5.0
 
 

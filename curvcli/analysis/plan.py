@@ -32,7 +32,7 @@ from curvcli.wording import option
 _LEAST_ROOM = 16 << 20
 # Vectors of a block that a product and its graph take, in numbers of 8 bytes.
 _PRODUCT = 8
-# Seconds for which the steps of a piece of work are timed, after the first.
+# Seconds for which the steps of a computation are timed, after the first.
 _TIMED = 0.5
 
 
@@ -71,7 +71,7 @@ class Planned:
     engine: Engine
 
     def seconds(self) -> dict[str, float]:
-        """The time that every piece of work takes, by its key, from timing its first steps."""
+        """The time that every computation takes, by its key, from timing its first steps."""
         return {work.key: _seconds_per_pass(work, self.engine) * work.passes for work in self.work}
 
 
@@ -171,7 +171,7 @@ def _count(chosen: Sequence[Target]) -> str:
 
 
 class _EnoughError(BaseException):
-    """Ends a piece of work that is only to be timed."""
+    """Ends a computation that is only to be timed."""
 
 
 def _seconds_per_pass(work: Work[Any], engine: Engine) -> float:

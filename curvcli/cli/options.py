@@ -74,7 +74,7 @@ def _click_type(kind: Kind) -> click.ParamType[Any]:
 
 
 def model_argument(function: F) -> F:
-    """MODEL."""
+    """The argument MODEL."""
     return click.argument("model", type=click.Path(path_type=Path))(function)
 
 
@@ -91,7 +91,7 @@ def _layer_names(context: click.Context, parameter: click.Parameter, incomplete:
 
 
 def layer_options(function: F) -> F:
-    """Which layers."""
+    """Options that choose layers."""
     function = record_option(
         Selection,
         "exclude",
@@ -110,7 +110,7 @@ def layer_options(function: F) -> F:
 
 
 def data_options(function: F) -> F:
-    """Which samples."""
+    """Options that choose samples."""
     for decorate in (
         record_option(
             DataOptions, "seed", help="Seed of everything random: the subset that --limit draws, and probes."
@@ -129,7 +129,7 @@ def data_options(function: F) -> F:
 
 
 def device_option(function: F) -> F:
-    """Where."""
+    """The option that chooses the device."""
     return record_option(ModelOptions, "device", metavar="NAME", help="cpu, cuda, cuda:1 …")(function)
 
 
@@ -156,7 +156,7 @@ def compute_options(function: F) -> F:
 
 
 def memory_option(function: F) -> F:
-    """How much memory may be used."""
+    """The option that limits memory."""
     return record_option(
         ComputingOptions,
         "memory_limit",
@@ -167,7 +167,7 @@ def memory_option(function: F) -> F:
 
 
 def matrix_option(record: type[Options]) -> Callable[[F], F]:
-    """Which matrix."""
+    """The option that chooses the matrix."""
     return record_option(record, "matrix", help=f"Which matrix. {MATRICES_HELP}.")
 
 

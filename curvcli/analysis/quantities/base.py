@@ -94,17 +94,17 @@ class RunPlan:
 
     @property
     def objective(self) -> Data:
-        """Of the data."""
+        """The objective, on the data."""
         return self.session.objective
 
     @property
     def batches(self) -> int:
-        """Of the data."""
+        """The number of batches of the data."""
         return self.session.objective.batch_count()
 
     @property
     def decay(self) -> float:
-        """λ of the spec."""
+        """λ, the weight decay of the spec."""
         return self.session.loaded.spec.loss.weight_decay
 
     def decay_of(self, block: Block) -> float:
@@ -113,7 +113,7 @@ class RunPlan:
 
     @property
     def seed(self) -> int:
-        """Of everything random."""
+        """The seed of everything random."""
         return self.session.loaded.spec.sampling.seed
 
 

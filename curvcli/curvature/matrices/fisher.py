@@ -31,7 +31,7 @@ class Fisher(OutputMatrix):
         return "" if loss.likelihood else f"the loss {loss.name} is not a likelihood, so it has no Fisher matrix"
 
     def semidefinite(self, loss: Loss) -> bool:
-        """Always."""
+        """Always: it is a sum of outer products."""
         del loss
         return True
 

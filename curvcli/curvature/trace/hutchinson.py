@@ -59,7 +59,7 @@ class Hutchinson:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All parts'."""
+        """The names of all parts."""
         return tuple(part.name for part in self.parts)
 
     @property
@@ -69,7 +69,7 @@ class Hutchinson:
 
     @property
     def at_most(self) -> bool:
-        """A tolerance may be met."""
+        """Whether a tolerance may end it earlier."""
         return self.rule.rtol is not None
 
     def steps(self, about: About, kept: Mapping[str, Array] | None) -> Steps[dict[str, TraceEstimate]]:

@@ -96,7 +96,6 @@ def depth_sections(report: Report, name: str, *, ascii: bool) -> Iterator[Sectio
 
 
 def _list(title: str, lines: Iterator[Line]) -> Section:
-    """Return a section of labels and texts."""
     columns = (
         Shown("", lambda line: line[0], False, 0),
         Shown("", lambda line: line[1], False, 0, prose=True),
