@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .config_text import ConfigText
 from .csv_data import CsvData
+from .export_archives import ExportArchives
 from .interface import Generator
 from .npy_data import NpyData
 from .npz_data import NpzData
@@ -27,6 +28,7 @@ GENERATORS: tuple[Generator, ...] = (
     PartFiles(),
     Options(),
     TorchScriptFiles(),
+    ExportArchives(),
     SavedModels(),
     *OTHER_DATA,
 )

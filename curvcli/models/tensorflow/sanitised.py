@@ -23,6 +23,8 @@ from curvcli.wording import option
 
 REFERENCES = frozenset({"Variable", "VariableV2"})
 _RESTORING = frozenset({"Restore", "RestoreSlice", "RestoreV2"})
+# What a saver makes of what it has restored.
+_ASSIGNING = frozenset({"Assign", "AssignVariableOp", "Identity", "NoOp"})
 _WRITING = frozenset({"MergeV2Checkpoints", "Save", "SaveSlices", "SaveV2"})
 # What a graph of TensorFlow 1 says of itself and is needed: its variables and its control flow, no initialisers.
 _COLLECTIONS = frozenset("variables trainable_variables model_variables while_context cond_context".split())
@@ -70,6 +72,7 @@ def loadable(path: Path, tag_set: str | None) -> Iterator[Loadable]:
     (meta,) = proto.meta_graphs
     _refuse(meta, path)
     _refuse_explosions(meta, path)
+    _uncompiled(meta)
     if meta.HasField("object_graph_def"):
         _keep_signatures(meta)
     else:
@@ -126,6 +129,11 @@ def _refuse(meta: Any, path: Path) -> None:
     for name, nodes in _bodies(meta):
         allowed = ALLOWED | OF_THE_SAVER if name is None or name in saver else ALLOWED
         found |= {node.op for node in nodes if not (node.op in allowed or node.op in library or _prints_to_log(node))}
+    if "XlaCallModule" in found:
+        raise ModelError(
+            f"{path}: its network is one XlaCallModule, compiled by JAX, which has no second derivative.\n"
+            "Export it from Keras's TensorFlow backend: KERAS_BACKEND=tensorflow; or from its torch backend as .pt2."
+        )
     if found:
         told = ", ".join(sorted(found)[:5])
         raise ModelError(
@@ -256,6 +264,15 @@ def _keep_signatures(meta: Any) -> None:
         _without_functions(node, kept, needed=number in tables)
 
 
+def _uncompiled(meta: Any) -> None:
+    """Take out what would have functions compiled by XLA, whose second derivative of max pooling is wrong."""
+    for _, nodes in _bodies(meta):
+        for node in nodes:
+            node.attr.pop("_XlaMustCompile", None)
+    for function in meta.graph_def.library.function:
+        function.attr.pop("_XlaMustCompile", None)
+
+
 def _captured_resources(objects: Any, kept: set[str]) -> set[int]:
     """The tables that the signatures look things up in; what fills them computes in memory like all else."""
     captured = {
@@ -299,17 +316,16 @@ def _drop_saving(meta: Any, path: Path) -> None:
     A graph that was saved several times has a saver for each.
 
     Raises:
-        ModelError: what it returns is read from another checkpoint than its own.
+        ModelError: it reads another checkpoint than its own, other than into variables.
     """
     graph, saver = meta.graph_def, meta.saver_def
     own = source(saver.filename_tensor_name)
     foreign = {n.name for n in graph.node if n.op in _RESTORING and (not own or source(n.input[0]) != own)}
-    dropped = foreign | {node.name for node in graph.node if node.op in _WRITING}
-    while more := {n.name for n in graph.node if n.name not in dropped and dropped & set(map(source, n.input))}:
-        dropped |= more
-    returned = {source(info.name) for one in meta.signature_def.values() for info in one.outputs.values()}
-    if foreign and (returned | {source(saver.restore_op_name)}) & dropped:
+    restoring = _with_dependents(foreign, graph)
+    others = {node.op for node in graph.node if node.name in restoring - foreign}
+    if foreign and (others - _ASSIGNING or not others & {"Assign", "AssignVariableOp"}):
         raise ModelError(f"{path}: its graph restores another checkpoint than its own; export the model again.")
+    dropped = restoring | _with_dependents({node.name for node in graph.node if node.op in _WRITING}, graph)
     remaining = [node for node in graph.node if node.name not in dropped]
     del graph.node[:]
     graph.node.extend(remaining)
@@ -317,3 +333,11 @@ def _drop_saving(meta: Any, path: Path) -> None:
         del meta.collection_def[name]
     meta.signature_def.pop("__saved_model_init_op", None)
     del meta.asset_file_def[:]
+
+
+def _with_dependents(names: set[str], graph: Any) -> set[str]:
+    """These nodes, and all that read them or wait for them."""
+    found = set(names)
+    while more := {n.name for n in graph.node if n.name not in found and found & set(map(source, n.input))}:
+        found |= more
+    return found

@@ -83,7 +83,7 @@ def _of_version2(files: Loadable, wanted: str | None, path: Path, part: dict[str
         raise ModelError(f"{path}: its signature names a function that is not in the file: save the model again.")
     captured = {id(h): v for h in signature.captured_inputs for v in signature.variables if v.handle is h}
     trainable = {key: v for key, v in captured.items() if v.trainable and v.dtype.is_floating}
-    names = variable_names(loaded, trainable)
+    names = variable_names(loaded, signature, trainable)
     return _Read(signature, loaded, {names[key]: Variable(key, v) for key, v in trainable.items()}, part)
 
 
