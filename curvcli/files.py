@@ -159,7 +159,7 @@ def read_bounded(
 
 
 def check_room(size: int, what: str, *, error: type[CurvcliError] = UsageError) -> None:
-    """Check that `size` bytes can be had, before they are.
+    """Check that `size` bytes are free, before they are allocated.
 
     Args:
         size: in bytes.

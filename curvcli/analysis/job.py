@@ -86,8 +86,8 @@ class Job:
             statuses = parts.statuses()
             parts.merge(self._provenance(path), status="complete")
         if statuses - {"done"}:
-            told = ", ".join(sorted(status.replace("_", " ") for status in statuses - {"done"}))
-            self.voice.warn(f"some results are incomplete ({told}): see the status column")
+            endings = ", ".join(sorted(status.replace("_", " ") for status in statuses - {"done"}))
+            self.voice.warn(f"some results are incomplete ({endings}): see the status column")
             if "imprecise" in statuses:
                 self.voice.warn(f"rounding in {self.session.dtype} has spoilt them: use {option('dtype', 'float64')}")
         if self._checking:

@@ -121,18 +121,18 @@ def chosen_targets(session: Session, selection: Selection, *, always_layers: boo
 
 def _plan_layers(request: Request, session: Session, voice: Voice, line: str | None) -> Planned:
     # Diagonals are the layers', so that with them the whole model alone does not mean no layer. Chosen before the model
-    # is run: a misspelt name is told at once.
+    # is run: a misspelt name is reported at once.
     chosen = chosen_targets(session, request.selection, always_layers="diag" in request.own)
     deterministic = is_deterministic(session, voice, allow_random=request.computing.allow_random)
     limit = memory_limit(session.objective, request.computing.memory_limit)
-    # What the model takes, and one product with its first graph, is had whatever the limit.
+    # What the model takes, and one product with its first graph, is needed whatever the limit.
     needed = session.objective.memory.in_use() + _PRODUCT * 8 * max((t.block.size for t in chosen), default=0)
     if limit < needed:
         voice.warn(
             f"{option('memory_limit', size_text(limit))} can't be met: the model and one product take about "
             f"{size_text(needed)}; no graph is kept, and no more vectors than needed"
         )
-    # Half of what is left is for vectors and bases, half for graphs. A few small vectors are always had.
+    # Half of what is left is for vectors and bases, half for graphs. A few small vectors are always allowed.
     room = max((limit - needed) // 2, _LEAST_ROOM)
     verify = request.computing.verify and deterministic and all(QUANTITIES[name].verified for name in request.own)
     run = RunPlan(session, chosen, room, deterministic, verify=verify)

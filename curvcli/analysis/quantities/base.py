@@ -136,7 +136,7 @@ class ExactWork:
 
 @dataclass(frozen=True)
 class Way(Generic[Result]):
-    """How a target's result is got at.
+    """How a target's result is computed.
 
     Attributes:
         method: its name in reports.
@@ -204,7 +204,7 @@ def target_row(
 
 
 def way_rows(quantity: str, run: RunPlan, ways: Mapping[str, Way[Any]]) -> list[PlanRow]:
-    """One row per target, by the way that each one's result is got at."""
+    """One row per target, by the way its result is computed."""
     pairs = ((target, ways[target.name]) for target in run.targets)
     return [target_row(quantity, target, way.method, way.reason, way.work[0], run.batches) for target, way in pairs]
 

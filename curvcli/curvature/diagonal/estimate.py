@@ -19,7 +19,7 @@ class DiagonalEstimate:
         stderr: standard error of every entry, in the same shape, widened for few estimates (see ``student``).
         probes: random vectors used.
         products: products made.
-        converged: whether the tolerance asked for is met; true when none was.
+        converged: whether the requested tolerance is met; true when none was.
         estimates: from how many estimates ``stderr`` is.
         degrees: of freedom of ``stderr``.
         widening: factor that ``stderr`` holds because its estimates are few.

@@ -31,7 +31,7 @@ _FEWEST = 16
 
 @dataclass(frozen=True)
 class WeightProbes:
-    """What both estimators are told.
+    """The options of both estimators.
 
     Attributes:
         parameter: the one whose diagonal is estimated.

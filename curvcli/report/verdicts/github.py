@@ -19,7 +19,7 @@ _SHOWN: Final = 10
 def render_github(name: str, verdicts: Sequence[Verdict], summary: str) -> str:
     """Return an error per failure, the worst first, a warning per undecided check, and the summary as a notice.
 
-    Of more than ten of a sort, nine are told and one line says how many there are.
+    Of more than ten of a sort, nine are shown and one line says how many there are.
 
     Args:
         name: of the command, in the titles.
