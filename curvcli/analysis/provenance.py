@@ -102,8 +102,8 @@ def versions(backend: str) -> dict[str, str]:
     from importlib.metadata import version
 
     framework = {"torch": ["torch"], "tensorflow": ["tensorflow", "keras"]}[backend]
-    found = {}
+    version_by_name = {}
     for name in ("numpy", "scipy", *framework):
         module = sys.modules.get(name)
-        found[name] = str(getattr(module, "__version__", None) or version(name))
-    return found
+        version_by_name[name] = str(getattr(module, "__version__", None) or version(name))
+    return version_by_name

@@ -38,8 +38,8 @@ class Model:
 
     def __init__(self, opened: OpenedModel, *, device: str, dtype: str, choice: Choice) -> None:
         self.opened = opened
-        self._given: Path = opened.path
-        self._absolute = self._given.absolute()
+        self._as_written: Path = opened.path
+        self._absolute = self._as_written.absolute()
         self.device, self.dtype = device, dtype
         self.signature, self.tag_set = choice.signature, choice.tag_set
         self.layers: tuple[Layer, ...] = opened.layers
@@ -49,7 +49,7 @@ class Model:
     @property
     def path(self) -> Path:
         """The file or directory."""
-        return self._given if self._given.absolute() == self._absolute else self._absolute
+        return self._as_written if self._as_written.absolute() == self._absolute else self._absolute
 
     def values(self, parameter: Name) -> Array:
         """A parameter's values, float64, in its own shape.
@@ -60,10 +60,10 @@ class Model:
         Raises:
             UsageError: there is no such parameter; the message has the nearest names.
         """
-        known = [p.name for layer in self.layers for p in layer.parameters]
+        names = [p.name for layer in self.layers for p in layer.parameters]
         name = name_of("parameter", parameter)
-        if name not in known:
-            advice = did_you_mean(name, known, f"there are {listed(known, last='and')}.", most=3)
+        if name not in names:
+            advice = did_you_mean(name, names, f"there are {listed(names, last='and')}.", most=3)
             raise UsageError(f"{self.path}: no parameter {name!r}: {advice}")
         return self.opened.values(name)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from curvcli.errors import ModelError, UsageError
-from curvcli.files import regular_file
+from curvcli.files import UNREADABLE, is_regular, regular_file
 from curvcli.models.choice import Choice
 from curvcli.models.model import Backend, Model
 from curvcli.models.refused import refusal
@@ -47,6 +48,8 @@ class Format:
         member: of a directory, the file that marks it; None for files.
         suffixes: of files; empty for all that no other format takes.
         several: whether a file may hold several models; its `Opener` then takes a `Choice` too, as ``choice``.
+        inside: of zip archives, a member that marks it, below the root folder; such a file has this format, whatever it
+            is called.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Format:
     member: str | None = None
     suffixes: tuple[str, ...] = ()
     several: bool = False
+    inside: str | None = None
 
     @property
     def takes_any(self) -> bool:
@@ -77,10 +81,23 @@ class Format:
 WHOLE: Final = Choice()
 # In the order in which they are tried; the last takes any file, and says what it is if it is something else.
 FORMATS: Final = (
+    Format("a torch.export archive", "torch", "exported", suffixes=(".pt2", ".pte"), inside="archive_format"),
     Format("a SavedModel directory", "tensorflow", "savedmodel", member="saved_model.pb", several=True),
     Format("a Keras file", "tensorflow", "keras_file", suffixes=(".keras",)),
-    Format("a TorchScript file", "torch", "torchscript"),
+    Format("a TorchScript file", "torch", "torchscript", inside="constants.pkl"),
 )
+
+
+def _marked(path: Path) -> Format | None:
+    """The format that a zip archive shows by one of its members; None for all other files."""
+    if not is_regular(path):
+        return None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {name.partition("/")[2] for name in archive.namelist()}
+    except UNREADABLE:
+        return None
+    return next((one for one in FORMATS if one.inside in members), None)
 
 
 def format_of(path: Path) -> Format:
@@ -97,8 +114,9 @@ def format_of(path: Path) -> Format:
     directory = os.path.isdir(path)  # noqa: PTH112 - as above
     if not directory and path.name in {one.member for one in FORMATS}:
         raise UsageError(f"{path}: give the directory it lies in: {path.parent}")
-    found = next((one for one in FORMATS if one.recognises(path)), None)
-    reason = refusal(path) if found is None or found.takes_any else None
+    marked = _marked(path)
+    found = marked or next((one for one in FORMATS if one.recognises(path)), None)
+    reason = refusal(path) if found is None or (marked is None and found.takes_any) else None
     if reason is not None:
         raise ModelError(f"{path}: {reason}")
     if found is None:

@@ -12,14 +12,14 @@ from io import BytesIO
 from pathlib import Path
 
 from curvcli.errors import ModelError
-from curvcli.files import UNREADABLE, check_room, read_bounded, size_text
+from curvcli.files import UNREADABLE, read_bounded
 from curvcli.memory import available_memory
+from curvcli.models.torch.members import check_members
 from curvcli.models.torch.source import refused_operators, too_deep
 from curvcli.models.torch.storages import misfit
 
 # The members of an archive that hold tensors; all others are code or say how to read it.
 _TENSOR = re.compile(r"/(?:data|constants|tensors)/[^/]*$|^[^/]*/data\.pkl$")
-_TEXT_LIMIT = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -51,23 +51,6 @@ def read_archive(path: Path) -> Archive:
     except UNREADABLE as error:
         raise ModelError(f"{path}: the archive is damaged ({str(error)[:120]}); save the model again.") from error
     return Archive(data, hashlib.sha256(data).hexdigest())
-
-
-def _check_members(path: Path, archive: zipfile.ZipFile) -> None:
-    names = archive.namelist()
-    if len(set(names)) < len(names):
-        raise ModelError(f"{path}: two members of the archive have one name; save the model again.")
-    sizes = {one.filename: one.file_size for one in archive.infolist()}
-    check_room(sum(sizes.values()), f"{path}: unpacked, it", error=ModelError)
-    large = next((name for name, size in sizes.items() if not _TENSOR.search(name) and size > _TEXT_LIMIT), None)
-    if large is not None:
-        raise ModelError(f"{path}: {large[:80]} unpacks to {size_text(sizes[large])}: too much for code.")
-    damaged = archive.testzip()
-    if damaged is not None:
-        raise ModelError(
-            f"{path}: {damaged} is damaged: its checksum is another.\nSave or copy the model again; its numbers can't "
-            "be trusted."
-        )
 
 
 def _check_tensors(path: Path, archive: zipfile.ZipFile) -> None:
@@ -105,12 +88,15 @@ def _refuse_other_files(path: Path, stream: BytesIO) -> None:
     with zipfile.ZipFile(stream) as archive:
         members = archive.namelist()
         if any(m.endswith("constants.pkl") for m in members):
-            _check_members(path, archive)
+            check_members(path, archive, lambda name: _TENSOR.search(name) is not None)
             _check_tensors(path, archive)
             _refuse_operators(path, archive)
             return
-        if any("/models/" in m or m.endswith("archive_format") for m in members):
-            raise ModelError(f"{path}: a torch.export archive; curvcli reads TorchScript files (torch.jit.save).")
+        if any(m.endswith("serialized_exported_program.json") for m in members):
+            raise ModelError(
+                f"{path}: a torch.export archive of an old torch, whose weights are pickled.\n"
+                "Load it with the torch that saved it, and save it with torch.export.save in torch 2.9 or later."
+            )
         pickled = next((m for m in members if m.endswith("data.pkl")), None)
         if pickled is None:
             raise ModelError(f"{path}: a zip archive, but not a TorchScript one.")

@@ -79,6 +79,7 @@ class TorchModel:
         original, self.original = self.original, None
         where = str(self.path)
         forward = Forward(self.program, self.parameters, loss.output, where)
+        batch_size = self.program.samples or batch_size
         return TorchObjective(forward, DataLoss(samples, loss, batch_size, where), original)
 
 

@@ -246,29 +246,29 @@ class Parts:
     def _adopt_or_discard(self) -> None:
         for file in [*leftovers(self.report), *self._inside(re.compile(r".*\.\d+-[0-9a-f]{8}\.tmp"))]:
             file.unlink(missing_ok=True)
-        found = self._inside(_PART)
+        part_files = self._inside(_PART)
         run = self._read_run()
         if run is None or run.get("key_sha256") != self._sha256:
             # The parts go first: were the new key written first, a kill in between would give them to the wrong run.
-            self._discard([*found, *self._inside(_WORK)])
-            self.discarded = len(found)
-            if found:
+            self._discard([*part_files, *self._inside(_WORK)])
+            self.discarded = len(part_files)
+            if part_files:
                 self.previous = "other"
                 self.changed = _differences(run.get("key") if run else None, self._key)
             replaced(self.directory / _RUN, _canonical({"key": self._key, "key_sha256": self._sha256}))
             return
-        for file in found:
+        for file in part_files:
             self._adopt(file)
         if self._parts:
             self.previous = "same"
 
     def _adopt(self, path: Path) -> None:
-        found = self._identified(path)
-        if found is None or found[0].name in self._parts:
+        summary_and_missing = self._identified(path)
+        if summary_and_missing is None or summary_and_missing[0].name in self._parts:
             self._discard([path])
             self.discarded += 1
         else:
-            row, missing = found
+            row, missing = summary_and_missing
             self._parts[row.name] = _Part(path, row, missing)
 
     def _identified(self, path: Path) -> tuple[LayerSummary, tuple[str, ...]] | None:
