@@ -72,7 +72,7 @@ def open_model(path: StrPath, device: str = "cpu", dtype: str = "float32") -> Mo
     """Open a saved model, as ``curvcli layers`` does; nothing in it is executed but its graph.
 
     Args:
-        path: a TensorFlow SavedModel directory or a TorchScript file.
+        path: a torch.export archive (.pt2), a TensorFlow SavedModel directory or a TorchScript file.
         device: ``cpu``, ``cuda``, ``cuda:1`` ….
         dtype: ``float32`` or ``float64``: the whole model is converted.
 
@@ -89,7 +89,11 @@ def open_model(path: StrPath, device: str = "cpu", dtype: str = "float32") -> Mo
         (32, 64)
     """
     with IN_PYTHON, TURN:
-        file = path_of("path", path, "the path of a SavedModel directory or a TorchScript file")
+        file = path_of(
+            "path",
+            path,
+            "the path of a saved model: a torch.export archive, a SavedModel directory or a TorchScript file",
+        )
         options = filled(ModelOptions, {"model": file, "device": str(device), "dtype": dtype})
         opened = files.open_model(options.model, device=options.device, dtype=options.dtype)
     return Model(opened, device=options.device, dtype=options.dtype)
