@@ -39,12 +39,12 @@ def run_resumable(parts: Parts, work: Work[Any], engine: Engine, meter: Meter, v
         nonlocal last, pause, writing
         meter.advance(passes)
         now = time.monotonic()
-        if now - last > pause or (stop.asked and writing < _PROMPT):
+        if now - last > pause or (stop.requested and writing < _PROMPT):
             parts.save_progress(work.key, work.state())
             last = time.monotonic()
             writing = last - now
             pause = max(_CHECKPOINT, writing / _WRITING)
-        stop.raise_if_asked()
+        stop.raise_if_requested()
 
     with StopRequest() as stop:
         work.run(engine, on_step)

@@ -24,11 +24,11 @@ class StopRequest:
         self._earlier: dict[int, Callable[[int, FrameType | None], Any]] = {}
 
     @property
-    def asked(self) -> bool:
+    def requested(self) -> bool:
         """Whether to stop after this step."""
         return self._pending is not None
 
-    def raise_if_asked(self) -> None:
+    def raise_if_requested(self) -> None:
         """Hand a signal on to whoever handled it before; one that stops the process raises.
 
         Raises:
@@ -55,8 +55,8 @@ class StopRequest:
         for number, handler in self._earlier.items():
             signal.signal(number, handler)
         if kind is None:
-            self.raise_if_asked()
+            self.raise_if_requested()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.raise_if_asked()
+        self.raise_if_requested()
         self._pending = number, frame

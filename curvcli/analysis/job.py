@@ -202,7 +202,7 @@ class Job:
     def _bare(self, target: Target, gradients: Mapping[str, Array]) -> LayerRecord:
         """A record with the gradient alone."""
         kind = np.float64 if self.session.dtype == "float64" else np.float32
-        own = () if target.layer is None else target.layer.parameters
+        parameters = () if target.layer is None else target.layer.parameters
         return LayerRecord(
             name=target.name,
             kind=target.kind,
@@ -215,7 +215,7 @@ class Job:
                     axes=p.axes,
                     gradient=gradients[p.name].astype(kind) if p.name in gradients else None,
                 )
-                for p in own
+                for p in parameters
             ),
             entries=target.block.size if target.layer is None else None,
         )

@@ -144,9 +144,9 @@ class NumericalChecks:
         checks.judge(
             "symmetry", layer.name, figures.symmetry, ROUNDING_LIMIT, good="uᵀHv = vᵀHu", bad="uᵀHv differs from vᵀHu"
         )
-        found = checks.attempt("diagonal", layer.name, lambda: self._diagonal(layer))
-        if found is not None and self._narrow is not None:
-            checks.attempt(_NARROW, layer.name, lambda: self._in_float32(layer, found))
+        diagonals = checks.attempt("diagonal", layer.name, lambda: self._diagonal(layer))
+        if diagonals is not None and self._narrow is not None:
+            checks.attempt(_NARROW, layer.name, lambda: self._in_float32(layer, diagonals))
 
     @cached_property
     def _in_run(self) -> ModelObjective:
@@ -165,16 +165,16 @@ class NumericalChecks:
             method="auto",
             budget=self._budget,
         )
-        found: dict[str, Any] = {}
+        diagonals: dict[str, Any] = {}
         for method in plan.work:
             if set(method.parameters) & exact.keys():
-                found |= computed(method, SerialEngine(objective)).values
-        both = found.keys() & exact.keys()
+                diagonals |= computed(method, SerialEngine(objective)).values
+        both = diagonals.keys() & exact.keys()
         if not both:
             checks.skipped(_NARROW, layer.name, "its diagonals were not made in float64")
             return
         scale = max(float(np.abs(exact[name]).max(initial=0.0)) for name in both)
-        error = max(float(np.abs(found[name] - exact[name]).max(initial=0.0)) for name in both)
+        error = max(float(np.abs(diagonals[name] - exact[name]).max(initial=0.0)) for name in both)
         checks.judge(
             _NARROW,
             layer.name,
@@ -192,11 +192,11 @@ class NumericalChecks:
         sites = objective.sites(names)
         rank = loss_rank(objective, layer.parameters)
         plan = plan_diagonal(layer.parameters, sites, rank, method="auto", budget=self._budget)
-        found: dict[str, Any] = {}
+        diagonals: dict[str, Any] = {}
         for method in plan.work:
             if method.method != "coordinate":
-                found |= computed(method, SerialEngine(objective)).values
-        largest = max((float(np.abs(values).max(initial=0.0)) for values in found.values()), default=0.0)
+                diagonals |= computed(method, SerialEngine(objective)).values
+        largest = max((float(np.abs(values).max(initial=0.0)) for values in diagonals.values()), default=0.0)
         for p in layer.parameters:
             choice, subject = plan.choices[p.name], p.name
             if choice.method == OVER_BUDGET:
@@ -205,7 +205,7 @@ class NumericalChecks:
                 why = "the loss does not depend on it" if choice.method == UNREACHED else "by those products themselves"
                 checks.skipped("diagonal", subject, why)
             else:
-                diagonal = found.get(p.name, np.zeros(p.shape))
+                diagonal = diagonals.get(p.name, np.zeros(p.shape))
                 entries = chosen_entries(diagonal, _ENTRIES, self._seed, p.name)
                 checks.judge(
                     "diagonal",
@@ -215,4 +215,4 @@ class NumericalChecks:
                     good=f"{choice.method}: {len(entries)} of its entries against one product each",
                     bad=f"{choice.method}: its entries differ from one product each",
                 )
-        return found
+        return diagonals

@@ -37,11 +37,11 @@ class Target:
 
 def targets(layers: tuple[Layer, ...], places: list[int], *, whole_model: bool) -> tuple[Target, ...]:
     """The layers at these places, and the whole model if ``whole_model``."""
-    found = [Target(i, layers[i], Block(layers[i].name, layers[i].parameters)) for i in places]
+    chosen = [Target(i, layers[i], Block(layers[i].name, layers[i].parameters)) for i in places]
     if whole_model:
         every = tuple(p for layer in layers for p in layer.parameters)
-        found.append(Target(len(layers), None, Block(WHOLE_MODEL, every)))
-    return tuple(found)
+        chosen.append(Target(len(layers), None, Block(WHOLE_MODEL, every)))
+    return tuple(chosen)
 
 
 def parameters_of(chosen: tuple[Target, ...]) -> list[Parameter]:

@@ -133,9 +133,26 @@ def device_option(function: F) -> F:
     return record_option(ModelOptions, "device", metavar="NAME", help="cpu, cuda, cuda:1 …")(function)
 
 
+def choice_options(function: F) -> F:
+    """Which model of a file that holds several."""
+    function = record_option(
+        ModelOptions,
+        "tag_set",
+        metavar="TAGS",
+        help="Which graph of a SavedModel with several, by its tags: serve,gpu. Default: the only one, or serve.",
+    )(function)
+    return record_option(
+        ModelOptions,
+        "signature",
+        metavar="NAME",
+        help="Which signature of a SavedModel with several. Default: the only one, or serving_default.",
+    )(function)
+
+
 def compute_options(function: F) -> F:
-    """Where and how precisely."""
-    return device_option(record_option(ModelOptions, "dtype", help="The whole computation's precision.")(function))
+    """Which model of the file, where and how precisely."""
+    function = record_option(ModelOptions, "dtype", help="The whole computation's precision.")(function)
+    return choice_options(device_option(function))
 
 
 def memory_option(function: F) -> F:

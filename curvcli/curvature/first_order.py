@@ -77,7 +77,7 @@ class FirstOrder:
 
     def steps(self, about: About, kept: Mapping[str, Array] | None) -> Steps[LossAndGradient]:
         """See ``Algorithm``."""
-        found = yield FirstOrderTask(self.parameters, self.gradients, len(about.batch_weights))
+        sums = yield FirstOrderTask(self.parameters, self.gradients, len(about.batch_weights))
         names = self.parameters if self.gradients else ()
-        gradients = {name: found[f"gradient:{name}"] / about.denominator for name in names}
-        return LossAndGradient(float(found["loss"][0]) / about.denominator, gradients)
+        gradients = {name: sums[f"gradient:{name}"] / about.denominator for name in names}
+        return LossAndGradient(float(sums["loss"][0]) / about.denominator, gradients)

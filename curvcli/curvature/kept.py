@@ -124,6 +124,6 @@ class KeptObjective:
         self._stays, self._need = max(self._stays, stays), max(self._need, need, stays)
 
 
-def memory_limit(objective: Objective, asked: int | None) -> int:
+def memory_limit(objective: Objective, requested: int | None) -> int:
     """Bytes that may be in use in all: what was asked for, or what is in use and half of what is free."""
-    return objective.memory.in_use() + objective.memory.free() // 2 if asked is None else asked
+    return objective.memory.in_use() + objective.memory.free() // 2 if requested is None else requested

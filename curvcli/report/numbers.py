@@ -14,7 +14,7 @@ def number(value: float, digits: int = 4) -> str:
     return f"{float(value):.{digits}g}"
 
 
-def known(value: float, status: str = "done") -> str:
+def or_dash(value: float, status: str = "done") -> str:
     """Return a number; ``-`` where it was not computed, ``nan`` where the computation gave that."""
     return MISSING if isnan(value) and status != "nonfinite" else number(value)
 

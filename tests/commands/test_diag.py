@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import h5py
@@ -15,7 +12,7 @@ import pytest
 
 from curvcli.report.hdf5.digest import content_digest
 
-from .conftest import ROOT, Curvcli
+from .conftest import Curvcli
 
 EPOCH = {"SOURCE_DATE_EPOCH": "1700000000"}
 
@@ -125,58 +122,6 @@ def test_a_broken_pipe_is_quiet(work: Path) -> None:
     done = subprocess.run(["sh", "-c", command], cwd=work, capture_output=True, text=True, check=False, timeout=120)
     assert "Traceback" not in done.stderr
     assert "Exception" not in done.stderr
-
-
-LONG = ["diag", str(ROOT / "sample_models" / "attention_digits.pt"), "--dtype", "float64", "--limit", "128", "-q"]
-
-
-def start(folder: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "curvcli", *LONG, "-o", "r.h5"],
-        cwd=folder,
-        env={**os.environ, **EPOCH},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def wait_for_a_part(folder: Path, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 120
-    while not list(folder.glob("r.h5.parts/*-*.h5")):
-        assert process.poll() is None, "it ended before it could be stopped"
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-@pytest.mark.parametrize(
-    ("number", "code"),
-    [
-        (signal.SIGKILL, -9),
-        *(
-            pytest.param(number, code, marks=pytest.mark.slow)
-            for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143))
-        ),
-    ],
-)
-def test_a_stopped_run_resumes_and_ends_in_the_same_bytes(number: int, code: int, tmp_path: Path) -> None:
-    """Killed, interrupted or terminated: the same command goes on, and the report is the uninterrupted one's."""
-    stopped, whole = tmp_path / "stopped", tmp_path / "whole"
-    stopped.mkdir()
-    whole.mkdir()
-    process = start(stopped)
-    wait_for_a_part(stopped, process)
-    process.send_signal(number)
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == code
-    if number != signal.SIGKILL:
-        assert "again" in said
-    for folder in (stopped, whole):
-        again = start(folder)
-        again.communicate(timeout=300)
-        assert again.returncode == 0
-    assert (stopped / "r.h5").read_bytes() == (whole / "r.h5").read_bytes()
-    assert not (stopped / "r.h5.parts").exists()
 
 
 def test_a_misspelt_table_of_a_config_is_not_passed_over(work: Path, curvcli: Curvcli) -> None:

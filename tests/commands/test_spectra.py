@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import h5py
@@ -296,53 +293,6 @@ def test_the_shipped_config_runs(tmp_path: Path, curvcli: Curvcli) -> None:
     done = curvcli("run", "report.toml", "-q")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "vgg16_digits.report.h5").exists()
-
-
-# -- interruptions ----------------------------------------------------------------------------------------------------
-
-# Each takes some seconds on the attention model, in steps of which many are made.
-LONG = {
-    "trace": ["--whole-model", "--method", "hutchinson", "--probes", "1200"],
-    "eigs": ["--layer", "mlp_in", "-k", "100", "--which", "both", "--method", "lanczos"],
-    "density": ["--layer", "mlp_in", "--method", "lanczos", "--probes", "60", "--steps", "60"],
-}
-
-
-def start(command: str, folder: Path) -> subprocess.Popen[str]:
-    folder.mkdir(exist_ok=True)
-    model = str(ROOT / "sample_models" / "attention_digits.pt")
-    words = [command, model, "--dtype", "float64", *LONG[command], "-o", "r.h5"]
-    return subprocess.Popen(
-        [sys.executable, "-m", "curvcli", *words],
-        cwd=folder,
-        env={**os.environ, **EPOCH},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-@pytest.mark.parametrize(
-    "command", ["eigs", *(pytest.param(name, marks=pytest.mark.slow) for name in ("trace", "density"))]
-)
-def test_an_interrupted_run_resumes_in_the_middle_and_ends_in_the_same_bytes(command: str, tmp_path: Path) -> None:
-    """Ctrl-C between probe blocks or Lanczos products: the same command goes on from there."""
-    process = start(command, tmp_path / "stopped")
-    assert process.stderr is not None
-    for line in process.stderr:
-        if "passes]" in line and "loss and gradient" not in line:
-            break
-    time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == 130, said
-    assert list((tmp_path / "stopped" / "r.h5.parts").glob("work-*.npz"))
-    for folder in ("stopped", "whole"):
-        again = start(command, tmp_path / folder)
-        _, said = again.communicate(timeout=300)
-        assert again.returncode in (0, 4), said
-        assert ("resuming" in said) == (folder == "stopped")
-    assert (tmp_path / "stopped" / "r.h5").read_bytes() == (tmp_path / "whole" / "r.h5").read_bytes()
 
 
 # -- memory -----------------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ def shell(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
     [
         "CURVCLI trace MODEL -o r.h5 --limit 8 -v 2>&1 >/dev/null | head -1",  # in the middle of the work
         "(sleep 1; exec CURVCLI nope) 2>&1 | true",  # in an error message
-        "(sleep 1; exec CURVCLI env) | true",
+        "(sleep 1; exec CURVCLI completion bash) | true",
     ],
 )
 def test_a_reader_that_goes_away(line: str, tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def test_a_reader_that_goes_away(line: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "code"),
     [
-        ("CURVCLI env >&-", 0),
+        ("CURVCLI completion bash >&-", 0),
         ("CURVCLI nope 2>&-", 2),
         ("CURVCLI nope 2>/dev/full", 2),
         ("CURVCLI nope 2</dev/null", 2),  # open, but not to be written
@@ -51,6 +51,6 @@ def test_closed_streams(line: str, code: int, tmp_path: Path) -> None:
 
 def test_no_room(tmp_path: Path) -> None:
     """Said in a line, and no bug."""
-    done = shell("CURVCLI env > /dev/full", tmp_path)
+    done = shell("CURVCLI completion bash > /dev/full", tmp_path)
     assert done.returncode == 3
     assert done.stderr == "Error: can't write the output: No space left on device.\n"

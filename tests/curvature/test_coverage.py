@@ -12,7 +12,7 @@ from curvcli.curvature.trace.registry import ESTIMATORS, REGISTRY, estimators, t
 
 from .conftest import Quadratic, found, one_block, with_spectrum
 
-N, SEEDS = 200, 400
+N, SEEDS = 200, 200
 RANDOM = np.random.default_rng(3)
 SPECTRA = {
     "flat": 2 + 0.01 * RANDOM.standard_normal(N),
@@ -46,7 +46,7 @@ def test_two_standard_errors_hold_the_truth_in_90_to_99_and_a_half_percent(
     method: str,
     probes: int,
 ) -> None:
-    """Over 400 seeds: an error bar that is neither too short nor a waste, also where few probes are left for it."""
+    """Over 200 seeds: an error bar that is neither too short nor a waste, also where few probes are left for it."""
     matrix, block = with_spectrum(SPECTRA[name]), one_block(N)
     objective, truth = Quadratic(matrix, block.parameters), SPECTRA[name].sum()
     inside = 0

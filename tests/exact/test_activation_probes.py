@@ -26,7 +26,7 @@ from .dense import Dense
 from .test_torchscript import LOGITS, NETWORKS, data, save
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
-SEEDS = 200
+SEEDS = 80
 
 
 def opened(path: Path, spec: Path | None, **changes: object) -> Session:
@@ -77,7 +77,7 @@ IN_GATE = {("smooth", 3), ("attention", 0), ("time_major", 3)}
 def test_entries_lie_within_two_standard_errors_in_90_to_99_percent(
     model: str, layer: str, control: int, tmp_path: Path
 ) -> None:
-    """Over 200 seeds and all entries, with the exact Gauss–Newton part and without; and no bias."""
+    """Over 80 seeds and all entries, with the exact Gauss–Newton part and without; and no bias."""
     subject = Subject(model, layer, tmp_path)
     inside, sums = [], {name: np.zeros(value.shape) for name, value in subject.truth.items()}
     squares = {name: np.zeros(value.shape) for name, value in subject.truth.items()}

@@ -9,6 +9,7 @@ from .interface import Generator
 from .npy_data import NpyData
 from .npz_data import NpzData
 from .options import Options
+from .other_data import KINDS as OTHER_DATA
 from .part_files import PartFiles
 from .report_bytes import ReportBytes
 from .report_objects import ReportObjects
@@ -29,4 +30,5 @@ GENERATORS: tuple[Generator, ...] = (
     TorchScriptFiles(),
     ExportArchives(),
     SavedModels(),
+    *OTHER_DATA,
 )

@@ -19,7 +19,8 @@ OF_A_FORMAT = {
         "exported": set(),  # its own files are the folder pt2/
     },
     "tensorflow": {
-        "savedmodel": {"sanitised", "allowed", "names"},
+        "savedmodel": {"sanitised", "allowed", "version1"},
+        "keras_file": {"keras_archive", "keras_config"},
     },
 }
 
@@ -52,7 +53,10 @@ def test_every_format_has_a_file_that_opens_it(one: Format) -> None:
     """The list names a file of the framework's adapter; mypy holds its function to the protocol."""
     opened = import_module(f"curvcli.models.{one.backend}.{one.module}").opened
     found = signature(opened)
-    assert (list(found.parameters), found.return_annotation) == (["path", "device", "dtype"], "Model")
+    assert (list(found.parameters), found.return_annotation) == (
+        ["path", "device", "dtype", *(["choice"] if one.several else [])],
+        "Model",
+    )
 
 
 def test_a_format_with_a_suffix_is_tried_before_the_one_that_takes_any_file(

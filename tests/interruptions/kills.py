@@ -16,6 +16,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -84,8 +85,22 @@ class Case:
     steps: int
 
 
+def imported(framework: str) -> None:
+    """Import what runs need, once for all that are forked from now on."""
+    adapters = {"torch": "torch.torchscript", "tensorflow": "tensorflow.savedmodel"}
+    commands = ("main", "diag", "trace", "eigs", "density", "hessian", "inputs", "split", "run")
+    for name in (*(f"cli.{command}" for command in commands), f"models.{adapters[framework]}", "report.hdf5.write"):
+        import_module(f"curvcli.{name}")
+
+
 def forked(
-    words: list[str], *, at: int = 0, number: int = 0, steps: Path | None = None, checkpoint: float = 20.0
+    words: list[str],
+    *,
+    at: int = 0,
+    number: int = 0,
+    steps: Path | None = None,
+    checkpoint: float = 20.0,
+    said: Path | None = None,
 ) -> int:
     """Start a run in a process of its own; returns its id.
 
@@ -95,6 +110,7 @@ def forked(
         number: the signal.
         steps: a file for the number of its steps.
         checkpoint: seconds after which state is kept.
+        said: a file for its standard error.
     """
     sys.stdout.flush()
     child = os.fork()
@@ -104,7 +120,9 @@ def forked(
     try:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)
-        if "CURVCLI_KILLS_SAY" not in os.environ:
+        if said is not None:
+            os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+        elif "CURVCLI_KILLS_SAY" not in os.environ:
             os.dup2(nowhere, 2)
         from curvcli.analysis import checkpoints as resumable
         from curvcli.analysis import progress
@@ -206,7 +224,7 @@ def main(count: int, seed: int, frameworks: tuple[str, ...], only: tuple[str, ..
         shutil.copy(ROOT / "sample_models" / "digits.npz", folder / "saved" / "digits.npz")
         for framework in chosen:
             place, model = (folder, "mlp_tanh.pt") if framework == "torch" else (folder / "saved", "mlp_tanh")
-            __import__(framework)
+            imported(framework)
             done = 0
             share = -(-count // len(chosen))
             for position, name in enumerate(names):

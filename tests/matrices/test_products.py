@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,17 +27,13 @@ WITHOUT_FISHER = {name for name, scenario in SCENARIOS.items() if scenario.outco
 UNEXPECTED = {"bce", "cross_entropy_tokens"}
 
 
-@pytest.fixture(scope="module", params=["torch", "tensorflow"])
-def framework(request: pytest.FixtureRequest) -> str:
-    return request.param
-
-
-@pytest.fixture(scope="module", params=SCENARIOS)
+@pytest.fixture(scope="module")
 def opened(
-    request: pytest.FixtureRequest, framework: str, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Dense, Objective, list[str], np.ndarray]]:
     """A scenario, its saved model's objective, all its parameters, and where torch has their entries."""
-    dense = Dense(request.param)
+    framework, name = request.param
+    dense = Dense(name)
     path, spec = dense.write(tmp_path_factory.mktemp("model"), framework)
     loaded = load_dataset_spec(spec, TABLES)
     samples = open_samples(loaded)
@@ -51,11 +48,22 @@ def opened(
     yield dense, objective, [p.name for p in parameters], np.concatenate(order)
 
 
+def cases(matrices: Sequence[Matrix]) -> list[Any]:
+    """Every scenario with every matrix in torch; in TensorFlow with one of them, in turn, and the others are slow."""
+    made = []
+    for place, name in enumerate(SCENARIOS):
+        for number, matrix in enumerate(matrices):
+            slow = () if number == place % len(matrices) else (pytest.mark.slow,)
+            made.append(pytest.param(("torch", name), matrix, id=f"{name}-torch-{matrix}"))
+            made.append(pytest.param(("tensorflow", name), matrix, id=f"{name}-tensorflow-{matrix}", marks=slow))
+    return made
+
+
 def expected(dense: Dense, matrix: Matrix, order: np.ndarray) -> np.ndarray:
     return dense.matrix(matrix.name)[np.ix_(order, order)]
 
 
-@pytest.mark.parametrize("matrix", REGISTRY.values(), ids=str)
+@pytest.mark.parametrize(("opened", "matrix"), cases(list(REGISTRY.values())), indirect=["opened"])
 def test_products_diagonal_and_columns(matrix: Matrix, opened: tuple[Dense, Objective, list[str], np.ndarray]) -> None:
     """Products with all unit vectors, entries by products, and the columns' sum, over uneven batches."""
     dense, objective, names, order = opened
@@ -79,7 +87,9 @@ def test_products_diagonal_and_columns(matrix: Matrix, opened: tuple[Dense, Obje
     assert not matrix.semidefinite(state.loss) or smallest >= -1e-12 * scale
 
 
-@pytest.mark.parametrize("matrix", [m for m in REGISTRY.values() if m != HESSIAN], ids=str)
+@pytest.mark.parametrize(
+    ("opened", "matrix"), cases([m for m in REGISTRY.values() if m != HESSIAN]), indirect=["opened"]
+)
 def test_squares_of_columns_are_the_diagonal(
     matrix: Matrix, opened: tuple[Dense, Objective, list[str], np.ndarray]
 ) -> None:

@@ -83,7 +83,7 @@ seed = -1
 
 def test_an_unknown_format_is_answered_with_the_known_ones(mistakes, changed):
     assert mistakes(changed('"npz"', '"npzz"')) == [
-        "digits.toml: source.format: unknown format 'npzz'; choose npz, npy or csv"
+        "digits.toml: source.format: unknown format 'npzz'; did you mean npz?"
     ]
 
 

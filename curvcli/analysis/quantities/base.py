@@ -205,8 +205,8 @@ def target_row(
 
 def way_rows(quantity: str, run: RunPlan, ways: Mapping[str, Way[Any]]) -> list[PlanRow]:
     """One row per target, by the way that each one's result is got at."""
-    found = ((target, ways[target.name]) for target in run.targets)
-    return [target_row(quantity, target, way.method, way.reason, way.work[0], run.batches) for target, way in found]
+    pairs = ((target, ways[target.name]) for target in run.targets)
+    return [target_row(quantity, target, way.method, way.reason, way.work[0], run.batches) for target, way in pairs]
 
 
 class Quantity(Protocol):
@@ -246,5 +246,5 @@ def shown(targets: Sequence[str]) -> str:
 
 def owners(chosen: Sequence[Target], parameters: Sequence[str]) -> tuple[str, ...]:
     """The names of the targets that hold any of these parameters."""
-    wanted = set(parameters)
-    return tuple(t.name for t in chosen if wanted & set(t.block.names))
+    names = set(parameters)
+    return tuple(t.name for t in chosen if names & set(t.block.names))

@@ -80,6 +80,6 @@ class Coordinate:
 
     def steps(self, about: About, kept: Mapping[str, Array] | None) -> Steps[ExactDiagonal]:
         """See ``Algorithm``."""
-        found = yield EntriesTask(self.parameters, prod(self.shape), self.matrix)
-        values = found["entries"].reshape(self.shape) / about.denominator
-        return ExactDiagonal({self.parameter: values}, {self.parameter: found["trace"]})
+        sums = yield EntriesTask(self.parameters, prod(self.shape), self.matrix)
+        values = sums["entries"].reshape(self.shape) / about.denominator
+        return ExactDiagonal({self.parameter: values}, {self.parameter: sums["trace"]})

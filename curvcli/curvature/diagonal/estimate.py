@@ -66,8 +66,8 @@ class Moments:
     def arrays(self) -> dict[str, Array]:
         """All of it."""
         sums = {"first": self.first, "total": self.total, "squares": self.squares}
-        known = {name: array for name, array in sums.items() if array is not None}
-        return known | {"count": np.array(float(self.count))}
+        arrays = {name: array for name, array in sums.items() if array is not None}
+        return arrays | {"count": np.array(float(self.count))}
 
     @classmethod
     def of(cls, arrays: Mapping[str, Array]) -> Moments:

@@ -199,5 +199,5 @@ def _leave_one_out(omega: Array, basis: Array, image: Array, mixed: Array) -> Ar
     only = only_reached_by(mixed)
     along = only.T @ basis
     whole = (basis * image).sum(0)
-    found: Array = whole - along * (only.T @ image) + omega * along * (only * mixed).sum(0)[:, None]
-    return found
+    estimates: Array = whole - along * (only.T @ image) + omega * along * (only * mixed).sum(0)[:, None]
+    return estimates

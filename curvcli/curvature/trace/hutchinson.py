@@ -83,8 +83,8 @@ class Hutchinson:
             yield Keep({"values": values, "count": np.array(float(count))})
             done = values.shape[2]
             vectors = products.space.signs_by_parameter(self.rule.seed, range(done, done + count))
-            found = yield FormsByPartTask(self.block.names, products, vectors, tuple(p.names for p in self.parts))
-            values, count = np.concatenate([values, found["forms"].swapaxes(0, 1)], axis=2), 0
+            sums = yield FormsByPartTask(self.block.names, products, vectors, tuple(p.names for p in self.parts))
+            values, count = np.concatenate([values, sums["forms"].swapaxes(0, 1)], axis=2), 0
         return self._estimates(values)
 
     def _next(self, values: Array) -> int:
@@ -99,7 +99,7 @@ class Hutchinson:
         return min(self.together, _STEP - done % _STEP, self.rule.probes - done)
 
     def _met(self, values: Array) -> bool:
-        return all(found.converged for found in self._estimates(values).values())
+        return all(estimate.converged for estimate in self._estimates(values).values())
 
     def _estimates(self, values: Array) -> dict[str, TraceEstimate]:
         """Mean and standard error over probes."""

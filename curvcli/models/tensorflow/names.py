@@ -1,8 +1,21 @@
-"""Names for the variables of a loaded SavedModel."""
+"""Names for the variables of a saved model."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
+
+
+def unique_names(names: Iterable[str]) -> list[str]:
+    """The names, with a number behind those that were there before."""
+    unique: dict[str, None] = {}
+    for name in names:
+        number = 1
+        chosen = name
+        while chosen in unique:
+            chosen, number = f"{name}_{number}", number + 1
+        unique[chosen] = None
+    return list(unique)
 
 
 def variable_names(loaded: Any, variables: dict[int, Any]) -> dict[int, str]:
@@ -14,12 +27,8 @@ def variable_names(loaded: Any, variables: dict[int, Any]) -> dict[int, str]:
     if all(n == 1 for n in counts.values()):
         return own
     places = _object_paths(loaded, {id(v.handle): key for key, v in variables.items()})
-    names: dict[int, str] = {}
-    for key, name in own.items():
-        chosen = name if counts[name] == 1 else places.get(key, name)
-        taken = sum(1 for n in names.values() if n == chosen or n.startswith(f"{chosen}_"))
-        names[key] = f"{chosen}_{taken}" if chosen in names.values() else chosen
-    return names
+    chosen = (name if counts[name] == 1 else places.get(key, name) for key, name in own.items())
+    return dict(zip(own, unique_names(chosen), strict=True))
 
 
 def _object_paths(loaded: Any, handles: dict[int, int]) -> dict[int, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +52,10 @@ class TorchModel:
     @property
     def backend(self) -> Backend:
         return "torch"
+
+    @property
+    def part(self) -> Mapping[str, str]:
+        return {}
 
     @property
     def inputs(self) -> tuple[Port, ...]:

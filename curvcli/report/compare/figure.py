@@ -68,7 +68,7 @@ class Figure:
         return self.stderr / self.widening
 
 
-def known(name: str) -> bool:
+def is_quantity(name: str) -> bool:
     """Whether any report could hold a quantity of this name."""
     rank = name.removeprefix("eigenvalue_")
     return name in COMPARED or name in ONLY_BOUNDED or (rank != name and rank.isdecimal() and int(rank) > 0)

@@ -48,6 +48,13 @@ def write_layers(output: Output, records: Iterable[LayerRecord]) -> tuple[LayerS
         ValueError: two layers share a name, or they are not in model order.
         OSError: the disk is full.
     """
+    rows = write_groups(output, records)
+    write_layer_tables(output.file, rows)
+    return rows
+
+
+def write_groups(output: Output, records: Iterable[LayerRecord]) -> tuple[LayerSummary, ...]:
+    """Write the layers without the tables over them, and return their rows; see `write_layers`."""
     group = output.file.create_group(LAYERS)
     rows: list[LayerSummary] = []
     for record in records:
@@ -56,7 +63,6 @@ def write_layers(output: Output, records: Iterable[LayerRecord]) -> tuple[LayerS
         _write_layer(group.create_group(escape(record.name)), record)
         rows.append(summarise(record))
         output.check()
-    write_layer_tables(output.file, rows)
     return tuple(rows)
 
 

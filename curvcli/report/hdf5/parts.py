@@ -18,12 +18,12 @@ from curvcli.errors import ReportError
 from curvcli.files import open_regular, read_bounded
 from curvcli.report.hdf5.atomic import explained, leftovers, publish, replaced, sync_directory, temporary
 from curvcli.report.hdf5.clock import stamp
-from curvcli.report.hdf5.layers import read_layer, write_layers
+from curvcli.report.hdf5.layers import read_layer, write_groups
 from curvcli.report.hdf5.lock import WriterLock
 from curvcli.report.hdf5.origin import earlier_report
 from curvcli.report.hdf5.progress import PATTERN, State, load_progress, progress_path, save_progress
+from curvcli.report.hdf5.rows import read_row, write_row
 from curvcli.report.hdf5.storage import created, opened
-from curvcli.report.hdf5.tables import read_layer_tables
 from curvcli.report.hdf5.write import write_report
 from curvcli.report.records.checks import CheckRecord
 from curvcli.report.records.inputs import InputsRecord
@@ -167,7 +167,8 @@ class Parts:
                 output.file.attrs["seconds"] = record.seconds
                 output.file.attrs["status"] = record.status
                 output.file.attrs["missing"] = json.dumps(list(missing))
-                (row,) = write_layers(output, [shown])
+                (row,) = write_groups(output, [shown])
+                write_row(output.file, row)
             with explained(self.report):
                 path = self.directory / f"{stem}-{_file_sha256(part)}.h5"
             publish(part, path)
@@ -245,29 +246,29 @@ class Parts:
     def _adopt_or_discard(self) -> None:
         for file in [*leftovers(self.report), *self._inside(re.compile(r".*\.\d+-[0-9a-f]{8}\.tmp"))]:
             file.unlink(missing_ok=True)
-        found = self._inside(_PART)
+        part_files = self._inside(_PART)
         run = self._read_run()
         if run is None or run.get("key_sha256") != self._sha256:
             # The parts go first: were the new key written first, a kill in between would give them to the wrong run.
-            self._discard([*found, *self._inside(_WORK)])
-            self.discarded = len(found)
-            if found:
+            self._discard([*part_files, *self._inside(_WORK)])
+            self.discarded = len(part_files)
+            if part_files:
                 self.previous = "other"
                 self.changed = _differences(run.get("key") if run else None, self._key)
             replaced(self.directory / _RUN, _canonical({"key": self._key, "key_sha256": self._sha256}))
             return
-        for file in found:
+        for file in part_files:
             self._adopt(file)
         if self._parts:
             self.previous = "same"
 
     def _adopt(self, path: Path) -> None:
-        found = self._identified(path)
-        if found is None or found[0].name in self._parts:
+        summary_and_missing = self._identified(path)
+        if summary_and_missing is None or summary_and_missing[0].name in self._parts:
             self._discard([path])
             self.discarded += 1
         else:
-            row, missing = found
+            row, missing = summary_and_missing
             self._parts[row.name] = _Part(path, row, missing)
 
     def _identified(self, path: Path) -> tuple[LayerSummary, tuple[str, ...]] | None:
@@ -276,7 +277,7 @@ class Parts:
             if _file_sha256(path) != path.stem.partition("-")[2]:
                 return None
             with opened(path) as file:
-                (row,) = read_layer_tables(file)
+                row = read_row(file)
                 missing = tuple(json.loads(file.attrs["missing"]))
                 return (row, missing) if file.attrs["run"] == self._sha256 else None
         except (ReportError, ValueError, TypeError, RecursionError):

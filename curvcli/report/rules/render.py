@@ -60,10 +60,10 @@ def summary(assessment: Assessment) -> str:
 
 def _verdicts(assessment: Assessment) -> list[Verdict]:
     """Return one per rule, and one that is open where the report lacks layers."""
-    found = [_verdict(judgement) for judgement in assessment.judgements]
+    verdicts = [_verdict(judgement) for judgement in assessment.judgements]
     if assessment.report.status != "complete":
-        found.append(Verdict(layer=None, check="complete", ending="undecided", message=_PARTIAL))
-    return found
+        verdicts.append(Verdict(layer=None, check="complete", ending="undecided", message=_PARTIAL))
+    return verdicts
 
 
 def _verdict(judgement: Judgement) -> Verdict:
