@@ -453,7 +453,7 @@ ARCHITECTURES = [
     Architecture("GCN", GRAPHS, lambda: GraphNet("convolution"), graphs, formats=BOTH),
     Architecture("GAT", GRAPHS, lambda: GraphNet("attention"), graphs, formats=BOTH),
     Architecture("GIN", GRAPHS, lambda: GraphNet("sum"), graphs, formats=BOTH),
-    Architecture("Message passing over edges", GRAPHS, EdgeList, features(5, 3), formats=SCRIPT),
+    Architecture("Message passing over edges", GRAPHS, EdgeList, features(5, 3), formats=BOTH),
     Architecture("PointNet", GRAPHS, PointNet, features(6, 3), formats=SCRIPT),
     Architecture("Deep Sets", GRAPHS, DeepSets, features(6, 3), formats=SCRIPT),
     Architecture("U-Net", DENSE, UNet, maps(8), "places", SCRIPT),

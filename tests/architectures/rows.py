@@ -147,10 +147,12 @@ def trace_cell(reference: Reference, report: Path, layer: str) -> str:
     return f"{attributes['method']}, {'within' if inside else '**outside**'} 4 standard errors"
 
 
-def computed(row: Row, model: Path, spec: Path, reference: Reference, count: int) -> None:
+def computed(row: Row, architecture: Architecture, model: Path, reference: Reference, count: int) -> None:
     """Fill a row from a saved model."""
     start = time.monotonic()
     folder = model.parent
+    spec = folder / "data.toml"
+    spec.write_text(architecture.spec("data"))
     code, listing, errors = called("layers", str(model), "--format", "json", "-q")
     if code:
         row.opens = f"no: {told(code, errors)}"
@@ -160,6 +162,10 @@ def computed(row: Row, model: Path, spec: Path, reference: Reference, count: int
     except ValueError:
         row.opens = "no: no layers"
         return
+    (name,) = [one["name"] for one in json.loads(listing)["inputs"]][:1]
+    if len(architecture.data()[0]) == 1:  # a subclassed model's has no name of its own
+        (own,) = architecture.data()[0]
+        spec.write_text(architecture.spec("data", {own: name}))
     keys = {f"{one['name']}/{p['label']}" for one in json.loads(listing)["layers"] for p in one["parameters"]}
     row.layers = f"{sum(bool(own & keys) for own in reference.keys.values())} of {count} parameters"
     common = [str(model), "--data", str(spec), "--dtype", "float64", "-q"]
@@ -189,15 +195,13 @@ def computed(row: Row, model: Path, spec: Path, reference: Reference, count: int
 
 def rows(architecture: Architecture, folder: Path) -> Iterator[Row]:
     """One row per format, in order."""
-    if architecture.family in ("Keras", "TensorFlow 1"):
+    if architecture.family in ("Keras", "TensorFlow"):
         from . import tensorflow_models as framework
     else:
         from . import torch_models as framework  # type: ignore[no-redef]
     arrays, target = architecture.data()
     assert all(len(values) == SAMPLES for values in arrays.values())
     np.savez(folder / "data.npz", **arrays, **({} if target is None else {"target": target}))
-    spec = folder / "data.toml"
-    spec.write_text(architecture.spec("data"))
     saved = framework.Saved(architecture, folder)
     for format_ in architecture.formats:
         row = Row(architecture.name, format_)
@@ -206,7 +210,7 @@ def rows(architecture: Architecture, folder: Path) -> Iterator[Row]:
         except Exception as error:  # noqa: BLE001 - whatever a framework says when it can't save
             row.opens = f"not saved: {type(error).__name__}: {' '.join(str(error).split())[:200]}".replace("|", "\\|")
         else:
-            computed(row, model, spec, saved.reference, saved.count)
+            computed(row, architecture, model, saved.reference, saved.count)
         yield row
     for format_, reason in architecture.absent.items():
         yield Row(architecture.name, format_, f"not saved: {reason}", *["not saved"] * 6)

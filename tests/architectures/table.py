@@ -112,9 +112,9 @@ def written(rows: dict[tuple[str, str], Row]) -> str:
 def main(names: Iterable[str]) -> None:
     """Compute and write."""
     chosen = [one for one in ARCHITECTURES if not missing(one) and ( not names or {one.name, one.family} & set(names))]
-    rows = {key: row for key, row in read().items() if any(one.name == key[0] for one in ARCHITECTURES)}
     with ThreadPoolExecutor(int(os.environ.get("ROWS_AT_ONCE", "2"))) as pool:
         for architecture, result in zip(chosen, pool.map(computed, chosen), strict=True):
+            rows = {key: row for key, row in read().items() if any(one.name == key[0] for one in ARCHITECTURES)}
             for row in result:
                 rows[row.name, row.format] = row
                 sys.stderr.write(" | ".join(astuple(row)) + "\n")

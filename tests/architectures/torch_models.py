@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
-from exact.exported import exported
+from exact.exported import AUTO, exported
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -26,10 +29,10 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
 }
 
 
-def tensors(arrays: Arrays, dtype: torch.dtype, count: int | None = None) -> list[Tensor]:
+def tensors(arrays: Arrays, dtype: torch.dtype, count: int | None = None) -> dict[str, Tensor]:
     """Of the inputs, floats in a precision, whole numbers as they are."""
-    made = [torch.from_numpy(values[:count]) for values in arrays.values()]
-    return [one.to(dtype) if one.is_floating_point() else one for one in made]
+    made = {name: torch.from_numpy(values[:count]) for name, values in arrays.items()}
+    return {name: one.to(dtype) if one.is_floating_point() else one for name, one in made.items()}
 
 
 def made(architecture: Architecture) -> nn.Module:
@@ -56,6 +59,28 @@ def key(name: str) -> str:
     return f"{owner or label}/{label}"
 
 
+def norm_times_direction(direction: Tensor, size: Tensor, axis: int = 0) -> Tensor:
+    """Weight norm by hand: PyTorch's own takes the norm for a constant in the second derivative."""
+    others = [i for i in range(direction.ndim) if i != axis]
+    return direction * (size / direction.square().sum(others, keepdim=True).sqrt())
+
+
+def summed_rows(entries: Tensor, weight: Tensor, *_: Any, **__: Any) -> Tensor:
+    """A bag's sum by hand: PyTorch's own has no second derivative."""
+    return F.embedding(entries, weight).sum(1)
+
+
+@contextmanager
+def twice_differentiable() -> Iterator[None]:
+    """Operations in a form that PyTorch differentiates twice, and rightly."""
+    with (
+        sdpa_kernel(SDPBackend.MATH),
+        mock.patch.object(torch, "_weight_norm", norm_times_direction),
+        mock.patch.object(F, "embedding_bag", summed_rows),
+    ):
+        yield
+
+
 class Saved:
     """An architecture's module, saved, and differentiated by torch alone in float64."""
 
@@ -70,14 +95,15 @@ class Saved:
         arrays, _ = self.architecture.data()
         examples = tensors(arrays, torch.float32, 4)
         if format_ == EXPORT:
-            return exported(module, examples, self.folder / "model.pt2")
+            free = {name: {0: AUTO} for name in examples}
+            return exported(module, (), self.folder / "model.pt2", examples, free=free)
         path = self.folder / "model.pt"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if format_ == SCRIPTED:
                 scripted = torch.jit.script(module)
             else:
-                scripted = torch.jit.trace(module, tuple(examples), strict=False, check_trace=False)
+                scripted = torch.jit.trace(module, example_kwarg_inputs=examples, strict=False, check_trace=False)
             torch.jit.save(scripted, str(path))
         return path
 
@@ -99,8 +125,8 @@ class TorchReference:
     def _differentiated(self) -> dict[str, Tensor]:
         arrays, target = self.architecture.data()
         output = self.architecture.output
-        with sdpa_kernel(SDPBackend.MATH):
-            o = self.module(*tensors(arrays, torch.float64))
+        with twice_differentiable():
+            o = self.module(**tensors(arrays, torch.float64))
             if output is not None:
                 o = o[int(output)] if output.isdigit() else o[output]
             elif hasattr(o, "logits"):

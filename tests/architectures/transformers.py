@@ -24,10 +24,10 @@ class SelfAttention(nn.Module):
         self.qkv, self.proj, self.causal = nn.Linear(WIDTH, 3 * WIDTH), nn.Linear(WIDTH, WIDTH), causal
 
     def forward(self, x: Tensor) -> Tensor:
-        n, t, _ = x.shape
-        q, k, v = self.qkv(x).view(n, t, 3, HEADS, WIDTH // HEADS).permute(2, 0, 3, 1, 4).unbind(0)
+        n, t, width = x.shape
+        q, k, v = self.qkv(x).view(n, t, 3, 2, width // 2).permute(2, 0, 3, 1, 4).unbind(0)
         h = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
-        return self.proj(h.transpose(1, 2).reshape(n, t, WIDTH))
+        return self.proj(h.transpose(1, 2).reshape(n, t, width))
 
 
 class Block(nn.Module):
