@@ -73,7 +73,7 @@ def read_header(stream: IO[bytes]) -> Header:
     """
     begin = io.BytesIO(stream.read(_MOST_HEADER))  # NumPy would read as much as the header says that it is long
     if not begin.getvalue().startswith(MAGIC):
-        raise BadArrayError("it is no NumPy array")
+        raise BadArrayError("it is not a NumPy array")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # headers that Python 2 wrote need no remark
@@ -187,7 +187,7 @@ class Archive:
     def _header(self, name: str, stream: IO[bytes]) -> Header:
         header = read_header(stream)
         if header.offset + header.nbytes != self._zip.getinfo(self._members[name]).file_size:
-            raise BadArrayError("the header declares another size than there is")
+            raise BadArrayError("the header declares another size than the data has")
         return header
 
 

@@ -55,7 +55,7 @@ def check_dataset(item: Any, *, values: frozenset[int] = VALUES, filters: frozen
     stored = int(item.get_storage_size())
     used = [layout.get_filter(position)[0] for position in range(layout.get_nfilters())]
     if set(used) - filters or len(set(used)) < len(used):
-        raise UnsoundDatasetError("is compressed by something else than gzip")
+        raise UnsoundDatasetError("is compressed by something other than gzip")
     most = stored * (_MOST_INFLATED if used else 1) + _NEVER_WRITTEN
     if declared > most:
         raise UnsoundDatasetError("is declared far larger than the file")

@@ -1,4 +1,4 @@
-"""Runs a piece of work so that neither Ctrl-C nor a kill costs more than its last seconds."""
+"""Runs a computation so that neither Ctrl-C nor a kill costs more than its last seconds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from curvcli.engine.interface import Engine
 from curvcli.engine.work import Work
 from curvcli.report.hdf5.parts import Parts
 
-# The state of a piece of work is put on disk this often: what a kill -9 can cost, in seconds.
+# The state of a computation is put on disk this often: what a kill -9 can cost, in seconds.
 _CHECKPOINT = 20.0
 # But writing takes no more than this share of the time.
 _WRITING = 0.1

@@ -72,7 +72,7 @@ def _space(session: Session, requested: tuple[str, ...]) -> InputSpace:
     for name in requested:
         if name not in possible:
             names = [port.name for port in session.model.inputs]
-            why = "holds whole numbers: there is no derivative by it" if name in names else "is no input"
+            why = "holds whole numbers: there is no derivative by it" if name in names else "is not an input"
             raise UsageError(f"{option('input', name)}: {why}; {session.path} has {', '.join(names)}.")
     chosen = [name for name in possible if not requested or name in requested]
     if not chosen:
@@ -147,7 +147,7 @@ def _along(space: InputSpace, coordinates: tuple[str, ...]) -> tuple[int, ...]:
         name, index = _indexed("coordinate", text)
         if name not in shapes:
             advice = did_you_mean(name, shapes, f"there are {listed(list(shapes), last='and')}.")
-            raise UsageError(f"{option('coordinate', text)}: {name!r} is no input; {advice}")
+            raise UsageError(f"{option('coordinate', text)}: {name!r} is not an input; {advice}")
         shape = shapes[name]
         if index is None and prod(shape) > 1:
             raise UsageError(

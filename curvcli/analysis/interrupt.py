@@ -12,14 +12,13 @@ from typing import Any, Self
 class StopRequest:
     """While entered, the first SIGINT or SIGTERM only raises a flag; a second one is handled at once.
 
-    Between two steps the sums of a piece of work are whole and can be kept; in the middle of one they can't. Whoever
+    Between two steps the sums of a computation are whole and can be kept; in the middle of one they can't. Whoever
     handled the signal before still does, only later: Ctrl-C by raising KeyboardInterrupt, SIGTERM on the command line
     by raising Interrupted. Signals that no Python function handles, or that are ignored, are left alone. Python runs
     handlers in the main thread only, so in any other there is nothing to hold.
     """
 
     def __init__(self) -> None:
-        """No signal so far."""
         self._pending: tuple[int, FrameType | None] | None = None
         self._earlier: dict[int, Callable[[int, FrameType | None], Any]] = {}
 

@@ -82,7 +82,7 @@ class NumericalChecks:
             bad="two passes over the same data differ: is dropout left on? Export in inference mode.",
         )
         self._independence(same=same, fixed=fixed)
-        why_not = "" if same else "the model gives no two equal results"
+        why_not = "" if same else "the model gives a different result each time"
         slope = loss_slope(self._objective, [p.name for p in parameters]) if same else 1.0
         if slope < LEAST_SLOPE:
             why_not = (
@@ -101,7 +101,7 @@ class NumericalChecks:
         if fixed or self._objective.scalar or len(self._samples) == 1 or not same:
             why = "the model takes a fixed number of samples" if fixed else "there is only one sample"
             why = "the model returns one number per batch" if self._objective.scalar else why
-            checks.skipped(name, self._about, why if same else "the model gives no two equal results")
+            checks.skipped(name, self._about, why if same else "the model gives a different result each time")
             return
         error = checks.attempt(name, self._about, lambda: alone_error(self._objective.outputs, len(self._samples)))
         if error is not None:
@@ -131,7 +131,7 @@ class NumericalChecks:
             figures.gradient,
             DIFFERENCE_LIMIT,
             good="against differences of the loss",
-            bad="differs from differences of the loss: a derivative on the way is missing or wrong (a stopped one?)",
+            bad="differs from differences of the loss: a derivative on the way is missing, wrong or stopped",
         )
         checks.judge(
             "Hessian",
@@ -202,7 +202,11 @@ class NumericalChecks:
             if choice.method == OVER_BUDGET:
                 checks.skipped("diagonal", subject, choice.reason)
             elif choice.method in (UNREACHED, "coordinate"):
-                why = "the loss does not depend on it" if choice.method == UNREACHED else "by those products themselves"
+                why = (
+                    "the loss does not depend on it"
+                    if choice.method == UNREACHED
+                    else "it is computed by those products"
+                )
                 checks.skipped("diagonal", subject, why)
             else:
                 diagonal = diagonals.get(p.name, np.zeros(p.shape))

@@ -115,7 +115,7 @@ def objective_of(opened: Opened, samples: Samples, batch_size: int) -> ModelObje
 
 
 def twins(opened: Opened, memory: int) -> Twins:
-    """Makes products of a few samples in the run's dtype, and in float64; None where that can't be had.
+    """Makes products of a few samples in the run's dtype, and in float64; None where that is not possible.
 
     Args:
         opened: the model and data.

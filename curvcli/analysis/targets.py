@@ -26,12 +26,12 @@ class Target:
 
     @property
     def name(self) -> str:
-        """As in the report."""
+        """The name in the report."""
         return self.block.name
 
     @property
     def kind(self) -> str:
-        """As in the report."""
+        """The kind in the report."""
         return "model" if self.layer is None else self.layer.kind
 
 

@@ -37,7 +37,7 @@ def check(
 
     - ``dtype``: ``float32``, to hold the diagonals of such a run against float64's; nothing but float64 otherwise.
     - ``limit``: samples for the numerical checks. Default: 32.
-    - ``budget``: passes that a layer's exact diagonal may cost; entries of a dearer one are not checked.
+    - ``budget``: passes that a layer's exact diagonal may cost; more expensive diagonals are not checked.
     - ``against``: compare loss, gradients and diagonals with this model's; ``against_data`` is its spec.
 
     Returns:

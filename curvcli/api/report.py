@@ -87,8 +87,8 @@ def read_report(path: StrPath) -> Report:
 
     Example:
         >>> import curvcli
-        >>> result = curvcli.diagonal("sample_models/mlp_tanh.pt", layer="fc3", limit=64)
-        >>> report = curvcli.read_report(result.report.path)
+        >>> diagonals = curvcli.diagonal("sample_models/mlp_tanh.pt", layer="fc3", limit=64)
+        >>> report = curvcli.read_report(diagonals.report.path)
         >>> [(row.name, row.method, row.exact) for row in report.layers]
         [('fc3', 'gauss_newton', True)]
         >>> report.array("fc3", "diagonal", "weight").shape

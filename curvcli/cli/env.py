@@ -32,7 +32,7 @@ _QUESTIONS = {
 
 
 @click.command("env")
-@click.option("--json", "as_json", is_flag=True, help="For other programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for other programs.")
 def command(as_json: bool) -> int:
     r"""Show versions and devices, and which backend is missing and why.
 

@@ -29,7 +29,7 @@ _MISSING = {
     "layers": "no layers",
     "parameters": "no layers",
     "entries": "no layers",
-    "inputs": "nothing by the inputs; `curvcli inputs` computes that",
+    "inputs": "no derivatives by the inputs; `curvcli inputs` computes them",
     "checks": "no checks; `curvcli check --output` writes them",
 }
 
@@ -157,7 +157,7 @@ def _table(report: Report, name: str, voice: Voice) -> Table:
 
     table, left_out = entries_table(report)
     if left_out:
-        voice.note(f"left out, for neither gradient nor diagonal was computed: {listed(left_out, last='and')}")
+        voice.note(f"left out because neither gradient nor diagonal was computed: {listed(left_out, last='and')}")
     return table
 
 

@@ -36,7 +36,10 @@ from curvcli.models.open import open_model
 @compute_options
 @format_option
 @click.option(
-    "--plan", "with_plan", is_flag=True, help="Also plan the diagonal, with the dataset spec found by itself."
+    "--plan",
+    "with_plan",
+    is_flag=True,
+    help="Also plan the diagonal, with the dataset spec that is found automatically.",
 )
 @config_option
 @voice_options

@@ -30,16 +30,16 @@ from curvcli.text import visible
 @click.option(
     "--depth/--no-depth",
     default=None,
-    help="Each chosen layer with all that is known of it. Default: when --layer finds exactly one.",
+    help="Show each chosen layer in full. Default: when --layer matches exactly one.",
 )
 @click.option(
     "--sort",
     metavar="COLUMN",
-    help="By a column, called as in --format csv or json (trace, diagonal_max, top-eigenvalue …): largest magnitude "
-    "first, text ascending, what was not computed last.",
+    help="Sort by a column, named as in --format csv or json (trace, diagonal_max, top-eigenvalue …): largest "
+    "magnitude first, text ascending, what was not computed last.",
 )
-@click.option("--reverse", is_flag=True, help="The other way round.")
-@click.option("--top", type=Whole(1), metavar="N", help="Only the first N rows.")
+@click.option("--reverse", is_flag=True, help="Reverse the order.")
+@click.option("--top", type=Whole(1), metavar="N", help="Show only the first N rows.")
 @click.option(
     "--sparklines/--no-sparklines",
     default=None,

@@ -171,12 +171,12 @@ class Quadrature:
         return cls(size, kept["nodes"], kept["weights"], kept["squares"], stretch, int(products))
 
     def arrays(self) -> dict[str, Array]:
-        """All of it."""
+        """The state as arrays, by name."""
         numbers = np.array([self.stretch if np.isfinite(self.stretch) else -1.0, float(self.products)])
         return {"nodes": self.nodes, "weights": self.weights, "squares": self.squares, "numbers": numbers}
 
     def add(self, process: Krylov) -> None:
-        """One more probe."""
+        """Take in the result of one more probe."""
         process.solve()
         nodes, weights = process.ritz, process.shares
         short = self.nodes.shape[1] - len(nodes)

@@ -51,13 +51,13 @@ class EigenSolution:
     products: int
 
     def arrays(self) -> dict[str, Array]:
-        """All of it."""
+        """The state as arrays, by name."""
         numbers = np.array([float(self.products), float(self.cramped), float(_OBSTACLES.index(self.obstacle))])
         return {"found": numbers, **{n: np.asarray(getattr(self.pairs, n), dtype=np.float64) for n in _PAIRS}}
 
     @classmethod
     def of(cls, arrays: Mapping[str, Array]) -> EigenSolution:
-        """What ``arrays`` gave."""
+        """The same from what ``arrays`` returned."""
         products, cramped, obstacle = (int(n) for n in arrays["found"])
         pairs = Eigenpairs(**{n: arrays[n] for n in _PAIRS} | {"converged": arrays["converged"] > 0})
         return cls(pairs, _OBSTACLES[obstacle], bool(cramped), products)
@@ -156,7 +156,6 @@ class _Course:
         self._logged += len(products)
 
     def run(self) -> Steps[EigenSolution]:
-        """All of it."""
         options = self._options
         if self._search is None:
             search = self._new_search()

@@ -42,7 +42,7 @@ class Pair:
         """Open nothing before it is needed.
 
         Args:
-            twins: asked once.
+            twins: called once.
             dtype: of the run.
         """
         self._make, self._dtype = twins, dtype
@@ -141,7 +141,7 @@ class MeasuredRounding:
 
     Attributes:
         parameters: of all blocks.
-        twins: asked for when first needed.
+        twins: called when first needed.
         seed: of the vectors.
         dtype: of the run.
     """

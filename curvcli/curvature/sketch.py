@@ -23,7 +23,7 @@ class Growing:
 
     @property
     def vectors(self) -> Vectors:
-        """All so far."""
+        """All vectors so far."""
         return self._room[: self._count]
 
     def append(self, vectors: Vectors) -> Vectors:

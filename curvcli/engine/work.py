@@ -113,7 +113,7 @@ class Work(Generic[Result]):
 
     @property
     def batches_done(self) -> int:
-        """Of the task under way."""
+        """Batches that the task under way is done with."""
         return self._flight.batch
 
     def finished(self) -> dict[str, Array]:

@@ -59,8 +59,8 @@ class PoissonOfRate(_Poisson):
     def check(self, values: Array) -> None:
         if values.size and float(values.min()) < 0:
             raise SpecError(
-                f"loss.log_input = false, but {self.end.where} returns numbers below 0 ({values.min():.4g}): no rates."
-                "\nSet log_input = true."
+                f"loss.log_input = false, but {self.end.where} returns numbers below 0 ({values.min():.4g}): "
+                "they are not rates.\nSet log_input = true."
             )
 
     def value_of(self, o: Array, y: Array) -> Array:

@@ -180,7 +180,9 @@ def _checks(report: Report, words: list[str]) -> Fields:
 def _inputs(report: Report, words: list[str]) -> Fields:
     """Return every field of the function that the path names, or of all where it names none."""
     if not report.inputs:
-        raise UsageError(f"{report.path}: the report holds nothing by the inputs; `curvcli inputs` computes that.")
+        raise UsageError(
+            f"{report.path}: the report holds no derivatives by the inputs; `curvcli inputs` computes them."
+        )
     readers: dict[str, Callable[[], Any]] = {}
     path = "/".join(words[1:])
     rows = [row for row in report.inputs if path.startswith(f"{row.name}/")] or report.inputs
@@ -276,7 +278,7 @@ def _by_pattern(report: Report, path: str, splits: Sequence[tuple[str, str]], ch
     if len(rows) > 1:
         shown = ", ".join(printable(row.name) for row in rows[:5]) + (" …" if len(rows) > 5 else "")
         raise UsageError(
-            f"{report.path}: {printable(path)} means {len(rows)} layers, and {option('get')} wants one: {shown}."
+            f"{report.path}: {printable(path)} matches {len(rows)} layers, and {option('get')} takes one: {shown}."
         )
     return _value(report, path, _fields(report, rows[0]), rest)
 

@@ -10,7 +10,7 @@ FULL: Final = 10  # digits, where a single number stands alone
 
 
 def number(value: float, digits: int = 4) -> str:
-    """Return a number with `digits` digits; ``nan`` and ``inf`` are said."""
+    """Return a number with `digits` digits; ``nan`` and ``inf`` are spelled out."""
     return f"{float(value):.{digits}g}"
 
 

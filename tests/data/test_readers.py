@@ -166,7 +166,7 @@ def test_a_member_that_is_no_array_is_refused(open_spec, tmp_path):
     with zipfile.ZipFile(tmp_path / "d.npz", "w") as file:
         file.writestr("x", "text")
         file.writestr("y.npy", buffer.getvalue())
-    with pytest.raises(DataError, match=r"d\.npz: column 'x'.*\nReason: it is no NumPy array"):
+    with pytest.raises(DataError, match=r"d\.npz: column 'x'.*\nReason: it is not a NumPy array"):
         open_spec()
 
 

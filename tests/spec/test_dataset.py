@@ -149,7 +149,7 @@ def test_an_input_name_with_a_dot_is_quoted_in_the_place(mistakes, changed):
 
 def test_a_syntax_error_is_reported_with_line_and_column(mistakes):
     assert mistakes("version = 1\nsource = = 3\n") == [
-        "digits.toml: line 2, column 10: invalid value; this is no TOML."
+        "digits.toml: line 2, column 10: invalid value; this is not TOML."
     ]
 
 

@@ -76,7 +76,7 @@ class ComputingOptions(Options):
     """How it is computed.
 
     Attributes:
-        memory_limit: bytes in use at most; None for what is in use and half of what is free.
+        memory_limit: bytes in use at most; None for what is in use plus half of what is free.
         verify: whether results are checked in the run itself.
         allow_random: whether a model is computed that answers differently each time.
     """

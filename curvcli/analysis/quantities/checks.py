@@ -30,7 +30,7 @@ def rounding_work(run: RunPlan) -> Work[Rounding] | None:
 
 
 def rounding_of(work: Work[Rounding] | None) -> Rounding | None:
-    """What the work above measured."""
+    """The result of the measurement; None where none was made or needed."""
     return None if work is None else work.result
 
 
@@ -38,7 +38,6 @@ class DiagonalChecks:
     """Products for the diagonals of some parameters, and what they say."""
 
     def __init__(self, run: RunPlan, matrix: Matrix) -> None:
-        """Nothing planned yet; products are that matrix's."""
         self._run, self._matrix = run, matrix
         self._work: list[Work[dict[str, Verified]]] = []
 

@@ -49,7 +49,7 @@ class DensityQuantity:
         self.work: Sequence[Work[Any]] = [*first, *(one for way in self._ways.values() for one in way.work)]
 
     def _way(self, target: Target) -> Way[tuple[Density, int]]:
-        """How a density is got at; its result, and the products that it takes."""
+        """How a density is computed; its result, and the products that it takes."""
         chosen = self._choices.choose(target, self.options.method)
         if not target.block.size:
             chosen = Chosen("dense", "it is empty")

@@ -82,7 +82,7 @@ class DiagonalQuantity:
         return self._run.shared(key, f"{targets[0]}: {estimator.method}", targets, estimator)
 
     def _in_order(self) -> list[Work[Any]]:
-        """Each piece of work with its check behind it, so that finished layers are written as early as can be."""
+        """Each computation with its check behind it, so that finished layers are written as early as can be."""
         every: list[Work[Any]] = [] if self._rounding is None else [self._rounding]
         for exact in self._exact:
             every += [exact.work, *self._checks.after(exact)]

@@ -110,11 +110,13 @@ class TraceQuantity:
         for target in self._run.targets:
             work = next((one for one in self.work if target.name in one.targets and not one.checks), None)
             exact = target in self._exact_targets
-            method, reason = self._told(target) if exact else (self._estimator(target), self._why_not(target))
+            method, reason = (
+                self._methods_and_reasons(target) if exact else (self._estimator(target), self._why_not(target))
+            )
             rows.append(target_row(self.name, target, method, reason, work, self._run.batches))
         return rows
 
-    def _told(self, target: Target) -> tuple[str, str]:
+    def _methods_and_reasons(self, target: Target) -> tuple[str, str]:
         """An exact trace's methods and reasons."""
         choices = [self._choices[n] for n in target.block.names]
         methods, reasons = (dict.fromkeys(getattr(c, key) for c in choices) for key in ("method", "reason"))
@@ -166,7 +168,7 @@ class TraceQuantity:
         run, names = self._run, set(target.block.names)
         of_target = [exact for exact in self._exact if names & set(exact.parameters)]
         traces = {name: sums for exact in of_target for name, sums in exact.work.result.traces.items()}
-        objective, (method, reason) = run.objective, self._told(target)
+        objective, (method, reason) = run.objective, self._methods_and_reasons(target)
         value, sums, spread = exact_trace(
             traces, target.block, objective.denominator, objective.batch_weights, run.decay
         )

@@ -88,14 +88,14 @@ class Rounds:
         self._variances = {p.name: kept.get(f"variance:{p.name}", np.zeros(p.shape)) for p in parameters}
 
     def add(self, sums: Sums) -> None:
-        """One more round."""
+        """Take in the sums of one more round."""
         for name in self._means:
             self._means[name] = self._means[name] + sums.get(f"mean:{name}", 0.0)
             self._variances[name] = self._variances[name] + sums.get(f"variance:{name}", 0.0)
         self.done += 1
 
     def arrays(self) -> dict[str, Array]:
-        """All of it."""
+        """The state as arrays, by name."""
         arrays = {"done": np.array(float(self.done))}
         for kind, sums in (("exact", self.exact), ("mean", self._means), ("variance", self._variances)):
             arrays |= {f"{kind}:{name}": values for name, values in sums.items()}
@@ -144,7 +144,7 @@ class ActivationProbes:
 
     @property
     def at_most(self) -> bool:
-        """A tolerance may be met."""
+        """Whether a tolerance may end it earlier."""
         return self.rtol is not None
 
     @property
@@ -158,7 +158,7 @@ class ActivationProbes:
 
     @property
     def passes_per_batch(self) -> int:
-        """At most."""
+        """Backward passes per batch, at most."""
         return self._rounds * ROUND + self._columns
 
     def steps(self, about: About, kept: Mapping[str, Array] | None) -> Steps[dict[str, DiagonalEstimate]]:

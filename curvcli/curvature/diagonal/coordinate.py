@@ -70,7 +70,7 @@ class Coordinate:
 
     @property
     def parameters(self) -> tuple[str, ...]:
-        """The one."""
+        """The full name of the one parameter."""
         return (self.parameter,)
 
     @property

@@ -202,7 +202,6 @@ class InputTask:
         return {"derivatives": values}
 
     def _closed(self, sums: Sums) -> Sums:
-        """What a finished batch gives."""
         match self.plan.second:
             case "none":
                 pass

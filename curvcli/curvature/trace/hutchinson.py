@@ -59,7 +59,7 @@ class Hutchinson:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All parts'."""
+        """The names of all parts."""
         return tuple(part.name for part in self.parts)
 
     @property
@@ -69,11 +69,11 @@ class Hutchinson:
 
     @property
     def at_most(self) -> bool:
-        """A tolerance may be met."""
+        """Whether a tolerance may end it earlier."""
         return self.rule.rtol is not None
 
     def steps(self, about: About, kept: Mapping[str, Array] | None) -> Steps[dict[str, TraceEstimate]]:
-        """See ``Algorithm``; there is one stream of signs per parameter, whichever others are asked for."""
+        """See ``Algorithm``; there is one stream of signs per parameter, whichever others are requested."""
         products = self.rule.of_batch(about, self.block)
         # Per part, batch and probe: v_p · (H v)_p.
         values, count = np.zeros((len(self.parts), len(self.rule.weights), 0)), 0

@@ -73,7 +73,7 @@ class HutchPlusPlus:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The one block's."""
+        """The name of the one block."""
         return (self.block.name,)
 
     @property

@@ -117,12 +117,12 @@ class XNysTrace:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The one block's."""
+        """The name of the one block."""
         return (self.block.name,)
 
     @property
     def at_most(self) -> bool:
-        """A tolerance may be met."""
+        """Whether a tolerance may end it earlier."""
         return self.rule.rtol is not None
 
     @property
@@ -153,7 +153,6 @@ class XNysTrace:
         return space.spheres(self.rule.seed, f"{self.block.name}:xnystrace", numbers)
 
     def _met(self, space: VectorSpace, tests: Vectors, images: Vectors, forms: Array) -> bool:
-        """Whether the tolerance is met."""
         if self.rule.rtol is None or not len(images):
             return False
         return self._estimate(space, tests, images, forms).converged

@@ -140,11 +140,9 @@ class _Sketch:
         return self._tests.vectors
 
     def draw(self, seed: int, name: str, count: int) -> Vectors:
-        """More test vectors."""
         return self._tests.append(self._space.spheres(seed, name, range(self.tests, self.tests + count)))
 
     def extend(self, vectors: Vectors) -> Vectors:
-        """More of the basis."""
         return self._basis.append(vectors)
 
     def arrays(self) -> dict[str, Array]:
@@ -153,14 +151,12 @@ class _Sketch:
         return {"basis": self.basis, **small}
 
     def take_up(self, kept: Mapping[str, Array], seed: int, name: str) -> None:
-        """What ``arrays`` gave."""
         self.forms, self.mixed, self.inside = kept["own"], kept["mixed"], kept["inside"]
         self.largest = float(kept["largest"])
         self.extend(kept["basis"])
         self.draw(seed, name, self.forms.shape[1])
 
     def small(self) -> SmallMatrices:
-        """What the estimate needs."""
         inside = (self.inside + self.inside.transpose(0, 2, 1)) / 2
         return SmallMatrices(self.forms, self.mixed, inside, self._space.inner(self.basis, self.omega))
 
@@ -176,7 +172,7 @@ class XTrace:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The one block's."""
+        """The name of the one block."""
         return (self.block.name,)
 
     @property

@@ -90,7 +90,7 @@ def unknown(estimates: Estimates, stderr: float) -> str:
 
 
 def few(estimates: int) -> str:
-    """Return that an error bar can't be had."""
+    """Return why so few estimates give no error bar."""
     if not estimates:
         return "it does not say how many probes it is from"
     return f"{estimates} probes are too few for an error bar"

@@ -75,7 +75,7 @@ def notes(base: Report, new: Report) -> tuple[str, ...]:
     """Return what differs, or does not, and a reader should know."""
     before, after = base.provenance, new.provenance
     sentences = [
-        f"{name}: the model answers at random ({shell_option('allow_random')}), and its figures are exact of nothing"
+        f"{name}: the model's output is random ({shell_option('allow_random')}), so its figures are not exact"
         for name, run in (("BASE", before), ("NEW", after))
         if not run.deterministic
     ]

@@ -20,7 +20,7 @@ _WHY: Final = {
 
 def random(report: Report) -> str:
     """Return that the model of a report answers at random, and no error bar covers that; empty where it does not."""
-    return "" if report.provenance.deterministic else f"the model answers at random ({shell_option('allow_random')})"
+    return "" if report.provenance.deterministic else f"the model's output is random ({shell_option('allow_random')})"
 
 
 def doubted(report: Report, row: LayerSummary, figure_by_name: Mapping[str, Figure]) -> dict[str, Figure]:

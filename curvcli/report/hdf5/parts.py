@@ -179,7 +179,7 @@ class Parts:
         return row
 
     def save_progress(self, work: str, state: State) -> None:
-        """Keep how far a piece of work has come.
+        """Keep how far a computation has come.
 
         Raises:
             ReportError: the disk is full or the directory has become unwritable.
@@ -188,11 +188,11 @@ class Parts:
             save_progress(progress_path(self.directory, work), self._sha256, state)
 
     def progress(self, work: str) -> State | None:
-        """How far an earlier run with an equal key had come with a piece of work."""
+        """How far an earlier run with an equal key had come with a computation."""
         return load_progress(progress_path(self.directory, work), self._sha256)
 
     def drop_progress(self, work: str) -> None:
-        """Forget a piece of work whose layers are saved."""
+        """Forget a computation whose layers are saved."""
         progress_path(self.directory, work).unlink(missing_ok=True)
 
     def merge(
@@ -239,7 +239,11 @@ class Parts:
         for entry in entries:
             if not entry.is_file(follow_symlinks=False):
                 kind = (
-                    "a symbolic link" if entry.is_symlink() else "a directory" if entry.is_dir() else "no regular file"
+                    "a symbolic link"
+                    if entry.is_symlink()
+                    else "a directory"
+                    if entry.is_dir()
+                    else "not a regular file"
                 )
                 raise ReportError(f"{entry.path}: is {kind}, where a run keeps a file of its own: remove it")
 

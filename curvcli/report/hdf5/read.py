@@ -40,7 +40,7 @@ _RECORDS: Final[dict[str, type[quantities.Quantity]]] = {
 
 @dataclass(frozen=True)
 class Report:
-    """What a report file says, without its arrays; those are read when asked for.
+    """What a report file says, without its arrays; those are read when requested.
 
     Attributes:
         path: the file.

@@ -60,15 +60,15 @@ def _walk(file: h5py.File, size: int) -> None:
     while waiting:
         place, group = waiting.pop()
         if place.count(b"/") >= _MOST_DEEP:
-            raise _RefusedError(place, f"groups lie within each other more than {_MOST_DEEP} deep")
+            raise _RefusedError(place, f"groups are nested more than {_MOST_DEEP} deep")
         links: list[tuple[bytes, int, int]] = []
         group.links.iterate(_collected(links), info=True)
         for name, kind, address in links:
             path = place + b"/" + name
             if kind != h5py.h5l.TYPE_HARD:
-                raise _RefusedError(path, f"is {_LINKS.get(kind, 'a link of a sort of its own')}")
+                raise _RefusedError(path, f"is {_LINKS.get(kind, 'a link of an unknown kind')}")
             if address in seen:
-                raise _RefusedError(path, "is a second name of something else in the file")
+                raise _RefusedError(path, "is a second name of another object in the file")
             seen.add(address)
             item = h5py.h5o.open(group, name)
             if isinstance(item, h5py.h5g.GroupID):

@@ -96,7 +96,6 @@ def depth_sections(report: Report, name: str, *, ascii: bool) -> Iterator[Sectio
 
 
 def _list(title: str, lines: Iterator[Line]) -> Section:
-    """Return a section of labels and texts."""
     columns = (
         Shown("", lambda line: line[0], False, 0),
         Shown("", lambda line: line[1], False, 0, prose=True),
@@ -185,7 +184,7 @@ def _eigenvalues(record: EigenRecord) -> Section:
         Shown("eigenvalue", lambda rank: _full(record.values[rank]), True, 0),
         Shown("± residual", lambda rank: or_dash(float(record.residuals[rank]), "nonfinite"), True, 0),
         Shown("relative", lambda rank: _relative(float(record.residuals[rank]), largest), True, 1),
-        *([] if record.rounding is None else [Shown("of it rounding", _of_rank(record.rounding), True, 2)]),
+        *([] if record.rounding is None else [Shown("due to rounding", _of_rank(record.rounding), True, 2)]),
         Shown("converged", lambda rank: "yes" if record.converged[rank] else "no", False, 0),
     )
     origin = [f"{label}: {text}" for label, text in _origin(record)]

@@ -147,7 +147,7 @@ class _Reader:
 def _missing(report: Report, bound: Bound, layers: Sequence[str]) -> str:
     where = option(bound.side, f"{bound.quantity}={bound.number:g}")
     if not layers:
-        return f"{report.path}: {where} has no layers to hold for."
+        return f"{report.path}: {where} matches no layer."
     return (
         f"{report.path}: {where}: {bound.quantity} was not computed for {listed(layers)}.\n"
         f"Compute it, or name by a pattern or {option('layer')} the layers that have it; "
