@@ -108,7 +108,8 @@ def open_model(
         file = path_of(
             "path",
             path,
-            "the path of a saved model: a torch.export archive, a SavedModel directory, a Keras file or a TorchScript file",
+            "the path of a saved model: a torch.export archive, a SavedModel directory, a Keras file or "
+            "a TorchScript file",
         )
         options = filled(
             ModelOptions,
