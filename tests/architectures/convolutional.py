@@ -11,7 +11,9 @@ from torch.nn import functional as F
 from .case import EXPORT, SCRIPTED, TRACED, Architecture, images
 
 
-def normed(inner: int, outer: int, kernel: int = 3, stride: int = 1, groups: int = 1, act: type = nn.ReLU) -> nn.Module:
+def normed(  # noqa: PLR0917 - the order of torch's own convolutions
+    inner: int, outer: int, kernel: int = 3, stride: int = 1, groups: int = 1, act: type = nn.ReLU
+) -> nn.Module:
     """A convolution, its batch norm, an activation."""
     conv = nn.Conv2d(inner, outer, kernel, stride, kernel // 2, groups=groups, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(outer), act())
@@ -52,8 +54,7 @@ def alexnet() -> nn.Module:
 
 def vgg() -> nn.Module:
     def block(a: int, b: int) -> tuple[nn.Module, ...]:
-        conv = nn.Conv2d(a, b, 3, padding=1), nn.ReLU(), nn.Conv2d(b, b, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)
-        return conv
+        return nn.Conv2d(a, b, 3, padding=1), nn.ReLU(), nn.Conv2d(b, b, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)
 
     return Plain(nn.Sequential(*block(3, 4), *block(4, 6)), head(6))
 
@@ -217,7 +218,9 @@ def regnet() -> nn.Module:
 
 
 def mnasnet() -> nn.Module:
-    return Plain(nn.Sequential(normed(3, 4, 3, 2), inverted(nn.ReLU, Squeeze(8)), inverted(nn.ReLU, nn.Identity())), head(4))
+    return Plain(
+        nn.Sequential(normed(3, 4, 3, 2), inverted(nn.ReLU, Squeeze(8)), inverted(nn.ReLU, nn.Identity())), head(4)
+    )
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -257,7 +260,13 @@ class GlobalResponse(nn.Module):
 
 
 def convnext_v2() -> nn.Module:
-    body = (nn.Conv2d(4, 4, 7, padding=3, groups=4), nn.Conv2d(4, 8, 1), nn.GELU(), GlobalResponse(8), nn.Conv2d(8, 4, 1))
+    body = (
+        nn.Conv2d(4, 4, 7, padding=3, groups=4),
+        nn.Conv2d(4, 8, 1),
+        nn.GELU(),
+        GlobalResponse(8),
+        nn.Conv2d(8, 4, 1),
+    )
     return Plain(nn.Sequential(nn.Conv2d(3, 4, 4, 4), Residual(nn.Sequential(*body))), head(4))
 
 

@@ -46,7 +46,9 @@ def functional(shape: tuple[int, ...], body: Callable[[Any, Any], Any], dtype_of
     return build
 
 
-def normed(K: Any, x: Any, width: int, kernel: int = 3, stride: int = 1, act: str | None = "relu") -> Any:
+def normed(  # noqa: PLR0917 - the order of Keras's own convolutions
+    K: Any, x: Any, width: int, kernel: int = 3, stride: int = 1, act: str | None = "relu"
+) -> Any:
     h = K.Conv2D(width, kernel, stride, padding="same", use_bias=False)(x)
     h = K.BatchNormalization()(h)
     return K.Activation(act)(h) if act else h
@@ -126,7 +128,9 @@ def unet(K: Any, x: Any) -> Any:
 
 def autoencoder(K: Any, x: Any) -> Any:
     h = K.Conv2D(4, 3, 2, padding="same", activation="elu")(x)
-    return K.Conv2D(3, 3, padding="same", activation="sigmoid", name="head")(K.UpSampling2D(interpolation="bilinear")(h))
+    return K.Conv2D(3, 3, padding="same", activation="sigmoid", name="head")(
+        K.UpSampling2D(interpolation="bilinear")(h)
+    )
 
 
 def mlp(K: Any, x: Any) -> Any:
@@ -219,9 +223,13 @@ ARCHITECTURES = [
     Architecture("keras: Xception", F_, functional((8, 8, 3), xception), pictures(), formats=FORMATS),
     Architecture("keras: MobileNet v3", F_, functional((8, 8, 3), mobilenet_v3), pictures(), formats=FORMATS),
     Architecture("keras: U-Net", F_, functional((8, 8, 3), unet), pictures(out=(8, 8, 1)), "bits", FORMATS),
-    Architecture("keras: autoencoder", F_, functional((8, 8, 3), autoencoder), pictures(out=(8, 8, 3)), "squares", FORMATS),
+    Architecture(
+        "keras: autoencoder", F_, functional((8, 8, 3), autoencoder), pictures(out=(8, 8, 3)), "squares", FORMATS
+    ),
     Architecture("keras: MultiHeadAttention", F_, functional((5, 3), transformer), sequences(5, 3), formats=FORMATS),
-    Architecture("keras: GroupQueryAttention", F_, functional((5, 3), grouped_queries), sequences(5, 3), formats=FORMATS),
+    Architecture(
+        "keras: GroupQueryAttention", F_, functional((5, 3), grouped_queries), sequences(5, 3), formats=FORMATS
+    ),
     Architecture("keras: LSTM and GRU", F_, functional((5, 3), recurrent), sequences(5, 3), formats=FORMATS),
     Architecture("keras: Bidirectional LSTM", F_, functional((5, 3), both_ways), sequences(5, 3), formats=FORMATS),
     Architecture("keras: text CNN", F_, functional((6,), text, "int32"), words, formats=FORMATS),

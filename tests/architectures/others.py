@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .case import EXPORT, SAMPLES, SCRIPTED, TRACED, Architecture, Arrays, features, images
+from .case import EXPORT, SAMPLES, SCRIPTED, TRACED, Architecture, Arrays, features
 
 BOTH = (EXPORT, TRACED)
 SCRIPT = (EXPORT, SCRIPTED)

@@ -76,7 +76,7 @@ class ConvLSTM(nn.Module):
         self.gates, self.head = nn.Conv2d(4, 12, 3, padding=1), nn.Linear(3, 4)
 
     def forward(self, x: Tensor) -> Tensor:
-        n, steps, _, height, width = x.shape
+        n, _, _, height, width = x.shape
         h = torch.zeros(n, 3, height, width, dtype=x.dtype, device=x.device)
         c = h
         for step in range(3):

@@ -24,7 +24,7 @@ from exact.conftest import Outcome
 
 from curvcli.cli.main import run
 
-from .case import SAMPLES, Architecture, Arrays
+from .case import KERAS, SAMPLES, SAVED, Architecture, Arrays
 
 # Entries whose reference is computed: of each parameter, of all; the block whose trace is.
 EACH, MOST, BLOCK = 3, 60, 100
@@ -84,26 +84,30 @@ def bound(error: float) -> str:
     return f"**off by {error:.1g}**"
 
 
-def chosen_layers(listing: str) -> tuple[list[str], str, int]:
+def chosen_layers(listing: str, traced: bool) -> tuple[list[str], str, int]:
     """Names of the layers to compute, of the one whose trace is, and how many there are.
 
-    All of a small network; of others some small layers from the first to the last.
+    All of a small network; of others some small layers from the first to the last. Of TensorFlow fewer: it traces a
+    graph for every kind of product.
     """
+    whole, most, few = (120, 40, 3) if traced else (600, BLOCK, 6)
     sizes = {one["name"]: one["entries"] for one in json.loads(listing)["layers"] if one["entries"]}
     by_size = sorted(sizes, key=sizes.__getitem__)
-    small = [name for name in sizes if sizes[name] <= BLOCK or name in by_size[:4]]
-    if len(small) > 6:
-        small = [small[round(i * (len(small) - 1) / 5)] for i in range(6)]
-    names = list(sizes) if sum(sizes.values()) <= 600 else small
-    block = [name for name in names if sizes[name] <= BLOCK] or by_size[:1]
+    small = [name for name in sizes if sizes[name] <= most or name in by_size[: few - 1]]
+    if len(small) > few:
+        small = [small[round(i * (len(small) - 1) / (few - 1))] for i in range(few)]
+    names = list(sizes) if sum(sizes.values()) <= whole else small
+    block = [name for name in names if sizes[name] <= most] or by_size[:1]
     return names, block[len(block) // 2], len(sizes)
 
 
 def exactly(name: str) -> str:
     """The pattern that matches one layer."""
-    return name if all(c.isalnum() or c in "._/-" for c in name) else "re:^" + "".join(
-        c if c.isalnum() or c == "_" else f"\\{c}" for c in name
-    ) + "$"
+    return (
+        name
+        if all(c.isalnum() or c in "._/-" for c in name)
+        else "re:^" + "".join(c if c.isalnum() or c == "_" else f"\\{c}" for c in name) + "$"
+    )
 
 
 def compared(reference: Reference, outcome: Outcome) -> tuple[float, float, int]:
@@ -158,7 +162,7 @@ def computed(row: Row, architecture: Architecture, model: Path, reference: Refer
         row.opens = f"no: {told(code, errors)}"
         return
     try:
-        names, block, of = chosen_layers(listing)
+        names, block, of = chosen_layers(listing, architecture.formats[0] in (SAVED, KERAS))
     except ValueError:
         row.opens = "no: no layers"
         return
@@ -207,7 +211,7 @@ def rows(architecture: Architecture, folder: Path) -> Iterator[Row]:
         row = Row(architecture.name, format_)
         try:
             model = saved.path(format_)
-        except Exception as error:  # noqa: BLE001 - whatever a framework says when it can't save
+        except Exception as error:
             row.opens = f"not saved: {type(error).__name__}: {' '.join(str(error).split())[:200]}".replace("|", "\\|")
         else:
             computed(row, architecture, model, saved.reference, saved.count)

@@ -29,7 +29,9 @@ def initial(name: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def convolutional(tf: Any, x: Any, variable: Variable) -> Any:
-    h = tf.nn.bias_add(tf.nn.conv2d(x, variable("conv1/weights", (3, 3, 3, 4)), 1, "SAME"), variable("conv1/biases", (4,)))
+    h = tf.nn.bias_add(
+        tf.nn.conv2d(x, variable("conv1/weights", (3, 3, 3, 4)), 1, "SAME"), variable("conv1/biases", (4,))
+    )
     h = tf.nn.max_pool2d(tf.nn.relu(h), 2, 2, "VALID")
     h = tf.nn.depthwise_conv2d(h, variable("depth/weights", (3, 3, 4, 1)), (1, 1, 1, 1), "SAME")
     h = tf.reduce_mean(tf.nn.relu6(h), (1, 2))

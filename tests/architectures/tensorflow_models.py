@@ -61,6 +61,20 @@ def moments(x: Any, axes: Any, shift: Any = None, keepdims: bool = False, name: 
     return mean if keepdims else tf.squeeze(mean, axes), variance
 
 
+RESIZE = tf.image.resize
+
+
+def resized(images: Any, size: tuple[int, int], method: str = "bilinear", **options: Any) -> Any:
+    """A product with the matrix of either side: TensorFlow's own loses its second derivative without a word."""
+
+    def matrix(before: int, after: int) -> Any:
+        unit = tf.reshape(tf.eye(before), (before, before, 1, 1))
+        return tf.cast(tf.reshape(RESIZE(unit, (after, 1), method, **options), (before, after)), images.dtype)
+
+    _, height, width, _ = images.shape
+    return tf.einsum("nhwc,ha,wb->nabc", images, matrix(height, size[0]), matrix(width, size[1]))
+
+
 class Saved:
     """An architecture's network, saved, and differentiated by tapes in float64."""
 
@@ -155,13 +169,16 @@ class TapeReference:
             forward()
             self.keys = {name: {key(name), key(f"net/{name}")} for name in held}
         self._variables = held
-        with mock.patch.object(tf.nn, "moments", moments), tf.GradientTape(persistent=True) as self._outer:
+        with (
+            mock.patch.object(tf.nn, "moments", moments),
+            mock.patch.object(tf.image, "resize", resized),
+            tf.GradientTape(persistent=True) as self._outer,
+        ):
             with tf.GradientTape() as inner:
                 loss = tf.reduce_mean(LOSSES[architecture.loss](forward(), tf.constant(target)))
             slopes = inner.gradient(loss, list(held.values()), unconnected_gradients="zero")
             self._slopes = {
-                name: tf.reshape(tf.convert_to_tensor(slope), [-1])
-                for name, slope in zip(held, slopes, strict=True)
+                name: tf.reshape(tf.convert_to_tensor(slope), [-1]) for name, slope in zip(held, slopes, strict=True)
             }
         self.gradient: Arrays = {n: s.numpy().reshape(held[n].shape) for n, s in self._slopes.items()}
 

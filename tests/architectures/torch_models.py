@@ -70,6 +70,11 @@ def summed_rows(entries: Tensor, weight: Tensor, *_: Any, **__: Any) -> Tensor:
     return F.embedding(entries, weight).sum(1)
 
 
+def hard_sigmoid(x: Tensor, inplace: bool = False) -> Tensor:
+    """By hand: PyTorch's own has no second derivative."""
+    return F.relu6(x + 3) / 6
+
+
 @contextmanager
 def twice_differentiable() -> Iterator[None]:
     """Operations in a form that PyTorch differentiates twice, and rightly."""
@@ -77,6 +82,7 @@ def twice_differentiable() -> Iterator[None]:
         sdpa_kernel(SDPBackend.MATH),
         mock.patch.object(torch, "_weight_norm", norm_times_direction),
         mock.patch.object(F, "embedding_bag", summed_rows),
+        mock.patch.object(F, "hardsigmoid", hard_sigmoid),
     ):
         yield
 

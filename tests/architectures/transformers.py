@@ -118,7 +118,10 @@ class PoolFormer(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.embed, self.norm = nn.Conv2d(3, WIDTH, 4, 4), nn.GroupNorm(1, WIDTH)
-        self.mlp, self.head = nn.Sequential(nn.Conv2d(WIDTH, 6, 1), nn.GELU(), nn.Conv2d(6, WIDTH, 1)), nn.Linear(WIDTH, 4)
+        self.mlp, self.head = (
+            nn.Sequential(nn.Conv2d(WIDTH, 6, 1), nn.GELU(), nn.Conv2d(6, WIDTH, 1)),
+            nn.Linear(WIDTH, 4),
+        )
 
     def forward(self, image: Tensor) -> Tensor:
         h = self.embed(image)
@@ -218,7 +221,7 @@ class Llama(nn.Module):
         a = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         h = h + self.o(a.transpose(1, 2).reshape(n, t, 4))
         x = self.norm2(h)
-        made = [down(F.silu(gate(x)) * up(x)) for gate, up, down in zip(self.gate, self.up, self.down)]
+        made = [down(F.silu(gate(x)) * up(x)) for gate, up, down in zip(self.gate, self.up, self.down, strict=True)]
         if self.experts:
             share = self.router(x).softmax(-1)
             best = share.topk(2, -1)
