@@ -85,7 +85,7 @@ def open_model(
     """Open a saved model, as ``curvcli layers`` does; nothing in it is executed but its graph.
 
     Args:
-        path: a TensorFlow SavedModel directory or a TorchScript file.
+        path: a TensorFlow SavedModel directory, or a Keras, TorchScript or torch.export file.
         device: ``cpu``, ``cuda``, ``cuda:1`` ….
         dtype: ``float32`` or ``float64``: the whole model is converted.
         signature: of a SavedModel that has several; its only one, or ``serving_default``, if None.
@@ -105,7 +105,9 @@ def open_model(
         (32, 64)
     """
     with IN_PYTHON, TURN:
-        file = path_of("path", path, "the path of a SavedModel directory or a TorchScript file")
+        file = path_of(
+            "path", path, "the path of a SavedModel directory, or of a Keras, TorchScript or torch.export file"
+        )
         options = filled(
             ModelOptions,
             {"model": file, "device": str(device), "dtype": dtype} | {"signature": signature, "tag_set": tag_set},

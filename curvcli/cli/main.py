@@ -134,7 +134,7 @@ def cli() -> None:
       curvcli eigs MODEL --whole-model      the top eigenvalues
       curvcli show MODEL.diag.h5            the results
 
-    MODEL is a TensorFlow SavedModel directory or a TorchScript file.
+    MODEL is a TensorFlow SavedModel directory, or a Keras, TorchScript or torch.export file.
     """
 
 
