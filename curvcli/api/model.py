@@ -85,7 +85,7 @@ def open_model(
     """Open a saved model, as ``curvcli layers`` does; nothing in it is executed but its graph.
 
     Args:
-        path: a TensorFlow SavedModel directory, or a Keras, TorchScript or torch.export file.
+        path: a torch.export archive (.pt2), a TensorFlow SavedModel directory, a Keras file or a TorchScript file.
         device: ``cpu``, ``cuda``, ``cuda:1`` ….
         dtype: ``float32`` or ``float64``: the whole model is converted.
         signature: of a SavedModel that has several; its only one, or ``serving_default``, if None.
@@ -106,7 +106,9 @@ def open_model(
     """
     with IN_PYTHON, TURN:
         file = path_of(
-            "path", path, "the path of a SavedModel directory, or of a Keras, TorchScript or torch.export file"
+            "path",
+            path,
+            "the path of a saved model: a torch.export archive, SavedModel directory, Keras file or TorchScript file",
         )
         options = filled(
             ModelOptions,

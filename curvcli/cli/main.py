@@ -134,7 +134,8 @@ def cli() -> None:
       curvcli eigs MODEL --whole-model      the top eigenvalues
       curvcli show MODEL.diag.h5            the results
 
-    MODEL is a TensorFlow SavedModel directory, or a Keras, TorchScript or torch.export file.
+    MODEL is a torch.export archive (.pt2), a TensorFlow SavedModel directory, a
+    Keras file or a TorchScript file.
     """
 
 

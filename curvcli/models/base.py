@@ -84,6 +84,8 @@ class Site:
         units: channels of ``z`` per position.
         positions: places of ``z`` per sample at which the same weight is used.
         blocker: the first operation after ``z`` that is not piecewise linear; ``None`` if all are.
+        rows: of a table that is only looked up in, the rows that any sample looks up, ascending: the loss does not
+            depend on the others. ``None`` where more than look-ups read the parameter, or they may read every row.
     """
 
     parameter: str
@@ -94,6 +96,7 @@ class Site:
     units: int = 0
     positions: int = 0
     blocker: str | None = None
+    rows: tuple[int, ...] | None = None
 
 
 class DifferentiatedBatch(Protocol):
@@ -114,6 +117,10 @@ class DifferentiatedBatch(Protocol):
 
     def sites(self, parameters: Sequence[str]) -> dict[str, Site]:
         """How each parameter enters in this very batch; models that branch on their data differ from batch to batch."""
+        ...
+
+    def rows(self, parameter: str) -> Array | None:
+        """Of a table that is only looked up in, the rows this batch looks up, ascending, int64; see ``Site.rows``."""
         ...
 
     def samples_separate(self, parameters: Sequence[str]) -> bool:

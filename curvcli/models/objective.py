@@ -128,8 +128,31 @@ class DataObjective(ABC):
         """See ``base.Objective``."""
         missing = [p for p in parameters if p not in self._sites]
         if missing:
-            self._sites.update(self._read_sites(missing))
+            sites = self._read_sites(missing)
+            rows = self._rows([name for name in missing if sites[name].reached])
+            self._sites.update({p: replace(site, rows=rows.get(p)) for p, site in sites.items()})
         return {p: self._sites[p] for p in parameters}
+
+    def _rows(self, parameters: Sequence[str]) -> dict[str, tuple[int, ...]]:
+        """Of those that are only looked up in, the rows that any sample looks up; see ``Site.rows``."""
+        used: dict[str, set[int]] = {name: set() for name in self._tables(parameters)}
+        for data in self.data_loss.batches():
+            if not used:
+                break
+            for name, rows in self._looked_up(data, tuple(used)).items():
+                if rows is None:
+                    del used[name]
+                else:
+                    used[name].update(rows.tolist())
+        return {name: tuple(sorted(rows)) for name, rows in used.items()}
+
+    @abstractmethod
+    def _tables(self, parameters: Sequence[str]) -> list[str]:
+        """Those that may be only looked up in."""
+
+    @abstractmethod
+    def _looked_up(self, data: Batch, tables: Sequence[str]) -> Mapping[str, Array | None]:
+        """The rows of each table that a batch looks up; see ``base.DifferentiatedBatch.rows``."""
 
     @abstractmethod
     def _read_sites(self, parameters: Sequence[str]) -> Mapping[str, Site]:

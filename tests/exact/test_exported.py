@@ -359,6 +359,33 @@ def test_shapes_that_were_not_exported_are_refused(tmp_path: Path) -> None:
             model.program({"x": torch.zeros(one), "y": torch.zeros(other)})
 
 
+def test_a_way_that_was_not_exported_is_not_taken_in_silence(tmp_path: Path) -> None:
+    """By the shape of its inputs the network takes one way or another, and the graph has but the first."""
+
+    class Ways(nn.Module):
+        def forward(self, x: Tensor, more: list[Tensor]) -> Tensor:
+            x = 2 * x if x.shape[0] % 2 == 0 and max(x.shape[1], 3) < 2 * more[0].shape[0] else x
+            return x if more[0].shape[0] // 3 == 2 else 3 * x
+
+    free = ({0: AUTO, 1: AUTO}, [{0: AUTO}])
+    path = exported(Ways(), (torch.zeros(4, 8), [torch.zeros(7)]), tmp_path / "m.pt2", free=free)
+    model = opened(path)
+    assert model.program.inputs == ("x", "more_0")
+    for one, other, fits in (
+        ((6, 9), 8, True),
+        ((6, 9), 6, True),
+        ((5, 9), 8, False),
+        ((6, 17), 8, False),
+        ((6, 9), 9, False),
+    ):
+        arguments = {"x": torch.ones(one), "more_0": torch.ones(other)}
+        if fits:
+            assert torch.equal(model.program(arguments), 2 * torch.ones(one))
+        else:
+            with pytest.raises(RuntimeError, match="exported for sizes"):
+                model.program(arguments)
+
+
 # -- training mode ----------------------------------------------------------------------------------------------------
 
 

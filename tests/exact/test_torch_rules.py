@@ -63,6 +63,12 @@ def tokens(x: Tensor, size: int = 6) -> Tensor:
     return (x.abs() * 3).long().clamp(max=size - 1)
 
 
+def selected(x: Tensor, w: Tensor, axis: int) -> Tensor:
+    """Rows or columns by the tokens of all samples in one list."""
+    found = w.index_select(axis, tokens(x).reshape(-1))
+    return found.reshape(x.shape[0], -1) if axis == -2 else found
+
+
 Rule = tuple[Callable[..., Tensor], tuple[tuple[int, ...], ...], tuple[int, ...]]
 RULES: dict[tuple[str, str], Rule] = {
     ("Convolution", "all options, 1-D"): (
@@ -179,6 +185,8 @@ RULES: dict[tuple[str, str], Rule] = {
         (4,),
     ),
     ("Embedding", "rows of a transposed table"): (lambda x, w: F.embedding(tokens(x), w.t()), ((2, 6),), (4,)),
+    ("IndexSelect", "rows"): (lambda x, w: selected(x, w, -2), ((6, 2),), (4,)),
+    ("IndexSelect", "columns"): (lambda x, w: selected(x, w, 1).t().reshape(x.shape[0], -1), ((2, 6),), (4,)),
 }
 # Parameters of the cases that no rule is for: they go by one product per entry.
 WITHOUT_FORM = {
@@ -195,6 +203,7 @@ WITHOUT_FORM = {
     ("NativeBatchNorm", "weight reshaped", "w"),
     ("NativeBatchNorm", "weight reshaped", "v"),
     ("Embedding", "rows of a transposed table", "w"),
+    ("IndexSelect", "columns", "w"),
 }
 DATA = RNG.standard_normal((SAMPLES, 48))
 

@@ -129,7 +129,7 @@ def plan_output_matrix(
     if by_columns:
         names = tuple(p.name for p in by_columns)
         work.append(GaussNewton(names, rank, multiplications(by_columns, sites), whole=False, matrix=matrix))
-    work += [Coordinate(p.name, p.shape, matrix) for p in reached if p not in by_columns]
+    work += [Coordinate(p.name, p.shape, matrix, sites[p.name].rows) for p in reached if p not in by_columns]
     return _within_budget(parameters, sites, work, rank, budget)
 
 
@@ -141,6 +141,7 @@ def _within_budget(
     budget: int | None,
 ) -> Plan:
     names = {name for one in work for name in one.parameters}
+    shapes = {p.name: p.shape for p in parameters}
     choices: dict[str, Choice] = {}
     kept: list[DiagonalMethod] = []
     for method in work:
@@ -148,7 +149,7 @@ def _within_budget(
         if fits:
             kept.append(method)
         for name in method.parameters:
-            reason = _reason(method, sites[name], rank)
+            reason = _reason(method, sites[name], rank) + _unused(sites[name], shapes[name])
             if not fits:
                 allowed = f"{shell_option('budget')} allows {budget}"
                 reason = f"exact needs {method.passes_per_batch} passes per batch ({method.method}), {allowed}"
@@ -179,7 +180,7 @@ def _without_columns(
             continue
         site = sites[p.name]
         together = [q for q in parameters if site.z is not None and sites[q.name].z == site.z]
-        single: list[DiagonalMethod] = [Coordinate(q.name, q.shape) for q in together or [p]]
+        single: list[DiagonalMethod] = [Coordinate(q.name, q.shape, table=sites[q.name].rows) for q in together or [p]]
         if together and method != "coordinate":
             shared = OutputHessian(
                 tuple(q.name for q in together), site.units, site.positions, multiplications(together, sites)
@@ -206,8 +207,15 @@ def _reason(work: DiagonalMethod, site: Site, rank: int) -> str:
         if site.positions == 1:
             return f"{why}; one product per output unit ({site.units})"
         return f"{why}; one product per output element ({site.units} × {site.positions})"
-    size = work.passes_per_batch - 1
+    size = work.task.count if isinstance(work, Coordinate) else work.passes_per_batch - 1
     return f"{why}; one product per entry ({size})"
+
+
+def _unused(site: Site, shape: Sequence[int]) -> str:
+    """What is said of a table's rows that no sample looks up."""
+    if site.rows is None:
+        return ""
+    return f"; no sample looks up {shape[0] - len(site.rows)} of its {shape[0]} rows"
 
 
 def _refuse_inexact(parameters: Sequence[Parameter], sites: Mapping[str, Site], method: Method) -> None:

@@ -48,7 +48,8 @@ class TensorFlowBatch:
             parameters: what it will be differentiated by.
         """
         self._forward, self._data_loss, self._located, self._known_sites = forward, data_loss, located, known_sites
-        self._names = tuple(parameters)
+        self._names, self._data = tuple(parameters), data
+        self._rows: dict[str, Array | None] = {}
         self._cut = CutBatch(forward, data_loss, data, parameters)
         self.samples = self._cut.samples
 
@@ -81,6 +82,11 @@ class TensorFlowBatch:
     def sites(self, parameters: Sequence[str]) -> dict[str, Site]:
         # One graph is saved for all data; what branches in it is a loop's or a condition's, and has no site.
         return self._known_sites(parameters)
+
+    def rows(self, parameter: str) -> Array | None:
+        if parameter not in self._rows:
+            self._rows[parameter] = self._forward.looked_up(parameter, self._data)
+        return self._rows[parameter]
 
     def samples_separate(self, parameters: Sequence[str]) -> bool:
         return not self._mixed(tuple(parameters))

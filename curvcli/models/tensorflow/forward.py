@@ -120,6 +120,18 @@ class Forward:
 
         return as_float64(self.functions.call(("output", tensor), forward, self.all_weights(), self.feed(batch)))
 
+    def looked_up(self, parameter: str, batch: Batch) -> Array | None:
+        """The rows of a weight that a batch looks up, ascending; None where something else reads it, or all are."""
+        tensors = self.reader.look_ups(parameter, self.reader.live(self.output))
+        count = int(self.weights[parameter].shape[0]) if tensors else 0
+        if tensors is None:
+            return None
+        rows = np.unique(np.concatenate([self.values(tensor, batch).reshape(-1) for tensor in tensors])).astype(
+            np.int64
+        )
+        rows = rows[(rows >= 0) & (rows < count)]
+        return None if len(rows) == count else rows
+
     @contextmanager
     def moved(self, offsets: Mapping[str, Array]) -> Iterator[None]:
         """Within it, the weights are moved by these offsets, each in its parameter's shape."""

@@ -136,6 +136,24 @@ class GraphReader:
                 entries.append(Entry(consumer, operand, carriers))
         return entries
 
+    def look_ups(self, parameter: str, live: Set[str]) -> list[str] | None:
+        """The tensors of row numbers by which a weight's rows are looked up; None where something else reads it."""
+        tensors: list[str] = []
+        waiting = self.leaves([parameter])
+        while waiting:
+            for name, operand in self._consumers.get(waiting.pop(), []):
+                node = self.nodes[name]
+                if name not in live:
+                    continue
+                if node.op == "Identity":
+                    waiting.append(name)
+                    continue
+                axis = self.constant(node.input[2]) if node.op == "GatherV2" else None
+                if operand or axis is None or int(axis) or node.attr["batch_dims"].i:
+                    return None
+                tensors.append(full(node.input[1]))
+        return tensors or None
+
     def has_loops(self, nodes: Iterable[str]) -> bool:
         """Whether one of these nodes is a loop."""
         return any(self.nodes[name].op in LOOPS for name in nodes)

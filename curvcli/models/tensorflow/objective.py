@@ -82,6 +82,13 @@ class TensorFlowObjective(DataObjective):
         reader = self._forward.reader
         return reader.blockers([reader.leaves(parameters)], self._forward.needed)[0]
 
+    def _tables(self, parameters: Sequence[str]) -> list[str]:
+        live = self._forward.reader.live(self._forward.output)
+        return [name for name in parameters if self._forward.reader.look_ups(name, live)]
+
+    def _looked_up(self, data: Batch, tables: Sequence[str]) -> Mapping[str, Array | None]:
+        return {name: self._forward.looked_up(name, data) for name in tables}
+
     # -- derivatives by the inputs, and in two parts ------------------------------------------------------------------
 
     def differentiable_inputs(self) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from curvcli.errors import ModelError
 from curvcli.files import UNREADABLE, read_bounded
 from curvcli.memory import available_memory
-from curvcli.models.torch.members import check_members
+from curvcli.models.torch.members import RECIPE, check_members
 from curvcli.models.torch.source import refused_operators, too_deep
 from curvcli.models.torch.storages import misfit
 
@@ -83,7 +83,7 @@ def _refuse_other_files(path: Path, stream: BytesIO) -> None:
     if not zipfile.is_zipfile(stream):
         raise ModelError(
             f"{path}: not a TorchScript file, or a truncated one (a TorchScript file is a zip archive).\n"
-            "Save it with torch.jit.save(torch.jit.script(model), PATH)."
+            f"Save it with {RECIPE}."
         )
     with zipfile.ZipFile(stream) as archive:
         members = archive.namelist()
@@ -104,11 +104,10 @@ def _refuse_other_files(path: Path, stream: BytesIO) -> None:
     if any(c.startswith(("torch.nn", "__main__")) or not c.startswith(("torch", "collections")) for c in classes):
         raise ModelError(
             f"{path}: a pickled nn.Module (torch.save(model)); opening it would run its code, so curvcli never does.\n"
-            "Save it with torch.jit.save(torch.jit.script(model), PATH)."
+            f"Save it with {RECIPE}."
         )
     raise ModelError(
-        f"{path}: a state_dict: weights without the model.\n"
-        "Load it into the model and save that with torch.jit.save(torch.jit.script(model), PATH)."
+        f"{path}: a state_dict: weights without the model.\nLoad it into the model and save that with {RECIPE}."
     )
 
 

@@ -67,6 +67,7 @@ class TorchBatch:
         self._end = LossEnd(forward, data_loss, forward(forward.tensors(data)), data)
         self.samples = self._end.samples
         self._first: dict[Hashable, tuple[Tensor | None, ...]] = {}
+        self._rows: dict[str, Array | None] = {}
         self._pulled: tuple[Tensor, tuple[Tensor | None, ...]] | None = None
         root = None if self._end.edge is None else self._end.edge.node
 
@@ -132,6 +133,12 @@ class TorchBatch:
     def sites(self, parameters: Sequence[str]) -> dict[str, Site]:
         found = self._structure.sites
         return {name: found[name] for name in parameters}
+
+    def rows(self, parameter: str) -> Array | None:
+        if parameter not in self._rows:
+            self._forward.parameters.require(self._names)
+            self._rows[parameter] = self._uses.rows(parameter)
+        return self._rows[parameter]
 
     @property
     def _structure(self) -> Structure:

@@ -10,6 +10,8 @@ from typing import Final
 from curvcli.errors import ModelError
 from curvcli.files import check_room, size_text
 
+# How a model is saved so that it can be read.
+RECIPE: Final = "torch.export.save(torch.export.export(model.eval(), (x,), dynamic_shapes=({0: Dim.AUTO},)), PATH)"
 # More than any text in an archive.
 TEXT_LIMIT: Final = 64 << 20
 

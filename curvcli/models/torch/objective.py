@@ -94,6 +94,13 @@ class TorchObjective(DataObjective):
         found = list(map(lambda batch: batch.sites(parameters), self._examined(parameters)))  # noqa: C417 - one at a time
         return {name: merged_sites([sites[name] for sites in found]) for name in parameters}
 
+    def _tables(self, parameters: Sequence[str]) -> list[str]:
+        return [name for name in parameters if self.parameters[name].ndim > 1]
+
+    def _looked_up(self, data: Batch, tables: Sequence[str]) -> Mapping[str, Array | None]:
+        batch = self._batch(data, tables)
+        return {name: batch.rows(name) for name in tables}
+
     def joint_blocker(self, parameters: Sequence[str]) -> str | None:
         found = (batch.joint_blocker(parameters) for batch in self._examined(parameters))
         return next((blocker for blocker in found if blocker is not None), None)

@@ -38,7 +38,7 @@ class Writer:
         """Everything is written before this node."""
         self._graph, self._before = graph, before
 
-    def number(self, value: bool | int | float) -> Any:
+    def number(self, value: bool | int | float | list[int]) -> Any:
         """A constant."""
         self._graph.setInsertPoint(self._before)
         made = self._graph.insertConstant(value)
@@ -57,6 +57,12 @@ class Writer:
         node = self._graph.create(kind, list(inputs), outputs)
         node.insertBefore(self._before)
         return node.outputsAt(0)
+
+    def whole(self, kind: str, *inputs: Any) -> Any:
+        """An operation that gives a whole number, and no tensor."""
+        found = self.add(kind, *inputs)
+        found.setType(torch._C.IntType.get())
+        return found
 
 
 def rewrite(graph: Any) -> bool:
@@ -98,8 +104,8 @@ _SUM, _MEAN, _MAX = range(3)
 def _embedding_bag(write: Writer, node: Any) -> Any | None:
     """Its derivative has none. Which bag has which token, as a matrix of zeros and ones, puts the rows together."""
     weight, indices, offsets = (node.inputsAt(i) for i in range(3))
-    mode, ends = constant(node.inputsAt(4)), constant(node.inputsAt(7))
-    if mode not in (_SUM, _MEAN, _MAX) or ends is None:
+    mode = constant(node.inputsAt(4))
+    if mode not in (_SUM, _MEAN, _MAX):
         return None
     none, zero, one = write.none(), write.number(0), write.number(1)
     skipped = node.inputsAt(8) if node.inputsSize() > 8 else none
@@ -109,7 +115,11 @@ def _embedding_bag(write: Writer, node: Any) -> Any | None:
         ones = write.add("aten::ones_like", like, none, none, none, none, none)
         return write.add("aten::sub", write.add("aten::cumsum", ones, zero, none), one, one)
 
-    starts = write.add("aten::slice", offsets, zero, none, write.number(-1), one) if ends else offsets
+    # Whether the last offset is an end: a script may know only when it runs.
+    bags = write.whole(
+        "aten::sub", write.whole("aten::size", offsets, zero), write.whole("aten::Int", node.inputsAt(7))
+    )
+    starts = write.add("aten::slice", offsets, zero, none, bags, one)
     after = write.add(
         "aten::searchsorted", starts, counted(indices), write.number(False), write.number(True), none, none
     )
@@ -118,12 +128,15 @@ def _embedding_bag(write: Writer, node: Any) -> Any | None:
     used = write.add("aten::unsqueeze", write.add("aten::ne", indices, padding), zero)
     within = write.add("aten::__and__", here, used)
     member = write.add("aten::type_as", within, weight)
-    rows = write.add("aten::embedding", weight, indices, write.number(-1), write.number(False), write.number(False))
+    # No `embedding`: where all bags are empty, its second derivative fails.
+    rows = write.add("aten::index_select", weight, zero, indices)
     every = write.add("aten::ones_like", indices, none, none, none, none, none)
     count = write.add("aten::unsqueeze", write.add("aten::mv", member, write.add("aten::type_as", every, weight)), one)
     if mode == _MAX:
         wide = write.add("aten::unsqueeze", within, write.number(2))
         values = write.add("aten::where", wide, write.add("aten::unsqueeze", rows, zero), write.number(-float("inf")))
+        # One more, so that there is a largest where all bags are empty.
+        values = write.add("aten::constant_pad_nd", values, write.number([0, 0, 0, 1]), write.number(-float("inf")))
         largest = write.add("aten::max", values, one, write.number(False), outputs=2)
         return write.add("aten::where", write.add("aten::gt", count, zero), largest, zero)
     shares = member

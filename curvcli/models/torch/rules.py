@@ -104,7 +104,7 @@ def linear_use(entry: Entry, parameter: Tensor, samples: int, *, interleaved: bo
     if rule is None:
         return f"{name} is not known to be linear in its weight"
     shape = z_shape(entry.node)
-    if not shape or shape[0] % samples:
+    if not shape or not shape[0] or shape[0] % samples:
         return f"the output of {name} has no axis of samples"
     if entry.node._input_metadata[0].dtype.is_complex:
         return f"{name} makes complex numbers"
@@ -245,6 +245,16 @@ def _embedding(use: Use) -> LinearUse | str:
     return EmbeddingUse(layout, use.operand.parameter, tokens, padding if padding >= 0 else None)
 
 
+def _index_select(use: Use) -> LinearUse | str:
+    node = use.node
+    if not use.whole() or len(use.operand.shape) != 2 or signed(node._saved_dim) % 2 or use.interleaved:
+        return "a selection along another axis than the first"
+    layout = use.layout((len(use.shape) - 1,))
+    return EmbeddingUse(
+        layout, use.operand.parameter, node._saved_index.reshape(use.samples, -1) % use.operand.shape[0]
+    )
+
+
 _RULES: dict[str, Callable[[Use], LinearUse | str]] = {
     "Convolution": _convolution,
     "Addmm": _dense,
@@ -255,4 +265,5 @@ _RULES: dict[str, Callable[[Use], LinearUse | str]] = {
     "NativeLayerNorm": _layer_norm,
     "NativeBatchNorm": _batch_norm,
     "Embedding": _embedding,
+    "IndexSelect": _index_select,
 }

@@ -11,12 +11,13 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from curvcli.errors import ModelError
-from curvcli.models.base import Site
+from curvcli.models.base import Array, Site
 from curvcli.models.samples import halves, tags
 from curvcli.models.sites import linear_site
 from curvcli.models.torch.graph import AutogradGraph, Entry, operation
 from curvcli.models.torch.layout import TorchLayout
 from curvcli.models.torch.linear import LinearUse
+from curvcli.models.torch.lookups import looked_up
 from curvcli.models.torch.rules import linear_use, z_shape
 from curvcli.wording import option
 
@@ -191,6 +192,10 @@ class Sites:
             if delta is not None and bool((layout.canonical(delta)[~selected] != 0).any()):
                 return False
         return True
+
+    def rows(self, name: str) -> Array | None:
+        """See ``base.DifferentiatedBatch.rows``."""
+        return looked_up(self._entries.get(name, ()), self._tensors[name])
 
     # -- for the derivatives of a batch -------------------------------------------------------------------------------
 

@@ -22,8 +22,8 @@ from torch import Tensor
 from curvcli.errors import ModelError
 from curvcli.files import UNREADABLE, check_room, read_bounded
 from curvcli.memory import available_memory
-from curvcli.models.torch.members import check_members
-from curvcli.models.torch.pt2.fields import RECIPE, MisfitError, natural, shown, taken
+from curvcli.models.torch.members import RECIPE, check_members
+from curvcli.models.torch.pt2.fields import MisfitError, natural, shown, taken
 from curvcli.models.torch.pt2.tensors import LITTLE, declared, tensors
 
 # The only schema whose meaning is known here; torch raises the number for changes that older readers misread.

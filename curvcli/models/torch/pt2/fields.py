@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
+
+from curvcli.models.torch.members import RECIPE
 
 T = TypeVar("T")
-
-
-# How an archive is made that can be read.
-RECIPE: Final = "torch.export.save(torch.export.export(model.eval(), (x,), dynamic_shapes=({0: Dim.AUTO},)), PATH)"
 
 
 class MisfitError(Exception):

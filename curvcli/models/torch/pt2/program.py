@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from curvcli.models.torch.program import FinalOperation
+from curvcli.models.torch.pt2.fields import shown
 from curvcli.models.torch.pt2.graph import Graph, Node, Reference, graph_of
 from curvcli.models.torch.pt2.nested import BRANCHING
 from curvcli.models.torch.pt2.padding import padded, unpadded
@@ -82,6 +83,7 @@ class ExportedProgram:
     def _run(self, arguments: Mapping[str, Tensor]) -> list[Any]:
         """What is returned, in the order of the signature."""
         _check_sizes(self.signature, arguments)
+        _check_conditions(self.signature, arguments)
         values: list[Any] = []
         parameters = []
         for one, fixed in zip(self.signature.inputs, self._graph.inputs, strict=True):
@@ -174,6 +176,21 @@ def _check_sizes(signature: Signature, arguments: Mapping[str, Tensor]) -> None:
             raise RuntimeError(
                 f"Error: input {one.name} has shape {shape}, and the model was exported for ({exported}); "
                 "free sizes are named in dynamic_shapes of torch.export.export"
+            )
+
+
+def _check_conditions(signature: Signature, arguments: Mapping[str, Tensor]) -> None:
+    """Raise RuntimeError where a graph was exported under a condition that the shapes do not meet."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in arguments.items()}
+    for one in signature.conditions:
+        try:
+            holds = one.holds(shapes)
+        except (ArithmeticError, LookupError, TypeError):
+            holds = False
+        if not holds:
+            raise RuntimeError(
+                f"Error: the model was exported for sizes with {shown(one.text)}, and may be another for these; use a "
+                "multiple of the samples that it was exported with, or export it for these sizes"
             )
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import torch
 
+from curvcli.models.torch.pt2.conditions import Condition, conditions_of
 from curvcli.models.torch.pt2.fields import MisfitError, only, shown, taken
 from curvcli.models.torch.pt2.tensors import dtype_of
 from curvcli.models.torch.pt2.trees import leaf_names
@@ -69,11 +70,13 @@ class Signature:
         inputs: one for each of the graph's.
         outputs: those of the model; a graph may return more.
         limits: the smallest and the largest size that a word of the inputs' sizes may stand for; None for any.
+        conditions: on the inputs' shapes.
     """
 
     inputs: tuple[Held | Fed | Fixed, ...]
     outputs: tuple[Returned, ...]
     limits: Mapping[str, tuple[int | None, int | None]]
+    conditions: tuple[Condition, ...] = ()
 
     @property
     def fed(self) -> tuple[Fed, ...]:
@@ -101,7 +104,8 @@ def signature_of(model: Mapping[str, Any]) -> Signature:
     names = [one.name for one in inputs if isinstance(one, Fed)]
     if len(set(names)) < len(names) or len(inputs) != len(taken(graph, "inputs", list)):
         raise MisfitError("its inputs do not fit its graph")
-    return Signature(inputs, tuple(_outputs(module, values, signature)), dict(_limits(model)))
+    conditions = conditions_of(model.get("guards_code", []), frozenset(names))
+    return Signature(inputs, tuple(_outputs(module, values, signature)), dict(_limits(model)), conditions)
 
 
 def _input(spec: Any, values: Mapping[str, Any]) -> Held | Fed | Fixed:
