@@ -20,7 +20,7 @@ from curvcli.report.compare.render import Format, render_comparison, summary
 from curvcli.report.hdf5.read import read_report
 
 
-class Tolerance(click.ParamType[tuple[str, float]]):
+class Tolerance(click.ParamType):  # type: ignore[type-arg]  # generic only since click 8.4
     """``0.1``, ``10%``, or with a quantity in front: ``trace=0.2``."""
 
     name = "tolerance"
