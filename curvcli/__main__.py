@@ -25,13 +25,13 @@ def main() -> None:
 def _keep_results_apart() -> None:
     """Let what frameworks and models print by themselves go to stderr: on stdout are results, and nothing else."""
     os.fstat(2)
-    own = os.dup(1)
+    stdout_copy = os.dup(1)
     os.dup2(2, 1)
     results = io.TextIOWrapper(
-        os.fdopen(own, "wb"),
+        os.fdopen(stdout_copy, "wb"),
         encoding=sys.stdout.encoding,
         errors=sys.stdout.errors,
-        line_buffering=os.isatty(own),
+        line_buffering=os.isatty(stdout_copy),
     )
     # Whoever asks for the terminal's width asks the second.
     sys.stdout = sys.__stdout__ = results  # type: ignore[misc]

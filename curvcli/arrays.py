@@ -6,10 +6,11 @@ NumPy believes a header; here it is held against the file and the free memory fi
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from math import prod
 from typing import IO, Any, Final
 
@@ -24,6 +25,8 @@ MAGIC: Final = b"\x93NUMPY"
 _SUFFIX: Final = ".npy"
 _MOST_HEADER: Final = 10_000
 _BLOCK: Final = 1 << 20
+# A member's own header: the lengths of its name and of its extra field end it.
+_LOCAL: Final = struct.Struct("<26xHH")
 # NumPy writes these; the decompressors of others can't be told where to stop.
 _COMPRESSIONS: Final = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 
@@ -70,7 +73,7 @@ def read_header(stream: IO[bytes]) -> Header:
     """
     begin = io.BytesIO(stream.read(_MOST_HEADER))  # NumPy would read as much as the header says that it is long
     if not begin.getvalue().startswith(MAGIC):
-        raise BadArrayError("it is no NumPy array")
+        raise BadArrayError("it is not a NumPy array")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # headers that Python 2 wrote need no remark
@@ -114,6 +117,45 @@ class Archive:
         with self._open(name) as stream:
             return self._header(name, stream)
 
+    def place(self, name: str) -> Header | None:
+        """Where an uncompressed array lies in the archive's file, so that it can be mapped; None for a compressed one.
+
+        Its checksum is verified, for which all of it is read, block by block.
+
+        Raises:
+            KeyError: there is no such array.
+            UNREADABLE: the member is damaged, or no array.
+        """
+        member = self._zip.getinfo(self._members[name])
+        if member.compress_type != zipfile.ZIP_STORED:
+            return None
+        with self._open(name) as stream:
+            header = self._header(name, stream)
+            stream.seek(0)
+            while stream.read(_BLOCK):
+                pass
+        return replace(header, offset=header.offset + stored_offset(self._zip, member))
+
+    def blocks(self, name: str, rows: int) -> Iterator[npt.NDArray[Any]]:
+        """Unpack an array in C order, so many rows at a time.
+
+        Raises:
+            KeyError: there is no such array.
+            UNREADABLE: the member is damaged, or no array.
+        """
+        with self._open(name) as stream:
+            header = self._header(name, stream)
+            stream.seek(header.offset)
+            row = prod(header.shape[1:]) * header.dtype.itemsize
+            left = header.shape[0]
+            while left:
+                count = min(rows, left)
+                block = bytearray(count * row)
+                _fill(stream, memoryview(block))
+                yield np.frombuffer(block, header.dtype).reshape(count, *header.shape[1:])
+                left -= count
+            stream.read(1)  # its end, where the checksum is verified
+
     def read(self, name: str, where: str, *, error: type[CurvcliError] = DataError) -> npt.NDArray[Any]:
         """Read an array, never more than its header declares.
 
@@ -132,14 +174,8 @@ class Archive:
             check_room(header.nbytes, where, error=error)
             stream.seek(header.offset)
             flat = np.empty(prod(header.shape), header.dtype)
-            filled = 0
-            entries = flat.view(np.uint8) if header.nbytes else np.empty(0, np.uint8)
-            while filled < header.nbytes:
-                block = stream.read(min(_BLOCK, header.nbytes - filled))
-                if not block:
-                    raise BadArrayError("it is cut off")
-                entries[filled : filled + len(block)] = np.frombuffer(block, np.uint8)
-                filled += len(block)
+            if header.nbytes:
+                _fill(stream, flat.view(np.uint8).data)
         return flat.reshape(header.shape[::-1]).T if header.fortran else flat.reshape(header.shape)
 
     def _open(self, name: str) -> IO[bytes]:
@@ -151,5 +187,35 @@ class Archive:
     def _header(self, name: str, stream: IO[bytes]) -> Header:
         header = read_header(stream)
         if header.offset + header.nbytes != self._zip.getinfo(self._members[name]).file_size:
-            raise BadArrayError("the header declares another size than there is")
+            raise BadArrayError("the header declares another size than the data has")
         return header
+
+
+def stored_offset(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
+    """Where the bytes of an uncompressed member begin in the archive's file.
+
+    Raises:
+        BadArrayError: they are declared outside the file, or compressed.
+    """
+    stream = archive.fp
+    if stream is None or member.compress_type != zipfile.ZIP_STORED or member.compress_size != member.file_size:
+        raise BadArrayError("it is not stored as it is")
+    stream.seek(member.header_offset)
+    local = stream.read(_LOCAL.size)
+    if len(local) < _LOCAL.size:
+        raise BadArrayError("it is cut off")
+    lengths: tuple[int, int] = _LOCAL.unpack(local)
+    begin = member.header_offset + _LOCAL.size + sum(lengths)
+    if begin + member.file_size > stream.seek(0, io.SEEK_END):
+        raise BadArrayError("it is cut off")
+    return begin
+
+
+def _fill(stream: IO[bytes], entries: memoryview) -> None:
+    filled = 0
+    while filled < len(entries):
+        block = stream.read(min(_BLOCK, len(entries) - filled))
+        if not block:
+            raise BadArrayError("it is cut off")
+        entries[filled : filled + len(block)] = block
+        filled += len(block)

@@ -159,7 +159,7 @@ def read_bounded(
 
 
 def check_room(size: int, what: str, *, error: type[CurvcliError] = UsageError) -> None:
-    """Check that `size` bytes can be had, before they are.
+    """Check that `size` bytes are free, before they are allocated.
 
     Args:
         size: in bytes.
@@ -186,7 +186,7 @@ def size_text(size: float) -> str:
 
 def _check(status: os.stat_result, name: str, what: str, limit: int | None, error: type[CurvcliError]) -> None:
     if not stat.S_ISREG(status.st_mode):
-        kind = next((words for test, words in _KINDS if test(status.st_mode)), "is no regular file")
+        kind = next((words for test, words in _KINDS if test(status.st_mode)), "is not a regular file")
         raise error(f"{name}: {kind}; give the path of {what}, a regular file.")
     if limit is not None and status.st_size > limit:
         raise error(_too_large(name, size_text(status.st_size), what, limit))

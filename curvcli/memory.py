@@ -21,7 +21,7 @@ _CONTAINER = (
 
 
 def available_memory() -> int:
-    """Bytes that can be had without swapping, within the container's limit and ``ulimit -v`` if there are such."""
+    """Bytes to be allocated without swapping, within the container's limit and ``ulimit -v`` if there are such."""
     free = int(psutil.virtual_memory().available)
     for limit, used in _CONTAINER:
         with suppress(OSError, ValueError):  # no such control group, or its limit is the word "max"

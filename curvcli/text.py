@@ -30,25 +30,25 @@ def quoted(text: str, most: int = 40) -> str:
     return repr(cut(text, most))
 
 
-def nearest(word: str, known: Iterable[str], *, most: int = 3) -> list[str]:
+def nearest(word: str, names: Iterable[str], *, most: int = 3) -> list[str]:
     """The names that are spelled most like a word, the nearest first; then some of those that contain it."""
     from difflib import get_close_matches  # slow to import, and for mistakes only
 
-    names = list(dict.fromkeys(known))
-    near = get_close_matches(cut(word, _MOST_COMPARED), names, n=most, cutoff=0.5)
-    return [*near, *[name for name in names if word and word in name and name not in near][:most]]
+    unique = list(dict.fromkeys(names))
+    near = get_close_matches(cut(word, _MOST_COMPARED), unique, n=most, cutoff=0.5)
+    return [*near, *[name for name in unique if word and word in name and name not in near][:most]]
 
 
-def did_you_mean(word: str, known: Iterable[str], otherwise: str = "", *, most: int = 1) -> str:
+def did_you_mean(word: str, names: Iterable[str], otherwise: str = "", *, most: int = 1) -> str:
     """``did you mean trace or trace_stderr?``, for the end of a message about a word that is not known.
 
     Args:
         word: as it was written.
-        known: what there is.
+        names: what there is.
         otherwise: what is said where nothing is near.
         most: names that are suggested.
     """
-    near = [cut(name, _MOST_COMPARED) for name in nearest(word, known, most=most)[:most]]
+    near = [cut(name, _MOST_COMPARED) for name in nearest(word, names, most=most)[:most]]
     return f"did you mean {' or '.join(filter(None, [', '.join(near[:-1]), near[-1]]))}?" if near else otherwise
 
 

@@ -35,7 +35,7 @@ def parse_toml(text: str) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         raise TomlError(_sentence(str(error))) from None
     except (RecursionError, ValueError, OverflowError):  # a whole number of 5,000 digits, a date of month 0
-        raise TomlError("nested too deep, or with a value that can't be; this is no TOML.") from None
+        raise TomlError("nested too deep, or with an impossible value; this is not TOML.") from None
 
 
 def read_tables(path: Path, what: str) -> dict[str, Any]:
@@ -77,4 +77,4 @@ def _sentence(message: str) -> str:
     """``line 3, column 7: invalid value``, from the message that ends in ``(at line 3, column 7)``."""
     match = re.fullmatch(r"(.*?) ?\(at (.*)\)", message, flags=re.DOTALL)
     what, where = match.groups() if match else (message, "the file")
-    return f"{where}: {what[:1].lower()}{what[1:_MOST_TOLD]}; this is no TOML."
+    return f"{where}: {what[:1].lower()}{what[1:_MOST_TOLD]}; this is not TOML."

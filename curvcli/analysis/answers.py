@@ -34,7 +34,7 @@ def is_deterministic(session: Session, voice: Voice, *, allow_random: bool) -> b
             f"{option('allow_random', True)} computes it as it is, and calls nothing exact."
         )
     if apart:
-        voice.warn(f"{where} draws random numbers ({suspects or 'by what is not known'}): nothing is called exact")
+        voice.warn(f"{where} draws random numbers ({suspects or 'for an unknown reason'}): nothing is called exact")
         return False
     if objective.samples_interact():
         if objective.batch_statistics:

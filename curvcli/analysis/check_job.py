@@ -11,7 +11,7 @@ from curvcli.analysis.checklist import Checklist
 from curvcli.analysis.numerical_checks import NumericalChecks
 from curvcli.analysis.options.quantities import CheckOptions, DiagonalOptions
 from curvcli.analysis.options.request import Request
-from curvcli.analysis.options.shared import DataOptions, ModelOptions, Selection
+from curvcli.analysis.options.shared import DataOptions, Selection
 from curvcli.analysis.progress import Voice
 from curvcli.analysis.provenance import provenance, run_key
 from curvcli.analysis.session import Opened, chosen_layers, fitting_batch_size, objective_of, open_files
@@ -55,13 +55,13 @@ class CheckJob:
         Raises:
             CurvcliError: spec, data or model can't be opened, so that there is nothing to check.
         """
-        request, own = self.request, self.request.options(CheckOptions)
-        if own.against is not None and same_file(own.against, request.model.model):
-            raise UsageError(f"{option('against', str(own.against))}: that is the model itself.")
+        request, check_options = self.request, self.request.options(CheckOptions)
+        if check_options.against is not None and same_file(check_options.against, request.model.model):
+            raise UsageError(f"{option('against', str(check_options.against))}: that is the model itself.")
         opened = open_files(replace(request.model, dtype="float64"), replace(request.data, limit=None), self.voice)
         layers = _layers(opened, request.selection)
-        options = {"layers": [one.name for one in layers], "budget": own.budget, "limit": request.data.limit}
-        with Parts(path, {**run_key(opened, "check"), **options, "against": str(own.against or "")}) as parts:
+        options = {"layers": [one.name for one in layers], "budget": check_options.budget, "limit": request.data.limit}
+        with Parts(path, {**run_key(opened, "check"), **options, "against": str(check_options.against or "")}) as parts:
             with self.voice.progress(_steps(layers), unit="checks") as meter:
                 checks = Checklist(meter)
                 self.value, denominator, samples = _checked(checks, opened, layers, request)
@@ -119,24 +119,24 @@ def _checked(checks: Checklist, opened: Opened, layers: Sequence[Layer], request
     samples = open_samples(with_overrides(opened.loaded, limit=few))
 
     def narrow() -> Opened:
-        model = open_model(opened.path, device=opened.device, dtype="float32")
+        model = open_model(opened.path, device=opened.device, dtype="float32", choice=request.model.choice)
         return Opened(opened.path, model, opened.loaded, opened.samples, opened.device, "float32")
 
     in_run = narrow if request.model.dtype == "float32" else None
-    own = request.options(CheckOptions)
-    numerics = NumericalChecks(checks, opened, samples, min(size, len(samples)), layers, own.budget, in_run)
+    check_options = request.options(CheckOptions)
+    numerics = NumericalChecks(checks, opened, samples, min(size, len(samples)), layers, check_options.budget, in_run)
     value, denominator = numerics.run(fixed=fixed)
-    if own.against is not None:
+    if check_options.against is not None:
         path, sampling = opened.loaded.path, opened.loaded.spec.sampling
         data = request.data.data or (path if path.suffix == ".toml" else None)
         mine = Request(
             "diag",
-            {"diag": DiagonalOptions(budget=own.budget)},
-            ModelOptions(opened.path, opened.device, "float64"),
+            {"diag": DiagonalOptions(budget=check_options.budget)},
+            replace(request.model, model=opened.path, device=opened.device, dtype="float64"),
             DataOptions(data, len(samples), sampling.batch_size, sampling.seed),
             Selection(tuple(layer.name for layer in layers)),
         )
-        compare_with(checks, mine, other_side(mine, own))
+        compare_with(checks, mine, other_side(mine, check_options))
     return value, denominator, len(samples)
 
 

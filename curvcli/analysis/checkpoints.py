@@ -1,4 +1,4 @@
-"""Runs a piece of work so that neither Ctrl-C nor a kill costs more than its last seconds."""
+"""Runs a computation so that neither Ctrl-C nor a kill costs more than its last seconds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from curvcli.engine.interface import Engine
 from curvcli.engine.work import Work
 from curvcli.report.hdf5.parts import Parts
 
-# The state of a piece of work is put on disk this often: what a kill -9 can cost, in seconds.
+# The state of a computation is put on disk this often: what a kill -9 can cost, in seconds.
 _CHECKPOINT = 20.0
 # But writing takes no more than this share of the time.
 _WRITING = 0.1
@@ -39,12 +39,12 @@ def run_resumable(parts: Parts, work: Work[Any], engine: Engine, meter: Meter, v
         nonlocal last, pause, writing
         meter.advance(passes)
         now = time.monotonic()
-        if now - last > pause or (stop.asked and writing < _PROMPT):
+        if now - last > pause or (stop.requested and writing < _PROMPT):
             parts.save_progress(work.key, work.state())
             last = time.monotonic()
             writing = last - now
             pause = max(_CHECKPOINT, writing / _WRITING)
-        stop.raise_if_asked()
+        stop.raise_if_requested()
 
     with StopRequest() as stop:
         work.run(engine, on_step)

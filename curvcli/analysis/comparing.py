@@ -13,7 +13,7 @@ from curvcli.analysis.options.record import Options
 from curvcli.errors import UsageError
 from curvcli.files import same_file
 from curvcli.report.compare.comparison import SHARES, Comparison, Tolerances, compare
-from curvcli.report.compare.figure import COMPARED, ONLY_BOUNDED, known
+from curvcli.report.compare.figure import COMPARED, ONLY_BOUNDED, is_quantity
 from curvcli.report.hdf5.read import Report
 from curvcli.spec.mistakes import shown
 from curvcli.spec.patterns import select
@@ -103,7 +103,7 @@ def read_tolerance(value: object) -> tuple[str, float]:
         number = -1.0
     if not (isfinite(number) and number >= 0) or isinstance(value, bool):
         raise ValueError(f"{shown(value)} is not a tolerance; write 0.1, 10% or trace=0.2")
-    if equals and quantity not in COMPARED and not (known(quantity) and quantity not in ONLY_BOUNDED):
+    if equals and quantity not in COMPARED and not (is_quantity(quantity) and quantity not in ONLY_BOUNDED):
         raise ValueError(f"{shown(value)}: {_no_quantity(quantity)}")
     return quantity, number
 

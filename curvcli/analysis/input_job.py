@@ -113,22 +113,22 @@ class FunctionOfInputs:
         """What was found, as the report keeps it."""
         plan, space = self.plan_of, self._space
         # Of an interrupted run, what is finished.
-        found = self.work.result if self.work.done else self.work.finished()
+        arrays = self.work.result if self.work.done else self.work.finished()
         done = self.work.batches_done or self._session.objective.batch_count()
-        samples = len(found["value"])
+        samples = len(arrays["value"])
         kind = np.float64 if self._session.dtype == "float64" else np.float32
 
         def parted(name: str) -> Mapping[str, Array] | None:
-            return {k: v.astype(kind) for k, v in space.parted(found[name]).items()} if name in found else None
+            return {k: v.astype(kind) for k, v in space.parted(arrays[name]).items()} if name in arrays else None
 
         derivatives = None
         if plan.coordinates:
-            along = found["derivatives"].swapaxes(0, 1)
+            along = arrays["derivatives"].swapaxes(0, 1)
             derivatives = {space.label(c): values for c, values in zip(plan.coordinates, along, strict=True)}
         residual = None
         if right_side is not None:
             column, values = right_side
-            rest = found["laplacian"] - values[:samples]
+            rest = arrays["laplacian"] - values[:samples]
             residual = ResidualRecord(
                 column=column,
                 mean_abs=float(np.abs(rest).mean()),
@@ -136,18 +136,18 @@ class FunctionOfInputs:
                 rms=float(np.sqrt((rest**2).mean())),
                 values=rest,
             )
-        finite = all(np.isfinite(values).all() for values in found.values())
+        finite = all(np.isfinite(values).all() for values in arrays.values())
         return InputsRecord(
             name=self.name,
             rows=np.asarray(space.rows[:samples], dtype=np.int64),
             inputs=space.axes,
-            value=found["value"],
+            value=arrays["value"],
             gradient=parted("gradient"),
             diagonal=parted("diagonal"),
             diagonal_stderr=parted("diagonal_stderr"),
-            laplacian=found.get("laplacian"),
-            laplacian_stderr=found.get("laplacian_stderr"),
-            hessian=found["hessian"].astype(kind) if "hessian" in found else None,
+            laplacian=arrays.get("laplacian"),
+            laplacian_stderr=arrays.get("laplacian_stderr"),
+            hessian=arrays["hessian"].astype(kind) if "hessian" in arrays else None,
             derivatives=derivatives,
             residual=residual,
             method=plan.second if plan.second != "none" else "gradient",

@@ -65,16 +65,16 @@ def input_job(request: Request, session: Session, voice: Voice, line: str | None
     return InputsJob(session, voice, works, right_side, resolved, deterministic, line)
 
 
-def _space(session: Session, wanted: tuple[str, ...]) -> InputSpace:
+def _space(session: Session, requested: tuple[str, ...]) -> InputSpace:
     """The inputs to differentiate by, and whose samples."""
     objective = session.objective
     possible = objective.differentiable_inputs()
-    for name in wanted:
+    for name in requested:
         if name not in possible:
-            known = [port.name for port in session.model.inputs]
-            why = "holds whole numbers: there is no derivative by it" if name in known else "is no input"
-            raise UsageError(f"{option('input', name)}: {why}; {session.path} has {', '.join(known)}.")
-    chosen = [name for name in possible if not wanted or name in wanted]
+            names = [port.name for port in session.model.inputs]
+            why = "holds whole numbers: there is no derivative by it" if name in names else "is not an input"
+            raise UsageError(f"{option('input', name)}: {why}; {session.path} has {', '.join(names)}.")
+    chosen = [name for name in possible if not requested or name in requested]
     if not chosen:
         raise UsageError(f"{session.path} takes whole numbers only: there is nothing to differentiate by.")
     rows = session.samples.rows
@@ -86,11 +86,11 @@ def _space(session: Session, wanted: tuple[str, ...]) -> InputSpace:
     return InputSpace(tuple(InputAxes(name=name, shape=shape) for name, shape in shapes.items()), rows)
 
 
-def _functions(session: Session, wanted: tuple[str, ...]) -> list[SampleFunction]:
-    found: dict[str, SampleFunction] = {}
-    for text in wanted:
+def _functions(session: Session, texts: tuple[str, ...]) -> list[SampleFunction]:
+    functions: dict[str, SampleFunction] = {}
+    for text in texts:
         if text == "loss":
-            found["loss"] = SampleFunction("loss")
+            functions["loss"] = SampleFunction("loss")
             continue
         name, index = _indexed("of", text)
         shape = session.objective.output_shape(name)
@@ -100,8 +100,8 @@ def _functions(session: Session, wanted: tuple[str, ...]) -> list[SampleFunction
             places = [tuple(map(int, place)) for place in np.ndindex(shape)]
         for place in places:
             label = name if prod(shape) == 1 else f"{name}[{','.join(map(str, place))}]"
-            found[label] = SampleFunction(label, name, place)
-    return list(found.values())
+            functions[label] = SampleFunction(label, name, place)
+    return list(functions.values())
 
 
 def _plan(session: Session, space: InputSpace, options: InputOptions) -> tuple[InputPlan, str]:
@@ -128,13 +128,13 @@ def _plan(session: Session, space: InputSpace, options: InputOptions) -> tuple[I
     return InputPlan(second, options.full, along, options.order or 0, options.probes, seed), reason
 
 
-def _along(space: InputSpace, wanted: tuple[str, ...]) -> tuple[int, ...]:
+def _along(space: InputSpace, coordinates: tuple[str, ...]) -> tuple[int, ...]:
     """The coordinates for derivatives of higher order."""
     starts = dict(
         zip([one.name for one in space.axes], np.cumsum([0, *(prod(a.shape) for a in space.axes)]), strict=False)
     )
     shapes = {one.name: one.shape for one in space.axes}
-    if not wanted:
+    if not coordinates:
         single = [int(starts[name]) for name, shape in shapes.items() if prod(shape) == 1]
         if single or space.size <= _ALONG_ALL:
             return tuple(single or range(space.size))
@@ -142,20 +142,20 @@ def _along(space: InputSpace, wanted: tuple[str, ...]) -> tuple[int, ...]:
             f"{option('order')}: there are {space.size} coordinates; choose some: "
             f"{option('coordinate', space.label(0))}."
         )
-    found = []
-    for text in wanted:
+    positions = []
+    for text in coordinates:
         name, index = _indexed("coordinate", text)
         if name not in shapes:
             advice = did_you_mean(name, shapes, f"there are {listed(list(shapes), last='and')}.")
-            raise UsageError(f"{option('coordinate', text)}: {name!r} is no input; {advice}")
+            raise UsageError(f"{option('coordinate', text)}: {name!r} is not an input; {advice}")
         shape = shapes[name]
         if index is None and prod(shape) > 1:
             raise UsageError(
                 f"{option('coordinate', text)}: say which of its {prod(shape)} entries: '{name}[…]', shape {shape}."
             )
         place = _placed("coordinate", text, index, shape) if index is not None else (0,) * len(shape)
-        found.append(int(starts[name]) + int(np.ravel_multi_index(place, shape)) if shape else int(starts[name]))
-    return tuple(dict.fromkeys(found))
+        positions.append(int(starts[name]) + int(np.ravel_multi_index(place, shape)) if shape else int(starts[name]))
+    return tuple(dict.fromkeys(positions))
 
 
 def _indexed(argument: str, text: str) -> tuple[str, tuple[int, ...] | None]:

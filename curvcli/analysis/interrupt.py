@@ -12,23 +12,22 @@ from typing import Any, Self
 class StopRequest:
     """While entered, the first SIGINT or SIGTERM only raises a flag; a second one is handled at once.
 
-    Between two steps the sums of a piece of work are whole and can be kept; in the middle of one they can't. Whoever
+    Between two steps the sums of a computation are whole and can be kept; in the middle of one they can't. Whoever
     handled the signal before still does, only later: Ctrl-C by raising KeyboardInterrupt, SIGTERM on the command line
     by raising Interrupted. Signals that no Python function handles, or that are ignored, are left alone. Python runs
     handlers in the main thread only, so in any other there is nothing to hold.
     """
 
     def __init__(self) -> None:
-        """No signal so far."""
         self._pending: tuple[int, FrameType | None] | None = None
         self._earlier: dict[int, Callable[[int, FrameType | None], Any]] = {}
 
     @property
-    def asked(self) -> bool:
+    def requested(self) -> bool:
         """Whether to stop after this step."""
         return self._pending is not None
 
-    def raise_if_asked(self) -> None:
+    def raise_if_requested(self) -> None:
         """Hand a signal on to whoever handled it before; one that stops the process raises.
 
         Raises:
@@ -55,8 +54,8 @@ class StopRequest:
         for number, handler in self._earlier.items():
             signal.signal(number, handler)
         if kind is None:
-            self.raise_if_asked()
+            self.raise_if_requested()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.raise_if_asked()
+        self.raise_if_requested()
         self._pending = number, frame

@@ -31,7 +31,7 @@ from curvcli.wording import option
 
 # What is said last of an interrupted run.
 RESUME = "run the same command again to resume"
-# A finished piece of work that took so many seconds is kept until the layers it belongs to are written.
+# A finished computation that took so many seconds is kept until the layers it belongs to are written.
 _WORTH_KEEPING = 5.0
 
 
@@ -86,8 +86,8 @@ class Job:
             statuses = parts.statuses()
             parts.merge(self._provenance(path), status="complete")
         if statuses - {"done"}:
-            told = ", ".join(sorted(status.replace("_", " ") for status in statuses - {"done"}))
-            self.voice.warn(f"some results are incomplete ({told}): see the status column")
+            endings = ", ".join(sorted(status.replace("_", " ") for status in statuses - {"done"}))
+            self.voice.warn(f"some results are incomplete ({endings}): see the status column")
             if "imprecise" in statuses:
                 self.voice.warn(f"rounding in {self.session.dtype} has spoilt them: use {option('dtype', 'float64')}")
         if self._checking:
@@ -202,7 +202,7 @@ class Job:
     def _bare(self, target: Target, gradients: Mapping[str, Array]) -> LayerRecord:
         """A record with the gradient alone."""
         kind = np.float64 if self.session.dtype == "float64" else np.float32
-        own = () if target.layer is None else target.layer.parameters
+        parameters = () if target.layer is None else target.layer.parameters
         return LayerRecord(
             name=target.name,
             kind=target.kind,
@@ -215,7 +215,7 @@ class Job:
                     axes=p.axes,
                     gradient=gradients[p.name].astype(kind) if p.name in gradients else None,
                 )
-                for p in own
+                for p in parameters
             ),
             entries=target.block.size if target.layer is None else None,
         )

@@ -82,7 +82,7 @@ class NumericalChecks:
             bad="two passes over the same data differ: is dropout left on? Export in inference mode.",
         )
         self._independence(same=same, fixed=fixed)
-        why_not = "" if same else "the model gives no two equal results"
+        why_not = "" if same else "the model gives a different result each time"
         slope = loss_slope(self._objective, [p.name for p in parameters]) if same else 1.0
         if slope < LEAST_SLOPE:
             why_not = (
@@ -101,7 +101,7 @@ class NumericalChecks:
         if fixed or self._objective.scalar or len(self._samples) == 1 or not same:
             why = "the model takes a fixed number of samples" if fixed else "there is only one sample"
             why = "the model returns one number per batch" if self._objective.scalar else why
-            checks.skipped(name, self._about, why if same else "the model gives no two equal results")
+            checks.skipped(name, self._about, why if same else "the model gives a different result each time")
             return
         error = checks.attempt(name, self._about, lambda: alone_error(self._objective.outputs, len(self._samples)))
         if error is not None:
@@ -131,7 +131,7 @@ class NumericalChecks:
             figures.gradient,
             DIFFERENCE_LIMIT,
             good="against differences of the loss",
-            bad="differs from differences of the loss: a derivative on the way is missing or wrong (a stopped one?)",
+            bad="differs from differences of the loss: a derivative on the way is missing, wrong or stopped",
         )
         checks.judge(
             "Hessian",
@@ -144,9 +144,9 @@ class NumericalChecks:
         checks.judge(
             "symmetry", layer.name, figures.symmetry, ROUNDING_LIMIT, good="uᵀHv = vᵀHu", bad="uᵀHv differs from vᵀHu"
         )
-        found = checks.attempt("diagonal", layer.name, lambda: self._diagonal(layer))
-        if found is not None and self._narrow is not None:
-            checks.attempt(_NARROW, layer.name, lambda: self._in_float32(layer, found))
+        diagonals = checks.attempt("diagonal", layer.name, lambda: self._diagonal(layer))
+        if diagonals is not None and self._narrow is not None:
+            checks.attempt(_NARROW, layer.name, lambda: self._in_float32(layer, diagonals))
 
     @cached_property
     def _in_run(self) -> ModelObjective:
@@ -165,16 +165,16 @@ class NumericalChecks:
             method="auto",
             budget=self._budget,
         )
-        found: dict[str, Any] = {}
+        diagonals: dict[str, Any] = {}
         for method in plan.work:
             if set(method.parameters) & exact.keys():
-                found |= computed(method, SerialEngine(objective)).values
-        both = found.keys() & exact.keys()
+                diagonals |= computed(method, SerialEngine(objective)).values
+        both = diagonals.keys() & exact.keys()
         if not both:
             checks.skipped(_NARROW, layer.name, "its diagonals were not made in float64")
             return
         scale = max(float(np.abs(exact[name]).max(initial=0.0)) for name in both)
-        error = max(float(np.abs(found[name] - exact[name]).max(initial=0.0)) for name in both)
+        error = max(float(np.abs(diagonals[name] - exact[name]).max(initial=0.0)) for name in both)
         checks.judge(
             _NARROW,
             layer.name,
@@ -192,20 +192,24 @@ class NumericalChecks:
         sites = objective.sites(names)
         rank = loss_rank(objective, layer.parameters)
         plan = plan_diagonal(layer.parameters, sites, rank, method="auto", budget=self._budget)
-        found: dict[str, Any] = {}
+        diagonals: dict[str, Any] = {}
         for method in plan.work:
             if method.method != "coordinate":
-                found |= computed(method, SerialEngine(objective)).values
-        largest = max((float(np.abs(values).max(initial=0.0)) for values in found.values()), default=0.0)
+                diagonals |= computed(method, SerialEngine(objective)).values
+        largest = max((float(np.abs(values).max(initial=0.0)) for values in diagonals.values()), default=0.0)
         for p in layer.parameters:
             choice, subject = plan.choices[p.name], p.name
             if choice.method == OVER_BUDGET:
                 checks.skipped("diagonal", subject, choice.reason)
             elif choice.method in (UNREACHED, "coordinate"):
-                why = "the loss does not depend on it" if choice.method == UNREACHED else "by those products themselves"
+                why = (
+                    "the loss does not depend on it"
+                    if choice.method == UNREACHED
+                    else "it is computed by those products"
+                )
                 checks.skipped("diagonal", subject, why)
             else:
-                diagonal = found.get(p.name, np.zeros(p.shape))
+                diagonal = diagonals.get(p.name, np.zeros(p.shape))
                 entries = chosen_entries(diagonal, _ENTRIES, self._seed, p.name)
                 checks.judge(
                     "diagonal",
@@ -215,4 +219,4 @@ class NumericalChecks:
                     good=f"{choice.method}: {len(entries)} of its entries against one product each",
                     bad=f"{choice.method}: its entries differ from one product each",
                 )
-        return found
+        return diagonals

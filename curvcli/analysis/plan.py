@@ -32,7 +32,7 @@ from curvcli.wording import option
 _LEAST_ROOM = 16 << 20
 # Vectors of a block that a product and its graph take, in numbers of 8 bytes.
 _PRODUCT = 8
-# Seconds for which the steps of a piece of work are timed, after the first.
+# Seconds for which the steps of a computation are timed, after the first.
 _TIMED = 0.5
 
 
@@ -71,7 +71,7 @@ class Planned:
     engine: Engine
 
     def seconds(self) -> dict[str, float]:
-        """The time that every piece of work takes, by its key, from timing its first steps."""
+        """The time that every computation takes, by its key, from timing its first steps."""
         return {work.key: _seconds_per_pass(work, self.engine) * work.passes for work in self.work}
 
 
@@ -121,18 +121,18 @@ def chosen_targets(session: Session, selection: Selection, *, always_layers: boo
 
 def _plan_layers(request: Request, session: Session, voice: Voice, line: str | None) -> Planned:
     # Diagonals are the layers', so that with them the whole model alone does not mean no layer. Chosen before the model
-    # is run: a misspelt name is told at once.
+    # is run: a misspelt name is reported at once.
     chosen = chosen_targets(session, request.selection, always_layers="diag" in request.own)
     deterministic = is_deterministic(session, voice, allow_random=request.computing.allow_random)
     limit = memory_limit(session.objective, request.computing.memory_limit)
-    # What the model takes, and one product with its first graph, is had whatever the limit.
+    # What the model takes, and one product with its first graph, is needed whatever the limit.
     needed = session.objective.memory.in_use() + _PRODUCT * 8 * max((t.block.size for t in chosen), default=0)
     if limit < needed:
         voice.warn(
             f"{option('memory_limit', size_text(limit))} can't be met: the model and one product take about "
-            f"{size_text(needed)}; no graph is kept, and no more vectors than it takes"
+            f"{size_text(needed)}; no graph is kept, and no more vectors than needed"
         )
-    # Half of what is left is for vectors and bases, half for graphs. A few small vectors are always had.
+    # Half of what is left is for vectors and bases, half for graphs. A few small vectors are always allowed.
     room = max((limit - needed) // 2, _LEAST_ROOM)
     verify = request.computing.verify and deterministic and all(QUANTITIES[name].verified for name in request.own)
     run = RunPlan(session, chosen, room, deterministic, verify=verify)
@@ -171,7 +171,7 @@ def _count(chosen: Sequence[Target]) -> str:
 
 
 class _EnoughError(BaseException):
-    """Ends a piece of work that is only to be timed."""
+    """Ends a computation that is only to be timed."""
 
 
 def _seconds_per_pass(work: Work[Any], engine: Engine) -> float:

@@ -20,15 +20,15 @@ class Voice(Protocol):
     """Takes what a run has to say; options in its sentences are marked by `curvcli.wording.option`."""
 
     def note(self, text: str) -> None:
-        """What a person would want to know."""
+        """Say what most people want to know."""
         ...
 
     def detail(self, text: str) -> None:
-        """What only some would."""
+        """Say what only some want to know."""
         ...
 
     def warn(self, text: str) -> None:
-        """What is shown in any case."""
+        """Say what is shown in any case."""
         ...
 
     def progress(self, total: int, unit: str = "passes") -> AbstractContextManager[Meter]:
@@ -92,7 +92,6 @@ class Meter:
     """
 
     def __init__(self, total: int, pace: Pace | None = None) -> None:
-        """Nothing is done yet."""
         self.total, self.done = total, 0
         self.pace = pace or Pace()
         self._end: int | None = None
@@ -122,7 +121,7 @@ class Meter:
         self.done += passes
 
     def settle(self, done: int) -> None:
-        """A piece of work has ended: correct the total by what it needed less, or more, than planned."""
+        """A computation has ended: correct the total by what it needed less, or more, than planned."""
         self.total += self.done - done
 
     def left_of_phase(self) -> str:

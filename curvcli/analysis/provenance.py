@@ -22,6 +22,7 @@ def run_key(session: Opened, command: str) -> dict[str, Any]:
         "command": command,
         "curvcli": __version__,
         "model": session.model.sha256,
+        **session.model.part,
         "data": session.samples.digest,
         "loss": spec.loss.model_dump(mode="json"),
         "seed": spec.sampling.seed,
@@ -66,7 +67,9 @@ def provenance(
         model_sha256=session.model.sha256,
         dataset_digest=session.samples.digest,
         spec_text=session.loaded.text,
-        config_json=json.dumps({**options, **spec.sampling.model_dump(mode="json")}, sort_keys=True),
+        config_json=json.dumps(
+            {**session.model.part, **options, **spec.sampling.model_dump(mode="json")}, sort_keys=True
+        ),
         command_line=shlex.join(["curvcli", *sys.argv[1:]]) if line is None else line,
         backend=session.model.backend,
         device=session.device,
@@ -99,8 +102,8 @@ def versions(backend: str) -> dict[str, str]:
     from importlib.metadata import version
 
     framework = {"torch": ["torch"], "tensorflow": ["tensorflow", "keras"]}[backend]
-    found = {}
+    version_by_name = {}
     for name in ("numpy", "scipy", *framework):
         module = sys.modules.get(name)
-        found[name] = str(getattr(module, "__version__", None) or version(name))
-    return found
+        version_by_name[name] = str(getattr(module, "__version__", None) or version(name))
+    return version_by_name

@@ -62,10 +62,10 @@ def read_run_config(path: Path, *, others: Collection[str] = ()) -> RunConfig:
     for key in ("model", "data", "output"):
         if key in values:
             values[key] = Path(os.path.normpath(path.parent / values[key]))
-    own = {
+    by_quantity = {
         name: quantity_options(name, table, f"{path}: [{name}]", f"{path}: {name}.") for name, table in tables.items()
     }
-    return RunConfig(request_of("run", own, values), rest)
+    return RunConfig(request_of("run", by_quantity, values), rest)
 
 
 def quantity_options(name: str, table: object, shown: str, prefix: str) -> Options:
@@ -93,24 +93,24 @@ def _values(
     table: Mapping[str, Any], records: Collection[type[Options]], place: str, others: Collection[str]
 ) -> tuple[dict[str, Any], list[str]]:
     """A table's values by the names of options, and what is wrong with it, a line each."""
-    known = {name: kind for record in records for name, kind in kinds_of(record).items()}
+    kinds = {name: kind for record in records for name, kind in kinds_of(record).items()}
     values: dict[str, Any] = {}
     mistakes = []
     for key, value in table.items():
         name = _SHORT.get(key, key.replace("-", "_"))
-        if name not in known:
-            spelled = [one.replace("_", "-") for one in known]
+        if name not in kinds:
+            spelled = [one.replace("_", "-") for one in kinds]
             mistakes.append(f"{place}{cut(key)}: unknown{_hint(key, [*spelled, *others])}")
             continue
         try:
-            values[name] = known[name].read(value)
+            values[name] = kinds[name].read(value)
         except ValueError as error:
             mistakes.append(f"{place}{key}: {error}")
     return values, mistakes
 
 
-def _hint(word: str, known: Collection[str]) -> str:
-    advice = did_you_mean(word, known)
+def _hint(word: str, names: Collection[str]) -> str:
+    advice = did_you_mean(word, names)
     return f"; {advice}" if advice else ""
 
 

@@ -60,12 +60,12 @@ def open_files(model: ModelOptions, data: DataOptions, voice: Voice) -> Opened:
     """
     path = model.model
     format_of(path)
-    found = find_dataset_spec(path, data.data, Path.cwd())
-    voice.detail(f"dataset spec: {found.source_description}")
-    loaded = with_overrides(found.load(TABLES), limit=data.limit, batch_size=data.batch_size, seed=data.seed)
+    spec = find_dataset_spec(path, data.data, Path.cwd())
+    voice.detail(f"dataset spec: {spec.source_description}")
+    loaded = with_overrides(spec.load(TABLES), limit=data.limit, batch_size=data.batch_size, seed=data.seed)
     samples = open_samples(loaded)
     _ = samples.digest  # reads every input once: a NaN is found now and not in the middle
-    opened = open_model(path, device=model.device, dtype=model.dtype)
+    opened = open_model(path, device=model.device, dtype=model.dtype, choice=model.choice)
     return Opened(path, opened, loaded, samples, model.device, model.dtype)
 
 
@@ -75,8 +75,8 @@ def with_data(model: Model, options: ModelOptions, data: DataOptions) -> Opened:
     Raises:
         CurvcliError: whatever is wrong with the spec or the data.
     """
-    found = find_dataset_spec(options.model, data.data, Path.cwd())
-    loaded = with_overrides(found.load(TABLES), limit=data.limit, batch_size=data.batch_size, seed=data.seed)
+    spec = find_dataset_spec(options.model, data.data, Path.cwd())
+    loaded = with_overrides(spec.load(TABLES), limit=data.limit, batch_size=data.batch_size, seed=data.seed)
     return Opened(options.model, model, loaded, open_samples(loaded), options.device, options.dtype)
 
 
@@ -115,7 +115,7 @@ def objective_of(opened: Opened, samples: Samples, batch_size: int) -> ModelObje
 
 
 def twins(opened: Opened, memory: int) -> Twins:
-    """Makes products of a few samples in the run's dtype, and in float64; None where that can't be had.
+    """Makes products of a few samples in the run's dtype, and in float64; None where that is not possible.
 
     Args:
         opened: the model and data.
@@ -173,10 +173,10 @@ def fitting_batch_size(opened: Opened) -> int:
     """
     model, samples, loaded = opened.model, opened.samples, opened.loaded
     where = loaded.path.name
-    expected, given = [p.name for p in model.inputs], list(samples.input_shapes)
-    if set(expected) != set(given):
+    expected, fed = [p.name for p in model.inputs], list(samples.input_shapes)
+    if set(expected) != set(fed):
         raise SpecError(
-            f"{where}: inputs: the spec feeds {', '.join(given)}; {model.path} takes {', '.join(expected)}.\n"
+            f"{where}: inputs: the spec feeds {', '.join(fed)}; {model.path} takes {', '.join(expected)}.\n"
             f"Name the table [inputs.{expected[0] if expected else '…'}]."
         )
     size = loaded.spec.sampling.batch_size
@@ -184,9 +184,9 @@ def fitting_batch_size(opened: Opened) -> int:
         if port.shape is None:
             continue
         shape = samples.input_shapes[port.name]
-        wanted = port.shape[1:]
-        if len(wanted) != len(shape) or any(w not in (None, s) for w, s in zip(wanted, shape, strict=True)):
-            pretty = "×".join("?" if n is None else str(n) for n in wanted) or "one number"
+        model_shape = port.shape[1:]
+        if len(model_shape) != len(shape) or any(w not in (None, s) for w, s in zip(model_shape, shape, strict=True)):
+            pretty = "×".join("?" if n is None else str(n) for n in model_shape) or "one number"
             raise SpecError(
                 f"{where}: inputs.{port.name}: one sample has shape {'×'.join(map(str, shape)) or 'one number'}, "
                 f"{model.path} takes {pretty}.\nUse shape or layout in [inputs.{port.name}]."

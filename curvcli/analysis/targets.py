@@ -26,22 +26,22 @@ class Target:
 
     @property
     def name(self) -> str:
-        """As in the report."""
+        """The name in the report."""
         return self.block.name
 
     @property
     def kind(self) -> str:
-        """As in the report."""
+        """The kind in the report."""
         return "model" if self.layer is None else self.layer.kind
 
 
 def targets(layers: tuple[Layer, ...], places: list[int], *, whole_model: bool) -> tuple[Target, ...]:
     """The layers at these places, and the whole model if ``whole_model``."""
-    found = [Target(i, layers[i], Block(layers[i].name, layers[i].parameters)) for i in places]
+    chosen = [Target(i, layers[i], Block(layers[i].name, layers[i].parameters)) for i in places]
     if whole_model:
         every = tuple(p for layer in layers for p in layer.parameters)
-        found.append(Target(len(layers), None, Block(WHOLE_MODEL, every)))
-    return tuple(found)
+        chosen.append(Target(len(layers), None, Block(WHOLE_MODEL, every)))
+    return tuple(chosen)
 
 
 def parameters_of(chosen: tuple[Target, ...]) -> list[Parameter]:

@@ -25,7 +25,6 @@ class Watch:
     """Hears of SIGINT and SIGTERM in a thread of its own."""
 
     def __init__(self) -> None:
-        """Not watching."""
         self._acted = threading.Event()
         self._leave: Callable[[], None] = lambda: None
 

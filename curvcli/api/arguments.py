@@ -62,11 +62,11 @@ def read_arguments(
     Raises:
         UsageError: a value is not of its kind.
     """
-    known = {name: kind for record in records for name, kind in kinds_of(record).items()} | dict(named or {})
+    kinds = {name: kind for record in records for name, kind in kinds_of(record).items()} | dict(named or {})
     return {
-        name: _value(name, known[name], value)
+        name: _value(name, kinds[name], value)
         for name, value in arguments.items()
-        if name in known and value is not None
+        if name in kinds and value is not None
     }
 
 
@@ -98,9 +98,9 @@ def name_of(name: str, value: Any) -> str:
     Raises:
         UsageError: it is something else.
     """
-    found = os.fspath(value) if isinstance(value, os.PathLike) else getattr(value, "name", value)
-    if isinstance(found, str):
-        return str(found)
+    text = os.fspath(value) if isinstance(value, os.PathLike) else getattr(value, "name", value)
+    if isinstance(text, str):
+        return str(text)
     raise UsageError(f"{name}: must be a name, or a layer, parameter or input of a model; found {_sort(value)}.")
 
 

@@ -7,7 +7,7 @@ from curvcli.analysis.options.quantities import CheckOptions
 from curvcli.analysis.options.request import command_line
 from curvcli.api.arguments import Patterns, StrPath, flag_of, request_from
 from curvcli.api.computed import finished, refuse_to_overwrite
-from curvcli.api.model import Model
+from curvcli.api.model import Model, how_opened
 from curvcli.api.report import Report
 from curvcli.api.turn import IN_PYTHON, TURN
 from curvcli.api.voice import QuietVoice
@@ -37,7 +37,7 @@ def check(
 
     - ``dtype``: ``float32``, to hold the diagonals of such a run against float64's; nothing but float64 otherwise.
     - ``limit``: samples for the numerical checks. Default: 32.
-    - ``budget``: passes that a layer's exact diagonal may cost; entries of a dearer one are not checked.
+    - ``budget``: passes that a layer's exact diagonal may cost; more expensive diagonals are not checked.
     - ``against``: compare loss, gradients and diagonals with this model's; ``against_data`` is its spec.
 
     Returns:
@@ -52,7 +52,7 @@ def check(
     """
     arguments = dict(locals())
     if isinstance(model, Model):
-        arguments |= {"model": model.path, "device": device or model.device, "dtype": dtype or model.dtype}
+        arguments |= how_opened(model) | {"device": device or model.device, "dtype": dtype or model.dtype}
     with IN_PYTHON, TURN:
         request = request_from("check", CheckOptions, arguments)
         refuse_to_overwrite(request)

@@ -88,11 +88,11 @@ def diagonal(
 
     Example:
         >>> import curvcli
-        >>> found = curvcli.diagonal("sample_models/mlp_tanh.pt", layer="fc3", limit=64)
-        >>> weight = found["fc3.weight"]
+        >>> diagonals = curvcli.diagonal("sample_models/mlp_tanh.pt", layer="fc3", limit=64)
+        >>> weight = diagonals["fc3.weight"]
         >>> weight.diagonal.shape, str(weight.diagonal.dtype), weight.method, weight.exact
         ((10, 32), 'float32', 'gauss_newton', True)
-        >>> round(found.loss, 4)
+        >>> round(diagonals.loss, 4)
         0.0536
     """
     report = computed("diag", DiagonalOptions, locals())
@@ -142,8 +142,8 @@ def trace(
 
     Example:
         >>> import curvcli
-        >>> found = curvcli.trace("sample_models/mlp_tanh.pt", layer="fc*", limit=64)
-        >>> {name: (round(one.value, 2), one.exact) for name, one in found.items()}
+        >>> traces = curvcli.trace("sample_models/mlp_tanh.pt", layer="fc*", limit=64)
+        >>> {name: (round(one.value, 2), one.exact) for name, one in traces.items()}
         {'fc1': (60.17, True), 'fc2': (2.73, True), 'fc3': (0.64, True)}
     """
     report = computed("trace", TraceOptions, locals())
@@ -197,8 +197,8 @@ def eigenvalues(
 
     Example:
         >>> import curvcli
-        >>> found = curvcli.eigenvalues("sample_models/mlp_tanh.pt", k=2, whole_model=True, limit=64)
-        >>> top = found["(whole model)"]
+        >>> eigenpairs = curvcli.eigenvalues("sample_models/mlp_tanh.pt", k=2, whole_model=True, limit=64)
+        >>> top = eigenpairs["(whole model)"]
         >>> top.values.round(1), bool(top.converged.all())
         (array([21.8, 11.4]), True)
     """
@@ -280,7 +280,7 @@ def hessian(
     Errors, warnings and the arguments that all take are `diagonal`'s; ``whole_model`` and ``matrix`` are
     `trace`'s. Its own:
 
-    - ``budget``: products that a full block may cost, one per entry. Default: as many as memory allows rows.
+    - ``budget``: products that a full block may cost, one per entry. Default: as many rows as fit into memory.
 
     Returns:
         By layer: ``entries``, (n, n) in the order of the layer's parameters, raveled, or None where it is too large;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from curvcli.analysis.options.record import filled
 from curvcli.analysis.options.shared import ModelOptions
@@ -13,9 +13,12 @@ from curvcli.api.turn import IN_PYTHON, TURN
 from curvcli.errors import UsageError
 from curvcli.models import open as files
 from curvcli.models.base import Array, Layer, Port
+from curvcli.models.choice import Choice
 from curvcli.models.model import Model as OpenedModel
 from curvcli.spec.mistakes import listed
 from curvcli.text import did_you_mean
+
+_OPENED_WITH: Final = ("device", "dtype", "signature", "tag_set")
 
 
 class Model:
@@ -25,17 +28,20 @@ class Model:
         path: the file or directory, as it was passed; absolute once the working directory is another one.
         device: e.g. ``cpu``.
         dtype: ``float32`` or ``float64``.
+        signature: as it was passed.
+        tag_set: as it was passed.
         layers: in model order; each has a ``name``, a ``kind``, a ``size`` and ``parameters`` with ``name``, ``label``,
             ``shape``, ``axes`` and ``size``.
         inputs: each with ``name``, ``shape`` and ``dtype``; None in a shape is any length.
         outputs: likewise.
     """
 
-    def __init__(self, opened: OpenedModel, *, device: str, dtype: str) -> None:
+    def __init__(self, opened: OpenedModel, *, device: str, dtype: str, choice: Choice) -> None:
         self.opened = opened
-        self._given: Path = opened.path
-        self._absolute = self._given.absolute()
+        self._as_written: Path = opened.path
+        self._absolute = self._as_written.absolute()
         self.device, self.dtype = device, dtype
+        self.signature, self.tag_set = choice.signature, choice.tag_set
         self.layers: tuple[Layer, ...] = opened.layers
         self.inputs: tuple[Port, ...] = opened.inputs
         self.outputs: tuple[Port, ...] = opened.outputs
@@ -43,7 +49,7 @@ class Model:
     @property
     def path(self) -> Path:
         """The file or directory."""
-        return self._given if self._given.absolute() == self._absolute else self._absolute
+        return self._as_written if self._as_written.absolute() == self._absolute else self._absolute
 
     def values(self, parameter: Name) -> Array:
         """A parameter's values, float64, in its own shape.
@@ -54,10 +60,10 @@ class Model:
         Raises:
             UsageError: there is no such parameter; the message has the nearest names.
         """
-        known = [p.name for layer in self.layers for p in layer.parameters]
+        names = [p.name for layer in self.layers for p in layer.parameters]
         name = name_of("parameter", parameter)
-        if name not in known:
-            advice = did_you_mean(name, known, f"there are {listed(known, last='and')}.", most=3)
+        if name not in names:
+            advice = did_you_mean(name, names, f"there are {listed(names, last='and')}.", most=3)
             raise UsageError(f"{self.path}: no parameter {name!r}: {advice}")
         return self.opened.values(name)
 
@@ -68,13 +74,23 @@ class Model:
         )
 
 
-def open_model(path: StrPath, device: str = "cpu", dtype: str = "float32") -> Model:
+def open_model(
+    path: StrPath,
+    device: str = "cpu",
+    dtype: str = "float32",
+    *,
+    signature: str | None = None,
+    tag_set: str | None = None,
+) -> Model:
     """Open a saved model, as ``curvcli layers`` does; nothing in it is executed but its graph.
 
     Args:
-        path: a TensorFlow SavedModel directory or a TorchScript file.
+        path: a torch.export archive (.pt2), a TensorFlow SavedModel directory, a Keras file or a TorchScript file.
         device: ``cpu``, ``cuda``, ``cuda:1`` ….
         dtype: ``float32`` or ``float64``: the whole model is converted.
+        signature: of a SavedModel that has several; its only one, or ``serving_default``, if None.
+        tag_set: the tags of one graph of a SavedModel that has several, with commas between; its only one, or
+            ``serve``, if None.
 
     Raises:
         UsageError: a wrong path or device, or the framework is not installed.
@@ -89,10 +105,17 @@ def open_model(path: StrPath, device: str = "cpu", dtype: str = "float32") -> Mo
         (32, 64)
     """
     with IN_PYTHON, TURN:
-        file = path_of("path", path, "the path of a SavedModel directory or a TorchScript file")
-        options = filled(ModelOptions, {"model": file, "device": str(device), "dtype": dtype})
-        opened = files.open_model(options.model, device=options.device, dtype=options.dtype)
-    return Model(opened, device=options.device, dtype=options.dtype)
+        file = path_of(
+            "path",
+            path,
+            "the path of a saved model: a torch.export archive, a SavedModel directory, a Keras file or a TorchScript file",
+        )
+        options = filled(
+            ModelOptions,
+            {"model": file, "device": str(device), "dtype": dtype} | {"signature": signature, "tag_set": tag_set},
+        )
+        opened = files.open_model(options.model, device=options.device, dtype=options.dtype, choice=options.choice)
+    return Model(opened, device=options.device, dtype=options.dtype, choice=options.choice)
 
 
 def settled(model: Model | StrPath, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,4 +133,9 @@ def settled(model: Model | StrPath, arguments: Mapping[str, Any]) -> dict[str, A
                 f"{name}={value!r}: {model.path} was opened with {opened!r}.\n"
                 f"Open it anew: curvcli.open_model(path, {name}={value!r})."
             )
-    return {"model": model.path, "device": model.device, "dtype": model.dtype}
+    return how_opened(model)
+
+
+def how_opened(model: Model) -> dict[str, Any]:
+    """An opened model's path, and what it was opened with, by the names of options."""
+    return {"model": model.path} | {name: getattr(model, name) for name in _OPENED_WITH}

@@ -71,8 +71,8 @@ def plot(
 
     Example:
         >>> import curvcli
-        >>> found = curvcli.diagonal("sample_models/mlp_tanh.pt", layer="fc3", limit=64)
-        >>> plots = curvcli.plot(found, kind="histogram")
+        >>> diagonals = curvcli.diagonal("sample_models/mlp_tanh.pt", layer="fc3", limit=64)
+        >>> plots = curvcli.plot(diagonals, kind="histogram")
         >>> [(one.kind, sorted(one.images)) for one in plots.pictures]
         [('histogram', ['png', 'svg'])]
     """

@@ -87,8 +87,8 @@ def read_report(path: StrPath) -> Report:
 
     Example:
         >>> import curvcli
-        >>> found = curvcli.diagonal("sample_models/mlp_tanh.pt", layer="fc3", limit=64)
-        >>> report = curvcli.read_report(found.report.path)
+        >>> diagonals = curvcli.diagonal("sample_models/mlp_tanh.pt", layer="fc3", limit=64)
+        >>> report = curvcli.read_report(diagonals.report.path)
         >>> [(row.name, row.method, row.exact) for row in report.layers]
         [('fc3', 'gauss_newton', True)]
         >>> report.array("fc3", "diagonal", "weight").shape
@@ -97,9 +97,9 @@ def read_report(path: StrPath) -> Report:
         64
     """
     opened = read.read_report(path_of("path", path, "the path of a report"))
-    found = {field.name: getattr(opened, field.name) for field in fields(opened)}
+    values = {field.name: getattr(opened, field.name) for field in fields(opened)}
     # Arrays are read later, when the working directory may be another one.
-    return Report(**found | {"path": opened.path.absolute()})
+    return Report(**values | {"path": opened.path.absolute()})
 
 
 def read_temporary(path: Path) -> Report:

@@ -43,8 +43,8 @@ class Results(Mapping[str, Record_co], Generic[Record_co]):
 
     def __getitem__(self, name: str) -> Record_co:
         if name not in self._readers:
-            known = list(self._readers)
-            advice = did_you_mean(str(name), known, f"there are {listed(known, last='and')}.", most=3)
+            names = list(self._readers)
+            advice = did_you_mean(str(name), names, f"there are {listed(names, last='and')}.", most=3)
             raise UnknownNameError(f"no {name!r} among these results: {advice}")
         return self._readers[name]()
 

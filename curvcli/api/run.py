@@ -116,15 +116,15 @@ def _by_tables(arguments: Mapping[str, Any]) -> Request:
         raise UsageError(
             f"Nothing to compute: name one of {', '.join(f'{name}=' for name in TOGETHER)}; {{}} means its defaults."
         )
-    own = {name: quantity_options(name, table, f"{name}", f"{name}: ") for name, table in tables.items()}
-    return request_of("run", own, read_arguments(SHARED, arguments))
+    by_quantity = {name: quantity_options(name, table, f"{name}", f"{name}: ") for name, table in tables.items()}
+    return request_of("run", by_quantity, read_arguments(SHARED, arguments))
 
 
 def _call(request: Request) -> str:
     """The call in Python that makes a request."""
     shared = (request.selection, request.computing, request.data, request.model, request.output)
-    own = {name: dict(changed(options)) for name, options in request.own.items()}
-    arguments = {**own, **{name: value for options in shared for name, value in changed(options)}}
+    tables = {name: dict(changed(options)) for name, options in request.own.items()}
+    arguments = {**tables, **{name: value for options in shared for name, value in changed(options)}}
     model = arguments.pop("model")
     words = [repr(str(model)), *(f"{name}={_plain(value)!r}" for name, value in arguments.items())]
     return f"curvcli.run({', '.join(words)})"

@@ -28,19 +28,19 @@ _METAVAR = "[PATTERN:]QUANTITY=NUMBER"
     AssertOptions,
     "max",
     metavar=_METAVAR,
-    help="The quantity, as in the report's summary, must not be above; for layers that match PATTERN, as in --layer. "
+    help="Upper bound of a quantity of the report's summary, for layers that match PATTERN, as in --layer: "
     "'conv*:top_eigenvalue=50', or loss=2. Repeatable.",
 )
-@record_option(AssertOptions, "min", metavar=_METAVAR, help="It must not be below; like --max.")
-@record_option(AssertOptions, "finite", help="Every result of every layer, and the loss, is a finite number.")
-@record_option(AssertOptions, "converged", help="Every eigenvalue and estimate has met its tolerance.")
-@record_option(AssertOptions, "exact", help="Nothing is an estimate.")
+@record_option(AssertOptions, "min", metavar=_METAVAR, help="Lower bound of a quantity; like --max.")
+@record_option(AssertOptions, "finite", help="Require every result of every layer, and the loss, to be finite.")
+@record_option(AssertOptions, "converged", help="Require every eigenvalue and estimate to meet its tolerance.")
+@record_option(AssertOptions, "exact", help="Require every result to be exact: none is an estimate.")
 @layer_options
 @record_option(
     AssertOptions,
     "sigma",
-    help="Break a threshold only if the figure is beyond it by this many standard errors, more where they are from "
-    "few probes or many figures are judged. 0: the figure itself counts, so that few probes make nothing easier.",
+    help="A figure breaks a threshold only if it is beyond it by this many standard errors; by more where they come "
+    "from few probes, or many figures are judged. 0: judge the figure itself, whatever its error.",
 )
 @click.option(
     "--format",

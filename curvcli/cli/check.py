@@ -35,7 +35,7 @@ from curvcli.cli.options import (
     CheckOptions,
     "budget",
     metavar="PASSES",
-    help="Passes that a layer's exact diagonal may cost; entries of a dearer one are not checked.",
+    help="Passes that a layer's exact diagonal may cost; more expensive diagonals are not checked.",
 )
 @record_option(
     CheckOptions,

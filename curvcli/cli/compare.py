@@ -58,7 +58,7 @@ class Tolerance(click.ParamType[tuple[str, float]]):
     type=Tolerance(),
     cls=Repeatable,
     metavar="[QUANTITY=]NUMBER",
-    help=f"Change allowed besides, in the quantity's own unit; like --rtol.  [default: {ATOL:g}, "
+    help=f"Change allowed in addition, in the quantity's own unit; like --rtol.  [default: {ATOL:g}, "
     "but 0.01 for negative_share and weight_at_zero]",
 )
 @record_option(
@@ -67,7 +67,9 @@ class Tolerance(click.ParamType[tuple[str, float]]):
     help="A change also has to exceed the error bars: this many standard errors of the difference, more where they "
     "are from few probes or many figures are compared. 4: noise alone fails one comparison in 16,000. 0: none.",
 )
-@record_option(CompareOptions, "allow_mismatch", help="Compare what is common though loss, data or layers differ.")
+@record_option(
+    CompareOptions, "allow_mismatch", help="Compare what the reports share although loss, data or layers differ."
+)
 @click.option("--only-changed", is_flag=True, help="Show in table and markdown only what changed or can't be judged.")
 @click.option(
     "--format",

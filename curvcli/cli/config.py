@@ -33,14 +33,14 @@ def option_values(
         place: of the table, for messages.
         without: click's names of options that may not stand there.
     """
-    known = {key: name for key, name in option_names(command).items() if name not in without}
+    name_by_spelling = {key: name for key, name in option_names(command).items() if name not in without}
     options = {option.name: option for option in command.params if isinstance(option, click.Option)}
     values: dict[str, Any] = {}
     mistakes = []
     for key, value in table.items():
-        name = known.get(key.replace("_", "-"))
+        name = name_by_spelling.get(key.replace("_", "-"))
         if name is None:
-            mistakes.append(f"{place}{cut(key)}: unknown{unknown(key, list(known))}")
+            mistakes.append(f"{place}{cut(key)}: unknown{unknown(key, list(name_by_spelling))}")
         elif wrong := _unfit(options[name], value):
             mistakes.append(f"{place}{key}: {wrong}")
         else:
@@ -48,9 +48,9 @@ def option_values(
     return values, mistakes
 
 
-def unknown(word: str, known: Sequence[str]) -> str:
+def unknown(word: str, words: Sequence[str]) -> str:
     """The end of a sentence about a word that is not known."""
-    advice = did_you_mean(word, known)
+    advice = did_you_mean(word, words)
     return f"; {advice}" if advice else ""
 
 

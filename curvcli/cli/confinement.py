@@ -81,9 +81,9 @@ def landlock_version() -> int:
 def _restricted(version: int, allowed: Iterable[Path]) -> bool:
     truncate = _TRUNCATE if version >= _VERSION_OF_TRUNCATE else 0
     rights = _WRITE | truncate | _IN_FOLDERS
-    wanted = _Ruleset(rights, _TCP if version >= _VERSION_OF_NETWORK else 0)
-    size = ctypes.sizeof(wanted) if version >= _VERSION_OF_NETWORK else 8
-    ruleset = _call(_CREATE_RULESET, ctypes.byref(wanted), ctypes.c_size_t(size), ctypes.c_uint32(0))
+    attributes = _Ruleset(rights, _TCP if version >= _VERSION_OF_NETWORK else 0)
+    size = ctypes.sizeof(attributes) if version >= _VERSION_OF_NETWORK else 8
+    ruleset = _call(_CREATE_RULESET, ctypes.byref(attributes), ctypes.c_size_t(size), ctypes.c_uint32(0))
     if ruleset < 0:
         return False
     try:

@@ -34,7 +34,7 @@ class Voice:
     console: Console = field(default_factory=stderr_console)
 
     def note(self, text: str) -> None:
-        """What a person would want to know."""
+        """Say what most people want to know."""
         text = clean(in_shell(text))
         LOG.info(text)
         if self.level >= 0:

@@ -23,7 +23,8 @@ from curvcli.cli.options import computing, matrix_option, record_option
     DiagonalOptions,
     "budget",
     metavar="PASSES",
-    help="Estimate, and say so, what would need more backward passes per batch than this. Default: always exact.",
+    help="Estimate diagonals that would need more backward passes per batch than this, and "
+    "mark them as estimates. Default: always exact.",
 )
 @record_option(DiagonalOptions, "probes", help="Products per estimate, at most.")
 @record_option(

@@ -19,7 +19,7 @@ from curvcli.cli.options import computing, matrix_option, record_option, whole_m
 @record_option(
     EigenOptions,
     "which",
-    help="Which end; smallest is the most negative, both is k of each.",
+    help="Which end of the spectrum; smallest is the most negative, both takes k from each end.",
 )
 @record_option(
     EigenOptions,
@@ -32,7 +32,7 @@ from curvcli.cli.options import computing, matrix_option, record_option, whole_m
     "method",
     help="auto: the whole block up to 512 entries, the Gram matrix where exact and smaller, else lanczos.",
 )
-@record_option(EigenOptions, "max_products", help="Stop there and say so; exit 4.")
+@record_option(EigenOptions, "max_products", help="Stop after this many products; exit 4 if pairs have not converged.")
 @record_option(EigenOptions, "vectors", help="Keep the eigenvectors, in the parameters' shapes.")
 def command(**values: Any) -> int:
     r"""Compute the top eigenvalues of the Hessian, per layer or for the whole model, each with its residual.

@@ -32,7 +32,7 @@ _QUESTIONS = {
 
 
 @click.command("env")
-@click.option("--json", "as_json", is_flag=True, help="For other programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for other programs.")
 def command(as_json: bool) -> int:
     r"""Show versions and devices, and which backend is missing and why.
 
@@ -40,7 +40,7 @@ def command(as_json: bool) -> int:
       curvcli env
       curvcli env --json
     """
-    found: dict[str, Any] = {
+    environment: dict[str, Any] = {
         "curvcli": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -49,13 +49,13 @@ def command(as_json: bool) -> int:
         "backends": {name: _backend(name) for name in _QUESTIONS},
     }
     if as_json:
-        click.echo(json.dumps({"schema_version": "1.0", **found}, indent=2))
+        click.echo(json.dumps({"schema_version": "1.0", **environment}, indent=2))
         return int(ExitCode.DONE)
-    click.echo(f"curvcli {found['curvcli']}, Python {found['python']}, {found['platform']}")
-    for name, number in found["packages"].items():
+    click.echo(f"curvcli {environment['curvcli']}, Python {environment['python']}, {environment['platform']}")
+    for name, number in environment["packages"].items():
         click.echo(f"{name:<11} {number}")
-    click.echo(f"files       {_confinement(found['confined'])}")
-    for name, answer in found["backends"].items():
+    click.echo(f"files       {_confinement(environment['confined'])}")
+    for name, answer in environment["backends"].items():
         if "version" in answer:
             click.echo(f"{name:<11} {answer['version']}: {', '.join(answer['devices'])}")
         else:

@@ -29,7 +29,7 @@ _MISSING = {
     "layers": "no layers",
     "parameters": "no layers",
     "entries": "no layers",
-    "inputs": "nothing by the inputs; `curvcli inputs` computes that",
+    "inputs": "no derivatives by the inputs; `curvcli inputs` computes them",
     "checks": "no checks; `curvcli check --output` writes them",
 }
 
@@ -86,15 +86,15 @@ def command(
     """
     voice = Voice(-1 if quiet else verbose)
     form = _format(output, form)
-    found = _chosen(read_report(report), name, layer, exclude)
-    name = name or _default(found)
-    if not _rows(found, name):
+    chosen = _chosen(read_report(report), name, layer, exclude)
+    name = name or _default(chosen)
+    if not _rows(chosen, name):
         raise ReportError(f"{report}: the report holds {_MISSING[name]}")
     if form == "parquet":
         require_parquet()
     if output != _STDOUT:
-        _check_output(found, output, form)
-    _write(_table(found, name, voice), output, form)
+        _check_output(chosen, output, form)
+    _write(_table(chosen, name, voice), output, form)
     return int(ExitCode.DONE)
 
 
@@ -157,7 +157,7 @@ def _table(report: Report, name: str, voice: Voice) -> Table:
 
     table, left_out = entries_table(report)
     if left_out:
-        voice.note(f"left out, for neither gradient nor diagonal was computed: {listed(left_out, last='and')}")
+        voice.note(f"left out because neither gradient nor diagonal was computed: {listed(left_out, last='and')}")
     return table
 
 

@@ -19,7 +19,7 @@ from curvcli.cli.options import computing, matrix_option, record_option, whole_m
     HessianOptions,
     "budget",
     metavar="PRODUCTS",
-    help="Products that a full block may cost, one per entry of the layer. Default: as many as memory allows rows.",
+    help="Products that a full block may cost, one per entry of the layer. Default: as many rows as fit into memory.",
 )
 def command(**values: Any) -> int:
     r"""Compute the full Hessian of layers, its spectrum, inertia, condition number and Frobenius norm.

@@ -46,7 +46,7 @@ from curvcli.cli.options import job_options, model_argument, record_option
     "budget",
     metavar="PRODUCTS",
     help="Products per batch that exact second derivatives may cost, one per coordinate; beyond it, --probes random "
-    "vectors estimate them, with their errors. Default: any.",
+    "vectors estimate them, with their errors. Default: no limit.",
 )
 @record_option(InputOptions, "probes", help="Random vectors per sample, for estimates.")
 @job_options

@@ -36,7 +36,10 @@ from curvcli.models.open import open_model
 @compute_options
 @format_option
 @click.option(
-    "--plan", "with_plan", is_flag=True, help="Also plan the diagonal, with the dataset spec found by itself."
+    "--plan",
+    "with_plan",
+    is_flag=True,
+    help="Also plan the diagonal, with the dataset spec that is found automatically.",
 )
 @config_option
 @voice_options
@@ -53,7 +56,7 @@ def command(**values: Any) -> int:
     options, selection = filled(ModelOptions, values), filled(Selection, values)
     confine([], device=options.device)
     if values["data"] is None and not values["with_plan"]:
-        model = open_model(options.model, device=options.device, dtype=options.dtype)
+        model = open_model(options.model, device=options.device, dtype=options.dtype, choice=options.choice)
         chosen = [model.layers[i] for i in chosen_layers(model, selection)]
         click.echo(render_layers(chosen, model.inputs, model.outputs, values["output_format"]))
         return int(ExitCode.DONE)
@@ -88,7 +91,7 @@ def render_layers(layers: list[Layer], inputs: tuple[Port, ...], outputs: tuple[
         )
     names = ("layer", "kind", "parameter", "shape", "entries")
     rows = [(one.name, one.kind, p.label, _shape(p.shape), str(p.size)) for one in layers for p in one.parameters]
-    ports = [f"{what}: {', '.join(_describe(p) for p in found)}" for what, found in (("in", inputs), ("out", outputs))]
+    ports = [f"{what}: {', '.join(_describe(p) for p in group)}" for what, group in (("in", inputs), ("out", outputs))]
     total = f"{len(layers)} layers, {sum(one.size for one in layers):,} entries"
     return render_rows(names, rows, output_format, numbers=("entries",), footer=[*ports, total])
 

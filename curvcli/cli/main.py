@@ -58,7 +58,7 @@ Exit codes:
   3    could not compute: model not loadable, operation without derivative, out of memory, a bug
   4    finished, but incomplete or not finite
   130  interrupted (143: terminated); run the same command again to resume
-  141  whoever read the output through a pipe has gone
+  141  the reader of the output has closed its pipe
 """
 
 
@@ -104,8 +104,8 @@ class LazyGroup(click.Group):
         """Complete names from the table above, without importing a command."""
         from click.shell_completion import CompletionItem
 
-        found = [CompletionItem(name, help=text) for name, text in _COMMANDS.items() if name.startswith(incomplete)]
-        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
+        commands = [CompletionItem(name, help=text) for name, text in _COMMANDS.items() if name.startswith(incomplete)]
+        return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -134,7 +134,8 @@ def cli() -> None:
       curvcli eigs MODEL --whole-model      the top eigenvalues
       curvcli show MODEL.diag.h5            what came out
 
-    MODEL is a TensorFlow SavedModel directory or a TorchScript file.
+    MODEL is a torch.export archive (.pt2), a TensorFlow SavedModel directory, a
+    Keras file or a TorchScript file.
     """
 
 

@@ -17,7 +17,6 @@ class _Left(ProgressColumn):
     """The time left that the meter says."""
 
     def render(self, task: Task) -> Text:
-        """Of one bar."""
         return Text(str(task.fields.get("left", "")))
 
 

@@ -74,7 +74,7 @@ def _click_type(kind: Kind) -> click.ParamType[Any]:
 
 
 def model_argument(function: F) -> F:
-    """MODEL."""
+    """The argument MODEL."""
     return click.argument("model", type=click.Path(path_type=Path))(function)
 
 
@@ -91,7 +91,7 @@ def _layer_names(context: click.Context, parameter: click.Parameter, incomplete:
 
 
 def layer_options(function: F) -> F:
-    """Which layers."""
+    """Options that choose layers."""
     function = record_option(
         Selection,
         "exclude",
@@ -110,12 +110,12 @@ def layer_options(function: F) -> F:
 
 
 def data_options(function: F) -> F:
-    """Which samples."""
+    """Options that choose samples."""
     for decorate in (
         record_option(
-            DataOptions, "seed", help="Seed of all that is random: the subset that --limit draws, and probes."
+            DataOptions, "seed", help="Seed of everything random: the subset that --limit draws, and probes."
         ),
-        record_option(DataOptions, "batch_size", help="Samples at once: memory and speed, never the result."),
+        record_option(DataOptions, "batch_size", help="Samples per batch: decides memory and speed, never the result."),
         record_option(DataOptions, "limit", help="Use a random subset of N samples.", metavar="N"),
         record_option(
             DataOptions,
@@ -129,35 +129,52 @@ def data_options(function: F) -> F:
 
 
 def device_option(function: F) -> F:
-    """Where."""
+    """The option that chooses the device."""
     return record_option(ModelOptions, "device", metavar="NAME", help="cpu, cuda, cuda:1 …")(function)
 
 
+def choice_options(function: F) -> F:
+    """Which model of a file that holds several."""
+    function = record_option(
+        ModelOptions,
+        "tag_set",
+        metavar="TAGS",
+        help="Which graph of a SavedModel with several, by its tags: serve,gpu. Default: the only one, or serve.",
+    )(function)
+    return record_option(
+        ModelOptions,
+        "signature",
+        metavar="NAME",
+        help="Which signature of a SavedModel with several. Default: the only one, or serving_default.",
+    )(function)
+
+
 def compute_options(function: F) -> F:
-    """Where and how precisely."""
-    return device_option(record_option(ModelOptions, "dtype", help="The whole computation's precision.")(function))
+    """Which model of the file, where and how precisely."""
+    function = record_option(ModelOptions, "dtype", help="The whole computation's precision.")(function)
+    return choice_options(device_option(function))
 
 
 def memory_option(function: F) -> F:
-    """How much memory may be used."""
+    """The option that limits memory."""
     return record_option(
         ComputingOptions,
         "memory_limit",
         metavar="SIZE",
-        help="Memory in use at most, e.g. 4GiB: graphs are kept between products, and bases held, while they fit. "
-        "Default: what is in use and half of what is free.",
+        help="Limit of the memory in use, e.g. 4GiB: graphs are kept between products, and bases held, while they fit. "
+        "Default: what is in use plus half of what is free.",
     )(function)
 
 
 def matrix_option(record: type[Options]) -> Callable[[F], F]:
-    """Which matrix."""
+    """The option that chooses the matrix."""
     return record_option(record, "matrix", help=f"Which matrix. {MATRICES_HELP}.")
 
 
 def whole_model_option(function: F) -> F:
     """Whether to treat all layers as one block."""
     return record_option(
-        Selection, "whole_model", help="One block of all parameters; with --layer, besides the layers."
+        Selection, "whole_model", help="Treat all parameters as one block; with --layer, in addition to the layers."
     )(function)
 
 
@@ -185,7 +202,7 @@ def random_option(function: F) -> F:
     return record_option(
         ComputingOptions,
         "allow_random",
-        help="Compute a model that answers differently each time (dropout left on); nothing is called exact then.",
+        help="Compute a model whose output is random (dropout left on); nothing is called exact then.",
     )(function)
 
 
@@ -194,8 +211,8 @@ def verify_option(function: F) -> F:
     return record_option(
         ComputingOptions,
         "verify",
-        help="Check results in the run itself: one product for each reported diagonal, and how far rounding goes, by a "
-        "few samples in float64.",
+        help="Check results in the run itself: one product for each reported diagonal, and the size of rounding "
+        "errors, from a few samples in float64.",
     )(function)
 
 
@@ -241,10 +258,10 @@ def voice_options(function: F) -> F:
         expose_value=False,
         callback=_log_to,
         metavar="FILE",
-        help="Append all messages, with times, to this file, whatever -q and -v let through.",
+        help="Append all messages, with times, to this file, whatever -q and -v are.",
     )(function)
-    function = click.option("--verbose", "-v", count=True, help="Say more; -vv shows tracebacks.")(function)
-    return click.option("--quiet", "-q", is_flag=True, help="Say nothing but results and errors.")(function)
+    function = click.option("--verbose", "-v", count=True, help="Print more; -vv shows tracebacks.")(function)
+    return click.option("--quiet", "-q", is_flag=True, help="Print nothing but results and errors.")(function)
 
 
 def config_option(function: F) -> F:

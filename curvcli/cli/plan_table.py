@@ -34,7 +34,7 @@ def render_plan(
         rows: what is done for whom.
         work: behind them.
         batches: of the data.
-        seconds: per piece; empty if nothing was timed.
+        seconds: per computation; empty if nothing was timed.
         output_format: table, json, csv or markdown.
     """
     passes = sum(one.passes for one in work)
@@ -72,7 +72,7 @@ def render_plan(
     footer = f"{batches} batches, {passes / max(batches, 1):.0f} backward passes each"
     if total is not None:
         bound = "at most" if any(one.at_most for one in work) else "about"
-        footer += f"; {bound} {duration(total)} by timing the first steps of each piece of work"
+        footer += f"; {bound} {duration(total)} by timing the first steps of each computation"
         if peak_memory():
             footer += f"; {peak_memory() / 2**30:.1f} GiB at most so far"
     if len({row.quantity for row in rows}) == 1:

@@ -19,8 +19,19 @@ from curvcli.report.plot.kinds import KINDS
 
 @click.command("plot")
 @click.argument("report", type=click.Path(path_type=Path))
-@click.option("--against", type=click.Path(path_type=Path), metavar="BASE", help="Draw REPORT over this other report.")
-@click.option("--kind", "-k", cls=Repeatable, type=click.Choice(list(KINDS)), help="Repeatable. Default: all there is.")
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path),
+    metavar="BASE",
+    help="Draw REPORT over this other report, to compare them.",
+)
+@click.option(
+    "--kind",
+    "-k",
+    cls=Repeatable,
+    type=click.Choice(list(KINDS)),
+    help="Which plots; repeatable. Default: all that the report has figures for.",
+)
 @layer_options
 @record_option(
     PlotOptions,

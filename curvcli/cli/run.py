@@ -32,8 +32,8 @@ _SHOWN = click.command("run")(_shown)
     "--resume/--no-resume", default=None, help="Resume an interrupted run of the same config. Default: resume."
 )
 @click.option("--force", is_flag=True, help="Replace a report of another command, model or dataset spec.")
-@click.option("--quiet", "-q", is_flag=True, help="Say nothing but results and errors.")
-@click.option("--verbose", "-v", count=True, help="Say more; -vv shows tracebacks.")
+@click.option("--quiet", "-q", is_flag=True, help="Print nothing but results and errors.")
+@click.option("--verbose", "-v", count=True, help="Print more; -vv shows tracebacks.")
 def command(config: Path, dry_run: bool, resume: bool | None, force: bool, quiet: bool, verbose: int) -> int:
     r"""Compute all quantities of CONFIG.toml for its layers, in one report; passes over the data are shared.
 

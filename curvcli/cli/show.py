@@ -30,16 +30,16 @@ from curvcli.text import visible
 @click.option(
     "--depth/--no-depth",
     default=None,
-    help="Each chosen layer with all that is known of it. Default: when --layer finds exactly one.",
+    help="Show each chosen layer in full. Default: when --layer matches exactly one.",
 )
 @click.option(
     "--sort",
     metavar="COLUMN",
-    help="By a column, called as in --format csv or json (trace, diagonal_max, top-eigenvalue …): largest magnitude "
-    "first, text ascending, what was not computed last.",
+    help="Sort by a column, named as in --format csv or json (trace, diagonal_max, top-eigenvalue …): largest "
+    "magnitude first, text ascending, what was not computed last.",
 )
-@click.option("--reverse", is_flag=True, help="The other way round.")
-@click.option("--top", type=Whole(1), metavar="N", help="Only the first N rows.")
+@click.option("--reverse", is_flag=True, help="Reverse the order.")
+@click.option("--top", type=Whole(1), metavar="N", help="Show only the first N rows.")
 @click.option(
     "--sparklines/--no-sparklines",
     default=None,
@@ -78,13 +78,13 @@ def command(
 
     --sort, --reverse and --top act on the layers; in a report without layers on the functions, else on the checks.
     """
-    found = read_report(report)
+    whole = read_report(report)
     if paths:
         if layer or exclude or sort or reverse or top or depth:
             raise UsageError("--get PATH stands alone: the path names the layer, such as conv4_3/trace.")
-        return _print_values(found, paths, output_format)
+        return _print_values(whole, paths, output_format)
     console = Console(file=sys.stdout, highlight=False)
-    chosen = _chosen(found, layer, exclude)
+    chosen = _chosen(whole, layer, exclude)
     shown, view = arranged(chosen, sort=sort or "", reverse=reverse, top=top)
     if len(shown.checks) < len(chosen.checks):
         view = replace(view, footer=(f"{outcome_counts(chosen)} in all", *view.footer))
@@ -93,8 +93,8 @@ def command(
         depth = bool(layer) and len(names) == 1
     if depth and not names:
         raise UsageError(f"{report}: no layers to show in depth; the report has none.")
-    if len(names) < len(found.layers):
-        view = replace(view, rows=len(found.layers))
+    if len(names) < len(whole.layers):
+        view = replace(view, rows=len(whole.layers))
     view = replace(
         view,
         sparklines=console.is_terminal if sparklines is None else sparklines,

@@ -132,12 +132,12 @@ class Course(Generic[Result]):
 
     def state(self) -> dict[str, Array]:
         """What was kept, and the sums sent since."""
-        found: dict[str, Array] = {}
+        arrays: dict[str, Array] = {}
         for name, array in (self._kept or {}).items():
-            found[f"kept:{name}"] = array
+            arrays[f"kept:{name}"] = array
         for number, sums in enumerate(self._sent):
-            found |= {f"sent:{number}:{name}": array for name, array in sums.items()}
-        return found
+            arrays |= {f"sent:{number}:{name}": array for name, array in sums.items()}
+        return arrays
 
     def close(self) -> None:
         """End it where it is."""

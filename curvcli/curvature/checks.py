@@ -97,9 +97,9 @@ class DerivativeChecks:
         for p in parameters:
             size = np.linalg.norm(values[p.name]) or np.sqrt(p.size)
             noise = normals(self._seed, f"check:{p.name}", 0, p.size)
-            own = self.gradient[self._place[p.name]]
+            layer_gradient = self.gradient[self._place[p.name]]
             # Half along the gradient, or in a large layer the slope would be a small rest of many cancelling terms.
-            steep = own / np.linalg.norm(own) if own.any() else 0.0
+            steep = layer_gradient / np.linalg.norm(layer_gradient) if layer_gradient.any() else 0.0
             direction[self._place[p.name]] = size * (noise / np.linalg.norm(noise) + steep) / np.sqrt(2)
         (product,) = self._products(direction[None])
         slope, rest = float(self.gradient @ direction), np.inf
@@ -140,9 +140,9 @@ class DerivativeChecks:
         value, gradient = 0.0, np.zeros(sum(p.size for p in self._parameters))
         for batch in self._objective.batches(self._names):
             value += batch.loss()
-            found = batch.gradient(self._names)
+            gradient_by_name = batch.gradient(self._names)
             for name, place in self._place.items():
-                gradient[place] += found[name].ravel()
+                gradient[place] += gradient_by_name[name].ravel()
         return value / self._objective.denominator, gradient / self._objective.denominator
 
     def _products(self, vectors: Array) -> Array:
@@ -209,6 +209,6 @@ def _smaller(samples: int) -> Iterator[int]:
         yield samples // 2 + 1
 
 
-def _relative(found: Array, expected: Array) -> float:
-    scale = max(float(np.abs(expected).max(initial=0.0)), float(np.abs(found).max(initial=0.0)))
-    return float(np.abs(found - expected).max(initial=0.0)) / scale if scale else 0.0
+def _relative(computed: Array, expected: Array) -> float:
+    scale = max(float(np.abs(expected).max(initial=0.0)), float(np.abs(computed).max(initial=0.0)))
+    return float(np.abs(computed - expected).max(initial=0.0)) / scale if scale else 0.0

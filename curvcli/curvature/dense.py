@@ -44,8 +44,8 @@ class WholeBlock:
         Raises:
             NotFiniteError: an entry is no number.
         """
-        found: Array = eigvalsh(finite(self.symmetric(), name))[::-1] if self.rows.size else np.zeros(0)
-        return found
+        descending: Array = eigvalsh(finite(self.symmetric(), name))[::-1] if self.rows.size else np.zeros(0)
+        return descending
 
     def eigenvalues_or_nan(self) -> Array:
         """The same; NaN where an entry is no number, so that nothing is said of them."""

@@ -171,12 +171,12 @@ class Quadrature:
         return cls(size, kept["nodes"], kept["weights"], kept["squares"], stretch, int(products))
 
     def arrays(self) -> dict[str, Array]:
-        """All of it."""
+        """The state as arrays, by name."""
         numbers = np.array([self.stretch if np.isfinite(self.stretch) else -1.0, float(self.products)])
         return {"nodes": self.nodes, "weights": self.weights, "squares": self.squares, "numbers": numbers}
 
     def add(self, process: Krylov) -> None:
-        """One more probe."""
+        """Take in the result of one more probe."""
         process.solve()
         nodes, weights = process.ritz, process.shares
         short = self.nodes.shape[1] - len(nodes)
@@ -210,7 +210,7 @@ class LanczosQuadrature:
     Attributes:
         block: whose density it is.
         probes: start vectors.
-        steps_wanted: Lanczos steps from each.
+        most_steps: Lanczos steps from each.
         seed: of the start vectors.
         matrix: which.
         weight_decay: λ.
@@ -219,7 +219,7 @@ class LanczosQuadrature:
 
     block: Block
     probes: int
-    steps_wanted: int
+    most_steps: int
     seed: int
     matrix: Matrix
     weight_decay: float
@@ -229,7 +229,7 @@ class LanczosQuadrature:
     @property
     def length(self) -> int:
         """Lanczos steps that are made from each."""
-        return max(2, min(self.steps_wanted, self.block.size, self.vectors))
+        return max(2, min(self.most_steps, self.block.size, self.vectors))
 
     @property
     def passes_per_batch(self) -> int:
@@ -244,22 +244,22 @@ class LanczosQuadrature:
         """
         operator = CurvatureOperator.of(about, self.block, self.matrix, self.weight_decay)
         space = operator.space
-        found = Quadrature.of(self.block.size, self.length, kept)
+        quadrature = Quadrature.of(self.block.size, self.length, kept)
         group = [] if kept is None else _group_of(kept, space, self.length)
-        while len(found.nodes) < self.probes:
-            group = group or self._group(space, len(found.nodes))
+        while len(quadrature.nodes) < self.probes:
+            group = group or self._group(space, len(quadrature.nodes))
             while live := [one for one in group if not (one.full or one.exhausted)]:
-                yield Keep({**found.arrays(), **_arrays(group)})
+                yield Keep({**quadrature.arrays(), **_arrays(group)})
                 vectors = space.joined([one.current for one in live])
                 products = yield from operator.finite_times(vectors)
-                found.products += len(live)
+                quadrature.products += len(live)
                 for place, one in enumerate(live):
                     one.extend(products[place])
             for one in group:
-                found.add(one)
+                quadrature.add(one)
             group = []
-        yield Keep(found.arrays())
-        return found
+        yield Keep(quadrature.arrays())
+        return quadrature
 
     def _group(self, space: VectorSpace, first: int) -> list[Krylov]:
         """The next probes: as many as there is room for."""
@@ -270,10 +270,10 @@ class LanczosQuadrature:
 
 
 def _arrays(group: list[Krylov]) -> dict[str, Array]:
-    found: dict[str, Array] = {}
+    arrays: dict[str, Array] = {}
     for place, one in enumerate(group):
-        found |= {f"group {place}:{name}": values for name, values in {**one.state(), "basis": one.basis}.items()}
-    return found
+        arrays |= {f"group {place}:{name}": values for name, values in {**one.state(), "basis": one.basis}.items()}
+    return arrays
 
 
 def _group_of(kept: Mapping[str, Array], space: VectorSpace, length: int) -> list[Krylov]:

@@ -35,7 +35,7 @@ _LOOK = 12
 
 
 @dataclass(frozen=True)
-class FoundPairs:
+class EigenSolution:
     """What a search ended with.
 
     Attributes:
@@ -51,13 +51,13 @@ class FoundPairs:
     products: int
 
     def arrays(self) -> dict[str, Array]:
-        """All of it."""
+        """The state as arrays, by name."""
         numbers = np.array([float(self.products), float(self.cramped), float(_OBSTACLES.index(self.obstacle))])
         return {"found": numbers, **{n: np.asarray(getattr(self.pairs, n), dtype=np.float64) for n in _PAIRS}}
 
     @classmethod
-    def of(cls, arrays: Mapping[str, Array]) -> FoundPairs:
-        """What ``arrays`` gave."""
+    def of(cls, arrays: Mapping[str, Array]) -> EigenSolution:
+        """The same from what ``arrays`` returned."""
         products, cramped, obstacle = (int(n) for n in arrays["found"])
         pairs = Eigenpairs(**{n: arrays[n] for n in _PAIRS} | {"converged": arrays["converged"] > 0})
         return cls(pairs, _OBSTACLES[obstacle], bool(cramped), products)
@@ -102,27 +102,27 @@ class IterativeEigenpairs:
             raise ValueError("LOBPCG finds ends of the spectrum, not magnitudes")
 
     @property
-    def wanted(self) -> int:
+    def count(self) -> int:
         """Pairs from both ends together."""
         return self.k * (2 if self.which == "both" else 1)
 
     @property
     def passes_per_batch(self) -> int:
         """About what a spectrum with a few large eigenvalues takes."""
-        return min(self.max_products, 4 * self.wanted + 35)
+        return min(self.max_products, 4 * self.count + 35)
 
-    def steps(self, about: About, kept: Mapping[str, Array] | None) -> Steps[FoundPairs]:
+    def steps(self, about: About, kept: Mapping[str, Array] | None) -> Steps[EigenSolution]:
         """See ``Algorithm``: find the pairs, look for missed ones, and check them by products of their own.
 
         Raises:
             NotFiniteError: products are no numbers.
         """
         if kept is not None and "found" in kept:
-            return FoundPairs.of(kept)
+            return EigenSolution.of(kept)
         course = _Course(self, CurvatureOperator.of(about, self.block, self.matrix, self.weight_decay), kept or {})
-        found = yield from course.run()
-        yield Keep(found.arrays())
-        return found
+        solution = yield from course.run()
+        yield Keep(solution.arrays())
+        return solution
 
 
 class _Course:
@@ -155,8 +155,7 @@ class _Course:
             self._space.store(self._log, self._logged + place, products[place])
         self._logged += len(products)
 
-    def run(self) -> Steps[FoundPairs]:
-        """All of it."""
+    def run(self) -> Steps[EigenSolution]:
         options = self._options
         if self._search is None:
             search = self._new_search()
@@ -165,7 +164,7 @@ class _Course:
                 search.scale = max(search.scale, scale)
                 search.lock(values, self._space.from_numpy(vectors))
             self._search, self._log = search, self._space.room(0)
-        ends = yield from self._search.run(options.max_products - self._products - options.wanted)
+        ends = yield from self._search.run(options.max_products - self._products - options.count)
         values, vectors = ends.values, self._space.to_numpy(ends.vectors)
         products = vectors
         if len(values):
@@ -173,9 +172,9 @@ class _Course:
             values, vectors, products = measured(vectors, self._space.to_numpy(made))
         pairs = judge(values, vectors, products, options.tolerance, ends.scale, sure=ends.sure)
         obstacle: Obstacle = ""
-        if len(pairs.values) < options.wanted or not pairs.converged.all():
-            obstacle = "rounding" if len(ends.sure) == options.wanted and ends.sure.all() else "products"
-        return FoundPairs(pairs, obstacle, self._search.cramped, self._products)
+        if len(pairs.values) < options.count or not pairs.converged.all():
+            obstacle = "rounding" if len(ends.sure) == options.count and ends.sure.all() else "products"
+        return EigenSolution(pairs, obstacle, self._search.cramped, self._products)
 
     def _new_search(self) -> Search:
         options = self._options
@@ -229,14 +228,14 @@ class _Course:
             look.extend(product)
         look.solve()
         starts = np.stack([space.to_numpy(self._start(-2 - i)) for i in range(options.k)], axis=1)
-        found = []
+        vectors_by_end = []
         for end in ("largest", "smallest") if options.which == "both" else (options.which,):
             left = max(1, (options.max_products - self._products) // (2 * options.k))
             solver = asking(
                 _lobpcg(starts, largest=end == "largest", tolerance=options.tolerance * look.scale, most=left)
             )
-            found.append((yield from self._answered(solver)))
-        basis = np.linalg.qr(np.concatenate(found, axis=1))[0].T
+            vectors_by_end.append((yield from self._answered(solver)))
+        basis = np.linalg.qr(np.concatenate(vectors_by_end, axis=1))[0].T
         made = yield from self._apply(space.from_numpy(basis))
         products = space.to_numpy(made)
         turn = np.linalg.eigh(basis @ products.T)[1].T

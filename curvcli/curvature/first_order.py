@@ -19,7 +19,7 @@ class LossAndGradient:
 
     Attributes:
         value: L(θ).
-        gradients: per parameter, in its shape, float64; empty where they were not wanted.
+        gradients: per parameter, in its shape, float64; empty where they were not requested.
     """
 
     value: float
@@ -39,7 +39,7 @@ class LossAndGradient:
 
 @dataclass(frozen=True)
 class FirstOrderTask(ParameterTask):
-    """Σ_n ℓ_n, and Σ_n ∇ℓ_n where it is wanted.
+    """Σ_n ℓ_n, and Σ_n ∇ℓ_n where it is requested.
 
     Attributes:
         gradients: whether it is.
@@ -67,7 +67,7 @@ class FirstOrder:
 
     Attributes:
         parameters: by which the batches are differentiated.
-        gradients: whether ∇L is wanted.
+        gradients: whether ∇L is requested.
     """
 
     parameters: tuple[str, ...]
@@ -77,7 +77,7 @@ class FirstOrder:
 
     def steps(self, about: About, kept: Mapping[str, Array] | None) -> Steps[LossAndGradient]:
         """See ``Algorithm``."""
-        found = yield FirstOrderTask(self.parameters, self.gradients, len(about.batch_weights))
+        sums = yield FirstOrderTask(self.parameters, self.gradients, len(about.batch_weights))
         names = self.parameters if self.gradients else ()
-        gradients = {name: found[f"gradient:{name}"] / about.denominator for name in names}
-        return LossAndGradient(float(found["loss"][0]) / about.denominator, gradients)
+        gradients = {name: sums[f"gradient:{name}"] / about.denominator for name in names}
+        return LossAndGradient(float(sums["loss"][0]) / about.denominator, gradients)

@@ -105,9 +105,9 @@ class GramSpectrum:
         values, vectors = values[::-1], vectors[:, ::-1]
         # Rounding in the Gram matrix is relative to its largest eigenvalue.
         kept = values > (values[0] * len(values) * 1e-15 if len(values) else 0.0)
-        found = vectors[:, kept].T @ self.rows
-        found /= np.linalg.norm(found, axis=1, keepdims=True)
-        return values[kept], found
+        eigenvectors = vectors[:, kept].T @ self.rows
+        eigenvectors /= np.linalg.norm(eigenvectors, axis=1, keepdims=True)
+        return values[kept], eigenvectors
 
     def eigenvalues(self, weight_decay: float) -> Array:
         """All n of the block, descending, the zeros of its null space included; λ is added to each."""

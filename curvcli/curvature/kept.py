@@ -98,7 +98,7 @@ class KeptObjective:
         if begin >= self.batch_count():
             return
         if self._full:
-            # What is not kept is opened for no more than is asked for: deep layers then need a short graph only.
+            # What is not kept is opened for no more than is requested: deep layers then need a short graph only.
             yield from self._objective.batches(parameters, start=begin)
             return
         opened = self._objective.batches(self._parameters, start=begin)
@@ -124,6 +124,6 @@ class KeptObjective:
         self._stays, self._need = max(self._stays, stays), max(self._need, need, stays)
 
 
-def memory_limit(objective: Objective, asked: int | None) -> int:
-    """Bytes that may be in use in all: what was asked for, or what is in use and half of what is free."""
-    return objective.memory.in_use() + objective.memory.free() // 2 if asked is None else asked
+def memory_limit(objective: Objective, requested: int | None) -> int:
+    """Bytes that may be in use in all: what was requested, or what is in use plus half of what is free."""
+    return objective.memory.in_use() + objective.memory.free() // 2 if requested is None else requested

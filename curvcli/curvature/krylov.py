@@ -115,7 +115,7 @@ class Krylov:
     def state(self) -> dict[str, Array]:
         """All but the basis, which stands in the bundle that others share."""
         sizes = [self._room, self._left, self._locked, self._kept, self.steps, self.size, int(self.exhausted)]
-        found = {
+        arrays = {
             "sizes": np.array([*map(float, sizes), self.scale]),
             "matrix": self._matrix,
             "lengths": self._lengths,
@@ -125,14 +125,14 @@ class Krylov:
             "residuals": self.residuals,
         }
         for i, cycle in enumerate(self._past):
-            found |= {
+            arrays |= {
                 f"past {i} matrix": cycle.matrix,
                 f"past {i} lengths": cycle.lengths,
                 f"past {i} kept": np.array(float(cycle.kept)),
                 f"past {i} ritz": cycle.ritz,
                 f"past {i} couplings": cycle.couplings,
             }
-        return found
+        return arrays
 
     @classmethod
     def of(cls, state: Mapping[str, Array], space: VectorSpace, rows: Vectors) -> Krylov:
@@ -189,8 +189,8 @@ class Krylov:
         before = self._matrix[j, : self._kept] if j == self._kept else self._matrix[j, j - 1 : j]
         if len(before):
             rest = space.without(rest, self._rows[row - len(before) : row], before)
-        rest, length, known = self._orthogonal(rest, j + 1, space.norm(product))
-        self._couplings[:, j] = known
+        rest, length, along_locked = self._orthogonal(rest, j + 1, space.norm(product))
+        self._couplings[:, j] = along_locked
         self.scale = max(self.scale, abs(diagonal), length)
         self.size, self.steps = j + 1, self.steps + 1
         self._matrix[j, j], self._lengths[j] = diagonal, length
@@ -233,8 +233,8 @@ class Krylov:
 
     def couplings(self, places: Array) -> Array:
         """What products of Ritz vectors have along the known vectors, (m, j): a residual that was projected out."""
-        found: Array = self._couplings[:, : self.size] @ self._inner[:, places]
-        return found
+        couplings: Array = self._couplings[:, : self.size] @ self._inner[:, places]
+        return couplings
 
     def vectors(self, places: Array) -> Vectors:
         """Ritz vectors."""
@@ -271,13 +271,13 @@ class Krylov:
 
     def _orthogonal(self, vector: Vector, size: int, length: float | None = None) -> tuple[Vector, float, Array]:
         """Without any part along the known vectors and the basis; the length left; the parts along the known."""
-        space, known = self._space, self._rows[: self._locked + size]
+        space, directions = self._space, self._rows[: self._locked + size]
         length = space.norm(vector) if length is None else length
         tiny = _EXHAUSTED * max(self.scale, length)
-        parts = space.coordinates(known, vector)
+        parts = space.coordinates(directions, vector)
         rest, shorter, along = vector, length, parts[: self._locked]
         for i in range(4):
-            rest = space.without(rest, known, space.coordinates(known, rest) if i else parts)
+            rest = space.without(rest, directions, space.coordinates(directions, rest) if i else parts)
             shorter, before = space.norm(rest), shorter
             # Once is enough unless much was taken away (Daniel, Gragg, Kaufman, Stewart 1976).
             if shorter > 0.5 * before or (size and shorter <= tiny):
@@ -299,19 +299,19 @@ class Krylov:
         if self.whole:
             return 0.0
         begin = np.ones(1)
-        found = 1.0
+        bound = 1.0
         for cycle in self._past:
             parts = self._parts(cycle.matrix, cycle.lengths, cycle.kept, begin, level)
-            found = min(found, 1 / max(1.0, float(parts @ parts)))
-            if found * _ENOUGH <= 1:
-                return found
+            bound = min(bound, 1 / max(1.0, float(parts @ parts)))
+            if bound * _ENOUGH <= 1:
+                return bound
             # Parts along Ritz vectors; from the recurrence, for their sums would cancel.
             begin = np.append(cycle.couplings * parts[-1] / (level - cycle.ritz), parts[-1])
         j = self.size
         if j > self._kept:
             parts = self._parts(self._matrix[:j, :j], self._lengths[:j], self._kept, begin, level)
-            found = min(found, 1 / max(1.0, float(parts @ parts)))
-        return found
+            bound = min(bound, 1 / max(1.0, float(parts @ parts)))
+        return bound
 
     def _parts(self, matrix: Array, lengths: Array, kept: int, begin: Array, level: float) -> Array:
         """xᵀq / xᵀv along a basis, (size + 1,)."""

@@ -137,9 +137,9 @@ class CurvatureOperator:
 
     def times(self, vectors: Vectors) -> Steps[Vectors]:
         """The matrix times every vector, divided, weight decay included."""
-        found = yield ProductTask(self.block.names, self.of_batch, vectors)
+        sums = yield ProductTask(self.block.names, self.of_batch, vectors)
         # Not in place: what was sent may have to be sent once more.
-        products = self.space.divided(found["products"], self.denominator)
+        products = self.space.divided(sums["products"], self.denominator)
         if not self.weight_decay:
             return products
         return self.space.sum(products, self.weight_decay, self.space.decayed(vectors))

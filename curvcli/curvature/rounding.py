@@ -42,7 +42,7 @@ class Pair:
         """Open nothing before it is needed.
 
         Args:
-            twins: asked once.
+            twins: called once.
             dtype: of the run.
         """
         self._make, self._dtype = twins, dtype
@@ -82,10 +82,10 @@ class Rounding:
 
     def relative(self, names: Sequence[str]) -> float:
         """‖(H − H₆₄)ε‖ / ‖H₆₄ε‖ over these parameters' entries: the share of a product that is rounding, at most 1."""
-        known = [self.errors[name] for name in names if name in self.errors]
+        errors = [self.errors[name] for name in names if name in self.errors]
         least = _UNITS * _EPSILON[self.dtype]
-        error, size = (float(np.sqrt(sum(entry[i] for entry in known))) for i in (0, 1))
-        if not known or not error or not np.isfinite(error + size):
+        error, size = (float(np.sqrt(sum(entry[i] for entry in errors))) for i in (0, 1))
+        if not errors or not error or not np.isfinite(error + size):
             return least
         return float(min(max(_SAFETY * error / size if size else 1.0, _EPSILON[self.dtype]), 1.0))
 
@@ -112,9 +112,9 @@ class Rounding:
         """
         least = self.relative(block.names) * np.abs(products)
         pairs = (self._pair(block, vector) for vector in vectors)
-        own = np.array([0.0 if pair is None else float(np.linalg.norm(pair[0] - pair[1])) for pair in pairs])
-        found: Array = np.maximum(_SAFETY * own, least)
-        return found
+        errors = np.array([0.0 if pair is None else float(np.linalg.norm(pair[0] - pair[1])) for pair in pairs])
+        bounds: Array = np.maximum(_SAFETY * errors, least)
+        return bounds
 
     def largest(self, block: Block, scale: float) -> float:
         """About the spectral norm of H − H₆₄: how far any eigenvalue may be moved.
@@ -123,7 +123,7 @@ class Rounding:
             block: whose.
             scale: its largest eigenvalue in magnitude.
         """
-        found = self.relative(block.names) * scale
+        bound = self.relative(block.names) * scale
         vector = signs(self.seed, f"rounding:{block.name}:largest", 0, (block.size,))
         for _ in range(_STEPS if block.size else 0):
             length = float(np.linalg.norm(vector))
@@ -131,8 +131,8 @@ class Rounding:
             if pair is None:
                 break
             vector = pair[0] - pair[1]
-            found = max(found, _SAFETY * float(np.linalg.norm(vector)))
-        return found
+            bound = max(bound, _SAFETY * float(np.linalg.norm(vector)))
+        return bound
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class MeasuredRounding:
 
     Attributes:
         parameters: of all blocks.
-        twins: asked for when first needed.
+        twins: called when first needed.
         seed: of the vectors.
         dtype: of the run.
     """

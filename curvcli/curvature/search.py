@@ -91,10 +91,10 @@ class Search:
             basis: vectors held at most, ``LEAST`` more than are wanted.
         """
         self._apply, self._start, self._k, self._which, self._tolerance = apply, start, k, which, tolerance
-        self._wanted = k * (2 if which == "both" else 1)
+        self._count = k * (2 if which == "both" else 1)
         self._space, self._size = space, space.size
-        useful = min(max(_LONGEST, 6 * self._wanted) + self._wanted, space.size + 1)
-        capacity = max(self._wanted + LEAST, min(basis, useful))
+        useful = min(max(_LONGEST, 6 * self._count) + self._count, space.size + 1)
+        capacity = max(self._count + LEAST, min(basis, useful))
         self._useful, self.cramped = useful, capacity < useful
         self._rows = space.room(min(capacity, space.size + 1))
         self._values = np.zeros(0)
@@ -127,26 +127,26 @@ class Search:
             self.scale,
             *self._patience.state(),
         ]
-        found = {"numbers": np.array(numbers), "rows": self._rows[:used]}
-        found |= {"values": self._values, "residuals": self._residuals}
+        arrays = {"numbers": np.array(numbers), "rows": self._rows[:used]}
+        arrays |= {"values": self._values, "residuals": self._residuals}
         for i, look in enumerate(self._looks):
-            found |= {f"look {i} {name}": value for name, value in look.state().items()}
-        return {f"search {name}": value for name, value in found.items()}
+            arrays |= {f"look {i} {name}": value for name, value in look.state().items()}
+        return {f"search {name}": value for name, value in arrays.items()}
 
     def restore(self, state: Mapping[str, Array]) -> None:
         """Take up what ``state`` gave, in an array of the length it had."""
-        found = {name.removeprefix("search "): value for name, value in state.items() if name.startswith("search ")}
-        length, self._starts, seen, inside, ended, left = (int(n) for n in found["numbers"][:6])
+        arrays = {name.removeprefix("search "): value for name, value in state.items() if name.startswith("search ")}
+        length, self._starts, seen, inside, ended, left = (int(n) for n in arrays["numbers"][:6])
         self._all_seen, self._inside, self._ended = bool(seen), bool(inside), bool(ended)
-        self._left, self.scale = None if left < 0 else left, float(found["numbers"][6])
-        self._patience = Patience(*map(float, found["numbers"][7:]))
+        self._left, self.scale = None if left < 0 else left, float(arrays["numbers"][6])
+        self._patience = Patience(*map(float, arrays["numbers"][7:]))
         self._rows, self.cramped = self._space.room(length), length < self._useful
-        self._store(found["rows"])
-        self._values, self._residuals, self._looks = found["values"].copy(), found["residuals"].copy(), []
-        while f"look {len(self._looks)} sizes" in found:
+        self._store(arrays["rows"])
+        self._values, self._residuals, self._looks = arrays["values"].copy(), arrays["residuals"].copy(), []
+        while f"look {len(self._looks)} sizes" in arrays:
             prefix = f"look {len(self._looks)} "
-            own = {name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)}
-            self._looks.append(Krylov.of(own, self._space, self._rows))
+            of_look = {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
+            self._looks.append(Krylov.of(of_look, self._space, self._rows))
 
     def _store(self, vectors: Vectors) -> None:
         for place in range(len(vectors)):
@@ -179,7 +179,7 @@ class Search:
                 self.scale = max(self.scale, look.scale)
                 new = self._new(look)
                 if len(new):
-                    enough = len(self._values) + look.size >= self._wanted
+                    enough = len(self._values) + look.size >= self._count
                     if look.exhausted or (enough and bool((look.residuals[new] <= _CLOSER * self._limit).all())):
                         places, ahead = self._ready(look, new)
                         if look.exhausted or (patience.ended(look.steps, ahead) and look.remaining > ahead):
@@ -212,14 +212,14 @@ class Search:
         """Whether to look at Ritz values: solving for them takes longer the more there are."""
         if look.exhausted or look.full:
             return True
-        return look.size >= self._wanted - len(self._values) and look.size % (1 + look.size // 50) == 0
+        return look.size >= self._count - len(self._values) and look.size % (1 + look.size // 50) == 0
 
     def _new(self, look: Krylov) -> Array:
         """Places of Ritz values that belong among the wanted ones."""
         locked = len(self._values)
         order = chosen(np.concatenate([self._values, look.ritz]), self._k, self._which)
         places = order[order >= locked] - locked
-        if locked < self._wanted:
+        if locked < self._count:
             return places
         high, low = self._levels()
         beyond = (look.ritz > high) | (look.ritz < low)
@@ -245,15 +245,15 @@ class Search:
     def _ready(self, look: Krylov, new: Array) -> tuple[Array, float]:
         """What may be locked: new pairs, and others that hide nothing; and the steps that the next start will take."""
         values = np.concatenate([self._values, look.ritz[new]])
-        if len(values) < self._wanted:
+        if len(values) < self._count:
             return np.flatnonzero(look.residuals <= _CLOSER * self._limit), 0.0
         high, low = edges(values, self._k, self._which)
         slack = _BEYOND * self._limit
 
         def hidden(values: Array, residuals: Array) -> Array:
             distances = np.minimum(np.abs(high - values), np.abs(values - low))
-            found: Array = residuals**2 / np.maximum(distances, slack)
-            return found
+            weights: Array = residuals**2 / np.maximum(distances, slack)
+            return weights
 
         # Those among the wanted are within the tolerance; what they may hide is that.
         outside = (self._values < high) & (self._values > low)
@@ -286,7 +286,7 @@ class Search:
         couplings = look.couplings(places)
         look.keep(places)
         values, residuals = self._uncoupled(values, residuals, couplings)
-        room = max(self._wanted, len(self._rows) - 1 - max(8, len(self._rows) // 3))
+        room = max(self._count, len(self._rows) - 1 - max(8, len(self._rows) // 3))
         if len(values) > room:
             kept = np.sort(chosen(values, room // 2 if self._which == "both" else room, self._which))
             for row, place in enumerate(kept):
@@ -311,7 +311,7 @@ class Search:
         return values, residuals
 
     def _restart(self, look: Krylov) -> None:
-        need = max(1, self._wanted - len(self._values))
+        need = max(1, self._count - len(self._values))
         kept = min(look.size - 1, need + max(1, 2 * (look.size - need) // 5))
         look.restart(max(1, kept // 2) if self._which == "both" else kept, self._which)
 
@@ -325,14 +325,14 @@ class Search:
             supported = new[last.residuals[new] <= SUPPORTED * self.scale]
             values = np.concatenate([values, last.ritz[supported]])
         order = chosen(values, self._k, self._which)
-        vectors, own = self._space.room(len(order)), order < locked
-        for row in np.flatnonzero(own):
+        vectors, is_locked = self._space.room(len(order)), order < locked
+        for row in np.flatnonzero(is_locked):
             self._space.store(vectors, int(row), self._rows[int(order[row])])
-        if last is not None and not own.all():
-            of_last = last.vectors(supported[order[~own] - locked])
-            for row, vector in zip(np.flatnonzero(~own), range(len(of_last)), strict=True):
+        if last is not None and not is_locked.all():
+            of_last = last.vectors(supported[order[~is_locked] - locked])
+            for row, vector in zip(np.flatnonzero(~is_locked), range(len(of_last)), strict=True):
                 self._space.store(vectors, int(row), of_last[vector])
-        sure = np.array([bool(own[i]) and self._sure(values[order[i]], i) for i in range(len(order))], dtype=bool)
+        sure = np.array([bool(is_locked[i]) and self._sure(values[order[i]], i) for i in range(len(order))], dtype=bool)
         return Ends(values[order], vectors, sure, self.scale)
 
     def _sure(self, value: float, place: int) -> bool:

@@ -23,7 +23,7 @@ class Growing:
 
     @property
     def vectors(self) -> Vectors:
-        """All so far."""
+        """All vectors so far."""
         return self._room[: self._count]
 
     def append(self, vectors: Vectors) -> Vectors:
@@ -53,8 +53,8 @@ def only_reached_by(mixed: Array) -> Array:
     dual = np.linalg.pinv(columns, rcond=1e-13).T
     leverage = (dual * columns).sum(0)
     norm = np.linalg.norm(dual, axis=0)
-    found: Array = np.where(leverage > _LEVERAGE, dual / np.where(norm > 0, norm, 1.0), 0.0)
-    return found
+    directions: Array = np.where(leverage > _LEVERAGE, dual / np.where(norm > 0, norm, 1.0), 0.0)
+    return directions
 
 
 def without_direction(direction: Array) -> Array:
@@ -64,5 +64,5 @@ def without_direction(direction: Array) -> Array:
     # A reflection turns the direction into the first axis; the other axes are what is left.
     axis = direction.copy()
     axis[0] += 1.0 if direction[0] >= 0 else -1.0
-    found: Array = (np.eye(len(axis)) - 2 * np.outer(axis, axis) / (axis @ axis))[1:]
-    return found
+    rows: Array = (np.eye(len(axis)) - 2 * np.outer(axis, axis) / (axis @ axis))[1:]
+    return rows

@@ -59,12 +59,12 @@ class Cut:
 
     @classmethod
     def even(cls, count: int = 1, at_once: int = 1, entries: int | None = None) -> Cut:
-        """A single segment."""
+        """Make it of a single segment."""
         return cls((Segment(count, at_once, entries),))
 
     @property
     def count(self) -> int:
-        """Of all segments."""
+        """The number of vectors in all segments."""
         return sum(segment.count for segment in self.segments)
 
 

@@ -86,7 +86,7 @@ class Together(Generic[Result]):
         while live := [course for course in courses if course.task is not None]:
             states = (course.state() for course in courses)
             yield Keep({f"{place}:{name}": a for place, state in enumerate(states) for name, a in state.items()})
-            found = yield JointTask(tuple(course.task for course in live))  # type: ignore[misc]
+            sums = yield JointTask(tuple(course.task for course in live))  # type: ignore[misc]
             for place, course in enumerate(live):
-                course.send(within(found, f"{place}:"))
+                course.send(within(sums, f"{place}:"))
         return [course.result for course in courses]

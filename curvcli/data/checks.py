@@ -2,39 +2,23 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from curvcli.data.interface import Array, Column, Rows, Samples
 from curvcli.errors import DataError
-from curvcli.files import check_room, regular_file
+from curvcli.files import check_room
 from curvcli.text import cut, nearest, quoted
 
 _MOST_NAMES = 12
+_MOST_TEXT = 1 << 16
 _MOST_REASON = 120
 # Names are compared in quadratic time.
 # What a row takes for its number, and for the choice of a random subset.
 _ROW_BYTES = 32
-
-
-def existing_file(written: str, resolve: Callable[[str], Path]) -> Path:
-    """The file that the spec means by ``written``.
-
-    Raises:
-        DataError: there is none.
-    """
-    path = resolve(written)
-    if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for names that are too long
-        raise DataError(f"{written}: is a folder, not a file ({path.absolute()}).")
-    if not os.path.lexists(path):
-        raise DataError(
-            f"{written}: no such file; looked for {path.absolute()}.\nRelative paths start from the spec's folder."
-        )
-    return regular_file(path, "a data file", shown=written, error=DataError)
 
 
 def unreadable(where: str, kind: str, error: Exception) -> DataError:
@@ -45,31 +29,81 @@ def unreadable(where: str, kind: str, error: Exception) -> DataError:
     return DataError(f"{where}: is no complete {kind} file; make it again or check source.format.\nReason: {reason}.")
 
 
-def missing_column(name: str, where: str, available: Iterable[str]) -> DataError:
-    """The error for a column that isn't there, with those that are."""
-    names = list(available)
-    near = nearest(name, names, most=1)
-    hint = f" Did you mean {quoted(near[0])}?" if near else ""
-    shown = ", ".join(map(cut, names[:_MOST_NAMES]))
-    shown += f" … ({len(names)} in all)" if len(names) > _MOST_NAMES else ""
-    return DataError(f"{where}: there is no column {quoted(name)}.{hint}\nAvailable: {shown or 'none'}.")
-
-
-def describe(name: str, where: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Column:
-    """Look at a stored array's shape and dtype.
+def check_columns(wanted: Sequence[str], where: str, available: Iterable[str]) -> None:
+    """Look for every wanted column.
 
     Raises:
-        DataError: it has no rows axis, no entries in a row, or holds something else than real numbers.
+        DataError: some are not there; a line for each, with the name nearest to it, and a line with what there is.
     """
-    if dtype.kind not in "biuf":
-        kinds = {"S": "text", "U": "text", "c": "complex numbers", "M": "dates", "m": "time spans", "O": "objects"}
-        held = kinds.get(dtype.kind, "records")
+    names = list(available)
+    there = set(names)
+    missing = [name for name in wanted if name not in there]
+    if not missing:
+        return
+    lines = []
+    for name in missing[:_MOST_NAMES]:
+        near = nearest(name, names, most=1)
+        hint = f" Did you mean {quoted(near[0])}?" if near else ""
+        lines.append(f"{where}: there is no column {quoted(name)}.{hint}")
+    if len(missing) > _MOST_NAMES:
+        lines.append(f"{where}: there are no such columns as {len(missing) - _MOST_NAMES} others either.")
+    shown = ", ".join(map(cut, names[:_MOST_NAMES]))
+    shown += f" … ({len(names)} in all)" if len(names) > _MOST_NAMES else ""
+    raise DataError("\n".join([*lines, f"Available: {shown or 'none'}."]))
+
+
+class Mistakes:
+    """What is wrong with data, collected to be told at once."""
+
+    def __init__(self) -> None:
+        self._told: list[str] = []
+
+    @contextmanager
+    def collected(self) -> Iterator[None]:
+        """Keep a `DataError` of the body, which ends there, for later."""
+        try:
+            yield
+        except DataError as error:
+            if str(error) not in self._told:
+                self._told.append(str(error))
+
+    def raise_all(self) -> None:
+        """Tell all that was collected.
+
+        Raises:
+            DataError: if there was any.
+        """
+        if self._told:
+            raise DataError("\n".join(self._told))
+
+
+def describe(name: str, where: str, shape: tuple[int, ...], dtype: np.dtype[Any], *, mapped: bool = False) -> Column:
+    """Look at a stored array's shape and dtype.
+
+    Args:
+        name: of the column.
+        where: it lies.
+        shape: of all rows together.
+        dtype: as stored; of objects for a column of ``str``.
+        mapped: see `Column`.
+
+    Raises:
+        DataError: it has no rows axis, no entries in a row, or holds something else than real numbers or text.
+    """
+    if dtype.kind not in "biufOSU":
+        held = {"c": "complex numbers", "M": "dates", "m": "time spans"}.get(dtype.kind, "records")
         raise DataError(f"{where}: column {quoted(name)} holds {held}; store it as numbers.")
+    if dtype.kind == "f" and dtype.itemsize > 8:
+        raise DataError(f"{where}: column {quoted(name)} holds {dtype}; store it as float64.")
+    if dtype.itemsize > _MOST_TEXT:
+        raise DataError(f"{where}: column {quoted(name)} holds texts too long for a class.")
+    if dtype.itemsize == 0:
+        raise DataError(f"{where}: column {quoted(name)} holds texts without characters; store it as numbers.")
     if not shape:
         raise DataError(f"{where}: column {quoted(name)} is a single value; samples lie along the first axis.")
     if 0 in shape[1:]:
         raise DataError(f"{where}: column {quoted(name)} has rows of shape {shape[1:]}, which hold no values.")
-    return Column(name, where, shape[0], shape[1:], dtype)
+    return Column(name, where, shape[0], shape[1:], dtype, mapped)
 
 
 def same_rows(columns: Sequence[Column]) -> int:

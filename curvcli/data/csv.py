@@ -1,166 +1,225 @@
-"""Reads columns of numbers from a CSV file."""
+"""Reads columns from CSV files."""
 
 from __future__ import annotations
 
 import csv
-import io
 from array import array
-from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
-from typing import Literal, TextIO
+from typing import IO, Any, Final, Literal
 
 import numpy as np
 from pydantic import field_validator
 
-from curvcli.data.checks import describe, existing_file, missing_column
-from curvcli.data.interface import Array, Column, Format, Rows
+from curvcli.data.checks import check_columns, describe
+from curvcli.data.files import existing_file, is_gzip, opened
+from curvcli.data.forward import Blocks, Forward, rows_at_once
+from curvcli.data.interface import Array, Column, Format, Reader, Rows, Wanted
+from curvcli.data.shards import sharded
 from curvcli.errors import DataError
-from curvcli.files import check_room, open_regular
+from curvcli.files import open_regular
 from curvcli.spec.sources import SourceTable
 from curvcli.spec.table import Text, mistake
-from curvcli.text import quoted
+from curvcli.text import cut, quoted
 
-_MOST_LINE = 1 << 24
-_CHECKED_ROWS = 1 << 20
+_MOST_LINE: Final = 1 << 24
+# Rows between two places from which reading can begin.
+_STRIDE: Final = 256
+_MOST_CLASSES: Final = 8
+# Parsed at once: cells take ten times the memory of numbers.
+_MOST_ROWS: Final = 1024
+_TABS: Final = frozenset({".tsv", ".tab"})
+# A line's number, the byte after the row, and its cells.
+_Line = tuple[int, int, list[str]]
 
 
 class CsvSource(SourceTable):
-    """One CSV file of numbers.
+    """CSV files of numbers, gzipped or not.
 
     Attributes:
-        delimiter: one character.
+        path: a file, or a pattern for many: ``part-*.csv``.
+        delimiter: one character; if None a tab for ``.tsv`` and ``.tab`` files, else a comma.
         header: whether the first row holds the columns' names; without one they are called ``"0"``, ``"1"``, …
     """
 
     format: Literal["csv"]
     path: Text
-    delimiter: str = ","
+    delimiter: str | None = None
     header: bool = True
 
     @field_validator("delimiter")
     @classmethod
-    def _one_character(cls, delimiter: str) -> str:
-        if len(delimiter) != 1 or delimiter in '"\r\n':
+    def _one_character(cls, delimiter: str | None) -> str | None:
+        if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
             raise mistake('must be one character, such as ";" or "\\t"')
         return delimiter
 
+    @property
+    def separator(self) -> str:
+        """The delimiter, chosen by the path if none is stated."""
+        if self.delimiter is not None:
+            return self.delimiter
+        return "\t" if Path(self.path.lower().removesuffix(".gz")).suffix in _TABS else ","
+
 
 class CsvReader:
-    """The wanted columns, held in memory: int64 if every cell is a whole number, else float64."""
+    """The wanted columns of one file: int64 if every cell is a whole number, else float64; text if the spec says so.
 
-    def __init__(self, source: CsvSource, resolve: Callable[[str], Path], wanted: Sequence[str]) -> None:
+    The file is read once to check every cell. Afterwards rows are parsed where they lie, some at a time.
+    """
+
+    def __init__(self, source: CsvSource, written: str, wanted: Wanted) -> None:
         """Read the file once.
 
         Raises:
             DataError: it is missing, lacks a column, or a cell of a wanted column is no number.
         """
-        self._where = source.path
-        path = existing_file(source.path, resolve)
-        try:
-            with (
-                open_regular(path, "a CSV file", shown=source.path, error=DataError) as data,
-                io.TextIOWrapper(data, encoding="utf-8-sig", newline="") as file,
-            ):
-                self._arrays = self._columns(file, source, list(dict.fromkeys(wanted)))
-        except UnicodeDecodeError:
-            raise DataError(f"{self._where}: not UTF-8 text; save it as UTF-8 or check source.format.") from None
-        except OSError as error:
-            raise DataError(f"{self._where}: can't be read: {error.strerror}.") from None
+        self._source = source
+        self._where = written
+        self._wanted = wanted
+        self._path = existing_file(written, wanted.resolve)
+        self._positions: dict[str, int] = {}
+        self._cells = 0
+        dtypes, starts, rows = self._scanned()
+        columns = {name: describe(name, written, (rows,), np.dtype(dtypes[name])) for name in wanted.names}
+        with open_regular(self._path, "a CSV file", shown=written, error=DataError) as stream:
+            # A gzip file is unpacked from its beginning, wherever reading is to begin.
+            self._starts = starts[:1] if is_gzip(stream) else starts
+        self._forward = Forward(columns, range(0, max(rows, 1), _STRIDE)[: len(self._starts)], self._blocks)
 
     def column(self, name: str) -> Column:
         """Describe a wanted column; see `Reader`."""
-        return describe(name, self._where, self._arrays[name].shape, self._arrays[name].dtype)
+        return self._forward.column(name)
 
-    def read(self, name: str, rows: Rows) -> Array:
-        """A wanted column's rows; see `Reader`."""
-        return np.asarray(self._arrays[name][rows])
+    def read(self, names: Sequence[str], rows: Rows) -> dict[str, Array]:
+        """Wanted columns' rows; see `Reader`."""
+        return self._forward.read(names, rows)
 
-    def _columns(self, file: TextIO, source: CsvSource, wanted: list[str]) -> dict[str, Array]:
-        lines = self._lines(file, source.delimiter)
-        first = next(lines, None)
-        if first is None:
-            raise DataError(f"{self._where}: the file is empty; there is nothing to compute on.")
-        header = [cell.strip() for cell in first[1]] if source.header else [str(i) for i in range(len(first[1]))]
-        for name in wanted:
-            if name not in header:
-                raise missing_column(name, self._where, header)
+    def _scanned(self) -> tuple[dict[str, Any], array[int], int]:
+        """The columns' dtypes, the bytes at which every so manieth row begins, and the number of rows."""
+        with opened(self._path, "a CSV file", self._where) as file:
+            lines = self._lines(file)
+            first = next(lines, None)
+            if first is None:
+                raise DataError(f"{self._where}: the file is empty; there is nothing to compute on.")
+            body, end = (lines, first[1]) if self._source.header else (chain([first], lines), 0)
+            self._find(first[2])
+            kinds = {name: object if name in self._wanted.texts else np.int64 for name in self._wanted.names}
+            starts = array("q", [end])
+            row = -1
+            for row, (line, after, cells) in enumerate(body):
+                if row % _STRIDE == 0 and row:
+                    starts.append(end)
+                end = after
+                self._check_row(row, line, cells)
+                for name, position in self._positions.items():
+                    if kinds[name] is np.int64 and not _is_whole(cells[position]):
+                        kinds[name] = np.float64
+                    if kinds[name] is np.float64 and not _is_number(cells[position]):
+                        raise self._no_number(name, row, line, cells[position], lines)
+            return kinds, starts, row + 1
+
+    def _find(self, first: list[str]) -> None:
+        header = [cell.strip() for cell in first] if self._source.header else [str(i) for i in range(len(first))]
+        check_columns(self._wanted.names, self._where, header)
+        for name in self._wanted.names:
             if header.count(name) > 1:
                 raise DataError(
                     f"{self._where}: {header.count(name)} columns are called {quoted(name)}; rename all but one."
                 )
-        columns = [(header.index(name), _Numbers()) for name in wanted]
-        body = lines if source.header else chain([first], lines)
-        for row, (line, cells) in enumerate(body):
-            if row % _CHECKED_ROWS == 0:  # an array grows by being copied
-                check_room(2 * 8 * row * len(columns), f"{self._where}, {row} rows", error=DataError)
-            if len(cells) != len(header):
-                raise DataError(
-                    f"{self._where}, row {row} (line {line}): {len(cells)} cells, expected {len(header)}.\n"
-                    f"Check the row, and source.delimiter ({source.delimiter!r})."
-                )
-            for name, (position, numbers) in zip(wanted, columns, strict=True):
-                if not numbers.append(cells[position]):
-                    found = (
-                        f"{quoted(cells[position])} is no number" if cells[position].strip() else "the cell is empty"
-                    )
-                    place = f"{self._where}: column {quoted(name)}, row {row} (line {line})"
-                    raise DataError(f"{place}: {found}.\n{self._advice(source, row)}")
-        return {name: numbers.array() for name, (_, numbers) in zip(wanted, columns, strict=True)}
+        self._positions = {name: header.index(name) for name in self._wanted.names}
+        self._cells = len(header)
 
-    def _lines(self, file: TextIO, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-        """Line number, from 1, and cells of every row that isn't blank."""
-        reader = csv.reader(self._bounded(file), delimiter=delimiter, strict=True)
+    def _check_row(self, row: int, line: int, cells: list[str]) -> None:
+        if len(cells) != self._cells:
+            raise DataError(
+                f"{self._where}, row {row} (line {line}): {len(cells)} cells, expected {self._cells}.\n"
+                f"Check the row, and source.delimiter ({self._source.separator!r})."
+            )
+
+    def _blocks(self, start: int) -> Blocks:
+        size = min(rows_at_once(self._forward.columns), _MOST_ROWS)
+        with opened(self._path, "a CSV file", self._where) as file:
+            file.seek(self._starts[start])
+            rows = self._lines(file)
+            while block := [cells for _, _, cells in islice(rows, size)]:
+                yield {name: self._values(name, position, block) for name, position in self._positions.items()}
+
+    def _values(self, name: str, position: int, block: list[list[str]]) -> Array:
+        dtype = self._forward.columns[name].dtype
+        try:
+            cells = [row[position] for row in block]
+            if dtype.kind == "O":
+                return np.array([cell.strip() for cell in cells], dtype=object)
+            return np.array(list(map(int if dtype.kind == "i" else float, cells)), dtype)
+        except (ValueError, OverflowError, IndexError):
+            raise DataError(f"{self._where}: changed while it was read; run the command again.") from None
+
+    def _lines(self, file: IO[bytes]) -> Iterator[_Line]:
+        """Every row that isn't blank, with its line's number, from 1, and where the next row begins."""
+        place = [file.tell()]
+        reader = csv.reader(self._bounded(file, place), delimiter=self._source.separator, strict=True)
         try:
             for cells in reader:
                 if cells:
-                    yield reader.line_num, cells
+                    yield reader.line_num, place[0], cells
         except csv.Error as error:
             raise DataError(f"{self._where}, line {reader.line_num}: is no CSV: {error}.") from None
+        except UnicodeDecodeError:
+            raise DataError(f"{self._where}: not UTF-8 text; save it as UTF-8 or check source.format.") from None
 
-    def _bounded(self, file: TextIO) -> Iterator[str]:
+    def _bounded(self, file: IO[bytes], place: list[int]) -> Iterator[str]:
         """Lines, but not the gigabytes that a file without line breaks would be."""
         number = 0
         while line := file.readline(_MOST_LINE):
             number += 1
             if len(line) == _MOST_LINE:
                 raise DataError(f"{self._where}, line {number}: has more than {_MOST_LINE} characters; is it CSV?")
-            yield line
+            encoding = "utf-8-sig" if place[0] == 0 else "utf-8"
+            place[0] += len(line)
+            yield line.decode(encoding)
 
-    @staticmethod
-    def _advice(source: CsvSource, row: int) -> str:
-        if row == 0 and not source.header:
-            return "If the first row holds names, set source.header = true."
-        return "Correct the cell; used columns hold numbers only."
-
-
-class _Numbers:
-    """A column while it is read: whole numbers until the first fraction."""
-
-    def __init__(self) -> None:
-        self._whole: array[int] | None = array("q")
-        self._values: array[float] = array("d")
-
-    def append(self, cell: str) -> bool:
-        """Take one cell, unless it is no number."""
-        if "_" in cell:  # Python reads 1_000, nobody else does
-            return False
-        if self._whole is not None:
-            try:
-                self._whole.append(int(cell))
-            except (ValueError, OverflowError):
-                self._values, self._whole = array("d", self._whole), None
-            else:
-                return True
-        try:
-            self._values.append(float(cell))
-        except ValueError:
-            return False
-        return True
-
-    def array(self) -> Array:
-        """What was read, int64 or float64, (rows,)."""
-        return np.array(self._values if self._whole is None else self._whole)
+    def _no_number(self, name: str, row: int, line: int, cell: str, rest: Iterator[_Line]) -> DataError:
+        place = f"{self._where}: column {quoted(name)}, row {row} (line {line})"
+        if not cell.strip():
+            return DataError(f"{place}: the cell is empty.\nCorrect the cell; used columns hold numbers only.")
+        if row == 0 and not self._source.header:
+            advice = "If the first row holds names, set source.header = true."
+        elif row == 0:
+            position = self._positions[name]
+            others = (cells[position].strip() for _, _, cells in islice(rest, 1000) if len(cells) > position)
+            distinct = sorted({cell.strip(), *others})
+            shown = ", ".join(f'"{cut(text)}"' for text in distinct[:_MOST_CLASSES])
+            shown += ", …" * (len(distinct) > _MOST_CLASSES)
+            advice = f"If these are names of classes, say in [target] which is which: classes = [{shown}]."
+        else:
+            advice = "Correct the cell; used columns hold numbers only."
+        return DataError(f"{place}: {quoted(cell)} is no number.\n{advice}")
 
 
-FORMAT = Format(CsvSource, CsvReader)
+def _is_whole(cell: str) -> bool:
+    if "_" in cell:  # Python reads 1_000, nobody else does
+        return False
+    try:
+        return -(2**63) <= int(cell) < 2**63
+    except ValueError:
+        return False
+
+
+def _is_number(cell: str) -> bool:
+    if "_" in cell:
+        return False
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _open(source: CsvSource, wanted: Wanted) -> Reader:
+    return sharded(source.path, wanted, partial(CsvReader, source), widen=True)
+
+
+FORMAT = Format(CsvSource, _open)

@@ -27,7 +27,8 @@ class Column:
         where: the file it lies in, for messages.
         rows: how many samples it has.
         shape: of one row.
-        dtype: as stored.
+        dtype: as stored; of Python's objects for text that is a ``str`` per row.
+        mapped: whether rows are read from the file as they are, so that nothing is gained by keeping them in memory.
     """
 
     name: str
@@ -35,26 +36,50 @@ class Column:
     rows: int
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    mapped: bool = False
 
     @property
-    def nbytes(self) -> int:
-        """Of all rows."""
-        return self.rows * prod(self.shape) * self.dtype.itemsize
+    def text(self) -> bool:
+        """Whether it holds text, not numbers."""
+        return self.dtype.kind in "OSU"
+
+    def bytes_of(self, rows: int) -> int:
+        """What so many rows of it take."""
+        return rows * prod(self.shape) * self.dtype.itemsize
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is wanted of a source.
+
+    Attributes:
+        names: of columns, each once.
+        resolve: a path as the spec has it to the file that it means; raises ``SpecError``.
+        texts: those of the columns that hold class names, to be read as text.
+    """
+
+    names: tuple[str, ...]
+    resolve: Callable[[str], Path]
+    texts: frozenset[str] = frozenset()
 
 
 class Reader(Protocol):
     """An opened source.
 
-    A reader is made from its source table, the spec's ``resolve`` and the names of the wanted columns. It raises
-    ``DataError`` if a file is missing, damaged or without a wanted column. It neither selects nor checks values.
+    A reader is made from its source table and what is wanted. It raises ``DataError`` if a file is missing, damaged or
+    without a wanted column. It neither selects nor checks values.
     """
 
     def column(self, name: str) -> Column:
         """Describe a wanted column."""
         ...
 
-    def read(self, name: str, rows: Rows) -> Array:
-        """A wanted column's ``rows`` (k,), ascending: a new array (k, …) in the stored dtype."""
+    def read(self, names: Sequence[str], rows: Rows) -> dict[str, Array]:
+        """Wanted columns' ``rows`` (k,), ascending: by name a new array (k, …) in the stored dtype.
+
+        Text is an array of ``str`` or bytes. Memory for more than these rows is bounded; ascending rows from call to
+        call are the cheapest.
+        """
         ...
 
 
@@ -68,14 +93,14 @@ class Format(Generic[Source]):
     """
 
     table: type[Source]
-    reader: Callable[[Source, Callable[[str], Path], Sequence[str]], Reader]
+    reader: Callable[[Source, Wanted], Reader]
 
     @property
     def name(self) -> str:
         """As ``source.format`` has it."""
         return str(get_args(self.table.model_fields["format"].annotation)[0])
 
-    def open(self, source: SourceTable, resolve: Callable[[str], Path], wanted: Sequence[str]) -> Reader:
+    def open(self, source: SourceTable, wanted: Wanted) -> Reader:
         """The reader for a source table of this format.
 
         Raises:
@@ -84,7 +109,7 @@ class Format(Generic[Source]):
         """
         if not isinstance(source, self.table):
             raise TypeError(f"{source.format} is not {self.name}")
-        return self.reader(source, resolve, wanted)
+        return self.reader(source, wanted)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,12 +12,15 @@ import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
 
 from curvcli.arrays import MAGIC, BadArrayError, read_header
-from curvcli.data.checks import describe, existing_file, missing_column, unreadable
-from curvcli.data.interface import Array, Column, Format, Rows
+from curvcli.data.checks import check_columns, describe, unreadable
+from curvcli.data.files import existing_file
+from curvcli.data.interface import Array, Column, Format, Rows, Wanted
+from curvcli.data.shards import sharded
 from curvcli.errors import DataError
 from curvcli.files import UNREADABLE, open_regular
 from curvcli.spec.sources import SourceTable
 from curvcli.spec.table import Text, mistake
+from curvcli.text import cut
 
 
 class NpySource(SourceTable):
@@ -25,7 +29,8 @@ class NpySource(SourceTable):
     Attributes:
         path: a folder, in which column ``images`` is ``images.npy``; or one file, whose column is called by its name
             without ``.npy``.
-        paths: the file of each column, under ``[source.paths]``; in place of ``path``.
+        paths: the file of each column, or a pattern for many (``images-*.npy``), under ``[source.paths]``; in place of
+            ``path``.
     """
 
     format: Literal["npy"]
@@ -47,40 +52,56 @@ class NpySource(SourceTable):
 class NpyReader:
     """The wanted files, memory-mapped: only the rows of a batch are read."""
 
-    def __init__(self, source: NpySource, resolve: Callable[[str], Path], wanted: Sequence[str]) -> None:
+    def __init__(self, source: NpySource, wanted: Wanted) -> None:
         """Map the wanted files.
 
         Raises:
             DataError: one is missing or damaged.
         """
-        files, where = _files(source, resolve)
-        self._files: dict[str, str] = {}
-        self._arrays: dict[str, Array] = {}
-        for name in dict.fromkeys(wanted):
-            if name not in files:
-                raise missing_column(name, where, files)
-            self._files[name] = files[name]
-            self._arrays[name] = _map(files[name], resolve)
+        files, where = _files(source, wanted)
+        check_columns(wanted.names, where, files)
+        self._readers = {
+            name: sharded(files[name], Wanted((name,), wanted.resolve), _OneColumn) for name in wanted.names
+        }
 
     def column(self, name: str) -> Column:
         """Describe a wanted column; see `Reader`."""
-        return describe(name, self._files[name], self._arrays[name].shape, self._arrays[name].dtype)
+        return self._readers[name].column(name)
 
-    def read(self, name: str, rows: Rows) -> Array:
-        """A wanted column's rows; see `Reader`."""
-        return np.asarray(self._arrays[name][rows])
+    def read(self, names: Sequence[str], rows: Rows) -> dict[str, Array]:
+        """Wanted columns' rows; see `Reader`."""
+        return {name: self._readers[name].read([name], rows)[name] for name in names}
 
 
-def _files(source: NpySource, resolve: Callable[[str], Path]) -> tuple[Mapping[str, str], str]:
-    """Every column's file as a path to resolve, and what to call them all in messages."""
+class _OneColumn:
+    """One file, whose column has the one name that is wanted."""
+
+    def __init__(self, written: str, wanted: Wanted) -> None:
+        self._array = _map(written, wanted.resolve)
+        self._column = describe(wanted.names[0], written, self._array.shape, self._array.dtype, mapped=True)
+
+    def column(self, _: str) -> Column:
+        return self._column
+
+    def read(self, names: Sequence[str], rows: Rows) -> dict[str, Array]:
+        return {name: np.asarray(self._array[rows]) for name in names}
+
+
+def _files(source: NpySource, wanted: Wanted) -> tuple[Mapping[str, str], str]:
+    """Every column's file as a path or pattern to resolve, and what to call them all in messages."""
     if source.paths is not None:
         return source.paths, "source.paths"
     written = source.path or ""
-    folder = resolve(written)
-    if not folder.is_dir():
-        # One file has one column; it must be named, so that a target can't silently be read from the inputs' file.
-        return {existing_file(written, resolve).stem: written}, written
-    return dict(_listing(written, folder)), written
+    folder = wanted.resolve(written)
+    if folder.is_dir():
+        return dict(_listing(written, folder)), written
+    if glob.has_magic(written) and not folder.exists():
+        raise DataError(
+            f'{written}: say which column these files are: paths = {{ {wanted.names[0]} = "{cut(written)}" }} '
+            "in place of path."
+        )
+    # One file has one column; it must be named, so that a target can't silently be read from the inputs' file.
+    return {existing_file(written, wanted.resolve).stem: written}, written
 
 
 def _listing(written: str, folder: Path) -> Iterator[tuple[str, str]]:

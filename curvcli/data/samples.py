@@ -7,20 +7,30 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from math import prod
+from typing import Final
 
 import numpy as np
 
-from curvcli.data.checks import cast, same_rows
-from curvcli.data.interface import Array, Batch, Column, Reader, Rows
+from curvcli.data.checks import Mistakes, cast, same_rows
+from curvcli.data.classes import numbered, unnumbered
+from curvcli.data.interface import Array, Batch, Column, Reader, Rows, Wanted
 from curvcli.data.preprocess import Preprocessor, join, joined_shape, place_of
 from curvcli.data.registry import FORMATS
 from curvcli.errors import DataError
+from curvcli.files import check_room
+from curvcli.memory import available_memory
 from curvcli.spec.columns import TargetSpec
 from curvcli.spec.dataset import DatasetSpec, LoadedSpec
 
+# Of inputs that have to be decoded; more is decoded anew in every pass, batch by batch.
+_KEPT: Final = 1 << 30
+
 
 class FileSamples:
-    """`Samples` read from files; targets are held in memory, inputs are read batch by batch."""
+    """`Samples` read from files; targets are held in memory, inputs are read batch by batch.
+
+    Inputs that would have to be decoded in every pass are kept if they are few.
+    """
 
     def __init__(self, spec: DatasetSpec, reader: Reader) -> None:
         """Check all that can be seen without reading inputs, and select.
@@ -30,17 +40,31 @@ class FileSamples:
         """
         self._spec = spec
         self._reader = reader
-        inputs = {name: _described(reader, table.names) for name, table in spec.inputs.items()}
-        target = _described(reader, spec.target.names) if spec.target else []
-        weight = _described(reader, [spec.loss.sample_weight] if spec.loss.sample_weight else [])
-        count = same_rows([column for columns in (*inputs.values(), target, weight) for column in columns])
-        self._columns = inputs
-        self._steps = {name: Preprocessor(name, spec.inputs[name], columns) for name, columns in inputs.items()}
+        mistakes = Mistakes()
+        self._columns: dict[str, list[Column]] = {}
+        self._steps: dict[str, Preprocessor] = {}
+        for name, table in spec.inputs.items():
+            with mistakes.collected():
+                self._columns[name] = _numbers(reader, table.names)
+                self._steps[name] = Preprocessor(name, table, self._columns[name])
+        target: list[Column] = []
+        weight: list[Column] = []
+        if spec.target:
+            with mistakes.collected():
+                target = _target_columns(reader, spec.target)
+        if spec.loss.sample_weight:
+            with mistakes.collected():
+                weight = _numbers(reader, [spec.loss.sample_weight])
+        with mistakes.collected():
+            if described := [column for columns in (*self._columns.values(), target, weight) for column in columns]:
+                count = same_rows(described)
+        mistakes.raise_all()
         self._rows = chosen_rows(count, spec.sampling.limit, spec.sampling.seed)
         self._targets = (
             _targets(reader, spec.target, target, self._rows, allow_nan=spec.loss.ignore_nan) if spec.target else None
         )
         self._weights = _weights(reader, weight[0], self._rows) if weight else None
+        self._kept = self._few()
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -92,11 +116,22 @@ class FileSamples:
         """All targets; see `Samples`."""
         return self._targets
 
+    def _few(self) -> Mapping[str, Array]:
+        """The selected rows of the inputs' columns, where decoding them once takes little memory; else none."""
+        columns = {c.name: c for columns in self._columns.values() for c in columns if not c.mapped}
+        size = sum(column.bytes_of(len(self)) for column in columns.values())
+        if not columns or size > min(_KEPT, available_memory() // 4):
+            return {}
+        return self._reader.read(list(columns), self._rows)
+
     def _iterate(self, size: int, begin: int) -> Iterator[Batch]:
+        names = list(dict.fromkeys(c.name for columns in self._columns.values() for c in columns))
         for first in range(begin, len(self), size):
             rows = self._rows[first : first + size]
+            stored = self._reader.read([name for name in names if name not in self._kept], rows)
+            stored |= {name: values[first : first + size].copy() for name, values in self._kept.items()}
             inputs = {
-                name: steps([self._reader.read(column.name, rows) for column in self._columns[name]], rows)
+                name: steps([stored[column.name] for column in self._columns[name]], rows)
                 for name, steps in self._steps.items()
             }
             # A copy, so that nobody who works in place on a batch changes the next iteration.
@@ -115,7 +150,9 @@ def open_samples(loaded: LoadedSpec) -> FileSamples:
     wanted = [name for table in spec.inputs.values() for name in table.names]
     wanted += spec.target.names if spec.target else ()
     wanted += [spec.loss.sample_weight] if spec.loss.sample_weight else []
-    return FileSamples(spec, FORMATS[spec.source.format].open(spec.source, loaded.resolve, wanted))
+    texts = frozenset(spec.target.names if spec.target and spec.target.classes else ())
+    asked = Wanted(tuple(dict.fromkeys(wanted)), loaded.resolve, texts)
+    return FileSamples(spec, FORMATS[spec.source.format].open(spec.source, asked))
 
 
 def read_column(loaded: LoadedSpec, name: str, rows: Rows) -> Array:
@@ -124,15 +161,15 @@ def read_column(loaded: LoadedSpec, name: str, rows: Rows) -> Array:
     Raises:
         DataError: there is no such column, or it holds something else.
     """
-    reader = FORMATS[loaded.spec.source.format].open(loaded.spec.source, loaded.resolve, [name])
-    return _one_number(reader, reader.column(name), rows)
+    reader = FORMATS[loaded.spec.source.format].open(loaded.spec.source, Wanted((name,), loaded.resolve))
+    return _one_number(reader, _number(reader, name), rows)
 
 
 def _one_number(reader: Reader, column: Column, rows: Rows) -> Array:
     name, shape = column.name, column.shape
     if prod(shape) != 1:
         raise DataError(f"column {name!r} has shape {shape} per sample; one number per sample is needed.")
-    values = np.asarray(reader.read(name, rows), dtype=np.float64).reshape(len(rows))
+    values = np.asarray(reader.read([name], rows)[name], dtype=np.float64).reshape(len(rows))
     if not np.isfinite(values).all():
         bad = int(np.argmin(np.isfinite(values)))
         raise DataError(f"column {name!r}, row {rows[bad]}: {values[bad]}, which is not finite.")
@@ -160,13 +197,43 @@ def chosen_rows(count: int, limit: int | None, seed: int) -> Rows:
     return np.sort(np.argsort(keys, kind="stable")[:limit]).astype(np.int64)
 
 
-def _described(reader: Reader, names: Sequence[str]) -> list[Column]:
-    return [reader.column(name) for name in names]
+def _number(reader: Reader, name: str) -> Column:
+    column = reader.column(name)
+    if column.text:
+        raise DataError(f"{place_of([column])} holds text; store it as numbers.")
+    return column
+
+
+def _numbers(reader: Reader, names: Sequence[str]) -> list[Column]:
+    mistakes = Mistakes()
+    columns: list[Column] = []
+    for name in names:
+        with mistakes.collected():
+            columns.append(_number(reader, name))
+    mistakes.raise_all()
+    return columns
+
+
+def _target_columns(reader: Reader, spec: TargetSpec) -> list[Column]:
+    columns = [reader.column(name) for name in spec.names]
+    for column in columns:
+        if column.text and spec.classes is None:
+            raise unnumbered(reader, column, place_of([column]))
+        if not column.text and spec.classes is not None:
+            raise DataError(f"{place_of([column])} holds numbers, not the names of classes; remove target.classes.")
+    return columns
 
 
 def _targets(reader: Reader, spec: TargetSpec, columns: Sequence[Column], rows: Rows, *, allow_nan: bool) -> Array:
     shape = joined_shape(columns)
-    parts = [reader.read(name, rows) for name in spec.names]
+    size = sum(column.bytes_of(len(rows)) for column in columns)
+    check_room(2 * size, f"{place_of(columns)}: {len(rows)} targets", error=DataError)
+    stored = reader.read(list(dict.fromkeys(spec.names)), rows)
+    parts = [stored[name] for name in spec.names]
+    if spec.classes is not None:
+        parts = [
+            numbered(part, spec.classes, place_of([column]), rows) for part, column in zip(parts, columns, strict=True)
+        ]
     values = join(parts, columns, rows, allow_nan=allow_nan).reshape(len(rows), *shape)
     return cast(values, spec.dtype, place_of(columns), rows)
 

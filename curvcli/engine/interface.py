@@ -95,7 +95,7 @@ class Flight:
 
     @classmethod
     def of(cls, state: Mapping[str, Array]) -> Flight:
-        """What ``state`` gave."""
+        """The same from what ``state`` returned."""
         flight = cls()
         if "place" in state:
             flight.batch, flight.position = (int(n) for n in state["place"])

@@ -16,7 +16,6 @@ class SerialEngine:
     """See ``Engine``: batches live where the objective puts them, and can be stopped between any two parts of one."""
 
     def __init__(self, objective: Data) -> None:
-        """Run tasks over an objective's batches."""
         self._objective = objective
         self._strides: dict[tuple[type, Segment], Stride] = {}
 

@@ -113,7 +113,7 @@ class Work(Generic[Result]):
 
     @property
     def batches_done(self) -> int:
-        """Of the task under way."""
+        """Batches that the task under way is done with."""
         return self._flight.batch
 
     def finished(self) -> dict[str, Array]:
@@ -124,8 +124,8 @@ class Work(Generic[Result]):
         """All there is to know, whenever a step has been made."""
         course = dict(self._stored or {}) if self._course is None else self._course.state()
         flight = {} if self._course is not None and not self._course.whole else self._flight.state()
-        found = {"made": np.array(float(self._made)), **course}
-        return found | {f"flight:{name}": array for name, array in flight.items()}
+        made = {"made": np.array(float(self._made)), **course}
+        return made | {f"flight:{name}": array for name, array in flight.items()}
 
     def restore(self, state: Mapping[str, Array]) -> int:
         """Take up a state; returns the passes it stands for.

@@ -13,7 +13,7 @@ from scipy.special import expit
 
 from curvcli.errors import SpecError
 from curvcli.losses.elementwise import Elementwise
-from curvcli.losses.interface import Array, End, Given, Source, Targets
+from curvcli.losses.interface import Array, End, RawTargets, Source, Targets
 from curvcli.losses.operations import Operations, Tensor
 from curvcli.losses.probabilities import between_0_and_1, held_by, refuse_values, share
 from curvcli.losses.targets import refuse
@@ -25,9 +25,9 @@ class _BinaryCrossEntropy(Elementwise):
     title = "binary cross-entropy"
     likelihood = "Bernoulli"
 
-    def check_targets(self, target: Array, used: Array, given: Given) -> Array:
+    def check_targets(self, target: Array, used: Array, raw: RawTargets) -> Array:
         wrong = used & ~((target >= 0) & (target <= 1))
-        refuse(wrong, target, given, self.end, "binary cross-entropy needs targets from 0 to 1")
+        refuse(wrong, target, raw, self.end, "binary cross-entropy needs targets from 0 to 1")
         return target
 
     def weighted(self, targets: Targets) -> Targets:
@@ -42,17 +42,17 @@ class _BinaryCrossEntropy(Elementwise):
         return replace(targets, truth=share_of_ones, weight=targets.weight * each)
 
     def _positive(self, shape: tuple[int, ...]) -> Array | None:
-        given = self.spec.pos_weight
-        if given is None:
+        pos_weight = self.spec.pos_weight
+        if pos_weight is None:
             return None
-        if not isinstance(given, tuple):
-            return np.full((1,) * len(shape), given)
-        if len(shape) < 2 or shape[self.end.class_axis] != len(given):
+        if not isinstance(pos_weight, tuple):
+            return np.full((1,) * len(shape), pos_weight)
+        if len(shape) < 2 or shape[self.end.class_axis] != len(pos_weight):
             raise SpecError(
-                f"loss.pos_weight has {len(given)} entries, {self.end.where} returns {shape[1:]} per sample.\n"
+                f"loss.pos_weight has {len(pos_weight)} entries, {self.end.where} returns {shape[1:]} per sample.\n"
                 "Give one number, or one per entry of the class axis (loss.class_axis)."
             )
-        return np.array(given).reshape([-1 if i == self.end.class_axis else 1 for i in range(len(shape))])
+        return np.array(pos_weight).reshape([-1 if i == self.end.class_axis else 1 for i in range(len(shape))])
 
 
 class BceOfLogits(_BinaryCrossEntropy):
@@ -70,8 +70,8 @@ class BceOfLogits(_BinaryCrossEntropy):
     def value_of(self, o: Array, y: Array) -> Array:
         # As y·softplus(−o) + (1 − y)·softplus(o): infinite logits on the right side give 0.
         element = np.where(y > 0, y * np.logaddexp(0, -o), 0.0)
-        found: Array = element + np.where(y < 1, (1 - y) * np.logaddexp(0, o), 0.0)
-        return found
+        value: Array = element + np.where(y < 1, (1 - y) * np.logaddexp(0, o), 0.0)
+        return value
 
     def slope_of(self, ops: Operations, o: Tensor, y: Tensor) -> Tensor:
         # The smaller of σ(o) and 1 − σ(o): the larger one rounds to 1.
@@ -83,8 +83,8 @@ class BceOfLogits(_BinaryCrossEntropy):
 
     def logits_of(self, p: Array) -> Array:
         with np.errstate(divide="ignore"):
-            found: Array = np.log(p) - np.log1p(-p)
-        return found
+            logits: Array = np.log(p) - np.log1p(-p)
+        return logits
 
     def saturation(self, values: Array, targets: Targets) -> float:
         slopes = np.abs(expit(values) - targets.truth) * (np.broadcast_to(targets.weight, values.shape) > 0)
@@ -121,8 +121,8 @@ class BceOfProbabilities(_BinaryCrossEntropy):
             refuse_values(values, self.end)
 
     def value_of(self, o: Array, y: Array) -> Array:
-        found: Array = -np.where(y > 0, y * np.log(o), 0.0) - np.where(y < 1, (1 - y) * np.log1p(-o), 0.0)
-        return found
+        value: Array = -np.where(y > 0, y * np.log(o), 0.0) - np.where(y < 1, (1 - y) * np.log1p(-o), 0.0)
+        return value
 
     def slope(self, ops: Operations, o: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
         ones, zeros = (truth > 0) & (weight > 0), (truth < 1) & (weight > 0)
@@ -134,12 +134,12 @@ class BceOfProbabilities(_BinaryCrossEntropy):
     def curvature_of(self, o: Array, y: Array) -> Array:
         ones = np.where(y > 0, y / o**2, 0.0)
         zeros = np.where(y < 1, (1 - y) / (1 - o) ** 2, 0.0)
-        found: Array = ones + zeros
-        return found
+        curvature: Array = ones + zeros
+        return curvature
 
     def information_of(self, o: Array) -> Array:
-        found: Array = 1 / (o * (1 - o))
-        return found
+        information: Array = 1 / (o * (1 - o))
+        return information
 
     def drawn_slope_of(self, o: Array, source: Source) -> Array:
         return np.where(source.uniform(o.shape) < o, -1 / o, 1 / (1 - o))

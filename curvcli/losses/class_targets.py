@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from curvcli.errors import DataError, SpecError
-from curvcli.losses.interface import Array, End, Given, Targets, summed_by_sample
+from curvcli.losses.interface import Array, End, RawTargets, Targets, summed_by_sample
 from curvcli.losses.one_hot import labels_of
-from curvcli.losses.targets import given_target
+from curvcli.losses.targets import required_target
 from curvcli.spec.loss import LossSpec
 
 # Labels written in float32 sum to one within this; what is left is normalised away.
@@ -71,7 +71,7 @@ def _fitting(shape: tuple[int, ...], target: Array) -> list[int]:
     return [i for i in axes if held == [n for j, n in enumerate(shape) if j not in (0, i) and n != 1]]
 
 
-def class_targets(given: Given, spec: LossSpec, end: End) -> Targets:
+def class_targets(raw: RawTargets, spec: LossSpec, end: End) -> Targets:
     """One batch's classes, for ℓ = −Σ_c weight · truth_c log p_c at every place.
 
     With class weights w and label smoothing ε the target is t = (1 − ε) e_y + ε/C and ℓ = −Σ_c w_c t_c log p_c: the
@@ -81,7 +81,7 @@ def class_targets(given: Given, spec: LossSpec, end: End) -> Targets:
         DataError: no targets, labels out of range, or of the wrong shape.
         SpecError: class weights that don't fit the classes.
     """
-    target, axis, shape = given_target(given, spec.name), end.class_axis, given.shape
+    target, axis, shape = required_target(raw, spec.name), end.class_axis, raw.shape
     if len(shape) < 2:
         raise DataError(
             f"cross_entropy needs an output with a class axis, the model returns shape {shape[1:]} per "
@@ -96,15 +96,15 @@ def class_targets(given: Given, spec: LossSpec, end: End) -> Targets:
             )
         class_weights = np.asarray(spec.class_weights, dtype=np.float64)
     if np.issubdtype(target.dtype, np.floating) and target.shape == shape:
-        return _soft(target, given, spec, end)
+        return _soft(target, raw, spec, end)
     if target.shape == shape and classes > 1:
-        target = labels_of(target, axis, end.column, given.rows)
-    labels, used = _labels(target, given, spec, end)
+        target = labels_of(target, axis, end.column, raw.rows)
+    labels, used = _labels(target, raw, spec, end)
     safe = np.where(used, labels, 0).astype(np.int64)
     truth = np.moveaxis(np.eye(classes)[safe], -1, axis)
-    own = np.expand_dims(class_weights[safe], axis)
-    counted = np.expand_dims(used, axis) * given.sample_weight(len(shape))
-    weight = own * counted
+    label_weights = np.expand_dims(class_weights[safe], axis)
+    counted = np.expand_dims(used, axis) * raw.sample_weight(len(shape))
+    weight = label_weights * counted
     total, by_sample = float(weight.sum()), summed_by_sample(weight, weight.shape)
     if not spec.label_smoothing:
         return Targets(truth, weight, 1.0, total, by_sample)
@@ -119,15 +119,15 @@ def _smoothed(truth: Array, smoothing: float, axis: int) -> Array:
     return smoothed
 
 
-def _labels(target: Array, given: Given, spec: LossSpec, end: End) -> tuple[Array, Array]:
+def _labels(target: Array, raw: RawTargets, spec: LossSpec, end: End) -> tuple[Array, Array]:
     """Class numbers, one per place, and which of them count."""
-    places = tuple(n for i, n in enumerate(given.shape) if i != end.class_axis)
-    classes = given.shape[end.class_axis]
+    places = tuple(n for i, n in enumerate(raw.shape) if i != end.class_axis)
+    classes = raw.shape[end.class_axis]
     labels = target.reshape(places) if target.size == int(np.prod(places)) else None
     if labels is None:
         raise DataError(
             f"column {end.column!r} has shape {target.shape[1:]} per sample; cross_entropy on an output of shape "
-            f"{given.shape[1:]} needs labels of shape {places[1:]}."
+            f"{raw.shape[1:]} needs labels of shape {places[1:]}."
         )
     if np.issubdtype(labels.dtype, np.floating) and (labels != np.round(labels)).any():
         raise DataError(f"column {end.column!r} holds fractions; cross_entropy needs whole-number labels.")
@@ -138,22 +138,22 @@ def _labels(target: Array, given: Given, spec: LossSpec, end: End) -> tuple[Arra
     if wrong.any():
         first = tuple(np.argwhere(wrong)[0])
         raise DataError(
-            f"column {end.column!r}, row {given.rows[first[0]]}: label {labels[first]:.15g} is out of range, "
+            f"column {end.column!r}, row {raw.rows[first[0]]}: label {labels[first]:.15g} is out of range, "
             f"the model returns {classes} classes (0 to {classes - 1})."
         )
     return labels, used
 
 
-def _soft(target: Array, given: Given, spec: LossSpec, end: End) -> Targets:
+def _soft(target: Array, raw: RawTargets, spec: LossSpec, end: End) -> Targets:
     if spec.class_weights is not None:
         raise SpecError("loss.class_weights goes with whole-number labels, not with soft labels.")
     axis = end.class_axis
     sums = target.sum(axis=axis)
     if (np.abs(sums - 1) > _SOFT_LABEL_TOLERANCE).any():
         bad = int(np.argwhere(np.abs(sums - 1) > _SOFT_LABEL_TOLERANCE)[0][0])
-        raise DataError(f"column {end.column!r}, row {given.rows[bad]}: soft labels must sum to 1.")
+        raise DataError(f"column {end.column!r}, row {raw.rows[bad]}: soft labels must sum to 1.")
     weight = np.ones([1 if i == axis else n for i, n in enumerate(target.shape)])
-    weight = weight * given.sample_weight(weight.ndim)
+    weight = weight * raw.sample_weight(weight.ndim)
     truth = np.asarray(target, dtype=np.float64) / np.expand_dims(sums, axis)
     if spec.label_smoothing:
         truth = _smoothed(truth, spec.label_smoothing, axis)

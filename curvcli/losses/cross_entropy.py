@@ -15,7 +15,7 @@ import numpy as np
 from curvcli.errors import SpecError
 from curvcli.losses.class_targets import class_targets
 from curvcli.losses.elementwise import diagonal_columns, without_ignored
-from curvcli.losses.interface import Array, Columns, End, Given, Loss, Source, Targets
+from curvcli.losses.interface import Array, Columns, End, Loss, RawTargets, Source, Targets
 from curvcli.losses.operations import Operations, Tensor
 from curvcli.losses.probabilities import between_0_and_1, held_by, refuse_values, share, sum_to_1
 from curvcli.spec.loss import LossSpec
@@ -42,8 +42,8 @@ class _CrossEntropy(Loss):
         """Of the classes, in the output."""
         return self.end.class_axis
 
-    def targets(self, given: Given) -> Targets:
-        return class_targets(given, self.spec, self.end)
+    def targets(self, raw: RawTargets) -> Targets:
+        return class_targets(raw, self.spec, self.end)
 
     def information_rank(self, shape: tuple[int, ...]) -> int:
         return prod(shape[1:])
@@ -92,8 +92,8 @@ class CrossEntropyOfLogits(_CrossEntropy):
             np.put_along_axis(others, place, 0.0, self.axis)  # the largest's is 1: log1p keeps what is beside it
             log_p = shifted - np.log1p(others.sum(axis=self.axis, keepdims=True))
             element = -np.where(y > 0, y * log_p, 0.0)
-        found: Array = targets.weight * element
-        return found
+        elements: Array = targets.weight * element
+        return elements
 
     def slope(self, ops: Operations, o: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
         """Softmax − truth, for truths that sum to 1, without cancellation in it or its derivatives.
@@ -113,8 +113,8 @@ class CrossEntropyOfLogits(_CrossEntropy):
     def logits_of(self, p: Array) -> Array:
         with np.errstate(divide="ignore"):
             # Log-probabilities are logits up to a shift per sample, which neither the loss nor softmax sees.
-            found: Array = np.log(p)
-        return found
+            logits: Array = np.log(p)
+        return logits
 
     def saturation(self, values: Array, targets: Targets) -> float:
         linked = softmax(values, self.axis)
@@ -128,15 +128,15 @@ class CrossEntropyOfLogits(_CrossEntropy):
         p = self.by_place(values, softmax(values, self.axis))
         weight = self.by_place(values, targets.weight)[..., 0]
         samples, places, classes = p.shape
-        found = np.zeros((stop - start, samples, places, classes))
+        columns = np.zeros((stop - start, samples, places, classes))
         for i, number in enumerate(range(start, stop)):
             place, label = divmod(number, classes)
             here = p[:, place]
             column = -here
             # 1 − p without a difference of nearly equal numbers where this class is all but sure.
             column[:, label] = np.delete(here, label, axis=1).sum(axis=1)
-            found[i, :, place] = np.sqrt(weight[:, place] * here[:, label])[:, None] * column
-        return Columns(self.like_output(values, found), np.ones(stop - start))
+            columns[i, :, place] = np.sqrt(weight[:, place] * here[:, label])[:, None] * column
+        return Columns(self.like_output(values, columns), np.ones(stop - start))
 
     def product(self, values: Array, targets: Targets, vectors: Array) -> Array:
         p = softmax(values, self.axis)
@@ -145,8 +145,8 @@ class CrossEntropyOfLogits(_CrossEntropy):
         one_class = tuple(1 if i == self.axis + 1 else n for i, n in enumerate(vectors.shape))
         apart = vectors - np.take_along_axis(vectors, np.broadcast_to(likeliest, one_class), self.axis + 1)
         mean = (p * apart).sum(axis=self.axis + 1, keepdims=True)
-        found: Array = targets.weight * targets.scale * p * (apart - mean)
-        return found
+        products: Array = targets.weight * targets.scale * p * (apart - mean)
+        return products
 
     def information_columns(self, values: Array, targets: Targets, start: int, stop: int) -> Columns:
         # ∇²_o ℓ does not depend on the target's class: it is its own expectation.
@@ -157,8 +157,8 @@ class CrossEntropyOfLogits(_CrossEntropy):
 
     def drawn_slopes(self, values: Array, targets: Targets, source: Source) -> Array:
         p = softmax(values, self.axis)
-        found: Array = np.sqrt(targets.weight) * (p - self.drawn(p, source))
-        return found
+        slopes: Array = np.sqrt(targets.weight) * (p - self.drawn(p, source))
+        return slopes
 
 
 class CrossEntropyBeforeSoftmax(CrossEntropyOfLogits):
@@ -177,13 +177,13 @@ class CrossEntropyOfProbabilities(_CrossEntropy):
         if values.ndim > 1 and not (between_0_and_1(values) and sum_to_1(values, self.axis)):
             refuse_values(values, self.end)
 
-    def targets(self, given: Given) -> Targets:
-        soft = given.target is not None and given.target.shape == given.shape and given.target.dtype.kind == "f"
+    def targets(self, raw: RawTargets) -> Targets:
+        soft = raw.target is not None and raw.target.shape == raw.shape and raw.target.dtype.kind == "f"
         if soft or self.spec.label_smoothing:
             raise SpecError(
                 "soft labels need a model that returns logits, or ends in a softmax that can be recognised."
             )
-        return super().targets(given)
+        return super().targets(raw)
 
     def elements(self, values: Array, targets: Targets) -> Array:
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -202,17 +202,17 @@ class CrossEntropyOfProbabilities(_CrossEntropy):
         with np.errstate(divide="ignore", invalid="ignore"):
             used = (truth > 0) & (weight > 0)[..., None]
             slope = np.where(used, truth / p, 0.0) * np.sqrt(weight)[..., None]
-        found = np.zeros((stop - start, *p.shape))
+        columns = np.zeros((stop - start, *p.shape))
         for i, place in enumerate(range(start, stop)):
-            found[i, :, place] = slope[:, place]
-        return Columns(self.like_output(values, found), np.ones(stop - start))
+            columns[i, :, place] = slope[:, place]
+        return Columns(self.like_output(values, columns), np.ones(stop - start))
 
     def product(self, values: Array, targets: Targets, vectors: Array) -> Array:
         with np.errstate(divide="ignore", invalid="ignore"):
             used = (targets.truth > 0) & (targets.weight > 0)
             curvature = np.where(used, targets.truth / values**2, 0.0)
-        found: Array = targets.weight * curvature * vectors
-        return found
+        products: Array = targets.weight * curvature * vectors
+        return products
 
     def information_columns(self, values: Array, targets: Targets, start: int, stop: int) -> Columns:
         return diagonal_columns(np.sqrt(self._information(values, targets)), start, stop)

@@ -8,7 +8,17 @@ from math import prod
 
 import numpy as np
 
-from curvcli.losses.interface import Array, Columns, End, Given, Loss, Source, Targets, no_columns, summed_by_sample
+from curvcli.losses.interface import (
+    Array,
+    Columns,
+    End,
+    Loss,
+    RawTargets,
+    Source,
+    Targets,
+    no_columns,
+    summed_by_sample,
+)
 from curvcli.losses.operations import Operations, Tensor
 from curvcli.losses.targets import like_output, used_of
 from curvcli.spec.loss import LossSpec
@@ -59,33 +69,33 @@ class Elementwise(Loss):
         """
         raise ValueError(f"{self.name} has no likelihood")
 
-    def check_targets(self, target: Array, used: Array, given: Given) -> Array:
+    def check_targets(self, target: Array, used: Array, raw: RawTargets) -> Array:
         """The targets as the formulas take them.
 
         Args:
             target: float64, like the output.
             used: which of them count; what stands in the others is never read.
-            given: the batch, for messages.
+            raw: the batch's targets, for messages.
 
         Raises:
             DataError: a target that counts is none of this loss's.
         """
-        del used, given
+        del used, raw
         return target
 
     # -- a batch ------------------------------------------------------------------------------------------------------
 
-    def targets(self, given: Given) -> Targets:
-        target = like_output(given, self.name, self.end)
+    def targets(self, raw: RawTargets) -> Targets:
+        target = like_output(raw, self.name, self.end)
         used = used_of(target, self.spec.ignore_index, ignore_nan=self.spec.ignore_nan)
         # Zero is a target that every one of these losses takes.
-        truth = self.check_targets(np.where(used, target, 0.0), used, given)
-        weight = given.sample_weight(target.ndim)
+        truth = self.check_targets(np.where(used, target, 0.0), used, raw)
+        weight = raw.sample_weight(target.ndim)
         if not used.all():
             weight = weight * used
-        scale = 1.0 / given.outputs
-        total = float(np.broadcast_to(weight, given.shape).sum() / given.outputs)
-        by_sample = summed_by_sample(weight, given.shape) / given.outputs
+        scale = 1.0 / raw.outputs
+        total = float(np.broadcast_to(weight, raw.shape).sum() / raw.outputs)
+        by_sample = summed_by_sample(weight, raw.shape) / raw.outputs
         return self.weighted(Targets(truth, weight, scale, total, by_sample))
 
     def weighted(self, targets: Targets) -> Targets:
@@ -94,8 +104,8 @@ class Elementwise(Loss):
 
     def elements(self, values: Array, targets: Targets) -> Array:
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            found: Array = targets.weight * self.value_of(values, targets.truth)
-        return without_ignored(found, targets)
+            elements: Array = targets.weight * self.value_of(values, targets.truth)
+        return without_ignored(elements, targets)
 
     def slope(self, ops: Operations, o: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
         return weight * self.slope_of(ops, o, truth)
@@ -141,15 +151,15 @@ class Elementwise(Loss):
 
 def without_ignored(elements: Array, targets: Targets) -> Array:
     """Zeros where the weight is zero, whatever the formula makes of an output there."""
-    found: Array = np.where(targets.weight == 0, 0.0, elements)
-    return found
+    counted: Array = np.where(targets.weight == 0, 0.0, elements)
+    return counted
 
 
 def diagonal_columns(roots: Array, start: int, stop: int) -> Columns:
     """Columns with one entry each, for a diagonal ∇²_o ℓ of which these are the square roots, like the output."""
     samples = len(roots)
     flat = roots.reshape(samples, -1)
-    found = np.zeros((stop - start, *flat.shape))
+    columns = np.zeros((stop - start, *flat.shape))
     for i, place in enumerate(range(start, stop)):
-        found[i, :, place] = flat[:, place]
-    return Columns(found.reshape(stop - start, *roots.shape), np.ones(stop - start))
+        columns[i, :, place] = flat[:, place]
+    return Columns(columns.reshape(stop - start, *roots.shape), np.ones(stop - start))

@@ -17,9 +17,9 @@ from math import prod
 import numpy as np
 
 from curvcli.errors import DataError, SpecError
-from curvcli.losses.interface import Array, Columns, End, Given, Loss, Source, Targets, summed_by_sample
+from curvcli.losses.interface import Array, Columns, End, Loss, RawTargets, Source, Targets, summed_by_sample
 from curvcli.losses.operations import NUMPY, Operations, Tensor
-from curvcli.losses.targets import given_target, used_of
+from curvcli.losses.targets import required_target, used_of
 from curvcli.spec.loss import LossSpec
 
 _EPS = 1e-6
@@ -69,18 +69,18 @@ class GaussianNLL(Loss):
                 "variances are expected.\nSet log_variance = true."
             )
 
-    def targets(self, given: Given) -> Targets:
-        target = given_target(given, self.name)
-        shape = tuple(n // 2 if i == self._axis else n for i, n in enumerate(given.shape))
+    def targets(self, raw: RawTargets) -> Targets:
+        target = required_target(raw, self.name)
+        shape = tuple(n // 2 if i == self._axis else n for i, n in enumerate(raw.shape))
         squeezed = [n for n in shape[1:] if n != 1]
         if target.shape[0] != shape[0] or [n for n in target.shape[1:] if n != 1] != squeezed:
             raise DataError(
                 f"column {self.end.column!r} has shape {target.shape[1:]} per sample; gaussian_nll on an output of "
-                f"shape {given.shape[1:]}, means and variances, needs {shape[1:]}."
+                f"shape {raw.shape[1:]}, means and variances, needs {shape[1:]}."
             )
         target = np.asarray(target, dtype=np.float64).reshape(shape)
         used = used_of(target, None, ignore_nan=self.spec.ignore_nan)
-        weight = given.sample_weight(target.ndim)
+        weight = raw.sample_weight(target.ndim)
         if not used.all():
             weight = weight * used
         count = max(1, prod(shape[1:]))
@@ -99,8 +99,8 @@ class GaussianNLL(Loss):
     def elements(self, values: Array, targets: Targets) -> Array:
         r, v, _ = self._parts(values, targets)
         log_v = NUMPY.halves(values, self._axis)[1] if self._log else np.log(v)
-        found: Array = targets.weight * (log_v + r**2 / v) / 2
-        return found
+        elements: Array = targets.weight * (log_v + r**2 / v) / 2
+        return elements
 
     def slope(self, ops: Operations, o: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
         mean, spread = ops.halves(o, self._axis)
@@ -140,7 +140,7 @@ class GaussianNLL(Loss):
         """Two columns per target: ``first`` by mean and spread with sign +, ``second`` by the spread with ``sign``."""
         samples = len(second)
         means, spreads, others = (part.reshape(samples, -1) for part in (*first, second))
-        found = []
+        columns = []
         for number in numbers:
             target, which = divmod(number, 2)
             mean, spread = np.zeros(means.shape), np.zeros(means.shape)
@@ -148,37 +148,37 @@ class GaussianNLL(Loss):
                 spread[:, target] = others[:, target]
             else:
                 mean[:, target], spread[:, target] = means[:, target], spreads[:, target]
-            found.append(NUMPY.joined([mean.reshape(second.shape), spread.reshape(second.shape)], self._axis))
-        return Columns(np.stack(found), np.where(np.array(numbers) % 2, sign, 1.0))
+            columns.append(NUMPY.joined([mean.reshape(second.shape), spread.reshape(second.shape)], self._axis))
+        return Columns(np.stack(columns), np.where(np.array(numbers) % 2, sign, 1.0))
 
     def product(self, values: Array, targets: Targets, vectors: Array) -> Array:
         r, v, free = self._parts(values, targets)
         if self._log:
-            mixed, own = -r / v, r**2 / (2 * v)
+            mixed, by_spread = -r / v, r**2 / (2 * v)
         else:
-            mixed, own = -r / v**2, r**2 / v**3 - 1 / (2 * v**2)
-        mixed, own = np.where(free, mixed, 0.0), np.where(free, own, 0.0)
+            mixed, by_spread = -r / v**2, r**2 / v**3 - 1 / (2 * v**2)
+        mixed, by_spread = np.where(free, mixed, 0.0), np.where(free, by_spread, 0.0)
         mean, spread = NUMPY.halves(vectors, self._axis + 1)
         weight = targets.weight * targets.scale
-        parts = [weight * (mean / v + mixed * spread), weight * (mixed * mean + own * spread)]
-        found: Array = NUMPY.joined(parts, self._axis + 1)
-        return found
+        parts = [weight * (mean / v + mixed * spread), weight * (mixed * mean + by_spread * spread)]
+        products: Array = NUMPY.joined(parts, self._axis + 1)
+        return products
 
     def information_product(self, values: Array, targets: Targets, vectors: Array) -> Array:
         _, v, free = self._parts(values, targets)
-        own = np.where(free, 0.5 if self._log else 1 / (2 * v**2), 0.0)
+        by_spread = np.where(free, 0.5 if self._log else 1 / (2 * v**2), 0.0)
         mean, spread = NUMPY.halves(vectors, self._axis + 1)
         weight = targets.weight * targets.scale
-        found: Array = NUMPY.joined([weight * mean / v, weight * own * spread], self._axis + 1)
-        return found
+        products: Array = NUMPY.joined([weight * mean / v, weight * by_spread * spread], self._axis + 1)
+        return products
 
     def drawn_slopes(self, values: Array, targets: Targets, source: Source) -> Array:
         _, v, free = self._parts(values, targets)
         z = source.normal(v.shape)  # (μ − y)/√v
         by_spread = np.where(free, (1 - z**2) / (2 if self._log else 2 * v), 0.0)
         root = np.sqrt(targets.weight * targets.scale)
-        found: Array = NUMPY.joined([root * z / np.sqrt(v), root * by_spread], self._axis)
-        return found
+        slopes: Array = NUMPY.joined([root * z / np.sqrt(v), root * by_spread], self._axis)
+        return slopes
 
 
 def settle(spec: LossSpec, end: End) -> GaussianNLL:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from curvcli.losses.elementwise import Elementwise
-from curvcli.losses.interface import Array, End, Given
+from curvcli.losses.interface import Array, End, RawTargets
 from curvcli.losses.operations import Operations, Tensor
 from curvcli.losses.targets import refuse
 from curvcli.spec.loss import LossSpec
@@ -17,11 +17,11 @@ from curvcli.spec.loss import LossSpec
 class _Hinge(Elementwise):
     name = "hinge"
 
-    def check_targets(self, target: Array, used: Array, given: Given) -> Array:
+    def check_targets(self, target: Array, used: Array, raw: RawTargets) -> Array:
         wrong = ~np.isin(target, (-1.0, 0.0, 1.0))
         if (used & (target == -1)).any():  # of −1 and 1 then; 0 is a third class
             wrong |= target == 0
-        refuse(used & wrong, target, given, self.end, "hinge needs targets of -1 and 1, or of 0 and 1")
+        refuse(used & wrong, target, raw, self.end, "hinge needs targets of -1 and 1, or of 0 and 1")
         return np.where(target == 1, 1.0, -1.0)
 
 
@@ -32,8 +32,8 @@ class Hinge(_Hinge):
     linear = True
 
     def value_of(self, o: Array, y: Array) -> Array:
-        found: Array = np.maximum(1 - y * o, 0.0)
-        return found
+        value: Array = np.maximum(1 - y * o, 0.0)
+        return value
 
     def slope_of(self, ops: Operations, o: Tensor, y: Tensor) -> Tensor:
         return ops.where(1 - y * o > 0, -y, 0.0)
@@ -48,8 +48,8 @@ class SquaredHinge(_Hinge):
     title = "squared hinge"
 
     def value_of(self, o: Array, y: Array) -> Array:
-        found: Array = np.maximum(1 - y * o, 0.0) ** 2
-        return found
+        value: Array = np.maximum(1 - y * o, 0.0) ** 2
+        return value
 
     def slope_of(self, ops: Operations, o: Tensor, y: Tensor) -> Tensor:
         short = 1 - y * o

@@ -28,16 +28,16 @@ class Huber(Elementwise):
 
     def value_of(self, o: Array, y: Array) -> Array:
         r = np.abs(o - y)
-        found: Array = np.where(r <= self.delta, r**2 / 2, self.delta * (r - self.delta / 2))
-        return found
+        value: Array = np.where(r <= self.delta, r**2 / 2, self.delta * (r - self.delta / 2))
+        return value
 
     def slope_of(self, ops: Operations, o: Tensor, y: Tensor) -> Tensor:
         r = o - y
         return ops.where(ops.abs(r) <= self.delta, r, self.delta * ops.sign(r))
 
     def curvature_of(self, o: Array, y: Array) -> Array:
-        found: Array = (np.abs(o - y) <= self.delta).astype(np.float64)
-        return found
+        curvature: Array = (np.abs(o - y) <= self.delta).astype(np.float64)
+        return curvature
 
 
 def settle(spec: LossSpec, end: End) -> Huber:

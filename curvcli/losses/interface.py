@@ -38,7 +38,7 @@ class End:
 
 
 @dataclass(frozen=True)
-class Given:
+class RawTargets:
     """One batch's targets as the data have them.
 
     Attributes:
@@ -134,7 +134,7 @@ class Loss(ABC):
     # -- targets and values -------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def targets(self, given: Given) -> Targets:
+    def targets(self, raw: RawTargets) -> Targets:
         """Read one batch's targets.
 
         Raises:
@@ -276,8 +276,8 @@ class OutputState:
         """∂ℓ_n/∂o, like the output."""
         with np.errstate(all="ignore"):
             slopes = self.loss.slope(NUMPY, self.values, self.targets.truth, self.targets.weight * self.targets.scale)
-        found: Array = np.broadcast_to(slopes, self.values.shape)
-        return found
+        like_output: Array = np.broadcast_to(slopes, self.values.shape)
+        return like_output
 
     @property
     def rank(self) -> int:
@@ -300,8 +300,8 @@ class OutputState:
 
 def summed_by_sample(weight: Array, shape: tuple[int, ...]) -> Array:
     """Σ over a sample's elements of weights that are broadcast to this shape, (samples,)."""
-    found: Array = np.broadcast_to(weight, shape).reshape(shape[0], -1).sum(axis=1)
-    return found
+    sums: Array = np.broadcast_to(weight, shape).reshape(shape[0], -1).sum(axis=1)
+    return sums
 
 
 def no_columns(values: Array, count: int) -> Columns:

@@ -22,8 +22,8 @@ class AbsoluteError(Elementwise):
     linear = True
 
     def value_of(self, o: Array, y: Array) -> Array:
-        found: Array = np.abs(o - y)
-        return found
+        value: Array = np.abs(o - y)
+        return value
 
     def slope_of(self, ops: Operations, o: Tensor, y: Tensor) -> Tensor:
         return ops.sign(o - y)

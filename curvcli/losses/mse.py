@@ -18,8 +18,8 @@ class SquaredError(Elementwise):
     likelihood = "normal of variance 1/2"
 
     def value_of(self, o: Array, y: Array) -> Array:
-        found: Array = (o - y) ** 2
-        return found
+        value: Array = (o - y) ** 2
+        return value
 
     def slope_of(self, ops: Operations, o: Tensor, y: Tensor) -> Tensor:
         return 2 * (o - y)
@@ -31,8 +31,8 @@ class SquaredError(Elementwise):
         return np.full(o.shape, 2.0)
 
     def drawn_slope_of(self, o: Array, source: Source) -> Array:
-        found: Array = np.sqrt(2.0) * source.normal(o.shape)
-        return found
+        slope: Array = np.sqrt(2.0) * source.normal(o.shape)
+        return slope
 
 
 def settle(spec: LossSpec, end: End) -> SquaredError:

@@ -30,11 +30,11 @@ def labels_of(target: Array, axis: int, column: str, rows: Sequence[int]) -> Arr
     one_hot = ((target == 0) | (target == 1)).all(axis=axis) & (target.sum(axis=axis) == 1)
     if not one_hot.all():
         place = tuple(np.argwhere(~one_hot)[0])
-        found = np.moveaxis(target, axis, -1)[place]
-        shown = " ".join(str(int(n)) for n in found[:_SHOWN]) + (" …" if len(found) > _SHOWN else "")
+        vector = np.moveaxis(target, axis, -1)[place]
+        shown = " ".join(str(int(n)) for n in vector[:_SHOWN]) + (" …" if len(vector) > _SHOWN else "")
         raise DataError(
             f"column {column!r}, row {rows[place[0]]}: whole numbers shaped like the model's output must be one-hot, "
-            f"a single 1 among zeros for its {len(found)} classes; found {shown}.\n"
+            f"a single 1 among zeros for its {len(vector)} classes; found {shown}.\n"
             'Give class numbers, or soft labels as floats (dtype = "float64").'
         )
     return np.asarray(target.argmax(axis=axis))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curvcli.losses.interface import Array, Columns, End, Given, Loss, Targets, no_columns
+from curvcli.losses.interface import Array, Columns, End, Loss, RawTargets, Targets, no_columns
 from curvcli.losses.operations import Operations, Tensor
 from curvcli.spec.loss import LossSpec
 
@@ -18,17 +18,17 @@ class Output(Loss):
     name = "output"
     title = "the model gives its own"
 
-    def targets(self, given: Given) -> Targets:
+    def targets(self, raw: RawTargets) -> Targets:
         # Without weights it has no axes: a model may return one number for the whole batch, which has none either.
-        weight = np.ones(()) if given.weight is None else given.sample_weight(len(given.shape))
-        samples = given.shape[0] if given.shape else len(given.rows)
-        total = float(samples if given.weight is None else weight.sum())
-        by_sample = np.ones(samples) if given.weight is None else weight.reshape(-1)
+        weight = np.ones(()) if raw.weight is None else raw.sample_weight(len(raw.shape))
+        samples = raw.shape[0] if raw.shape else len(raw.rows)
+        total = float(samples if raw.weight is None else weight.sum())
+        by_sample = np.ones(samples) if raw.weight is None else weight.reshape(-1)
         return Targets(np.zeros(0), weight, 1.0, total, by_sample)
 
     def elements(self, values: Array, targets: Targets) -> Array:
-        found: Array = targets.weight * values
-        return found
+        elements: Array = targets.weight * values
+        return elements
 
     def slope(self, ops: Operations, o: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
         return weight * ops.ones_like(o)

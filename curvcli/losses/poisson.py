@@ -6,7 +6,7 @@ import numpy as np
 
 from curvcli.errors import SpecError
 from curvcli.losses.elementwise import Elementwise
-from curvcli.losses.interface import Array, End, Given, Source
+from curvcli.losses.interface import Array, End, RawTargets, Source
 from curvcli.losses.operations import Operations, Tensor
 from curvcli.losses.targets import refuse
 from curvcli.spec.loss import LossSpec
@@ -17,8 +17,8 @@ _EPS = 1e-8
 class _Poisson(Elementwise):
     name = "poisson"
 
-    def check_targets(self, target: Array, used: Array, given: Given) -> Array:
-        refuse(used & (target < 0), target, given, self.end, "poisson needs targets of 0 or more")
+    def check_targets(self, target: Array, used: Array, raw: RawTargets) -> Array:
+        refuse(used & (target < 0), target, raw, self.end, "poisson needs targets of 0 or more")
         return target
 
 
@@ -59,8 +59,8 @@ class PoissonOfRate(_Poisson):
     def check(self, values: Array) -> None:
         if values.size and float(values.min()) < 0:
             raise SpecError(
-                f"loss.log_input = false, but {self.end.where} returns numbers below 0 ({values.min():.4g}): no rates."
-                "\nSet log_input = true."
+                f"loss.log_input = false, but {self.end.where} returns numbers below 0 ({values.min():.4g}): "
+                "they are not rates.\nSet log_input = true."
             )
 
     def value_of(self, o: Array, y: Array) -> Array:

@@ -67,7 +67,7 @@ def refuse_values(values: Array, end: End) -> NoReturn:
         SpecError: always.
     """
     raise SpecError(
-        f"loss.from_logits is not true, but {end.where} returns values that are no probabilities "
+        f"loss.from_logits is not true, but {end.where} returns values that are not probabilities "
         f"(from {values.min():.4g} to {values.max():.4g}).\nSet from_logits = true."
     )
 

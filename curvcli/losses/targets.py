@@ -5,34 +5,34 @@ from __future__ import annotations
 import numpy as np
 
 from curvcli.errors import DataError
-from curvcli.losses.interface import Array, End, Given
+from curvcli.losses.interface import Array, End, RawTargets
 
 
-def given_target(given: Given, name: str) -> Array:
+def required_target(raw: RawTargets, name: str) -> Array:
     """The batch's target.
 
     Raises:
         DataError: there is none.
     """
-    if given.target is None:
+    if raw.target is None:
         raise DataError(f"the loss {name} compares the model's output with a target, and there is none.")
-    return given.target
+    return raw.target
 
 
-def like_output(given: Given, name: str, end: End) -> Array:
+def like_output(raw: RawTargets, name: str, end: End) -> Array:
     """A batch's targets, float64, in the output's shape; axes of length 1 may be left out or added.
 
     Raises:
         DataError: there are none, or of another shape.
     """
-    target = given_target(given, name)
-    squeezed = [n for n in given.shape[1:] if n != 1]
-    if target.shape[0] != given.shape[0] or [n for n in target.shape[1:] if n != 1] != squeezed:
+    target = required_target(raw, name)
+    squeezed = [n for n in raw.shape[1:] if n != 1]
+    if target.shape[0] != raw.shape[0] or [n for n in target.shape[1:] if n != 1] != squeezed:
         raise DataError(
             f"column {end.column!r} has shape {target.shape[1:]} per sample, the model returns "
-            f"{given.shape[1:]}: {name} needs the same."
+            f"{raw.shape[1:]}: {name} needs the same."
         )
-    return np.asarray(target, dtype=np.float64).reshape(given.shape)
+    return np.asarray(target, dtype=np.float64).reshape(raw.shape)
 
 
 def used_of(target: Array, ignore_index: int | None, *, ignore_nan: bool) -> Array:
@@ -45,13 +45,13 @@ def used_of(target: Array, ignore_index: int | None, *, ignore_nan: bool) -> Arr
     return used
 
 
-def refuse(wrong: Array, target: Array, given: Given, end: End, needs: str) -> None:
+def refuse(wrong: Array, target: Array, raw: RawTargets, end: End, needs: str) -> None:
     """Name the first wrong target.
 
     Args:
         wrong: where they are, boolean, like the targets.
         target: (samples, …).
-        given: the batch.
+        raw: the batch's targets.
         end: of the model.
         needs: what the loss needs, as a person reads it.
 
@@ -60,6 +60,4 @@ def refuse(wrong: Array, target: Array, given: Given, end: End, needs: str) -> N
     """
     if wrong.any():
         first = tuple(np.argwhere(wrong)[0])
-        raise DataError(
-            f"column {end.column!r}, row {given.rows[first[0]]}: {needs}, found {float(target[first]):.4g}."
-        )
+        raise DataError(f"column {end.column!r}, row {raw.rows[first[0]]}: {needs}, found {float(target[first]):.4g}.")

@@ -10,7 +10,7 @@ import numpy as np
 from curvcli.data.interface import Batch, Samples
 from curvcli.errors import UsageError
 from curvcli.losses.class_targets import class_axis_of
-from curvcli.losses.interface import End, Given, Loss, Targets
+from curvcli.losses.interface import End, Loss, RawTargets, Targets
 from curvcli.losses.registry import settle
 from curvcli.models.base import Array
 from curvcli.spec.loss import LossSpec
@@ -134,7 +134,7 @@ class DataLoss:
     def targets(self, batch: Batch, shape: tuple[int, ...]) -> Targets:
         """The targets of a batch, for an output of ``shape``."""
         rows = self._samples.rows[batch.start : batch.start + (shape[0] if shape else 1)]
-        return self.loss.targets(Given(batch.target, batch.weight, shape, [int(r) for r in rows]))
+        return self.loss.targets(RawTargets(batch.target, batch.weight, shape, [int(r) for r in rows]))
 
     def of_one_sample(self, shape: tuple[int, ...], output: str | None) -> tuple[int, ...]:
         """One sample's part of an output of the first batch.

@@ -5,7 +5,7 @@ A format's file shows that it meets them: its ``opened`` says that it returns a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -92,6 +92,11 @@ class Model(Protocol):
     @property
     def sha256(self) -> str:
         """Of the bytes that were loaded."""
+        ...
+
+    @property
+    def part(self) -> Mapping[str, str]:
+        """What of the file was opened, where it holds several models, by the names of options; empty otherwise."""
         ...
 
     @property

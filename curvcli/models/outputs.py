@@ -20,13 +20,14 @@ def named_output(outputs: Mapping[str, T], name: str | None, where: str) -> T:
     if name in (None, "output") and len(outputs) == 1:
         return next(iter(outputs.values()))
     if name is None or name not in outputs:
-        raise UsageError(no_such_output(outputs, where))
+        raise UsageError(no_such_output(outputs, where, name))
     return outputs[name]
 
 
-def no_such_output(names: Iterable[str], where: str) -> str:
+def no_such_output(names: Iterable[str], where: str, name: str | None = None) -> str:
     """What to say where no output, or one that is not there, was named."""
-    return (
-        f"{where} has the outputs {', '.join(names)}: "
-        f"choose one of them (loss.output in the dataset spec, or {option('of')})."
-    )
+    known = list(names)
+    has = f"has the output{'s' if len(known) > 1 else ''} {', '.join(known)}"
+    if name is None:
+        return f"{where} {has}: choose one of them (loss.output in the dataset spec, or {option('of')})."
+    return f"{where} has no output {name!r} (loss.output in the dataset spec, or {option('of')}); it {has}."

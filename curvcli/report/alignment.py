@@ -23,11 +23,11 @@ def paired_layers(first: Sequence[str], second: Sequence[str]) -> dict[str, str]
     Names are equal up to their separators, or end in the same component, which no other name in either ends in; a
     recurrent layer in Keras ends in its cell (``lstm/lstm_cell``).
     """
-    found: dict[str, str] = {}
+    second_by_first: dict[str, str] = {}
     for form in (_dotted, _last, _without_cell):
         left, right = _unique(form, first), _unique(form, second)
-        found |= {left[key]: right[key] for key in left if key in right and left[key] not in found}
-    return {name: found[name] for name in first if name in found}
+        second_by_first |= {left[key]: right[key] for key in left if key in right and left[key] not in second_by_first}
+    return {name: second_by_first[name] for name in first if name in second_by_first}
 
 
 def partners(one: ParameterRecord, others: Sequence[ParameterRecord]) -> list[ParameterRecord]:

@@ -14,7 +14,7 @@ from curvcli.report.table import Column, Quantity
 _OF_BLOCK: Final[frozenset[Quantity]] = frozenset({"trace", "eigen", "density", "hessian"})
 
 
-def given(column: Column, row: Any) -> Any:
+def column_value(column: Column, row: Any) -> Any:
     """Return a column's value; ``None`` where a count, a flag, a text or a list was not computed.
 
     A count of 0 or an empty list is a result where the quantity was computed. A number says so itself, by NaN.
@@ -30,21 +30,21 @@ def given(column: Column, row: Any) -> Any:
 
 def layer_document(row: LayerSummary) -> dict[str, Any]:
     """Return one layer by the keys of the JSON, NaN and infinity as they are; ``None`` is what was not computed."""
-    document = {column.name: given(column, row) for column in columns.LAYERS.inside("json")}
+    document = {column.name: column_value(column, row) for column in columns.LAYERS.inside("json")}
     parts = columns.SPLIT.inside("json")
-    document["split"] = [{column.name: given(column, part) for column in parts} for part in row.split]
+    document["split"] = [{column.name: column_value(column, part) for column in parts} for part in row.split]
     document["parameters"] = [parameter_document(parameter) for parameter in row.parameters]
     return document
 
 
 def parameter_document(row: ParameterSummary) -> dict[str, Any]:
     """Return one parameter by the keys of the JSON, NaN and infinity as they are."""
-    return {column.name: given(column, row) for column in columns.PARAMETERS.inside("json")}
+    return {column.name: column_value(column, row) for column in columns.PARAMETERS.inside("json")}
 
 
 def check_document(row: CheckRecord) -> dict[str, Any]:
     """Return one check by the keys of the JSON, NaN and infinity as they are."""
-    return {column.name: given(column, row) for column in columns.CHECKS.inside("json")}
+    return {column.name: column_value(column, row) for column in columns.CHECKS.inside("json")}
 
 
 def nullified(value: Any) -> Any:

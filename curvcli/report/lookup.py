@@ -13,10 +13,10 @@ import numpy as np
 from curvcli.errors import UsageError
 from curvcli.report import columns
 from curvcli.report.computed import came_out
-from curvcli.report.documents import check_document, given, layer_document, nullified, parameter_document
+from curvcli.report.documents import check_document, column_value, layer_document, nullified, parameter_document
 from curvcli.report.hdf5.read import Quantity as ArrayName
 from curvcli.report.hdf5.read import Report
-from curvcli.report.missing import not_computed, said
+from curvcli.report.missing import missing_field, not_computed
 from curvcli.report.records.input_statistics import InputsSummary
 from curvcli.report.records.quantities import BlockRecord, DensityRecord, EigenRecord, TraceRecord
 from curvcli.report.records.split import SplitPartSummary
@@ -72,8 +72,8 @@ def lookup(report: Report, path: str, choose: Choose) -> Any:
     if path in top:
         return _value(report, path, top, path)
     if len(words) == 1:
-        known = [*top, *(f"{row.name}/trace" for row in report.layers)]
-        raise UsageError(f"{report.path}: no value '{printable(path)}'. {printable(_nearest(path, known))}")
+        names = [*top, *(f"{row.name}/trace" for row in report.layers)]
+        raise UsageError(f"{report.path}: no value '{printable(path)}'. {printable(_nearest(path, names))}")
     return _in_layer(report, words, choose)
 
 
@@ -94,34 +94,34 @@ def as_json(value: Any) -> str:
     return json.dumps(nullified(value), allow_nan=False, ensure_ascii=False)
 
 
-def _value(report: Report, path: str, known: Fields, name: str, *, came_out: bool = False) -> Any:
+def _value(report: Report, path: str, readers: Fields, name: str, *, came_out: bool = False) -> Any:
     """Return a field's value; NaN is one where that `came_out` of a computation.
 
     Raises:
         UsageError: there is no such field, or nothing in it.
     """
-    if name not in known:
+    if name not in readers:
         place = path.removesuffix(name)
-        nearest = _nearest(name, list(known), place)
+        nearest = _nearest(name, list(readers), place)
         raise UsageError(f"{report.path}: no value '{printable(path)}'. {printable(nearest)}")
-    found = known[name]()
-    if found is None or (isinstance(found, float) and isnan(found) and not came_out):
+    value = readers[name]()
+    if value is None or (isinstance(value, float) and isnan(value) and not came_out):
         raise UsageError(f"{report.path}: {printable(path)}: {_missing(path, name)}.")
-    if isinstance(found, np.ndarray):
-        _check_size(report, path, found.size)
-        return found.tolist()
-    return list(found) if isinstance(found, tuple) else found
+    if isinstance(value, np.ndarray):
+        _check_size(report, path, value.size)
+        return value.tolist()
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _missing(path: str, name: str) -> str:
     """Return that a field was not computed, and which command does."""
     owner, _, field = name.rpartition("/")
     if path.startswith("inputs/"):
-        return said(printable(field), COMMANDS["inputs"])
+        return missing_field(printable(field), COMMANDS["inputs"])
     if owner in _RECORD_COMMANDS:
-        return said(printable(field), _RECORD_COMMANDS[owner])
+        return missing_field(printable(field), _RECORD_COMMANDS[owner])
     column = (columns.PARAMETERS if owner else columns.LAYERS).find(field)
-    return said(printable(field), COMMANDS["diagonal"]) if column is None else not_computed(column)
+    return missing_field(printable(field), COMMANDS["diagonal"]) if column is None else not_computed(column)
 
 
 def _check_size(report: Report, path: str, size: int) -> None:
@@ -132,13 +132,13 @@ def _check_size(report: Report, path: str, size: int) -> None:
         )
 
 
-def _nearest(name: str, known: Sequence[str], place: str = "") -> str:
-    if near := nearest(name, known):
+def _nearest(name: str, names: Sequence[str], place: str = "") -> str:
+    if near := nearest(name, names):
         return f"Nearest: {', '.join(f'{place}{word}' for word in near)}."
-    return f"There are {', '.join(known[:12])}{' …' if len(known) > 12 else ''}." if known else "There is none."
+    return f"There are {', '.join(names[:12])}{' …' if len(names) > 12 else ''}." if names else "There is none."
 
 
-def _given(value: Any) -> Callable[[], Any]:
+def _constant(value: Any) -> Callable[[], Any]:
     return lambda: value
 
 
@@ -154,13 +154,13 @@ def _top(report: Report) -> dict[str, Callable[[], Any]]:
         "checks": [check_document(check) for check in report.checks],
         "provenance": asdict(report.provenance),
     }
-    return {name: _given(value) for name, value in values.items()}
+    return {name: _constant(value) for name, value in values.items()}
 
 
 def _provenance(report: Report, words: list[str]) -> Fields:
     values = asdict(report.provenance)
     versions = {f"versions/{name}": version for name, version in values["versions"].items()}
-    return {name: _given(value) for name, value in (values | versions).items()}
+    return {name: _constant(value) for name, value in (values | versions).items()}
 
 
 def _checks(report: Report, words: list[str]) -> Fields:
@@ -168,25 +168,27 @@ def _checks(report: Report, words: list[str]) -> Fields:
         raise UsageError(
             f"{report.path}: the report holds no checks; `curvcli check {shell_option('output')}` writes them."
         )
-    found: dict[str, Callable[[], Any]] = {
-        outcome: _given(sum(check.outcome == outcome for check in report.checks)) for outcome in OUTCOME_CODES
+    readers: dict[str, Callable[[], Any]] = {
+        outcome: _constant(sum(check.outcome == outcome for check in report.checks)) for outcome in OUTCOME_CODES
     }
     for check in report.checks:
         for field, value in check_document(check).items():
-            found[f"{check.name}/{check.subject}/{field}"] = _given(value)
-    return found
+            readers[f"{check.name}/{check.subject}/{field}"] = _constant(value)
+    return readers
 
 
 def _inputs(report: Report, words: list[str]) -> Fields:
     """Return every field of the function that the path names, or of all where it names none."""
     if not report.inputs:
-        raise UsageError(f"{report.path}: the report holds nothing by the inputs; `curvcli inputs` computes that.")
-    found: dict[str, Callable[[], Any]] = {}
+        raise UsageError(
+            f"{report.path}: the report holds no derivatives by the inputs; `curvcli inputs` computes them."
+        )
+    readers: dict[str, Callable[[], Any]] = {}
     path = "/".join(words[1:])
     rows = [row for row in report.inputs if path.startswith(f"{row.name}/")] or report.inputs
     for row in rows:
-        found |= {f"{row.name}/{name}": read for name, read in _function(report, row)}
-    return found
+        readers |= {f"{row.name}/{name}": read for name, read in _function(report, row)}
+    return readers
 
 
 def _function(report: Report, row: InputsSummary) -> Iterator[tuple[str, Callable[[], Any]]]:
@@ -197,7 +199,7 @@ def _function(report: Report, row: InputsSummary) -> Iterator[tuple[str, Callabl
         )
         yield (
             field.name,
-            _given(None if missing else [asdict(axes) for axes in value] if field.name == "inputs" else value),
+            _constant(None if missing else [asdict(axes) for axes in value] if field.name == "inputs" else value),
         )
     for name in _PER_SAMPLE:
         yield name, _of_function(report, row.name, name)
@@ -214,10 +216,10 @@ def _of_function(report: Report, function: str, name: str, key: str = "") -> Cal
     """Return a reader of one of a function's arrays; of a mapping of them, of the one called `key`."""
 
     def read() -> Any:
-        found = getattr(report.inputs_record(function), name)
+        values = getattr(report.inputs_record(function), name)
         if name == "residual":
-            return None if found is None else found.values
-        return (found or {}).get(key) if key else found
+            return None if values is None else values.values
+        return (values or {}).get(key) if key else values
 
     return read
 
@@ -233,8 +235,8 @@ def _in_layer(report: Report, words: list[str], choose: Choose) -> Any:
     splits = [("/".join(words[:k]), "/".join(words[k:])) for k in range(len(words) - 1, 0, -1)]
     exact = [(rows[name], rest) for name, rest in splits if name in rows]
     for row, rest in exact:
-        if rest in (known := _fields(report, row)):
-            return _value(report, path, known, rest, came_out=_came_out(report, row, rest))
+        if rest in (readers := _fields(report, row)):
+            return _value(report, path, readers, rest, came_out=_came_out(report, row, rest))
     if exact:
         row, rest = exact[-1]
         return _value(report, path, _fields(report, row), rest)
@@ -249,34 +251,34 @@ def _no_field(report: Report, layer: str) -> str:
     if not rows:
         names = _nearest(layer, [row.name or "(root)" for row in report.layers])
         return f"{report.path}: no layer '{printable(layer)}', and no field of it is named. {printable(names)}"
-    own = ", ".join(name for name in _fields(report, rows[0]) if "/" not in name)
+    of_layer = ", ".join(name for name in _fields(report, rows[0]) if "/" not in name)
     more = ", ".join(f"{printable(parameter.label)}/…" for parameter in rows[0].parameters[:5])
-    fields = f"{own}{', ' if more else ''}{more}, {', '.join(f'{name}/…' for name in _RECORDS)}"
+    fields = f"{of_layer}{', ' if more else ''}{more}, {', '.join(f'{name}/…' for name in _RECORDS)}"
     return f"{report.path}: {printable(layer) or 'the root'} is a layer; name a field of it: {fields}."
 
 
 def _by_pattern(report: Report, path: str, splits: Sequence[tuple[str, str]], choose: Choose) -> Any:
     names = [row.name for row in report.layers]
     refused: list[UsageError] = []
-    found: list[tuple[list[LayerSummary], str]] = []
+    matches: list[tuple[list[LayerSummary], str]] = []
     for pattern, rest in splits:
         try:
-            found.append(([report.layers[i] for i in choose(names, pattern)], rest))
+            matches.append(([report.layers[i] for i in choose(names, pattern)], rest))
         except UsageError as error:
             refused.append(error)
-    for rows, rest in found:
-        known = [row for row in rows if rest in _fields(report, row)]
-        if len(rows) == 1 and known:
+    for rows, rest in matches:
+        layers_with_field = [row for row in rows if rest in _fields(report, row)]
+        if len(rows) == 1 and layers_with_field:
             came_out = _came_out(report, rows[0], rest)
             return _value(report, path, _fields(report, rows[0]), rest, came_out=came_out)
-    if not found:
+    if not matches:
         # Of the messages that of the shortest pattern is about the layer; longer ones hold parameters and fields.
         raise UsageError(f"{report.path}: {printable(path)}: {refused[-1]}") from None
-    rows, rest = found[-1]
+    rows, rest = matches[-1]
     if len(rows) > 1:
         shown = ", ".join(printable(row.name) for row in rows[:5]) + (" …" if len(rows) > 5 else "")
         raise UsageError(
-            f"{report.path}: {printable(path)} means {len(rows)} layers, and {option('get')} wants one: {shown}."
+            f"{report.path}: {printable(path)} matches {len(rows)} layers, and {option('get')} takes one: {shown}."
         )
     return _value(report, path, _fields(report, rows[0]), rest)
 
@@ -293,22 +295,22 @@ def _fields(report: Report, row: LayerSummary) -> Fields:
     """Return all that there is of a layer, by path below it; arrays are read when their value is requested."""
     document = layer_document(row)
     del document["split"], document["parameters"]
-    document |= {column.name: given(column, row) for column in columns.LAYERS.columns if column.value is None}
-    found: dict[str, Callable[[], Any]] = {name: _given(value) for name, value in document.items()}
-    found["parameters"] = _given([parameter.label for parameter in row.parameters])
+    document |= {column.name: column_value(column, row) for column in columns.LAYERS.columns if column.value is None}
+    readers: dict[str, Callable[[], Any]] = {name: _constant(value) for name, value in document.items()}
+    readers["parameters"] = _constant([parameter.label for parameter in row.parameters])
     for parameter in row.parameters:
         for name, value in parameter_document(parameter).items():
-            found[f"{parameter.label}/{name}"] = _given(value)
+            readers[f"{parameter.label}/{name}"] = _constant(value)
         for quantity in _ARRAYS:
-            found[f"{parameter.label}/{quantity}"] = _entries(report, row.name, quantity, parameter)
+            readers[f"{parameter.label}/{quantity}"] = _entries(report, row.name, quantity, parameter)
     for group, kind in _RECORDS.items():
         for field in fields(kind):
             if field.name not in _HIDDEN:
-                found[f"{group}/{field.name}"] = _of_record(report, row.name, kind, field.name)
+                readers[f"{group}/{field.name}"] = _of_record(report, row.name, kind, field.name)
     for part in row.split:
         for field in fields(SplitPartSummary):
-            found[f"split/{part.by}/{field.name}"] = _given(getattr(part, field.name))
-    return found
+            readers[f"split/{part.by}/{field.name}"] = _constant(getattr(part, field.name))
+    return readers
 
 
 def _entries(report: Report, layer: str, quantity: ArrayName, row: ParameterSummary) -> Callable[[], Any]:
@@ -317,10 +319,10 @@ def _entries(report: Report, layer: str, quantity: ArrayName, row: ParameterSumm
     def read() -> Any:
         path = f"{layer}/{row.label}/{quantity}"
         _check_size(report, path, prod(row.shape))
-        found = report.array(layer, quantity, row.label)
-        if found is None and quantity == "diagonal_stderr" and row.exact:
+        entries = report.array(layer, quantity, row.label)
+        if entries is None and quantity == "diagonal_stderr" and row.exact:
             raise UsageError(f"{report.path}: {printable(path)}: the diagonal is exact and has no standard error.")
-        return found
+        return entries
 
     return read
 

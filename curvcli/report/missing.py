@@ -12,9 +12,9 @@ _OPTIONS: Final = {"smallest_eigenvalue": f"eigs {shell_option('which', 'smalles
 
 def not_computed(column: Column) -> str:
     """Return that a column's number was not computed, and which command does."""
-    return said(column.name, _OPTIONS.get(column.name, COMMANDS[column.of]))
+    return missing_field(column.name, _OPTIONS.get(column.name, COMMANDS[column.of]))
 
 
-def said(field: str, command: str) -> str:
+def missing_field(field: str, command: str) -> str:
     """Return that `field` was not computed, and that `command` does."""
     return f"{field} was not computed (`curvcli {command}` does that)"

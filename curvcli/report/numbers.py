@@ -10,11 +10,11 @@ FULL: Final = 10  # digits, where a single number stands alone
 
 
 def number(value: float, digits: int = 4) -> str:
-    """Return a number with `digits` digits; ``nan`` and ``inf`` are said."""
+    """Return a number with `digits` digits; ``nan`` and ``inf`` are spelled out."""
     return f"{float(value):.{digits}g}"
 
 
-def known(value: float, status: str = "done") -> str:
+def or_dash(value: float, status: str = "done") -> str:
     """Return a number; ``-`` where it was not computed, ``nan`` where the computation gave that."""
     return MISSING if isnan(value) and status != "nonfinite" else number(value)
 

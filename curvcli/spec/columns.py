@@ -8,6 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from curvcli.spec.table import FromList, Table, Text, mistake
+from curvcli.text import quoted
+
+_MOST_CLASSES = 1_000_000
 
 DType = Literal["float32", "float64", "int32", "int64"]
 
@@ -98,4 +101,18 @@ class InputSpec(_Columns):
 
 
 class TargetSpec(_Columns):
-    """What the model's output is compared with."""
+    """What the model's output is compared with.
+
+    Attributes:
+        classes: what texts in the column stand for: the first name is class 0.
+    """
+
+    classes: Annotated[tuple[Text, ...], FromList, Field(min_length=1, max_length=_MOST_CLASSES)] | None = None
+
+    @field_validator("classes")
+    @classmethod
+    def _each_once(cls, classes: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if classes is not None and len(set(classes)) < len(classes):
+            twice = next(name for number, name in enumerate(classes) if name in classes[:number])
+            raise mistake(f"names {quoted(twice)} twice")
+        return classes

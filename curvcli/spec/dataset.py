@@ -86,7 +86,7 @@ class LoadedSpec:
 
     Attributes:
         spec: validated, command-line overrides applied.
-        path: the file that holds the text (a TorchScript archive if the spec lies inside one).
+        path: the file that holds the text (a torch archive if the spec lies inside one).
         text: as written, for the report.
         model: that the spec lies in; such a spec came with the model, and may name only files in and beside it. None
             for a spec that lies elsewhere, which may name any file.

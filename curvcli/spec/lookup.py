@@ -24,7 +24,7 @@ class FoundSpec:
 
     Attributes:
         text: TOML.
-        path: the file that holds it: the spec itself, or the TorchScript archive it lies in. Relative paths in the spec
+        path: the file that holds it: the spec itself, or the torch archive it lies in. Relative paths in the spec
             start from this file's folder.
         source_description: how it was found, to be shown: ``digits.toml (beside the model)``.
         label: what messages about it begin with.
@@ -53,7 +53,7 @@ def find_dataset_spec(model_path: Path, explicit: Path | None, cwd: Path) -> Fou
     """Find the spec: named, in the model, beside the model, inside the archive, in the working directory.
 
     Args:
-        model_path: a SavedModel folder or a TorchScript file.
+        model_path: a SavedModel folder, a torch.export archive or a TorchScript file.
         explicit: the path that an option names; nothing else is tried if given.
         cwd: the working directory.
 
@@ -95,7 +95,7 @@ def _beside(model_path: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _in_archive(archive: Path) -> FoundSpec | None:
-    """The extra file of a TorchScript archive, which torch stores as ``<top>/extra/<name>``."""
+    """The extra file of a torch archive, which torch stores as ``<top>/extra/<name>``."""
     label = f"{archive.name}: {SPEC_NAME}"
     try:
         with zipfile.ZipFile(archive) as members:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from curvcli.spec.sources import CALLED, CONVERSIONS
 from curvcli.text import cut, did_you_mean, quoted
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def _sentence(error: ErrorDetails, table_at: Callable[[Sequence[Hashable]], type
             hint = did_you_mean(key, known, f"known here: {listed(known, last='and')}")
             return f"unknown key; {hint}"
         case "union_tag_invalid":
-            return f"unknown format {quoted(context['tag'])}; choose {_choices(context['expected_tags'])}"
+            return _unknown_format(str(context["tag"]), str(context["expected_tags"]))
         case "union_tag_not_found":
             return 'missing; write format = "npz", for instance'
         case "literal_error":
@@ -100,8 +101,23 @@ def _sentence(error: ErrorDetails, table_at: Callable[[Sequence[Hashable]], type
     return f"{error['msg'][:1].lower()}{error['msg'][1:_MOST_TOLD]}"
 
 
+def _unknown_format(written: str, expected: str) -> str:
+    plain = written.lower().removeprefix(".")
+    if (called := CALLED.get(plain)) and f"'{called}'" in expected:
+        return f'unknown format {quoted(written)}; write format = "{called}"'
+    if conversion := CONVERSIONS.get(plain):
+        return f"unknown format {quoted(written)}; {conversion}"
+    return (
+        f"unknown format {quoted(written)}; {did_you_mean(written, _named(expected), f'choose {_choices(expected)}')}"
+    )
+
+
 def _choices(expected: str) -> str:
-    return listed(re.findall(r"'([^']*)'", expected))
+    return listed(_named(expected), most=16)
+
+
+def _named(expected: str) -> list[str]:
+    return re.findall(r"'([^']*)'", expected)
 
 
 def shown(value: Any) -> str:

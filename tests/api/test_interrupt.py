@@ -26,8 +26,8 @@ def test_ctrl_c_waits_for_the_end_of_the_step() -> None:
     """It is noted, and raised when asked about; the handler is Python's again."""
     with pytest.raises(KeyboardInterrupt), StopRequest() as stop:
         signal.raise_signal(signal.SIGINT)
-        assert stop.asked
-        stop.raise_if_asked()
+        assert stop.requested
+        stop.raise_if_requested()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
@@ -52,9 +52,9 @@ def test_a_programs_own_handler_still_gets_the_signal() -> None:
     with StopRequest() as stop:
         signal.raise_signal(signal.SIGTERM)
         assert heard == []
-        stop.raise_if_asked()
+        stop.raise_if_requested()
         assert heard == [signal.SIGTERM]
-        assert not stop.asked
+        assert not stop.requested
     assert heard == [signal.SIGTERM]
 
 
@@ -64,7 +64,7 @@ def test_what_python_does_not_handle_is_left_alone() -> None:
     with StopRequest() as stop:
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
         signal.raise_signal(signal.SIGINT)
-        assert not stop.asked
+        assert not stop.requested
 
 
 def test_outside_the_main_thread_there_is_nothing_to_hold() -> None:
@@ -74,7 +74,7 @@ def test_outside_the_main_thread_there_is_nothing_to_hold() -> None:
     def work() -> None:
         try:
             with StopRequest() as stop:
-                stop.raise_if_asked()
+                stop.raise_if_requested()
         except BaseException as error:
             errors.append(error)
 

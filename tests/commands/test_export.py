@@ -82,7 +82,7 @@ def test_patterns_choose_the_layers(export: Export, tmp_path: Path, name: str) -
 
 
 def test_what_entries_lack_is_said_unless_quiet(export: Export, tmp_path: Path) -> None:
-    note = "left out, for neither gradient nor diagonal was computed: blank/w\n"
+    note = "left out because neither gradient nor diagonal was computed: blank/w\n"
     assert export("-o", tmp_path / "x.csv", "--table", "entries")[2] == note
     assert export("-o", tmp_path / "x.csv", "--table", "entries", "-q")[2] == ""
 

@@ -275,7 +275,7 @@ def test_quantities_of_a_config_share_their_work(work: Path, curvcli: Curvcli) -
         ('model = "model.pt"\n[trace]\nlimit = 3', "trace.limit"),
         ('model = "model.pt"\n[eigs]\nk = 2.5', "eigs.k: must be a whole number, found 2.5"),
         ('model = "model.pt"\n[diag]\n[tracee]', "[tracee]: no such table; did you mean trace?"),
-        ("model = ", "this is no TOML"),
+        ("model = ", "this is not TOML"),
     ],
 )
 def test_mistakes_in_a_config_are_named(text: str, told: str, work: Path, curvcli: Curvcli) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.fft import dct, idct
 
-from curvcli.curvature.eigen import FoundPairs, IterativeEigenpairs
+from curvcli.curvature.eigen import EigenSolution, IterativeEigenpairs
 from curvcli.curvature.krylov import Which, chosen
 from curvcli.curvature.matrices.hessian import HESSIAN
 from curvcli.models.base import Array, Parameter
@@ -55,7 +55,7 @@ class Case:
     basis: int
     name: str
 
-    def solved(self, tolerance: float, max_products: int) -> tuple[FoundPairs, Rotated]:
+    def solved(self, tolerance: float, max_products: int) -> tuple[EigenSolution, Rotated]:
         objective, block = Rotated(self.values, self.seed), one_block(len(self.values))
         search = IterativeEigenpairs(
             block,
@@ -70,7 +70,7 @@ class Case:
         )
         return found(search, objective), objective
 
-    def missed_by(self, result: FoundPairs) -> float:
+    def missed_by(self, result: EigenSolution) -> float:
         """The largest difference to the true values, relative to the largest magnitude; infinite if some lack."""
         true = self.values[chosen(self.values, self.k, self.which)]
         values = result.pairs.values

@@ -7,7 +7,7 @@ import pytest
 
 from curvcli.curvature.dense import condition_number, inertia
 from curvcli.curvature.density import LanczosQuadrature, Quadrature, largest_weight_at_zero
-from curvcli.curvature.eigen import FoundPairs, IterativeEigenpairs
+from curvcli.curvature.eigen import EigenSolution, IterativeEigenpairs
 from curvcli.curvature.krylov import ENDS, Krylov, chosen
 from curvcli.curvature.matrices.hessian import HESSIAN
 from curvcli.engine.serial import SerialEngine
@@ -18,7 +18,7 @@ from curvcli.models.vectors import NumPySpace
 from .conftest import SIZE, SPECTRA, Quadratic, StopError, found, one_block, vector_parameter, with_spectrum
 
 
-def solved(matrix: np.ndarray, **changes: object) -> FoundPairs:
+def solved(matrix: np.ndarray, **changes: object) -> EigenSolution:
     block = one_block(len(matrix))
     options: dict[str, object] = {
         "k": 5,

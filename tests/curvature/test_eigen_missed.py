@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from curvcli.curvature.eigen import FoundPairs, IterativeEigenpairs
+from curvcli.curvature.eigen import EigenSolution, IterativeEigenpairs
 from curvcli.curvature.krylov import Krylov, Which
 from curvcli.curvature.matrices.hessian import HESSIAN
 from curvcli.curvature.pairs import judge
@@ -203,7 +203,7 @@ def test_a_search_stopped_anywhere_ends_in_the_same_bits(solver: str, basis: int
     values = np.r_[np.repeat([5.0, 4.0], 3), np.linspace(0, 1, 594)]
     block = one_block(600)
 
-    def work() -> Work[FoundPairs]:
+    def work() -> Work[EigenSolution]:
         search = IterativeEigenpairs(
             block,
             k=4,

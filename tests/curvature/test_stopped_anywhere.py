@@ -14,7 +14,7 @@ from curvcli.curvature.dense import UnitProducts, WholeBlock
 from curvcli.curvature.density import LanczosQuadrature, Quadrature
 from curvcli.curvature.diagonal.estimate import DiagonalEstimate
 from curvcli.curvature.diagonal.weight_probes import HutchinsonDiagonal, XDiag
-from curvcli.curvature.eigen import FoundPairs, IterativeEigenpairs
+from curvcli.curvature.eigen import EigenSolution, IterativeEigenpairs
 from curvcli.curvature.matrices.hessian import HESSIAN
 from curvcli.curvature.operator import Block
 from curvcli.curvature.trace.estimate import Rule, TraceEstimate
@@ -114,7 +114,7 @@ def results(work: Work[Any]) -> list[Array]:
 def arrays_of(result: object) -> list[Array]:
     """What any of the algorithms found."""
     match result:
-        case FoundPairs():
+        case EigenSolution():
             pairs = result.pairs
             return [pairs.values, pairs.vectors, pairs.residuals, np.array(result.products)]
         case Quadrature():

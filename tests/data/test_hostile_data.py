@@ -59,18 +59,19 @@ def test_headers_of_nonsense_are_refused(case: str, form: str, open_spec, tmp_pa
 def test_a_header_that_says_it_is_gigabytes_long_is_not_read(open_spec, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "d.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("x.npy", npy(GOOD, bytes(1 << 24), length=(1 << 32) - 1, version=2))
+        archive.writestr("y.npy", npy(GOOD))
     with pytest.raises(DataError, match="the header is damaged"):
         open_spec()
 
 
-def test_a_column_larger_than_memory_is_not_inflated(
+def test_a_compressed_column_that_must_be_read_whole_is_refused_where_it_does_not_fit(
     open_spec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The message says how much it would take; nothing was read of it."""
-    np.savez_compressed(tmp_path / "d.npz", x=np.zeros((1 << 17, 8)), y=np.zeros(1 << 17))
-    monkeypatch.setattr("curvcli.files.available_memory", lambda: 1 << 20)
+    """Its rows lie apart from each other: the message says how much it would take, and nothing was read of it."""
+    np.savez_compressed(tmp_path / "d.npz", x=np.zeros((1 << 17, 8), order="F"), y=np.zeros(1 << 17))
+    monkeypatch.setattr("curvcli.files.available_memory", lambda: 1 << 22)
     monkeypatch.setattr("curvcli.arrays.Archive.read", lambda *_: pytest.fail("was read"))
-    with pytest.raises(DataError, match=r"d\.npz: takes 9 MiB of memory, and 1 MiB are free"):
+    with pytest.raises(DataError, match=r"'x', compressed in Fortran order: takes 8 MiB of memory, and 4 MiB are"):
         open_spec()
 
 
@@ -78,6 +79,7 @@ def test_a_column_larger_than_memory_is_not_inflated(
 def test_compressions_whose_end_nobody_can_tell_are_refused(kind: int, open_spec, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "d.npz", "w", kind) as archive:
         archive.writestr("x.npy", npy(GOOD))
+        archive.writestr("y.npy", npy(GOOD))
     with pytest.raises(DataError, match="NumPy does not use"):
         open_spec()
 

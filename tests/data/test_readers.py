@@ -154,6 +154,7 @@ def test_pickled_arrays_in_npy_are_never_loaded(open_spec, tmp_path):
 
 
 def test_a_pickle_is_no_npy_file(open_spec, tmp_path):
+    np.save(tmp_path / "y.npy", Y)
     (tmp_path / "x.npy").write_bytes(pickle.dumps([1, 2]))
     with pytest.raises(DataError, match=r"x\.npy: is no \.npy file"):
         open_spec(source=NPY)
@@ -165,11 +166,12 @@ def test_a_member_that_is_no_array_is_refused(open_spec, tmp_path):
     with zipfile.ZipFile(tmp_path / "d.npz", "w") as file:
         file.writestr("x", "text")
         file.writestr("y.npy", buffer.getvalue())
-    with pytest.raises(DataError, match=r"d\.npz: column 'x'.*\nReason: it is no NumPy array"):
+    with pytest.raises(DataError, match=r"d\.npz: column 'x'.*\nReason: it is not a NumPy array"):
         open_spec()
 
 
 def test_a_truncated_npy_is_refused(open_spec, tmp_path):
+    np.save(tmp_path / "y.npy", Y)
     np.save(tmp_path / "x.npy", X)
     content = (tmp_path / "x.npy").read_bytes()
     (tmp_path / "x.npy").write_bytes(content[:-8])
@@ -178,6 +180,7 @@ def test_a_truncated_npy_is_refused(open_spec, tmp_path):
 
 
 def test_an_npy_cut_off_in_its_header_is_refused(open_spec, tmp_path):
+    np.save(tmp_path / "y.npy", Y)
     np.save(tmp_path / "x.npy", X)
     (tmp_path / "x.npy").write_bytes((tmp_path / "x.npy").read_bytes()[:20])
     with pytest.raises(DataError, match=r"x\.npy: is no complete \.npy file"):

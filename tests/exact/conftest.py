@@ -71,8 +71,9 @@ def compute(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[..., tup
         count += 1
         spec, report = write_spec(tmp_path, str(count), inputs, target, loss, batch=batch), tmp_path / f"{count}.h5"
         dtype = () if "--dtype" in options else ("--dtype", "float64")
-        # Checks trace a SavedModel's graph once more; those of the random networks are made.
-        checked = not model.is_dir() or command in ("inputs", "split", "check") or "--verify" in options
+        # Checks trace a TensorFlow graph once more; those of the random networks are made.
+        traced = model.is_dir() or model.suffix == ".keras"
+        checked = not traced or command in ("inputs", "split", "check") or "--verify" in options
         quick = () if checked else ("--no-verify",)
         return run(
             [command, str(model), "--data", str(spec), "-o", str(report), "-q", *dtype, *quick, *options]

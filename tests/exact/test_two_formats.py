@@ -8,12 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor, nn
 
 from curvcli.cli.main import run
 from curvcli.report.hdf5.read import Report, read_report
 from curvcli.report.records.quantities import BlockRecord, DensityRecord, EigenRecord, TraceRecord
 
-from .conftest import ROOT
+from .conftest import ROOT, Outcome
+from .exported import exported
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 MODELS = ROOT / "sample_models"
@@ -110,3 +113,41 @@ def _diagonals(path: Path, layers: list[str], folder: Path, method: str, *option
     words = ["diag", str(path), "--dtype", "float64", "--limit", "37", "--method", method, "-q", "-o", str(out)]
     assert run([*words, *chosen, *options]) == 0
     return read_report(out)
+
+
+class Tanh(nn.Module):
+    """The sample network ``mlp_tanh``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1, self.norm = nn.Linear(64, 32), nn.LayerNorm(32, eps=1e-5)
+        self.fc2, self.fc3 = nn.Linear(32, 32), nn.Linear(32, 10)
+
+    def forward(self, image: Tensor) -> Tensor:
+        h = self.norm(torch.tanh(self.fc1(image.flatten(1))))
+        return torch.softmax(self.fc3(torch.tanh(self.fc2(h))), -1)
+
+
+def test_an_export_agrees_with_both(tmp_path: Path) -> None:
+    """The same weights as a torch.export archive: exact traces and gradients to 1e-9 of either's."""
+    module = Tanh()
+    module.load_state_dict(torch.jit.load(MODELS / "mlp_tanh.pt").state_dict())
+    path = exported(module, (torch.zeros(4, 1, 8, 8),), tmp_path / "mlp_tanh.pt2")
+    data = MODELS / "mlp_tanh.pt.toml"
+    reports = []
+    for i, (model, options) in enumerate(
+        [(MODELS / "mlp_tanh", []), (MODELS / "mlp_tanh.pt", []), (path, ["--data", str(data)])]
+    ):
+        out = tmp_path / f"{i}.h5"
+        words = ["diag", str(model), "--dtype", "float64", "--limit", "20", "-q", "-o", str(out), *options]
+        reports.append(Outcome(run([*words, "--layer", "fc2", "--layer", "norm"]), out))
+        assert reports[-1].code == 0
+    *others, own = reports
+    for other in others:
+        for layer in ("fc2", "norm"):
+            # A kernel's entries stand in another order, and its name is another, in TensorFlow.
+            mine, theirs = (
+                np.sort(np.concatenate([v.ravel() for name, v in one.diagonal.items() if name.startswith(f"{layer}/")]))
+                for one in (own, other)
+            )
+            np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-9 * np.abs(theirs).max())

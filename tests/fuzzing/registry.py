@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from .config_text import ConfigText
 from .csv_data import CsvData
+from .export_archives import ExportArchives
 from .interface import Generator
 from .npy_data import NpyData
 from .npz_data import NpzData
 from .options import Options
+from .other_data import KINDS as OTHER_DATA
 from .part_files import PartFiles
 from .report_bytes import ReportBytes
 from .report_objects import ReportObjects
@@ -26,5 +28,7 @@ GENERATORS: tuple[Generator, ...] = (
     PartFiles(),
     Options(),
     TorchScriptFiles(),
+    ExportArchives(),
     SavedModels(),
+    *OTHER_DATA,
 )

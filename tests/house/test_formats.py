@@ -15,10 +15,12 @@ MODELS = Path(__file__).parents[2] / "curvcli" / "models"
 # What only one format needs: how its files are read and checked, and its own form of a computation.
 OF_A_FORMAT = {
     "torch": {
-        "torchscript": {"archive", "source", "storages", "allowed", "scripted", "rewrite"},
+        "torchscript": {"archive", "source", "storages", "scripted", "rewrite"},
+        "exported": set(),  # its own files are the folder pt2/
     },
     "tensorflow": {
-        "savedmodel": {"sanitised", "allowed", "names"},
+        "savedmodel": {"sanitised", "allowed", "version1"},
+        "keras_file": {"keras_archive", "keras_config"},
     },
 }
 
@@ -51,7 +53,8 @@ def test_every_format_has_a_file_that_opens_it(one: Format) -> None:
     """The list names a file of the framework's adapter; mypy holds its function to the protocol."""
     opened = import_module(f"curvcli.models.{one.backend}.{one.module}").opened
     found = signature(opened)
-    assert (list(found.parameters), found.return_annotation) == (["path", "device", "dtype"], "Model")
+    parameters = ["path", "device", "dtype", *(["choice"] if one.several else [])]
+    assert (list(found.parameters), found.return_annotation) == (parameters, "Model")
 
 
 def test_a_format_with_a_suffix_is_tried_before_the_one_that_takes_any_file(

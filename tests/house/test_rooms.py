@@ -16,6 +16,7 @@ SHARED = (
     "curvcli.memory",
     "curvcli.files",
     "curvcli.arrays",
+    "curvcli.hdf5",
     "curvcli.toml",
     "curvcli.text",
     "curvcli.wording",

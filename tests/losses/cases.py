@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from curvcli.losses.interface import End, Given, Loss, OutputState, Targets
+from curvcli.losses.interface import End, Loss, OutputState, RawTargets, Targets
 from curvcli.losses.registry import settle
 from curvcli.spec.loss import LossSpec
 
@@ -54,7 +54,7 @@ class Case:
     @property
     def targets(self) -> Targets:
         rows = range(len(self.values))
-        return self.loss.targets(Given(self.batch.target, self.batch.weight, self.values.shape, rows))
+        return self.loss.targets(RawTargets(self.batch.target, self.batch.weight, self.values.shape, rows))
 
     @property
     def state(self) -> OutputState:

@@ -12,7 +12,7 @@ import torch
 
 from curvcli.cli.main import run
 from curvcli.errors import DataError
-from curvcli.losses.interface import End, Given, Targets
+from curvcli.losses.interface import End, RawTargets, Targets
 from curvcli.losses.registry import settle
 from curvcli.spec.loss import LossSpec
 
@@ -27,7 +27,7 @@ class Reader:
         self._loss = settle(spec, End(None, axis, "y", "model.pt"))
 
     def batch(self, target: np.ndarray, shape: tuple[int, ...], rows: list[int]) -> Targets:
-        return self._loss.targets(Given(target, None, shape, rows))
+        return self._loss.targets(RawTargets(target, None, shape, rows))
 
 
 def one_hot(labels: np.ndarray, axis: int, dtype: type) -> np.ndarray:

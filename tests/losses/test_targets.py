@@ -10,7 +10,7 @@ import pytest
 
 from curvcli.errors import DataError, SpecError
 from curvcli.losses.class_targets import class_axis_of
-from curvcli.losses.interface import End, Given, Targets
+from curvcli.losses.interface import End, RawTargets, Targets
 from curvcli.losses.registry import settle
 from curvcli.spec.loss import LossSpec
 
@@ -18,7 +18,7 @@ from curvcli.spec.loss import LossSpec
 def read(target: Any, shape: tuple[int, ...], axis: int = 1, **declared: Any) -> Targets:
     loss = settle(LossSpec(**declared), End(None, axis, "y", "model.pt"))
     given = None if target is None else np.asarray(target)
-    return loss.targets(Given(given, None, shape, [100 + i for i in range(shape[0])]))
+    return loss.targets(RawTargets(given, None, shape, [100 + i for i in range(shape[0])]))
 
 
 WRONG: dict[str, tuple[Any, tuple[int, ...], dict[str, Any], str]] = {

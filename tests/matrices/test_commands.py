@@ -199,7 +199,7 @@ def test_a_loss_without_a_likelihood_has_no_fisher_matrix(
     code, _ = command(name, "torch", verb, "--matrix", "fisher")
     assert code == 2
     error = capsys.readouterr().err
-    assert f"--matrix fisher: the loss {name} is no likelihood, so it has no Fisher matrix." in error
+    assert f"--matrix fisher: the loss {name} is not a likelihood, so it has no Fisher matrix." in error
     assert "Use --matrix gauss_newton or hessian." in error
 
 

@@ -1,6 +1,7 @@
 """Runs the command line on random torch networks and compares with dense float64 Hessians of the eager modules.
 
-``python -m tests.random_networks.harness 0 300`` prints a line per seed and a table of outcomes by ingredient.
+``python -m tests.random_networks.harness 0 300`` prints a line per seed and a table of outcomes by ingredient; with
+``export`` after it, of the networks as torch exports them.
 """
 
 from __future__ import annotations
@@ -49,11 +50,11 @@ class Outcome:
     passed_over: list[str] = field(default_factory=list)
 
 
-def save(case: Case, folder: Path) -> tuple[Path, Path]:
-    """Model and spec as files.
+def save(case: Case, folder: Path, *, exported: bool = False) -> tuple[Path, Path]:
+    """Model and spec as files; as TorchScript unless it is to be exported.
 
     Raises:
-        UnfitError: TorchScript can't hold the module, or what it holds answers differently.
+        UnfitError: the format can't hold the module, or what it holds answers differently.
     """
     arrays = {f"in_{k}": v for k, v in case.inputs.items()} | ({} if case.target is None else {"target": case.target})
     np.savez(folder / "data.npz", **arrays)
@@ -62,7 +63,7 @@ def save(case: Case, folder: Path) -> tuple[Path, Path]:
         lines += [f"[inputs.{name}]", f'column = "in_{name}"']
     if case.target is not None:
         lines += ["[target]", 'column = "target"']
-    spec, path = folder / "spec.toml", folder / "model.pt"
+    spec, path = folder / "spec.toml", folder / ("model.pt2" if exported else "model.pt")
     spec.write_text("\n".join([*lines, "[loss]", *case.loss, "[sampling]", f"batch_size = {case.batch_size}"]))
     dtype = next(case.module.parameters()).dtype
 
@@ -70,26 +71,42 @@ def save(case: Case, folder: Path) -> tuple[Path, Path]:
         found = [torch.from_numpy(a[start : start + case.batch_size].copy()) for a in case.inputs.values()]
         return [t.to(dtype) if t.is_floating_point() else t for t in found]
 
+    how = "export" if exported else case.save
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            if case.save == "script":
-                scripted = torch.jit.script(case.module)
-            else:
-                scripted = torch.jit.trace(case.module, tuple(arguments(0)), check_trace=False)
-            torch.jit.save(scripted, str(path))
-            loaded = torch.jit.load(str(path)).eval()
+            loaded = _exported(case, path, arguments(0)) if exported else _scripted(case, path, arguments(0))
             for start in range(0, len(next(iter(case.inputs.values()))), case.batch_size):
                 with torch.jit.optimized_execution(False):
                     found = _tensors(loaded(*arguments(start)))
                 for one, two in zip(found, _tensors(case.module(*arguments(start))), strict=True):
                     if one.shape != two.shape or not torch.allclose(one, two, 1e-4, 1e-4):
                         raise UnfitError("the saved module answers differently from the eager one")
-        except (RuntimeError, torch.jit.Error, TypeError, ValueError) as error:
-            raise UnfitError(f"torch can't {case.save} it: {str(error).strip().splitlines()[-1][:120]}") from error
+        except (RuntimeError, torch.jit.Error, TypeError, ValueError, AssertionError) as error:
+            raise UnfitError(f"torch can't {how} it: {(str(error).strip().splitlines() or ['?'])[-1][:120]}") from error
     if set(dict(loaded.named_parameters())) != set(dict(case.module.named_parameters())):
         raise UnfitError("the saved module's parameters have other names")
     return path, spec
+
+
+def _scripted(case: Case, path: Path, arguments: list[Tensor]) -> Any:
+    """The network as TorchScript, read back."""
+    if case.save == "script":
+        scripted = torch.jit.script(case.module)
+    else:
+        scripted = torch.jit.trace(case.module, tuple(arguments), check_trace=False)
+    torch.jit.save(scripted, str(path))
+    return torch.jit.load(str(path)).eval()
+
+
+def _exported(case: Case, path: Path, arguments: list[Tensor]) -> Any:
+    """The network as torch exports it, with any number of samples."""
+    if "trick:one_storage" in case.why:
+        raise UnfitError("two parameters in one place of memory are one parameter to an archive")
+    free = tuple({0: torch.export.Dim.AUTO} for _ in arguments)
+    program = torch.export.export(case.module, tuple(arguments), dynamic_shapes=free)
+    torch.export.save(program, path)
+    return program.module()
 
 
 def _tensors(result: Any) -> list[Tensor]:
@@ -98,13 +115,15 @@ def _tensors(result: Any) -> list[Tensor]:
     )
 
 
-def judge_seed(seed: int, folder: Path, commands: Sequence[str] = tuple(COMMANDS)) -> tuple[Case, Outcome]:
+def judge_seed(
+    seed: int, folder: Path, commands: Sequence[str] = tuple(COMMANDS), *, exported: bool = False
+) -> tuple[Case, Outcome]:
     """Judge the first network of a seed that is fit."""
     attempt = 0
     passed_over: list[str] = []
     while True:
         case = random_network(seed, first=attempt)
-        outcome = judge(case, folder, commands)
+        outcome = judge(case, folder, commands, exported=exported)
         outcome.passed_over = passed_over
         if outcome.kind != "unfit":
             return case, outcome
@@ -129,10 +148,10 @@ def expectation(case: Case) -> Expected:
     return Expected(loss, gradient, hessian, reference.place, frozenset(reference.trainable), tolerance)
 
 
-def judge(case: Case, folder: Path, commands: Sequence[str] = tuple(COMMANDS)) -> Outcome:
+def judge(case: Case, folder: Path, commands: Sequence[str] = tuple(COMMANDS), *, exported: bool = False) -> Outcome:
     """Save a case, run the commands on it, and compare."""
     try:
-        path, spec = save(case, folder)
+        path, spec = save(case, folder, exported=exported)
         expected = expectation(case)
     except UnfitError as error:
         return Outcome("unfit", str(error))
@@ -157,7 +176,7 @@ def judge(case: Case, folder: Path, commands: Sequence[str] = tuple(COMMANDS)) -
     return result
 
 
-def main(first: int, last: int) -> None:
+def main(first: int, last: int, *, exported: bool = False) -> None:
     """Judge seeds, a line each, then a table."""
     outcomes: Counter[str] = Counter()
     table: dict[str, Counter[str]] = defaultdict(Counter)
@@ -165,7 +184,7 @@ def main(first: int, last: int) -> None:
         begun = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:
             try:
-                case, outcome = judge_seed(seed, Path(folder))
+                case, outcome = judge_seed(seed, Path(folder), exported=exported)
             except Exception:
                 case, outcome = random_network(seed), Outcome("harness", traceback.format_exc())
         outcomes[outcome.kind] += 1
@@ -190,4 +209,4 @@ def _say(lines: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(int(sys.argv[1]), int(sys.argv[2]), exported="export" in sys.argv[3:])

@@ -24,3 +24,18 @@ def test_all_commands_equal_the_dense_hessian(seed: int, tmp_path: Path) -> None
     """The same of every command, for 200 networks."""
     case, outcome = judge_seed(seed, tmp_path)
     assert outcome.kind == "equal", f"{' '.join(case.why)}\n{outcome.message}"
+
+
+@pytest.mark.parametrize("seed", range(300, 306))
+def test_what_torch_exports_equals_the_dense_hessian(seed: int, tmp_path: Path) -> None:
+    """The same of networks as torch.export has them, with any number of samples."""
+    case, outcome = judge_seed(seed, tmp_path, ("diag",), exported=True)
+    assert outcome.kind == "equal", f"{' '.join(case.why)}\n{outcome.message}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(200))
+def test_all_commands_equal_the_dense_hessian_of_an_export(seed: int, tmp_path: Path) -> None:
+    """The same of every command, for 200 networks."""
+    case, outcome = judge_seed(seed, tmp_path, exported=True)
+    assert outcome.kind == "equal", f"{' '.join(case.why)}\n{outcome.message}"

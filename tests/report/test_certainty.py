@@ -155,7 +155,7 @@ def test_the_table_shows_how_far_the_check_was_off_and_the_depth_the_rest(report
     assert "off products" in table
     assert "2e-06" in table
     depth = rendered(report, "table", View(depth=("conv",), table=False))
-    for text in ("3e-07", "2 entries and the sum, by 3 products", "2.5e-06 of any eigenvalue", "of it rounding"):
+    for text in ("3e-07", "2 entries and the sum, by 3 products", "2.5e-06 of any eigenvalue", "due to rounding"):
         assert text in depth
 
 

@@ -6,7 +6,7 @@ from math import inf, nan
 
 import pytest
 
-from curvcli.report.numbers import change, error, known, number, share, typeset
+from curvcli.report.numbers import change, error, number, or_dash, share, typeset
 from curvcli.report.units import of_function
 
 
@@ -16,7 +16,12 @@ def test_numbers_have_four_digits_or_as_many_as_are_said() -> None:
 
 
 def test_a_number_that_is_not_there_is_a_dash_and_one_that_came_out_as_nan_is_said() -> None:
-    assert [known(nan), known(nan, "nonfinite"), share(nan), share(nan, "nonfinite")] == ["-", "nan", "-", "nan%"]
+    assert [or_dash(nan), or_dash(nan, "nonfinite"), share(nan), share(nan, "nonfinite")] == [
+        "-",
+        "nan",
+        "-",
+        "nan%",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -170,7 +170,7 @@ def test_a_hessian_of_many_coordinates_is_not_shown(report, make_inputs):
 
 def test_a_narrow_terminal_says_where_the_entries_left_out_are(report, make_inputs):
     text = rendered(report(inputs=[make_inputs()]), width=50)
-    assert "too narrow for: Hessian x, Hessian y[0] (a wider window or a pipe has all)\n" in text
+    assert "too narrow for: Hessian x, Hessian y[0] (a wider window or a pipe shows all)\n" in text
     assert all(len(line) <= 50 for line in text.partition("u, entry by entry")[2].splitlines()[:5])
 
 

@@ -83,7 +83,7 @@ seed = -1
 
 def test_an_unknown_format_is_answered_with_the_known_ones(mistakes, changed):
     assert mistakes(changed('"npz"', '"npzz"')) == [
-        "digits.toml: source.format: unknown format 'npzz'; choose npz, npy or csv"
+        "digits.toml: source.format: unknown format 'npzz'; did you mean npz?"
     ]
 
 
@@ -149,7 +149,7 @@ def test_an_input_name_with_a_dot_is_quoted_in_the_place(mistakes, changed):
 
 def test_a_syntax_error_is_reported_with_line_and_column(mistakes):
     assert mistakes("version = 1\nsource = = 3\n") == [
-        "digits.toml: line 2, column 10: invalid value; this is no TOML."
+        "digits.toml: line 2, column 10: invalid value; this is not TOML."
     ]
 
 

@@ -127,10 +127,10 @@ class Size:
         """Bytes."""
         if isinstance(value, int) and value > LARGEST:
             raise ValueError(f"must be a size, such as 500M or 4GiB; found {shown(value)}")
-        found = re.fullmatch(r"\s*(\d{1,18}(?:\.\d{0,18})?)\s*([kmgt]?)(i?b)?\s*", str(value), re.IGNORECASE)
-        if found is None or float(found[1]) == 0:
+        matched = re.fullmatch(r"\s*(\d{1,18}(?:\.\d{0,18})?)\s*([kmgt]?)(i?b)?\s*", str(value), re.IGNORECASE)
+        if matched is None or float(matched[1]) == 0:
             raise ValueError(f"must be a size, such as 500M or 4GiB; found {shown(value)}")
-        return int(float(found[1]) * 1024 ** " kmgt".index(found[2].lower() or " "))
+        return int(float(matched[1]) * 1024 ** " kmgt".index(matched[2].lower() or " "))
 
     @staticmethod
     def spelled(size: int) -> str:

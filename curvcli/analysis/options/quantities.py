@@ -205,7 +205,7 @@ class CheckOptions(Options):
     """Of ``curvcli check``.
 
     Attributes:
-        budget: passes per batch that a layer's exact diagonal may cost; entries of a dearer one are not checked.
+        budget: passes per batch that a layer's exact diagonal may cost; more expensive diagonals are not checked.
         against: the path of a model to compare with.
         against_data: the path of its dataset spec; None for the one in or beside it.
     """

@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal, get_args
 
 from curvcli.analysis.options.kinds import File, Flag, Names, OneOf, Size, Text, Whole
 from curvcli.analysis.options.record import Options
+from curvcli.models.choice import Choice
 
 Dtype = Literal["float32", "float64"]
 DTYPES: Final[tuple[Dtype, ...]] = get_args(Dtype)
@@ -21,11 +22,21 @@ class ModelOptions(Options):
         model: the path of a saved model.
         device: ``cpu``, ``cuda``, ``cuda:1`` ….
         dtype: of the whole computation.
+        signature: of a SavedModel that has several; None for its only one, or ``serving_default``.
+        tag_set: of a SavedModel that has several graphs: its tags, with commas between; None for its only one, or
+            ``serve``.
     """
 
     model: Annotated[Path, File()]
     device: Annotated[str, Text()] = "cpu"
     dtype: Annotated[Dtype, OneOf(DTYPES)] = "float32"
+    signature: Annotated[str | None, Text()] = None
+    tag_set: Annotated[str | None, Text()] = None
+
+    @property
+    def choice(self) -> Choice:
+        """Which model of the file."""
+        return Choice(self.signature, self.tag_set)
 
 
 @dataclass(frozen=True)
@@ -65,7 +76,7 @@ class ComputingOptions(Options):
     """How it is computed.
 
     Attributes:
-        memory_limit: bytes in use at most; None for what is in use and half of what is free.
+        memory_limit: bytes in use at most; None for what is in use plus half of what is free.
         verify: whether results are checked in the run itself.
         allow_random: whether a model is computed that answers differently each time.
     """

@@ -1,1 +1,1 @@
-"""The quantities a run can compute: each turns options into pieces of work, and their results into records."""
+"""The quantities a run can compute: each turns options into computations, and their results into records."""

@@ -94,17 +94,17 @@ class RunPlan:
 
     @property
     def objective(self) -> Data:
-        """Of the data."""
+        """The objective, on the data."""
         return self.session.objective
 
     @property
     def batches(self) -> int:
-        """Of the data."""
+        """The number of batches of the data."""
         return self.session.objective.batch_count()
 
     @property
     def decay(self) -> float:
-        """λ of the spec."""
+        """λ, the weight decay of the spec."""
         return self.session.loaded.spec.loss.weight_decay
 
     def decay_of(self, block: Block) -> float:
@@ -113,7 +113,7 @@ class RunPlan:
 
     @property
     def seed(self) -> int:
-        """Of everything random."""
+        """The seed of everything random."""
         return self.session.loaded.spec.sampling.seed
 
 
@@ -136,7 +136,7 @@ class ExactWork:
 
 @dataclass(frozen=True)
 class Way(Generic[Result]):
-    """How a target's result is got at.
+    """How a target's result is computed.
 
     Attributes:
         method: its name in reports.
@@ -204,9 +204,9 @@ def target_row(
 
 
 def way_rows(quantity: str, run: RunPlan, ways: Mapping[str, Way[Any]]) -> list[PlanRow]:
-    """One row per target, by the way that each one's result is got at."""
-    found = ((target, ways[target.name]) for target in run.targets)
-    return [target_row(quantity, target, way.method, way.reason, way.work[0], run.batches) for target, way in found]
+    """One row per target, by the way its result is computed."""
+    pairs = ((target, ways[target.name]) for target in run.targets)
+    return [target_row(quantity, target, way.method, way.reason, way.work[0], run.batches) for target, way in pairs]
 
 
 class Quantity(Protocol):
@@ -246,5 +246,5 @@ def shown(targets: Sequence[str]) -> str:
 
 def owners(chosen: Sequence[Target], parameters: Sequence[str]) -> tuple[str, ...]:
     """The names of the targets that hold any of these parameters."""
-    wanted = set(parameters)
-    return tuple(t.name for t in chosen if wanted & set(t.block.names))
+    names = set(parameters)
+    return tuple(t.name for t in chosen if names & set(t.block.names))

@@ -104,13 +104,13 @@ class BlockQuantity:
             degrees=float("inf"),
         )
 
-    def _probed(self, found: Quadrature, reason: str) -> BlockRecord:
-        frobenius, error = found.frobenius()
+    def _probed(self, quadrature: Quadrature, reason: str) -> BlockRecord:
+        frobenius, error = quadrature.frobenius()
         return BlockRecord(
             entries=None,
             eigenvalues=None,
             inertia=None,
-            condition=found.condition(),
+            condition=quadrature.condition(),
             condition_is_bound=True,
             frobenius=frobenius,
             frobenius_stderr=error,
@@ -119,8 +119,8 @@ class BlockQuantity:
             reason=reason,
             exact=False,
             matrix=self._matrix.name,
-            products=found.products * self._run.batches,
-            estimates=len(found.squares),
-            degrees=len(found.squares) - 1.0,
+            products=quadrature.products * self._run.batches,
+            estimates=len(quadrature.squares),
+            degrees=len(quadrature.squares) - 1.0,
             independent=True,
         )

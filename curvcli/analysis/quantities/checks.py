@@ -30,7 +30,7 @@ def rounding_work(run: RunPlan) -> Work[Rounding] | None:
 
 
 def rounding_of(work: Work[Rounding] | None) -> Rounding | None:
-    """What the work above measured."""
+    """The result of the measurement; None where none was made or needed."""
     return None if work is None else work.result
 
 
@@ -38,7 +38,6 @@ class DiagonalChecks:
     """Products for the diagonals of some parameters, and what they say."""
 
     def __init__(self, run: RunPlan, matrix: Matrix) -> None:
-        """Nothing planned yet; products are that matrix's."""
         self._run, self._matrix = run, matrix
         self._work: list[Work[dict[str, Verified]]] = []
 
@@ -54,8 +53,8 @@ class DiagonalChecks:
         """The check of exact work's diagonals: products come when those are there."""
         return self._after(exact.work.key, exact, set(exact.parameters))
 
-    def _after(self, key: str, exact: ExactWork, wanted: set[str]) -> list[Work[Any]]:
-        reached = [p for p in parameters_of(self._run.targets) if p.name in wanted]
+    def _after(self, key: str, exact: ExactWork, names: set[str]) -> list[Work[Any]]:
+        reached = [p for p in parameters_of(self._run.targets) if p.name in names]
         return self.of(key, reached, (), exact.diagonal, owners(self._run.targets, exact.parameters))
 
     def of(
@@ -88,17 +87,17 @@ class DiagonalChecks:
 
     def of_parameter(self, name: str) -> Verified | None:
         """What its product said; None without one."""
-        found = (work.result.get(name) for work in self._work if work.done)
-        return next((one for one in found if one is not None), None)
+        verified = (work.result.get(name) for work in self._work if work.done)
+        return next((one for one in verified if one is not None), None)
 
     def agree(self, diagonals: dict[str, Array], rounding: Rounding) -> bool:
         """Whether the diagonals of one layer, without weight decay, are those that products give."""
         largest = {name: finite_largest(values) for name, values in diagonals.items()}
         whole = max(largest.values(), default=0.0)
         for name, values in diagonals.items():
-            found = self.of_parameter(name)
-            if found is not None and not agrees(
-                found.difference(values),
+            verified = self.of_parameter(name)
+            if verified is not None and not agrees(
+                verified.difference(values),
                 largest[name],
                 whole,
                 self._run.session.dtype,

@@ -49,7 +49,7 @@ class DensityQuantity:
         self.work: Sequence[Work[Any]] = [*first, *(one for way in self._ways.values() for one in way.work)]
 
     def _way(self, target: Target) -> Way[tuple[Density, int]]:
-        """How a density is got at; its result, and the products that it takes."""
+        """How a density is computed; its result, and the products that it takes."""
         chosen = self._choices.choose(target, self.options.method)
         if not target.block.size:
             chosen = Chosen("dense", "it is empty")
@@ -68,12 +68,12 @@ class DensityQuantity:
     def _exact(
         self, method: str, target: Target, reason: str, work: Work[Any], eigenvalues: Callable[[], Array]
     ) -> Way[tuple[Density, int]]:
-        def found() -> tuple[Density, int]:
+        def result() -> tuple[Density, int]:
             values = eigenvalues()
             tolerance = zero_tolerance(values, target.block.size, self._run.session.dtype)
             return exact_density(values, tolerance), work.algorithm.passes_per_batch
 
-        return Way(method, reason, (work,), found)
+        return Way(method, reason, (work,), result)
 
     def _estimated(self, target: Target, reason: str) -> Way[tuple[Density, int]]:
         options, size = self.options, target.block.size
@@ -81,11 +81,11 @@ class DensityQuantity:
         if length < min(options.steps, size):
             reason += f"; {length} steps, as many as memory allows"
 
-        def found() -> tuple[Density, int]:
+        def result() -> tuple[Density, int]:
             tolerance = zero_tolerance(work.result.nodes, size, self._run.session.dtype)
             return work.result.density(tolerance), work.result.products
 
-        return Way("lanczos_quadrature", reason, (work,), found)
+        return Way("lanczos_quadrature", reason, (work,), result)
 
     def plan(self) -> list[PlanRow]:
         """One row per target."""
@@ -94,34 +94,34 @@ class DensityQuantity:
     def record(self, target: Target, record: LayerRecord) -> LayerRecord:
         """Add a target's density."""
         way = self._ways[target.name]
-        (found, products), reason = way.result(), way.reason
-        largest = max(abs(edge) for edge in found.support)
+        (spectral_density, products), reason = way.result(), way.reason
+        largest = max(abs(edge) for edge in spectral_density.support)
         rounding = rounding_of(self._rounding)
         off = float("nan") if rounding is None else rounding.largest(target.block, largest)
         status = precision(off, largest)
         if status == "imprecise":
             reason += f"; rounding moves eigenvalues by up to {off:.2g}: use {shell_option('dtype', 'float64')}"
         density = DensityRecord(
-            nodes=found.nodes,
-            weights=found.weights,
-            grid=found.grid,
-            density=found.density,
-            density_stderr=found.density_stderr,
-            bandwidth=found.bandwidth,
-            weight_at_zero=found.weight_at_zero,
-            weight_at_zero_stderr=found.weight_at_zero_stderr,
-            support=found.support,
+            nodes=spectral_density.nodes,
+            weights=spectral_density.weights,
+            grid=spectral_density.grid,
+            density=spectral_density.density,
+            density_stderr=spectral_density.density_stderr,
+            bandwidth=spectral_density.bandwidth,
+            weight_at_zero=spectral_density.weight_at_zero,
+            weight_at_zero_stderr=spectral_density.weight_at_zero_stderr,
+            support=spectral_density.support,
             method=way.method,
             reason=reason,
-            exact=not found.estimates and status == "done",
+            exact=not spectral_density.estimates and status == "done",
             rounding=off,
             matrix=self._matrix.name,
             products=products * self._run.batches,
-            estimates=found.estimates,
-            degrees=found.degrees,
-            independent=found.independent,
+            estimates=spectral_density.estimates,
+            degrees=spectral_density.degrees,
+            independent=spectral_density.independent,
         )
-        finite = bool(np.isfinite(found.density).all())
+        finite = bool(np.isfinite(spectral_density.density).all())
         return replace(record, density=density, status=worst(record.status, status if finite else "nonfinite"))
 
 

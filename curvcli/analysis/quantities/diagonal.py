@@ -82,7 +82,7 @@ class DiagonalQuantity:
         return self._run.shared(key, f"{targets[0]}: {estimator.method}", targets, estimator)
 
     def _in_order(self) -> list[Work[Any]]:
-        """Each piece of work with its check behind it, so that finished layers are written as early as can be."""
+        """Each computation with its check behind it, so that finished layers are written as early as can be."""
         every: list[Work[Any]] = [] if self._rounding is None else [self._rounding]
         for exact in self._exact:
             every += [exact.work, *self._checks.after(exact)]
@@ -104,16 +104,16 @@ class DiagonalQuantity:
     @property
     def choices(self) -> dict[str, Choice]:
         """What was chosen for each parameter, estimates included."""
-        found = dict(self.plan_exact.choices)
+        choice_by_name = dict(self.plan_exact.choices)
         for estimator in self.estimates:
             passes = estimator.passes_per_batch
             for name in estimator.parameters:
-                exact = found[name]
+                exact = choice_by_name[name]
                 reason = f"requested with {shell_option('method')}; {passes} passes per batch"
                 if self.options.method not in ESTIMATORS:
                     reason = f"estimated: {exact.reason}"
-                found[name] = Choice(name, estimator.method, reason, passes)
-        return found
+                choice_by_name[name] = Choice(name, estimator.method, reason, passes)
+        return choice_by_name
 
     def plan(self) -> list[PlanRow]:
         """One row per parameter."""
@@ -175,19 +175,19 @@ class DiagonalQuantity:
         """
         largest, together = every[record.name], tuple(every)
         dtype, rounding = self._run.session.dtype, rounding_of(self._rounding)
-        found = self._checks.of_parameter(record.name)
+        verified = self._checks.of_parameter(record.name)
         off = rounding.relative([record.name]) * largest if rounding is not None else float("nan")
         status = precision(off, whole)
-        difference = float("nan") if found is None else found.difference(diagonal)
+        difference = float("nan") if verified is None else verified.difference(diagonal)
         unreached = record.method == UNREACHED
-        if found is not None and unreached:
-            difference = found.product
-        if record.exact and found is not None and record.status != "nonfinite":
+        if verified is not None and unreached:
+            difference = verified.product
+        if record.exact and verified is not None and record.status != "nonfinite":
             scale = off if unreached else largest
             noise = rounding.noise(together) if rounding is not None else 0.0
             if not agrees(difference, scale, whole, dtype, noise) and status == "done":
                 status = "unverified"
-        verification = "" if found is None else "no products but zero" if unreached else "1 entry, by 1 product"
+        verification = "" if verified is None else "no products but zero" if unreached else "1 entry, by 1 product"
         reason = record.reason
         if status == "imprecise":
             reason += f"; rounding has spoilt it: use {shell_option('dtype', 'float64')}"

@@ -13,7 +13,7 @@ from curvcli.analysis.quantities.base import PlanRow, RunPlan, Way, settled_matr
 from curvcli.analysis.quantities.checks import rounding_of, rounding_work
 from curvcli.analysis.quantities.spectrum import Choices, Chosen, whole_block
 from curvcli.analysis.targets import Target
-from curvcli.curvature.eigen import FoundPairs, IterativeEigenpairs, Solver
+from curvcli.curvature.eigen import EigenSolution, IterativeEigenpairs, Solver
 from curvcli.curvature.gram import GramSpectrum
 from curvcli.curvature.gram_pairs import GramPairs
 from curvcli.curvature.pairs import Eigenpairs
@@ -62,7 +62,7 @@ class EigenQuantity:
         works = [way.work for way in self._ways.values()]
         self.work: Sequence[Work[Any]] = [*first, *(w[0] for w in works), *(one for w in works for one in w[1:])]
 
-    def _way(self, target: Target) -> Way[FoundPairs]:
+    def _way(self, target: Target) -> Way[EigenSolution]:
         chosen = self._choices.choose(target, self.options.method)
         if chosen.kind == "iterative" and target.block.size < 2 * (2 * self.options.k + 2):
             chosen = Chosen("dense", f"{target.block.size} entries are too few for {self.options.method}")
@@ -76,16 +76,16 @@ class EigenQuantity:
             case _:
                 assert_never(chosen.kind)
 
-    def _dense(self, target: Target, reason: str) -> Way[FoundPairs]:
+    def _dense(self, target: Target, reason: str) -> Way[EigenSolution]:
         work, options = whole_block(self._run, target, self._matrix), self.options
 
-        def found() -> FoundPairs:
+        def result() -> EigenSolution:
             pairs = work.result.eigenpairs(options.k, options.which, self._tolerance, target.name)
-            return FoundPairs(pairs, "rounding", cramped=False, products=work.algorithm.passes_per_batch)
+            return EigenSolution(pairs, "rounding", cramped=False, products=work.algorithm.passes_per_batch)
 
-        return Way("dense", reason, (work,), found)
+        return Way("dense", reason, (work,), result)
 
-    def _gram(self, target: Target, reason: str) -> Way[FoundPairs]:
+    def _gram(self, target: Target, reason: str) -> Way[EigenSolution]:
         columns, options, run = self._choices.columns(target), self.options, self._run
         pairs = GramPairs(
             target.block,
@@ -100,13 +100,13 @@ class EigenQuantity:
         key = f"gram pairs:{self._matrix}:{options.which}:{options.k}:{target.name}"
         check = run.shared(key, f"{target.name}: residuals of eigenvalues", (target.name,), pairs)
 
-        def found() -> FoundPairs:
+        def result() -> EigenSolution:
             products = columns.algorithm.passes_per_batch + check.algorithm.passes_per_batch
-            return FoundPairs(check.result, "rounding", cramped=False, products=products)
+            return EigenSolution(check.result, "rounding", cramped=False, products=products)
 
-        return Way("gram", reason, (columns, check), found)
+        return Way("gram", reason, (columns, check), result)
 
-    def _iterative(self, target: Target, reason: str) -> Way[FoundPairs]:
+    def _iterative(self, target: Target, reason: str) -> Way[EigenSolution]:
         options, run = self.options, self._run
         room = run.memory // (16 * max(target.block.size, 1))
         least = options.count + LEAST
@@ -140,16 +140,16 @@ class EigenQuantity:
     def record(self, target: Target, record: LayerRecord) -> LayerRecord:
         """Add a target's eigenpairs."""
         way = self._ways[target.name]
-        found = way.result()
-        pairs, off = self._rounded(target, found.pairs)
+        solution = way.result()
+        pairs, off = self._rounded(target, solution.pairs)
         if (off > self._tolerance * _scale(pairs)).any():
-            found = replace(found, obstacle="rounding")
-        wanted = min(self.options.count, target.block.size)
+            solution = replace(solution, obstacle="rounding")
+        count = min(self.options.count, target.block.size)
         reason = way.reason
         status: Status = "done"
-        if len(pairs.values) < wanted or not pairs.converged.all():
+        if len(pairs.values) < count or not pairs.converged.all():
             status = "not_converged"
-            reason += "; " + self._shortfall(target, replace(found, pairs=pairs), wanted)
+            reason += "; " + self._shortfall(target, replace(solution, pairs=pairs), count)
         if not np.isfinite(pairs.values).all():
             status = "nonfinite"
         eigen = EigenRecord(
@@ -162,7 +162,7 @@ class EigenQuantity:
             reason=reason,
             matrix=self._matrix.name,
             tolerance=self._tolerance,
-            products=found.products * self._run.batches,
+            products=solution.products * self._run.batches,
             rounding=off,
         )
         return replace(record, eigen=eigen, status=worst(record.status, status))
@@ -177,23 +177,23 @@ class EigenQuantity:
         within = residuals <= self._tolerance * _scale(pairs)
         return replace(pairs, residuals=residuals, converged=pairs.converged & within), off
 
-    def _shortfall(self, target: Target, found: FoundPairs, wanted: int) -> str:
+    def _shortfall(self, target: Target, solution: EigenSolution, count: int) -> str:
         """What is not known, and what would help."""
-        pairs, size, double = found.pairs, target.block.size, self._run.session.dtype == "float64"
-        text = f"{int(pairs.converged.sum())} of {wanted} converged"
-        if found.obstacle == "rounding":
+        pairs, size, double = solution.pairs, target.block.size, self._run.session.dtype == "float64"
+        text = f"{int(pairs.converged.sum())} of {count} converged"
+        if solution.obstacle == "rounding":
             least = float(pairs.residuals.max()) if len(pairs.residuals) else 0.0
             precision = "" if double else f"{shell_option('dtype', 'float64')} or "
             return (
                 f"{text}: the rounding of products keeps residuals at {least:.2g}, and more products don't help; "
                 f"{precision}a larger {shell_option('tolerance')} does"
             )
-        unseen = len(pairs.residuals) == wanted and bool((pairs.residuals <= self._tolerance * _scale(pairs)).all())
+        unseen = len(pairs.residuals) == count and bool((pairs.residuals <= self._tolerance * _scale(pairs)).all())
         text += f" within {self.options.max_products} products"
         if unseen:
             text += ": residuals are small, but others may have been missed"
         helps = f"a larger {shell_option('max_products')} helps"
-        if found.cramped:
+        if solution.cramped:
             helps += f", and a larger {shell_option('memory_limit')} more so"
         if size <= _DENSE_INSTEAD:
             helps += f"; {shell_option('method', 'dense')} takes {size} products and finds all"

@@ -1,4 +1,4 @@
-"""What eigenvalues, density and the full block share: which way a block's spectrum is got at."""
+"""What eigenvalues, density and the full block share: how a block's spectrum is computed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _GRAM_UP_TO = 3000
 
 @dataclass(frozen=True)
 class Chosen:
-    """Which way a spectrum is got at, and why."""
+    """How a spectrum is computed, and why so."""
 
     kind: Kind
     reason: str

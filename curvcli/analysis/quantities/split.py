@@ -75,27 +75,27 @@ class SplitQuantity:
         return _Split(gradient, work)
 
     def _factors(self, target: Target) -> list[Factor]:
-        own = {p.label: p for p in target.block.parameters}
+        layer_parameters = {p.label: p for p in target.block.parameters}
         if not self.options.by:
-            return [Factor(p.name, False, p.shape) for p in own.values()]
+            return [Factor(p.name, False, p.shape) for p in layer_parameters.values()]
         session = self._run.session
         every = {p.name: p for layer in session.model.layers for p in layer.parameters}
         inputs = {name: self._input_shape(name) for name in session.objective.differentiable_inputs()}
-        found = {}
+        factors = {}
         for name in self.options.by:
-            parameter = own.get(name) or every.get(name)
+            parameter = layer_parameters.get(name) or every.get(name)
             if parameter is not None and name in inputs:
                 raise UsageError(
                     f"{option('by', name)}: both a parameter of {target.name} and an input; write {parameter.name}."
                 )
             if parameter is not None:
-                found[parameter.name] = Factor(parameter.name, False, parameter.shape)
+                factors[parameter.name] = Factor(parameter.name, False, parameter.shape)
             elif name in inputs:
-                found[name] = Factor(name, True, inputs[name])
+                factors[name] = Factor(name, True, inputs[name])
             else:
-                known = ", ".join([*own, *inputs])
-                raise UsageError(f"{option('by', name)}: {target.name} has {known}; another layer's by its full name.")
-        return list(found.values())
+                names = ", ".join([*layer_parameters, *inputs])
+                raise UsageError(f"{option('by', name)}: {target.name} has {names}; another layer's by its full name.")
+        return list(factors.values())
 
     def _input_shape(self, name: str) -> tuple[int, ...]:
         session = self._run.session
@@ -142,8 +142,8 @@ class SplitQuantity:
 
     @staticmethod
     def _label(target: Target, factor: Factor) -> str:
-        own = {p.name: p.label for p in target.block.parameters}
-        return own.get(factor.name, factor.name)
+        labels = {p.name: p.label for p in target.block.parameters}
+        return labels.get(factor.name, factor.name)
 
     def record(self, target: Target, record: LayerRecord) -> LayerRecord:
         """Add a layer's split, or say why it has none."""
@@ -151,14 +151,14 @@ class SplitQuantity:
             why = str(self._without_output[target.name])
             parameters = tuple(replace(p, reason=why, status="failed") for p in record.parameters)
             return replace(record, parameters=parameters, status="failed")
-        session, own = self._run.session, self._splits[target.name]
-        gradient, found = own.gradient, own.work.result
+        session, layer_split = self._run.session, self._splits[target.name]
+        gradient, halves = layer_split.gradient, layer_split.work.result
         kind = np.float64 if session.dtype == "float64" else np.float32
         parts = []
         for factor in gradient.task.factors:
             _, reason = self._kept(gradient, factor)
-            largest, relative = found.difference(factor)
-            jacobian = found.jacobians.get(factor.name)
+            largest, relative = halves.difference(factor)
+            jacobian = halves.jacobians.get(factor.name)
             parts.append(
                 SplitPart(
                     by=self._label(target, factor),
@@ -167,8 +167,8 @@ class SplitQuantity:
                     jacobian=None if jacobian is None else jacobian.astype(kind),
                     kept="products" if jacobian is None else "whole",
                     reason=reason,
-                    product=found.products[factor.name].astype(kind),
-                    gradient=found.gradients[factor.name].astype(kind),
+                    product=halves.products[factor.name].astype(kind),
+                    gradient=halves.gradients[factor.name].astype(kind),
                     difference=largest,
                     relative_difference=relative,
                     passes=gradient.passes_of(factor) * self._run.batches,
@@ -178,9 +178,9 @@ class SplitQuantity:
             operation=gradient.output.operation,
             z_shape=gradient.output.z_shape,
             z_axes=tuple(f"z_{i}" for i in range(len(gradient.output.z_shape))),
-            output_gradient=found.output_gradient.astype(kind),
+            output_gradient=halves.output_gradient.astype(kind),
             rows=np.asarray(session.samples.rows[: self._samples], dtype=np.int64),
             parts=tuple(parts),
         )
-        finite = np.isfinite(found.output_gradient).all() and all(np.isfinite(part.product).all() for part in parts)
+        finite = np.isfinite(halves.output_gradient).all() and all(np.isfinite(part.product).all() for part in parts)
         return replace(record, split=split, status=worst(record.status, "done" if finite else "nonfinite"))

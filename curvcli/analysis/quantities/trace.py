@@ -110,11 +110,13 @@ class TraceQuantity:
         for target in self._run.targets:
             work = next((one for one in self.work if target.name in one.targets and not one.checks), None)
             exact = target in self._exact_targets
-            method, reason = self._told(target) if exact else (self._estimator(target), self._why_not(target))
+            method, reason = (
+                self._methods_and_reasons(target) if exact else (self._estimator(target), self._why_not(target))
+            )
             rows.append(target_row(self.name, target, method, reason, work, self._run.batches))
         return rows
 
-    def _told(self, target: Target) -> tuple[str, str]:
+    def _methods_and_reasons(self, target: Target) -> tuple[str, str]:
         """An exact trace's methods and reasons."""
         choices = [self._choices[n] for n in target.block.names]
         methods, reasons = (dict.fromkeys(getattr(c, key) for c in choices) for key in ("method", "reason"))
@@ -158,15 +160,15 @@ class TraceQuantity:
 
     def _diagonals(self, target: Target) -> dict[str, Array]:
         """All that was made together with what a trace is the sum of: if one is wrong, so may be the others."""
-        wanted = set(target.block.names)
-        together = [exact for exact in self._exact if wanted & set(exact.parameters)]
+        names = set(target.block.names)
+        together = [exact for exact in self._exact if names & set(exact.parameters)]
         return {name: values for exact in together for name, values in exact.work.result.values.items()}
 
     def _exact_record(self, target: Target) -> TraceRecord:
         run, names = self._run, set(target.block.names)
-        own = [exact for exact in self._exact if names & set(exact.parameters)]
-        traces = {name: sums for exact in own for name, sums in exact.work.result.traces.items()}
-        objective, (method, reason) = run.objective, self._told(target)
+        of_target = [exact for exact in self._exact if names & set(exact.parameters)]
+        traces = {name: sums for exact in of_target for name, sums in exact.work.result.traces.items()}
+        objective, (method, reason) = run.objective, self._methods_and_reasons(target)
         value, sums, spread = exact_trace(
             traces, target.block, objective.denominator, objective.batch_weights, run.decay
         )
@@ -179,7 +181,7 @@ class TraceQuantity:
             reason=reason,
             matrix=self._matrix.name,
             probes=0,
-            products=sum(exact.method.passes_per_batch for exact in own) * run.batches,
+            products=sum(exact.method.passes_per_batch for exact in of_target) * run.batches,
             converged=True,
             samples=np.zeros(0),
             batches=sums,
@@ -189,27 +191,27 @@ class TraceQuantity:
     def _estimated_record(self, target: Target) -> TraceRecord:
         if self._estimates is None:
             raise ValueError(f"{target.name} has no work")
-        found = next(one[target.name] for one in self._estimates.result if target.name in one)
+        estimate = next(one[target.name] for one in self._estimates.result if target.name in one)
         reason = self._why_not(target)
-        if found.method == "hutchinson" and self.options.method != "hutchinson":
+        if estimate.method == "hutchinson" and self.options.method != "hutchinson":
             reason += f"; a basis for xtrace or hutch++ takes more than {shell_option('memory_limit')} leaves"
-        if found.exact:
+        if estimate.exact:
             reason = f"{target.block.size} entries, no more than probes: one product each"
         return TraceRecord(
-            value=found.value,
-            stderr=found.stderr,
-            data_stderr=found.data_stderr,
-            method=found.method,
-            exact=found.exact,
+            value=estimate.value,
+            stderr=estimate.stderr,
+            data_stderr=estimate.data_stderr,
+            method=estimate.method,
+            exact=estimate.exact,
             reason=reason,
             matrix=self._matrix.name,
-            probes=found.probes,
-            products=found.products * self._run.batches,
-            converged=found.converged,
-            samples=found.samples,
-            batches=found.batches,
-            estimates=len(found.samples),
-            degrees=found.degrees,
-            widening=found.widening,
-            independent=found.independent,
+            probes=estimate.probes,
+            products=estimate.products * self._run.batches,
+            converged=estimate.converged,
+            samples=estimate.samples,
+            batches=estimate.batches,
+            estimates=len(estimate.samples),
+            degrees=estimate.degrees,
+            widening=estimate.widening,
+            independent=estimate.independent,
         )

@@ -87,19 +87,19 @@ class Rounds:
         self._means = {p.name: kept.get(f"mean:{p.name}", np.zeros(p.shape)) for p in parameters}
         self._variances = {p.name: kept.get(f"variance:{p.name}", np.zeros(p.shape)) for p in parameters}
 
-    def add(self, found: Sums) -> None:
-        """One more round."""
+    def add(self, sums: Sums) -> None:
+        """Take in the sums of one more round."""
         for name in self._means:
-            self._means[name] = self._means[name] + found.get(f"mean:{name}", 0.0)
-            self._variances[name] = self._variances[name] + found.get(f"variance:{name}", 0.0)
+            self._means[name] = self._means[name] + sums.get(f"mean:{name}", 0.0)
+            self._variances[name] = self._variances[name] + sums.get(f"variance:{name}", 0.0)
         self.done += 1
 
     def arrays(self) -> dict[str, Array]:
-        """All of it."""
-        found = {"done": np.array(float(self.done))}
+        """The state as arrays, by name."""
+        arrays = {"done": np.array(float(self.done))}
         for kind, sums in (("exact", self.exact), ("mean", self._means), ("variance", self._variances)):
-            found |= {f"{kind}:{name}": values for name, values in sums.items()}
-        return found
+            arrays |= {f"{kind}:{name}": values for name, values in sums.items()}
+        return arrays
 
     @property
     def degrees(self) -> float:
@@ -144,7 +144,7 @@ class ActivationProbes:
 
     @property
     def at_most(self) -> bool:
-        """A tolerance may be met."""
+        """Whether a tolerance may end it earlier."""
         return self.rtol is not None
 
     @property
@@ -158,15 +158,15 @@ class ActivationProbes:
 
     @property
     def passes_per_batch(self) -> int:
-        """At most."""
+        """Backward passes per batch, at most."""
         return self._rounds * ROUND + self._columns
 
     def steps(self, about: About, kept: Mapping[str, Array] | None) -> Steps[dict[str, DiagonalEstimate]]:
         """See ``Algorithm``: the Gauss–Newton part if it is wanted, then rounds of probes."""
         rounds = Rounds(self.of, kept or {})
         if self.control_rank and kept is None:
-            found = yield ColumnsTask(self.parameters, self.control_rank, 1, whole=False)
-            rounds.exact = {name: found[name] for name in self.parameters if name in found}
+            sums = yield ColumnsTask(self.parameters, self.control_rank, 1, whole=False)
+            rounds.exact = {name: sums[name] for name in self.parameters if name in sums}
         largest = max(p.size for p in self.of)
         while rounds.done < self._rounds and not (rounds.done > 1 and self._met(rounds, about.denominator)):
             yield Keep(rounds.arrays())

@@ -124,7 +124,7 @@ class Coordinate:
 
     @property
     def parameters(self) -> tuple[str, ...]:
-        """The one."""
+        """The full name of the one parameter."""
         return (self.parameter,)
 
     @property
@@ -140,7 +140,7 @@ class Coordinate:
     def steps(self, about: About, kept: Mapping[str, Array] | None) -> Steps[ExactDiagonal]:
         """See ``Algorithm``."""
         task = self.task
-        found = yield task
+        sums = yield task
         values = np.zeros(prod(self.shape))
-        values[task.places(0, task.count)] = found["entries"] / about.denominator
-        return ExactDiagonal({self.parameter: values.reshape(self.shape)}, {self.parameter: found["trace"]})
+        values[task.places(0, task.count)] = sums["entries"] / about.denominator
+        return ExactDiagonal({self.parameter: values.reshape(self.shape)}, {self.parameter: sums["trace"]})

@@ -19,7 +19,7 @@ class DiagonalEstimate:
         stderr: standard error of every entry, in the same shape, widened for few estimates (see ``student``).
         probes: random vectors used.
         products: products made.
-        converged: whether the tolerance asked for is met; true when none was.
+        converged: whether the requested tolerance is met; true when none was.
         estimates: from how many estimates ``stderr`` is.
         degrees: of freedom of ``stderr``.
         widening: factor that ``stderr`` holds because its estimates are few.
@@ -54,7 +54,7 @@ class Moments:
     squares: Array | None = None
 
     def add(self, vector: Array) -> None:
-        """See one more."""
+        """Take in one more vector."""
         self.count += 1
         if self.first is None or self.total is None or self.squares is None:
             self.first, self.total, self.squares = vector.copy(), np.zeros_like(vector), np.zeros_like(vector)
@@ -64,19 +64,19 @@ class Moments:
         self.squares += off**2
 
     def arrays(self) -> dict[str, Array]:
-        """All of it."""
+        """The state as arrays, by name."""
         sums = {"first": self.first, "total": self.total, "squares": self.squares}
-        known = {name: array for name, array in sums.items() if array is not None}
-        return known | {"count": np.array(float(self.count))}
+        arrays = {name: array for name, array in sums.items() if array is not None}
+        return arrays | {"count": np.array(float(self.count))}
 
     @classmethod
     def of(cls, arrays: Mapping[str, Array]) -> Moments:
-        """What ``arrays`` gave; of nothing for none."""
+        """The same from what ``arrays`` returned; of no vectors for none."""
         count = int(arrays.get("count", np.zeros(())))
         return cls(count, arrays.get("first"), arrays.get("total"), arrays.get("squares"))
 
     def mean(self) -> Array:
-        """Of at least one vector."""
+        """The mean of the vectors, at least one of them."""
         if self.first is None or self.total is None:
             raise ValueError("nothing was seen")
         mean: Array = self.first + self.total / self.count

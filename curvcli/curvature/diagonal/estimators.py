@@ -47,7 +47,7 @@ class Effort:
         rtol: ‖stderr‖ / ‖diagonal‖ at which to stop; None to use all probes.
         seed: of the run.
         rank: columns of ∇²_o ℓ per sample.
-        budget: passes per batch that one piece of work may cost; None for any.
+        budget: passes per batch that one computation may cost; None for any.
         memory: bytes for vectors.
     """
 
@@ -66,7 +66,7 @@ def plan_estimates(
     effort: Effort,
     matrix: Matrix = HESSIAN,
 ) -> list[DiagonalEstimator]:
-    """One piece of work per z, and per parameter without one; draws of targets serve all parameters at once.
+    """One computation per z, and per parameter without one; draws of targets serve all parameters at once.
 
     Args:
         parameters: all of them reached by the loss.

@@ -118,5 +118,5 @@ class GaussNewton:
         """See ``Algorithm``."""
         if not self.rank:
             return ExactDiagonal({}, {})
-        found = yield ColumnsTask(self.parameters, self.rank, self.weight, self.whole, self.matrix)
-        return ExactDiagonal.of(found, self.parameters, about)
+        sums = yield ColumnsTask(self.parameters, self.rank, self.weight, self.whole, self.matrix)
+        return ExactDiagonal.of(sums, self.parameters, about)

@@ -26,7 +26,6 @@ class Draws:
     """The random numbers of one draw (see ``losses.interface.Source``)."""
 
     def __init__(self, seed: int, name: str, number: int) -> None:
-        """A stream of its own."""
         self._generator = generator(seed, name, number)
 
     def uniform(self, shape: tuple[int, ...]) -> Array:
@@ -109,7 +108,7 @@ class MonteCarlo:
 
     @property
     def at_most(self) -> bool:
-        """A tolerance may be met."""
+        """Whether a tolerance may end it earlier."""
         return self.rtol is not None
 
     @property
@@ -118,7 +117,7 @@ class MonteCarlo:
 
     @property
     def passes_per_batch(self) -> int:
-        """At most."""
+        """Backward passes per batch, at most."""
         return self._rounds * ROUND
 
     def steps(self, about: About, kept: Mapping[str, Array] | None) -> Steps[dict[str, DiagonalEstimate]]:

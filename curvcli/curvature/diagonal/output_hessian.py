@@ -55,8 +55,8 @@ class BasisTask(ParameterTask):
         live = reached_in(batch, self.parameters)
         if part.start == 0 and live:
             refuse_mixed(batch, live, part.batch, "coordinate")
-        found = batch.output_hessian_diagonal(live, part.start, part.stop) if part.stop else {}
-        return with_traces(found, self.parameters)
+        diagonals = batch.output_hessian_diagonal(live, part.start, part.stop) if part.stop else {}
+        return with_traces(diagonals, self.parameters)
 
 
 @dataclass(frozen=True)
@@ -84,5 +84,5 @@ class OutputHessian:
 
     def steps(self, about: About, kept: Mapping[str, Array] | None) -> Steps[ExactDiagonal]:
         """See ``Algorithm``."""
-        found = yield BasisTask(self.parameters, self.weight)
-        return ExactDiagonal.of(found, self.parameters, about)
+        sums = yield BasisTask(self.parameters, self.weight)
+        return ExactDiagonal.of(sums, self.parameters, about)

@@ -33,7 +33,7 @@ class Choice:
         parameter: its full name.
         method: one of the methods, ``unreached`` or ``over_budget``.
         reason: why, as a person reads it.
-        cost: in backward passes per batch, of the piece of work it is part of; shared with the others in it.
+        cost: in backward passes per batch, of the computation it is part of; shared with the others in it.
     """
 
     parameter: str
@@ -44,7 +44,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Plan:
-    """Choices per parameter, and the pieces of work that carry them out, in order."""
+    """Choices per parameter, and the computations that carry them out, in order."""
 
     choices: Mapping[str, Choice]
     work: tuple[DiagonalMethod, ...]
@@ -70,7 +70,7 @@ def plan_diagonal(
         sites: how each enters the model.
         rank: columns of the loss's Hessian factor per sample.
         method: forced for all of them, or ``auto``.
-        budget: backward passes per batch that one piece of work may cost; dearer ones are marked ``over_budget``.
+        budget: backward passes per batch that one computation may cost; more expensive ones are marked ``over_budget``.
 
     Raises:
         UsageError: the forced method is not exact for some parameter.
@@ -144,16 +144,16 @@ def _within_budget(
     shapes = {p.name: p.shape for p in parameters}
     choices: dict[str, Choice] = {}
     kept: list[DiagonalMethod] = []
-    for piece in work:
-        fits = budget is None or piece.passes_per_batch <= budget
+    for method in work:
+        fits = budget is None or method.passes_per_batch <= budget
         if fits:
-            kept.append(piece)
-        for name in piece.parameters:
-            reason = _reason(piece, sites[name], rank) + _unused(sites[name], shapes[name])
+            kept.append(method)
+        for name in method.parameters:
+            reason = _reason(method, sites[name], rank) + _unused(sites[name], shapes[name])
             if not fits:
                 allowed = f"{shell_option('budget')} allows {budget}"
-                reason = f"exact needs {piece.passes_per_batch} passes per batch ({piece.method}), {allowed}"
-            choices[name] = Choice(name, piece.method if fits else OVER_BUDGET, reason, piece.passes_per_batch)
+                reason = f"exact needs {method.passes_per_batch} passes per batch ({method.method}), {allowed}"
+            choices[name] = Choice(name, method.method if fits else OVER_BUDGET, reason, method.passes_per_batch)
     for p in parameters:
         if p.name not in names:
             reason = "the loss does not depend on it" if p.size else "it has no entries"

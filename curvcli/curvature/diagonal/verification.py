@@ -127,10 +127,12 @@ class Verification:
         if not places and not unreached:
             return {}
         names = (*(name for name, _, _ in places), *(name for name, _ in unreached))
-        found = yield EntryTask(names, places, unreached, self.seed, self.matrix)
-        products = zip(places, found["entries"].tolist(), strict=False)
-        said = {name: Verified(place, product / about.denominator) for (name, place, _), product in products}
-        return said | {name: Verified(0, float(np.abs(found[name]).max()) / about.denominator) for name, _ in unreached}
+        sums = yield EntryTask(names, places, unreached, self.seed, self.matrix)
+        products = zip(places, sums["entries"].tolist(), strict=False)
+        verified = {name: Verified(place, product / about.denominator) for (name, place, _), product in products}
+        return verified | {
+            name: Verified(0, float(np.abs(sums[name]).max()) / about.denominator) for name, _ in unreached
+        }
 
     def _place(self, parameter: Parameter) -> int:
         drawn, by_size = (uniform(self.seed, f"verify:{parameter.name}", number) for number in (0, 1))

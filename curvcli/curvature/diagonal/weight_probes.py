@@ -31,7 +31,7 @@ _FEWEST = 16
 
 @dataclass(frozen=True)
 class WeightProbes:
-    """What both estimators are told.
+    """The options of both estimators.
 
     Attributes:
         parameter: the one whose diagonal is estimated.
@@ -49,17 +49,17 @@ class WeightProbes:
 
     @property
     def parameters(self) -> tuple[str, ...]:
-        """The one."""
+        """The full name of the one parameter."""
         return (self.parameter.name,)
 
     @property
     def block(self) -> Block:
-        """The one as a block."""
+        """The one parameter as a block."""
         return Block(self.parameter.name, (self.parameter,))
 
     @property
     def passes_per_batch(self) -> int:
-        """At most."""
+        """Backward passes per batch, at most."""
         return self.probes
 
     def _estimate(
@@ -89,7 +89,7 @@ class HutchinsonDiagonal(WeightProbes):
 
     @property
     def at_most(self) -> bool:
-        """A tolerance may be met."""
+        """Whether a tolerance may end it earlier."""
         return self.rtol is not None
 
     def steps(self, about: About, kept: Mapping[str, Array] | None) -> Steps[dict[str, DiagonalEstimate]]:
@@ -165,7 +165,6 @@ class XDiag(WeightProbes):
 
 
 def _arrays(basis: Growing, image: Growing, mixed: Array, largest: float) -> dict[str, Array]:
-    """What is kept of XDiag."""
     return {"basis": basis.vectors, "image": image.vectors, "mixed": mixed, "largest": np.array(largest)}
 
 
@@ -199,5 +198,5 @@ def _leave_one_out(omega: Array, basis: Array, image: Array, mixed: Array) -> Ar
     only = only_reached_by(mixed)
     along = only.T @ basis
     whole = (basis * image).sum(0)
-    found: Array = whole - along * (only.T @ image) + omega * along * (only * mixed).sum(0)[:, None]
-    return found
+    estimates: Array = whole - along * (only.T @ image) + omega * along * (only * mixed).sum(0)[:, None]
+    return estimates

@@ -27,7 +27,7 @@ class EmpiricalFisher(OutputMatrix):
     about = "outer products of the samples' gradients at the targets of the data"
 
     def semidefinite(self, loss: Loss) -> bool:
-        """Always."""
+        """Always: it is a sum of outer products."""
         del loss
         return True
 
@@ -43,8 +43,8 @@ class EmpiricalFisher(OutputMatrix):
         """See ``OutputMatrix``."""
         column = self._column(state)
         axes = tuple(range(2, vectors.ndim)) if column.ndim else ()
-        found: Array = column * (column * vectors).sum(axis=axes, keepdims=True)
-        return found
+        products: Array = column * (column * vectors).sum(axis=axes, keepdims=True)
+        return products
 
     @staticmethod
     def _column(state: OutputState) -> Array:

@@ -28,10 +28,10 @@ class Fisher(OutputMatrix):
 
     def obstacle(self, loss: Loss) -> str:
         """See ``Matrix``."""
-        return "" if loss.likelihood else f"the loss {loss.name} is no likelihood, so it has no Fisher matrix"
+        return "" if loss.likelihood else f"the loss {loss.name} is not a likelihood, so it has no Fisher matrix"
 
     def semidefinite(self, loss: Loss) -> bool:
-        """Always."""
+        """Always: it is a sum of outer products."""
         del loss
         return True
 

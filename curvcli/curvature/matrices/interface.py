@@ -35,7 +35,7 @@ class Matrix(ABC):
     about: str
 
     def obstacle(self, loss: Loss) -> str:
-        """Why the matrix can't be had of a loss, as a person reads it; empty if it can."""
+        """Why the matrix is not defined for a loss, as a person reads it; empty if it can."""
         del loss
         return ""
 

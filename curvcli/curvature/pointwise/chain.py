@@ -155,25 +155,25 @@ class SplitTask:
         if not part.start:
             return {"output gradient": batch.output_gradient()}
         factor, row = self._place(batch, part.start)
-        name, known = factor.name, part.so_far.get(f"jacobian {factor.name}")
+        name, so_far = factor.name, part.so_far.get(f"jacobian {factor.name}")
         if row < self._rows(batch, factor):
             shape = (batch.samples, *batch.z_shape, *factor.shape)
-            jacobian = np.zeros(shape) if known is None else known
+            jacobian = np.zeros(shape) if so_far is None else so_far
             stop = row + part.stop - part.start
             units = unit_cotangents(batch.samples, batch.z_shape, row, stop)
             by_row = jacobian.reshape(batch.samples, -1, *factor.shape)
             by_row[:, row:stop] = batch.sample_products(name, units).swapaxes(0, 1)
             return {f"jacobian {name}": jacobian}
         delta = part.so_far["output gradient"]
-        product = batch.products(name, delta[None])[0] if known is None else _product(batch, factor, delta, known)
+        product = batch.products(name, delta[None])[0] if so_far is None else _product(batch, factor, delta, so_far)
         return {f"gradient {name}": batch.gradient(name), f"product {name}": product}
 
 
 def _product(batch: ChainBatch, factor: Factor, delta: Array, jacobian: Array) -> Array:
     flat = delta.reshape(batch.samples, -1), jacobian.reshape(batch.samples, prod(batch.z_shape), -1)
     product = np.einsum("nz,nzw->nw" if factor.is_input else "nz,nzw->w", *flat)
-    found: Array = product.reshape((batch.samples, *factor.shape) if factor.is_input else factor.shape)
-    return found
+    shaped: Array = product.reshape((batch.samples, *factor.shape) if factor.is_input else factor.shape)
+    return shaped
 
 
 @dataclass(frozen=True)
@@ -227,11 +227,11 @@ class SplitGradient:
 
     def steps(self, about: About, kept: Mapping[str, Array] | None) -> Steps[Halves]:
         """See ``Algorithm``."""
-        found = yield self.task
+        sums = yield self.task
         names = [factor.name for factor in self.task.factors]
         return Halves(
-            found["output gradient"] / about.denominator,
-            {name: found[f"jacobian {name}"] for name in names if name in self.task.whole},
-            {name: found[f"product {name}"] / about.denominator for name in names},
-            {name: found[f"gradient {name}"] / about.denominator for name in names},
+            sums["output gradient"] / about.denominator,
+            {name: sums[f"jacobian {name}"] for name in names if name in self.task.whole},
+            {name: sums[f"product {name}"] / about.denominator for name in names},
+            {name: sums[f"gradient {name}"] / about.denominator for name in names},
         )

@@ -147,16 +147,16 @@ class InputTask:
         """
         first, behind = part.start - 1, self._behind(batch)
         if not part.start:
-            found = self._first_order(batch, part.batch)
+            sums = self._first_order(batch, part.batch)
         elif part.start >= behind:
-            found = self._derivatives(batch, part, part.start - behind)
+            sums = self._derivatives(batch, part, part.start - behind)
         elif self.plan.second == "probes":
-            found = self._probe(batch, part, first)
+            sums = self._probe(batch, part, first)
         else:
-            found = self._multiply(batch, part, range(first, part.stop - 1))
+            sums = self._multiply(batch, part, range(first, part.stop - 1))
         if part.stop == self.cut(batch).count:
-            found = self._closed({**part.so_far, **found})
-        return found
+            sums = self._closed({**part.so_far, **sums})
+        return sums
 
     def _first_order(self, batch: InputBatch, number: int) -> Sums:
         if not batch.samples_separate():
@@ -170,8 +170,8 @@ class InputTask:
         """One product per coordinate."""
         samples, n = batch.samples, batch.coordinates
         name, shape = ("hessian", (samples, n, n)) if self.plan.full else ("diagonal", (samples, n))
-        known = part.so_far.get(name)
-        values = np.zeros(shape) if known is None else known
+        so_far = part.so_far.get(name)
+        values = np.zeros(shape) if so_far is None else so_far
         rows = batch.hessian_rows(coordinates) if self.plan.full else batch.hessian_diagonal(coordinates)
         values[:, coordinates.start : coordinates.stop] = rows.swapaxes(0, 1)
         return {name: values}
@@ -184,40 +184,39 @@ class InputTask:
         names = [f"inputs:{self.function.name}:{first + i}" for i in range(samples)]
         probe = np.stack([signs(self.plan.seed, name, number, (n,)) for name in names])
         product = probe * batch.products(probe[None])[0]
-        found: Sums = {}
+        sums: Sums = {}
         for name, value in zip(_ESTIMATED, (product, product.sum(axis=1)), strict=True):
             # Welford's update: sums of squares would cancel where all probes agree.
             mean, squares = (np.array(part.so_far.get(key, np.zeros(value.shape))) for key in (name, _stderr(name)))
             change = value - mean
             mean += change / (number + 1)
-            found |= {name: mean, _stderr(name): squares + change * (value - mean)}
-        return found
+            sums |= {name: mean, _stderr(name): squares + change * (value - mean)}
+        return sums
 
     def _derivatives(self, batch: InputBatch, part: Part, place: int) -> Sums:
         """All orders along one coordinate."""
         coordinates, order = self.plan.coordinates, self.plan.order
-        known = part.so_far.get("derivatives")
-        values = np.zeros((batch.samples, len(coordinates), order + 1)) if known is None else known
+        so_far = part.so_far.get("derivatives")
+        values = np.zeros((batch.samples, len(coordinates), order + 1)) if so_far is None else so_far
         values[:, place] = batch.derivatives(coordinates[place], order)
         return {"derivatives": values}
 
-    def _closed(self, found: Sums) -> Sums:
-        """What a finished batch gives."""
+    def _closed(self, sums: Sums) -> Sums:
         match self.plan.second:
             case "none":
                 pass
             case "products":
                 if self.plan.full:
                     # The two triangles come from different products; their mean is nearer the truth than either.
-                    hessian = found["hessian"] = (found["hessian"] + found["hessian"].swapaxes(1, 2)) / 2
-                    found["diagonal"] = np.diagonal(hessian, axis1=1, axis2=2).copy()
-                found["laplacian"] = found["diagonal"].sum(axis=1)
+                    hessian = sums["hessian"] = (sums["hessian"] + sums["hessian"].swapaxes(1, 2)) / 2
+                    sums["diagonal"] = np.diagonal(hessian, axis1=1, axis2=2).copy()
+                sums["laplacian"] = sums["diagonal"].sum(axis=1)
             case "probes":
                 pairs = self.plan.probes * (self.plan.probes - 1)
-                found |= {_stderr(name): np.sqrt(found[_stderr(name)] / pairs) for name in _ESTIMATED}
+                sums |= {_stderr(name): np.sqrt(sums[_stderr(name)] / pairs) for name in _ESTIMATED}
             case _:
                 assert_never(self.plan.second)
-        return found
+        return sums
 
 
 @dataclass(frozen=True)

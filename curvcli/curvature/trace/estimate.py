@@ -32,7 +32,7 @@ class TraceEstimate:
         exact: up to rounding.
         probes: random vectors used.
         products: products made over every batch.
-        converged: whether the tolerance asked for is met.
+        converged: whether the requested tolerance is met.
         degrees: of freedom of ``stderr``; infinite for an exact one.
         widening: factor that ``stderr`` holds for that.
         independent: whether ``samples`` are independent of each other.

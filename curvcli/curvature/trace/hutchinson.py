@@ -59,7 +59,7 @@ class Hutchinson:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All parts'."""
+        """The names of all parts."""
         return tuple(part.name for part in self.parts)
 
     @property
@@ -69,11 +69,11 @@ class Hutchinson:
 
     @property
     def at_most(self) -> bool:
-        """A tolerance may be met."""
+        """Whether a tolerance may end it earlier."""
         return self.rule.rtol is not None
 
     def steps(self, about: About, kept: Mapping[str, Array] | None) -> Steps[dict[str, TraceEstimate]]:
-        """See ``Algorithm``; there is one stream of signs per parameter, whichever others are asked for."""
+        """See ``Algorithm``; there is one stream of signs per parameter, whichever others are requested."""
         products = self.rule.of_batch(about, self.block)
         # Per part, batch and probe: v_p · (H v)_p.
         values, count = np.zeros((len(self.parts), len(self.rule.weights), 0)), 0
@@ -83,8 +83,8 @@ class Hutchinson:
             yield Keep({"values": values, "count": np.array(float(count))})
             done = values.shape[2]
             vectors = products.space.signs_by_parameter(self.rule.seed, range(done, done + count))
-            found = yield FormsByPartTask(self.block.names, products, vectors, tuple(p.names for p in self.parts))
-            values, count = np.concatenate([values, found["forms"].swapaxes(0, 1)], axis=2), 0
+            sums = yield FormsByPartTask(self.block.names, products, vectors, tuple(p.names for p in self.parts))
+            values, count = np.concatenate([values, sums["forms"].swapaxes(0, 1)], axis=2), 0
         return self._estimates(values)
 
     def _next(self, values: Array) -> int:
@@ -99,7 +99,7 @@ class Hutchinson:
         return min(self.together, _STEP - done % _STEP, self.rule.probes - done)
 
     def _met(self, values: Array) -> bool:
-        return all(found.converged for found in self._estimates(values).values())
+        return all(estimate.converged for estimate in self._estimates(values).values())
 
     def _estimates(self, values: Array) -> dict[str, TraceEstimate]:
         """Mean and standard error over probes."""

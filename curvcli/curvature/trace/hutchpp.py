@@ -73,7 +73,7 @@ class HutchPlusPlus:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The one block's."""
+        """The name of the one block."""
         return (self.block.name,)
 
     @property
@@ -92,8 +92,8 @@ class HutchPlusPlus:
         space, seed, batches = products.space, self.rule.seed, len(self.rule.weights)
         if kept is None:
             sketch = space.signs(seed, f"{self.block.name}:sketch", range(self._sketch))
-            found = yield SketchTask(names, products, sketch)
-            image = found["products"]
+            sums = yield SketchTask(names, products, sketch)
+            image = sums["products"]
             basis = space.extension(space.zeros(0), image, float(space.norms(image).max()))
             inside, rest = np.zeros(batches), np.zeros((batches, 0))
             yield Keep({"basis": basis})
@@ -102,14 +102,14 @@ class HutchPlusPlus:
             inside, rest = kept.get("inside", np.zeros(batches)), kept.get("rest", np.zeros((batches, 0)))
         # A zero block has no range: only the remainder is left to be probed.
         if len(basis) and (kept is None or "inside" not in kept):
-            found = yield SumOfFormsTask(names, products, basis)
-            inside = found["sum"]
+            sums = yield SumOfFormsTask(names, products, basis)
+            inside = sums["sum"]
         while count := self._next(len(basis), inside, rest):
             yield Keep({"basis": basis, "inside": inside, "rest": rest})
             done = rest.shape[1]
             probes = space.signs(seed, f"{self.block.name}:remainder", range(done, done + count))
-            found = yield FormsTask(names, products, space.projected(probes, basis))
-            rest = np.concatenate([rest, found["forms"]], axis=1)
+            sums = yield FormsTask(names, products, space.projected(probes, basis))
+            rest = np.concatenate([rest, sums["forms"]], axis=1)
         return {self.block.name: self._estimate(len(basis), inside, rest)}
 
     def _next(self, rank: int, inside: Array, rest: Array) -> int:

@@ -60,23 +60,23 @@ def estimators(
     if method not in REGISTRY:
         raise ValueError(f"there is no estimator {method!r}")
     entry = REGISTRY[method]
-    found: list[TraceEstimator] = []
+    chosen: list[TraceEstimator] = []
     probed: list[Block] = []
     for block in blocks:
         if block.size <= (rule.probes if rule.rtol is None else max(_SMALL, rule.probes // 4)):
-            found.append(UnitVectors(block, rule))
+            chosen.append(UnitVectors(block, rule))
             continue
         needed = int(entry.held * rule.probes * block.size * 8)
         if entry.make is None or needed > memory:
             probed.append(block)
             continue
         memory -= needed
-        found.append(entry.make(block, rule))
+        chosen.append(entry.make(block, rule))
     if len(probed) == 1 or whole is None:
-        found += [Hutchinson(block, (block,), rule, _together(block, memory)) for block in probed]
+        chosen += [Hutchinson(block, (block,), rule, _together(block, memory)) for block in probed]
     elif probed:
-        found.append(Hutchinson(whole, tuple(probed), rule, _together(whole, memory)))
-    return found
+        chosen.append(Hutchinson(whole, tuple(probed), rule, _together(whole, memory)))
+    return chosen
 
 
 def _together(block: Block, memory: int) -> int:

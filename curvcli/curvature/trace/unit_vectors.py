@@ -49,7 +49,7 @@ class UnitVectors:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The one block's."""
+        """The name of the one block."""
         return (self.block.name,)
 
     @property
@@ -65,8 +65,8 @@ class UnitVectors:
             sums, done = kept["sums"].copy(), int(kept["done"])
         while done < size:
             stop = min(size, done + max(1, _HELD // max(1, size)))
-            found = yield UnitsTask(self.block.names, products, products.space.units(done, stop), done)
-            sums, done = sums + found["sum"], stop
+            part = yield UnitsTask(self.block.names, products, products.space.units(done, stop), done)
+            sums, done = sums + part["sum"], stop
             yield Keep({"sums": sums, "done": np.array(float(done))})
         trace = self.rule.close(
             self.block, self.method, sums, np.zeros(0), 0.0, products=size, independent=False, exact=True

@@ -90,8 +90,8 @@ class NystromMatrices:
         weight = (inverse**2).sum(1)
         without = ((along @ inverse.T) ** 2).sum(0) / weight
         scale = (size - len(self.gram) + 1) * np.diag(np.linalg.inv(self.gram))
-        found: Array = (along**2).sum() - without + scale / weight - self.shift * size
-        return found
+        estimates: Array = (along**2).sum() - without + scale / weight - self.shift * size
+        return estimates
 
     def without(self, test: int) -> NystromMatrices:
         """The same as if this test vector had never been drawn."""
@@ -117,12 +117,12 @@ class XNysTrace:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The one block's."""
+        """The name of the one block."""
         return (self.block.name,)
 
     @property
     def at_most(self) -> bool:
-        """A tolerance may be met."""
+        """Whether a tolerance may end it earlier."""
         return self.rule.rtol is not None
 
     @property
@@ -133,32 +133,31 @@ class XNysTrace:
     def steps(self, about: About, kept: Mapping[str, Array] | None) -> Steps[dict[str, TraceEstimate]]:
         """See ``Algorithm``."""
         products = self.rule.of_batch(about, self.block)
-        space, own = products.space, np.zeros((len(self.rule.weights), 0))
+        space, forms = products.space, np.zeros((len(self.rule.weights), 0))
         most = self.passes_per_batch
         tests, images = Growing(space, most), Growing(space, most)
         if kept is not None:
-            own = kept["own"]
+            forms = kept["own"]
             images.append(kept["images"])
             tests.append(self._tests(space, range(len(images))))
-        while len(images) < most and not self._met(space, tests.vectors, images.vectors, own):
-            yield Keep({"own": own, "images": images.vectors})
+        while len(images) < most and not self._met(space, tests.vectors, images.vectors, forms):
+            yield Keep({"own": forms, "images": images.vectors})
             drawn = tests.append(self._tests(space, range(len(images), min(len(images) + _STEP, most))))
-            found = yield NystromTask(self.block.names, products, drawn)
-            images.append(found["products"])
-            own = np.concatenate([own, found["own"]], axis=1)
-        yield Keep({"own": own, "images": images.vectors})
-        return {self.block.name: self._estimate(space, tests.vectors, images.vectors, own)}
+            sums = yield NystromTask(self.block.names, products, drawn)
+            images.append(sums["products"])
+            forms = np.concatenate([forms, sums["own"]], axis=1)
+        yield Keep({"own": forms, "images": images.vectors})
+        return {self.block.name: self._estimate(space, tests.vectors, images.vectors, forms)}
 
     def _tests(self, space: VectorSpace, numbers: range) -> Vectors:
         return space.spheres(self.rule.seed, f"{self.block.name}:xnystrace", numbers)
 
-    def _met(self, space: VectorSpace, tests: Vectors, images: Vectors, own: Array) -> bool:
-        """Whether the tolerance is met."""
+    def _met(self, space: VectorSpace, tests: Vectors, images: Vectors, forms: Array) -> bool:
         if self.rule.rtol is None or not len(images):
             return False
-        return self._estimate(space, tests, images, own).converged
+        return self._estimate(space, tests, images, forms).converged
 
-    def _estimate(self, space: VectorSpace, tests: Vectors, images: Vectors, own: Array) -> TraceEstimate:
+    def _estimate(self, space: VectorSpace, tests: Vectors, images: Vectors, forms: Array) -> TraceEstimate:
         """The mean of the leave-one-out estimates.
 
         They depend on all batches together; what each batch adds is told by its own ωᵀ A_b ω, and the rest divided by
@@ -166,7 +165,7 @@ class XNysTrace:
         """
         small, weights = NystromMatrices.of(space, tests, images), self.rule.weights
         samples = np.zeros(len(images)) if small is None else small.leave_one_out(space.size)
-        batches = own.mean(1)
+        batches = forms.mean(1)
         batches += (samples.mean() - batches.sum()) * weights / weights.sum()
         error = 0.0 if small is None else error_of_mean(small, space.size)
         return self.rule.close(

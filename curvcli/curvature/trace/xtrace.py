@@ -33,13 +33,13 @@ class SmallMatrices:
     """All that the estimate needs, per batch.
 
     Attributes:
-        own: ωᵀ A ω, (b, k).
+        forms: ωᵀ A ω, (b, k).
         mixed: Qᵀ A Ω, (b, r, k).
         inside: Qᵀ A Q, (b, r, r).
         omega: Qᵀ Ω, (r, k).
     """
 
-    own: Array
+    forms: Array
     mixed: Array
     inside: Array
     omega: Array
@@ -53,17 +53,17 @@ class SmallMatrices:
         length = size - (weights**2).sum(0)
         room = size - len(self.omega) + needed
         scale = np.where((room > 0) & (length > 1e-12 * size), room / np.maximum(length, 1e-300), 0.0)
-        remainder = self.own - 2 * (weights * self.mixed).sum(1) + (weights * (self.inside @ weights)).sum(1)
+        remainder = self.forms - 2 * (weights * self.mixed).sum(1) + (weights * (self.inside @ weights)).sum(1)
         removed = (only * (self.inside @ only)).sum(1)
-        found: Array = np.trace(self.inside, axis1=1, axis2=2)[:, None] - removed + scale * remainder
-        return found
+        estimates: Array = np.trace(self.inside, axis1=1, axis2=2)[:, None] - removed + scale * remainder
+        return estimates
 
     def without(self, test: int) -> SmallMatrices:
         """The same as if this test vector had never been drawn."""
         rest = without_direction(only_reached_by(self.mixed.sum(0))[:, test])
-        own, mixed = np.delete(self.own, test, 1), np.delete(self.mixed, test, 2)
+        forms, mixed = np.delete(self.forms, test, 1), np.delete(self.mixed, test, 2)
         omega = np.delete(self.omega, test, 1)
-        return SmallMatrices(own, rest @ mixed, rest @ self.inside @ rest.T, rest @ omega)
+        return SmallMatrices(forms, rest @ mixed, rest @ self.inside @ rest.T, rest @ omega)
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,8 @@ class TestsTask(TraceTask):
     def __call__(self, batch: DifferentiatedBatch, part: Part) -> Sums:
         """See ``BatchTask``."""
         products, space = self.products(batch, self.vectors), self.products.space
-        own, mixed = space.dots(self.vectors, products), space.inner(self.basis, products)
-        return {"products": products, "own": own[None], "mixed": mixed[None]}
+        forms, mixed = space.dots(self.vectors, products), space.inner(self.basis, products)
+        return {"products": products, "own": forms[None], "mixed": mixed[None]}
 
 
 @dataclass(frozen=True)
@@ -114,12 +114,12 @@ class RangeTask(TraceTask):
         }
 
 
-class _Known:
+class _Sketch:
     """Ω and Q, in room for all that may come, and what has been made of them."""
 
     def __init__(self, space: VectorSpace, tests: int, rank: int, batches: int) -> None:
         self._space, self._basis, self._tests = space, Growing(space, rank), Growing(space, tests)
-        self.own, self.mixed = np.zeros((batches, 0)), np.zeros((batches, 0, 0))
+        self.forms, self.mixed = np.zeros((batches, 0)), np.zeros((batches, 0, 0))
         self.inside = np.zeros((batches, 0, 0))
         self.largest = 0.0
 
@@ -140,29 +140,25 @@ class _Known:
         return self._tests.vectors
 
     def draw(self, seed: int, name: str, count: int) -> Vectors:
-        """More test vectors."""
         return self._tests.append(self._space.spheres(seed, name, range(self.tests, self.tests + count)))
 
     def extend(self, vectors: Vectors) -> Vectors:
-        """More of the basis."""
         return self._basis.append(vectors)
 
     def arrays(self) -> dict[str, Array]:
         """All but Ω, which is drawn anew."""
-        small = {"own": self.own, "mixed": self.mixed, "inside": self.inside, "largest": np.array(self.largest)}
+        small = {"own": self.forms, "mixed": self.mixed, "inside": self.inside, "largest": np.array(self.largest)}
         return {"basis": self.basis, **small}
 
     def take_up(self, kept: Mapping[str, Array], seed: int, name: str) -> None:
-        """What ``arrays`` gave."""
-        self.own, self.mixed, self.inside = kept["own"], kept["mixed"], kept["inside"]
+        self.forms, self.mixed, self.inside = kept["own"], kept["mixed"], kept["inside"]
         self.largest = float(kept["largest"])
         self.extend(kept["basis"])
-        self.draw(seed, name, self.own.shape[1])
+        self.draw(seed, name, self.forms.shape[1])
 
     def small(self) -> SmallMatrices:
-        """What the estimate needs."""
         inside = (self.inside + self.inside.transpose(0, 2, 1)) / 2
-        return SmallMatrices(self.own, self.mixed, inside, self._space.inner(self.basis, self.omega))
+        return SmallMatrices(self.forms, self.mixed, inside, self._space.inner(self.basis, self.omega))
 
 
 @dataclass(frozen=True)
@@ -176,7 +172,7 @@ class XTrace:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The one block's."""
+        """The name of the one block."""
         return (self.block.name,)
 
     @property
@@ -188,41 +184,41 @@ class XTrace:
         """See ``Algorithm``: more test vectors, then the directions their products opened."""
         products, names, most = self.rule.of_batch(about, self.block), self.block.names, self.rule.probes // 2
         space, seed, name = products.space, self.rule.seed, self.block.name
-        known = _Known(space, most, min(most + _STEP, self.block.size), len(self.rule.weights))
+        sketch = _Sketch(space, most, min(most + _STEP, self.block.size), len(self.rule.weights))
         if kept is not None:
-            known.take_up(kept, seed, name)
-        while known.tests < most and known.rank < self.block.size and not self._met(known):
-            yield Keep(known.arrays())
-            tests = known.draw(seed, name, min(_STEP, most - known.tests))
-            found = yield TestsTask(names, products, tests, known.basis)
-            known.largest = max(known.largest, float(space.norms(found["products"]).max()))
-            fresh = known.extend(space.extension(known.basis, found["products"], known.largest))
-            known.own = np.concatenate([known.own, found["own"]], axis=1)
-            mixed = np.concatenate([known.mixed, found["mixed"]], axis=2)
-            inside, grown = known.inside, len(fresh)
+            sketch.take_up(kept, seed, name)
+        while sketch.tests < most and sketch.rank < self.block.size and not self._met(sketch):
+            yield Keep(sketch.arrays())
+            tests = sketch.draw(seed, name, min(_STEP, most - sketch.tests))
+            sums = yield TestsTask(names, products, tests, sketch.basis)
+            sketch.largest = max(sketch.largest, float(space.norms(sums["products"]).max()))
+            fresh = sketch.extend(space.extension(sketch.basis, sums["products"], sketch.largest))
+            sketch.forms = np.concatenate([sketch.forms, sums["own"]], axis=1)
+            mixed = np.concatenate([sketch.mixed, sums["mixed"]], axis=2)
+            inside, grown = sketch.inside, len(fresh)
             if grown:
-                found = yield RangeTask(names, products, fresh, known.omega, known.basis)
-                mixed = np.concatenate([mixed, found["mixed"]], axis=1)
+                sums = yield RangeTask(names, products, fresh, sketch.omega, sketch.basis)
+                mixed = np.concatenate([mixed, sums["mixed"]], axis=1)
                 inside = np.pad(inside, ((0, 0), (0, grown), (0, grown)))
-                inside[:, :, -grown:] = found["inside"]
-                inside[:, -grown:, :] = found["inside"].transpose(0, 2, 1)
-            known.mixed, known.inside = mixed, inside
-        yield Keep(known.arrays())
-        return {self.block.name: self._estimate(known)}
+                inside[:, :, -grown:] = sums["inside"]
+                inside[:, -grown:, :] = sums["inside"].transpose(0, 2, 1)
+            sketch.mixed, sketch.inside = mixed, inside
+        yield Keep(sketch.arrays())
+        return {self.block.name: self._estimate(sketch)}
 
-    def _met(self, known: _Known) -> bool:
+    def _met(self, sketch: _Sketch) -> bool:
         """Whether the tolerance is met; the spread alone, which is cheap and too small, rules most checks out."""
-        if self.rule.rtol is None or not known.tests:
+        if self.rule.rtol is None or not sketch.tests:
             return False
-        samples = known.small().leave_one_out(self.block.size).sum(0)
+        samples = sketch.small().leave_one_out(self.block.size).sum(0)
         decay = self.rule.weight_decay * self.block.trained_size
         value = float(samples.mean()) / self.rule.denominator + decay
         spread = mean_error(samples) / self.rule.denominator
-        return self.rule.met(value, spread, known.tests) and self._estimate(known).converged
+        return self.rule.met(value, spread, sketch.tests) and self._estimate(sketch).converged
 
-    def _estimate(self, known: _Known) -> TraceEstimate:
+    def _estimate(self, sketch: _Sketch) -> TraceEstimate:
         """The mean of the leave-one-out estimates."""
-        small, count = known.small(), known.tests
+        small, count = sketch.small(), sketch.tests
         values = small.leave_one_out(self.block.size)
         return self.rule.close(
             self.block,
@@ -230,7 +226,7 @@ class XTrace:
             values.mean(1) if count else np.zeros(len(values)),
             values.sum(0),
             error_of_mean(small, self.block.size),
-            products=count + known.rank,
+            products=count + sketch.rank,
             independent=False,
         )
 

@@ -21,6 +21,8 @@ from curvcli.models.tensorflow.sites import read_sites
 
 # Columns are squared and added in the model's dtype this many at a time, then in float64.
 _FLUSH = 32
+# To cut a graph in two for all parameters takes as long as to trace so many functions of one.
+_MANY_PARAMETERS = 5
 
 
 class TensorFlowBatch:
@@ -254,8 +256,27 @@ class TensorFlowBatch:
     def diagonal_entries(self, places: Mapping[str, int]) -> dict[str, float]:
         if not self._cut.reached:
             return dict.fromkeys(places, 0.0)
-        # Each is made once per batch: to cut the graph in two, for a second vector, would take longer than the product.
+        if self._share_entries:
+            numbers = np.array([[self._names.index(name), place] for name, place in places.items()], dtype=np.int64)
+            return dict(zip(places, self._cut.for_each(("shared entry",), self._shared_entry, numbers), strict=True))
         return {name: float(self._single_entry(name, place)) for name, place in places.items()}
+
+    @property
+    def _share_entries(self) -> bool:
+        """Whether one function for the entries of all parameters is had sooner than one per parameter.
+
+        It is traced once, and works through the whole network for each entry.
+        """
+        return len(self._names) >= _MANY_PARAMETERS and not self._cut.loops
+
+    def _shared_entry(self, graph: Imported, chosen: Any) -> Any:
+        """Entry (i, i) of parameter number k, for ``chosen`` = (k, i)."""
+        tf, weights = tensorflow(), [graph.weights[p] for p in self._names]
+        places = [tf.where(chosen[0] == k, chosen[1], -1) for k in range(len(weights))]
+        units = [_unit(weight, place) for weight, place in zip(weights, places, strict=True)]
+        rows = gradients(graph.gradients(weights), weights, units)
+        entries = [tf.reshape(row, [-1])[tf.maximum(p, 0)] for row, p in zip(rows, places, strict=True)]
+        return tf.gather(tf.stack(entries), chosen[0])
 
     def _single_entry(self, parameter: str, place: int) -> Any:
         def body(graph: Imported, number: Any) -> Any:
@@ -267,7 +288,11 @@ class TensorFlowBatch:
 
 def _entry(first: Any, weight: Any, number: Any) -> Any:
     """Entry (i, i) of the derivative of ``first`` by the weight, for a flat number i."""
+    (row,) = gradients([first], [weight], [_unit(weight, number)])
+    return tensorflow().reshape(row, [-1])[number]
+
+
+def _unit(weight: Any, number: Any) -> Any:
+    """One at a flat number, zeros elsewhere, in a weight's shape; zeros for a number below zero."""
     tf = tensorflow()
-    unit = tf.reshape(tf.one_hot(number, int(np.prod(weight.shape)), dtype=weight.dtype), weight.shape)
-    (row,) = gradients([first], [weight], [unit])
-    return tf.reshape(row, [-1])[number]
+    return tf.reshape(tf.one_hot(number, int(np.prod(weight.shape)), dtype=weight.dtype), weight.shape)

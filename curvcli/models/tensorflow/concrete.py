@@ -3,41 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from curvcli.errors import ModelError
 from curvcli.models.base import Port, as_float64
-from curvcli.models.tensorflow.flatten import flatten, float32_only, register_functions, widen
+from curvcli.models.tensorflow.flatten import flatten
 from curvcli.models.tensorflow.forward import Original
 from curvcli.models.tensorflow.graph import GraphReader
 from curvcli.models.tensorflow.layers import layers_of
 from curvcli.models.tensorflow.model import TensorFlowModel
 from curvcli.models.tensorflow.operations import readable
+from curvcli.models.tensorflow.precision import float32_only, widen
 from curvcli.models.tensorflow.runtime import quiet_stderr, tensorflow
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A variable that may be differentiated by.
+
+    Attributes:
+        handle: the ``id`` of the handle that a function captures.
+        value: of it, as a tensor or variable.
+        trained: whether it was a parameter in training, where the file tells.
+    """
+
+    handle: int
+    value: Any
+    trained: bool = True
 
 
 def model_of(
     original: Original,
-    variables: Mapping[str, tuple[int, Any]],
+    variables: Mapping[str, Variable],
     *,
     path: Path,
     sha256: str,
     device: str,
     dtype: str,
     why_no_layers: str,
+    part: Mapping[str, str] | None = None,
 ) -> TensorFlowModel:
     """Flatten the function, convert its numbers and name its layers.
 
     Args:
         original: the function.
-        variables: the trainable ones that it captures, in model order by their names, each with the ``id`` of the
-            handle that it captures.
+        variables: the trainable ones, in model order by their names.
         path: the model's, for messages.
         sha256: of the bytes that were loaded.
         device: as TensorFlow names it.
         dtype: ``float32`` or ``float64``.
         why_no_layers: what to tell where there are no variables.
+        part: see ``model.Model``.
 
     Raises:
         ModelError: the function can't be made one graph, or not in float64.
@@ -45,7 +63,7 @@ def model_of(
     tf, function = tensorflow(), original.function
     try:
         with quiet_stderr():
-            flat = flatten(function, {handle: name for name, (handle, _) in variables.items()})
+            flat = flatten(function, {one.handle: name for name, one in variables.items()})
     except (tf.errors.OpError, ValueError, TypeError, LookupError) as error:
         raise ModelError(f"{path}: its signature can't be made one graph: {first_line(error)}") from error
     if dtype == "float64":
@@ -56,24 +74,25 @@ def model_of(
                 "neither computed in float64 nor checked."
             )
         widen(flat.graph_def)
-    register_functions(flat.graph_def)
     numbers = tf.dtypes.as_dtype(dtype)
     with tf.device(device):
-        weights = {name: tf.cast(v, numbers) for name, (_, v) in variables.items() if name in flat.weights}
-    shapes = {name: tuple(int(n) for n in v.shape) for name, (_, v) in variables.items()}
+        weights = {name: tf.cast(one.value, numbers) for name, one in variables.items() if name in flat.weights}
+    shapes = {name: tuple(int(n) for n in one.value.shape) for name, one in variables.items()}
+    untrained = {name for name, one in variables.items() if not one.trained}
     return TensorFlowModel(
         path=path,
         sha256=sha256,
         flat=flat,
         weights=weights,
-        unused={name: as_float64(v) for name, (_, v) in variables.items() if name not in weights},
+        unused={name: as_float64(one.value) for name, one in variables.items() if name not in weights},
         device=device,
         dtype=numbers,
         original=original,
-        layers=tuple(layers_of(shapes, GraphReader(flat))),
+        layers=tuple(layers_of(shapes, untrained, GraphReader(flat))),
         inputs=_ports(function.structured_input_signature[1]),
         outputs=_ports(function.structured_outputs),
         why_no_layers=why_no_layers,
+        part=part or {},
     )
 
 

@@ -88,9 +88,12 @@ class CutBatch:
         return function, [*forward.all_weights(), *self._fed, self._truth, self._weight]
 
     def for_each(self, key: tuple[Any, ...], body: Callable[[Imported, Any], Any], vectors: Array) -> Array:
-        """``body(graph, vector)`` for every vector; what the vector has no part in is kept between calls."""
+        """``body(graph, vector)`` for every vector; what the vector has no part in is kept between calls.
+
+        Whole numbers stay such.
+        """
         tf, functions = tensorflow(), self._forward.functions
-        rows = tf.constant(vectors, dtype=self._forward.dtype)
+        rows = tf.constant(vectors, dtype=tf.int64 if vectors.dtype.kind == "i" else self._forward.dtype)
         if self.loops:
             return np.stack([as_float64(self.run(key, body, row)) for row in rows])
         function, arguments = self._traceable(body)

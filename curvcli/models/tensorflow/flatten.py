@@ -12,12 +12,9 @@ from typing import Any
 from curvcli.models.tensorflow.derivatives import own_derivatives
 from curvcli.models.tensorflow.inline import inline_calls
 from curvcli.models.tensorflow.nodes import all_nodes
+from curvcli.models.tensorflow.precision import is_narrow, widen_narrow
 from curvcli.models.tensorflow.runtime import tensorflow
 from curvcli.models.tensorflow.spelled import averages_over_samples, spell_out, uses_batch
-
-# The numbers with which TensorFlow writes float32 and complex64 in a graph, and those of their wider kinds.
-_WIDER = {1: 2, 8: 18}
-_FLOAT32_ONLY = frozenset({"CropAndResize", "ResizeArea", "ResizeBicubic", "ScaleAndTranslate"})
 
 
 @dataclass
@@ -31,6 +28,7 @@ class FlatGraph:
         outputs: output name → tensor name.
         random: the operations that draw random numbers, as a person reads them.
         batch_statistics: whether a batch norm uses the statistics of the batch.
+        narrow: whether the file has parts of it computed in 16 bits; the graph has them in 32.
     """
 
     graph_def: Any
@@ -39,6 +37,7 @@ class FlatGraph:
     outputs: dict[str, str]
     random: tuple[str, ...]
     batch_statistics: bool
+    narrow: bool
 
 
 def flatten(signature: Any, names: dict[int, str]) -> FlatGraph:
@@ -76,64 +75,16 @@ def flatten(signature: Any, names: dict[int, str]) -> FlatGraph:
     present = {node.name for node in graph_def.node}
     weights = {name: node for name, node in node_of.items() if node in present}
     inline_calls(graph_def)
+    narrow = is_narrow(graph_def)
+    if narrow:
+        widen_narrow(graph_def)
     random = tuple(sorted({node.op for node in all_nodes(graph_def) if _draws(node.op)}))
     batch_statistics = any(map(uses_batch, all_nodes(graph_def))) or averages_over_samples(graph_def)
     spell_out(graph_def)
     own_derivatives(graph_def)
-    return FlatGraph(graph_def, weights, inputs, outputs, random, batch_statistics)
+    return FlatGraph(graph_def, weights, inputs, outputs, random, batch_statistics, narrow)
 
 
 def _draws(operation: str) -> bool:
     """Whether an operation draws random numbers, or the state that they are drawn from."""
     return "Random" in operation or operation.startswith(("Rng", "Stateful", "TruncatedNormal", "Multinomial"))
-
-
-def register_functions(graph_def: Any) -> None:
-    """Make the bodies of loops and branches known to the process: importing a graph alone does not."""
-    from tensorflow.python.eager import context
-
-    for function in graph_def.library.function:
-        if not context.context().has_function(function.signature.name):
-            context.context().add_function_def(function)
-
-
-def float32_only(graph_def: Any) -> str | None:
-    """The first operation that returns float32 whatever it reads."""
-    return next((node.op for node in all_nodes(graph_def) if node.op in _FLOAT32_ONLY), None)
-
-
-def widen(graph_def: Any) -> None:
-    """Make every float32 of a graph, its functions included, float64, and complex64 complex128."""
-    tf = tensorflow()
-    for node in all_nodes(graph_def):
-        for value in node.attr.values():
-            held = value.WhichOneof("value")
-            if held == "type":
-                value.type = _WIDER.get(value.type, value.type)
-            elif held == "list":
-                for i, entry in enumerate(value.list.type):
-                    value.list.type[i] = _WIDER.get(entry, entry)
-            elif held == "tensor" and value.tensor.dtype in _WIDER:
-                wider = tf.as_dtype(_WIDER[value.tensor.dtype])
-                array = tf.make_ndarray(value.tensor).astype(wider.as_numpy_dtype)
-                value.tensor.CopyFrom(tf.make_tensor_proto(array, dtype=wider))
-    for function in graph_def.library.function:
-        for argument in (*function.signature.input_arg, *function.signature.output_arg):
-            argument.type = _WIDER.get(argument.type, argument.type)
-    _rename_functions(graph_def, "_float64")
-
-
-def _rename_functions(graph_def: Any, suffix: str) -> None:
-    """Function names are global in a process: a changed function needs a name of its own."""
-    renamed = {f.signature.name: f.signature.name + suffix for f in graph_def.library.function}
-    for node in all_nodes(graph_def):
-        node.op = renamed.get(node.op, node.op)
-        for value in node.attr.values():
-            held = value.WhichOneof("value")
-            if held == "func":
-                value.func.name = renamed.get(value.func.name, value.func.name)
-            elif held == "list":
-                for function in value.list.func:
-                    function.name = renamed.get(function.name, function.name)
-    for function in graph_def.library.function:
-        function.signature.name = renamed[function.signature.name]

@@ -16,10 +16,13 @@ from curvcli.models.outputs import named_output
 from curvcli.models.tensorflow.flatten import FlatGraph
 from curvcli.models.tensorflow.functions import Functions, reason_of
 from curvcli.models.tensorflow.graph import GraphReader
+from curvcli.models.tensorflow.library import own_functions
 from curvcli.models.tensorflow.runtime import quiet_stderr, tensorflow
 
 # How far the flat graph's outputs may be from the saved function's, which is in the file's own dtype.
 _SAME = 1e-2
+# Where the file computes in 16 bits; bfloat16 has three digits.
+_SAME_IN_16_BITS = 1e-1
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,7 @@ class Forward:
         # A tensor that is fed is not made again: fetching it gives what was fed.
         wanted = [t for t in dict.fromkeys(fetch) if t not in replaced]
         part, used = self.reader.subgraph(self.flat.graph_def, wanted, replaced)
+        own_functions(part)
         inputs = {t: value for t, value in replaced.items() if t in used}
         made = tensorflow().graph_util.import_graph_def(part, input_map=inputs, return_elements=wanted, name="")
         found = dict(zip(wanted, made, strict=True)) | replaced
@@ -165,7 +169,7 @@ class Forward:
             return reason_of(refused)
         own = as_float64(named_output(returned, output, self.where))
         error, scale = (float(np.abs(array).max(initial=0.0)) for array in (own - values, own))
-        if np.isfinite(own).all() and error > _SAME * scale:
+        if np.isfinite(own).all() and error > (_SAME_IN_16_BITS if self.flat.narrow else _SAME) * scale:
             raise ModelError(
                 f"{self.where}: written out in operations that can be differentiated, the model returns other numbers "
                 f"(by {error / scale:.2g} of the largest), so its derivatives would be of another function.\n"

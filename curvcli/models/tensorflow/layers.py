@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 
 from curvcli.models.base import Layer, Parameter
 from curvcli.models.tensorflow.graph import GraphReader
@@ -21,8 +21,14 @@ _KINDS = {
 }
 
 
-def layers_of(shapes: Mapping[str, tuple[int, ...]], reader: GraphReader) -> Iterator[Layer]:
-    """Parameters grouped by all but the last part of their names; a bare name is a layer of its own."""
+def layers_of(shapes: Mapping[str, tuple[int, ...]], untrained: Set[str], reader: GraphReader) -> Iterator[Layer]:
+    """Parameters grouped by all but the last part of their names; a bare name is a layer of its own.
+
+    Args:
+        shapes: by parameter, in model order.
+        untrained: the parameters that the file says were frozen.
+        reader: of the graph that they enter.
+    """
     groups: dict[str, list[str]] = {}
     for name in shapes:
         groups.setdefault(name.rpartition("/")[0] or name, []).append(name)
@@ -38,7 +44,10 @@ def layers_of(shapes: Mapping[str, tuple[int, ...]], reader: GraphReader) -> Ite
         if kind is None:
             inside_loop = any("used inside" in op for op in operations)
             kind = "Recurrent" if inside_loop else "Normalization" if labels & {"gamma", "beta"} else "Parameter"
-        found = [Parameter(n, n.rpartition("/")[2], shapes[n], _axes(kind, len(shapes[n]))) for n in names]
+        found = [
+            Parameter(n, n.rpartition("/")[2], shapes[n], _axes(kind, len(shapes[n])), n not in untrained)
+            for n in names
+        ]
         yield Layer(owner, kind, tuple(found))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ from curvcli.models.base import Array, Layer, Port, as_float64
 from curvcli.models.data_loss import DataLoss
 from curvcli.models.memory import available_processors
 from curvcli.models.model import Backend
-from curvcli.models.tensorflow.flatten import FlatGraph, float32_only, register_functions, widen
+from curvcli.models.tensorflow.flatten import FlatGraph
 from curvcli.models.tensorflow.forward import Forward, Original
 from curvcli.models.tensorflow.functions import Functions
 from curvcli.models.tensorflow.objective import TensorFlowObjective
+from curvcli.models.tensorflow.precision import float32_only, widen
 from curvcli.models.tensorflow.runtime import tensorflow
 from curvcli.spec.loss import LossSpec
 
@@ -38,6 +40,7 @@ class TensorFlowModel:
         inputs: see ``model.Model``.
         outputs: see ``model.Model``.
         why_no_layers: see ``model.Model``.
+        part: see ``model.Model``.
     """
 
     path: Path
@@ -52,6 +55,7 @@ class TensorFlowModel:
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     why_no_layers: str
+    part: Mapping[str, str]
 
     @property
     def backend(self) -> Backend:
@@ -71,7 +75,6 @@ class TensorFlowModel:
             raise ModelError(f"{self.path}: an operation that TensorFlow has in float32 only.")
         if self.dtype != tf.float64:
             widen(graph_def)
-            register_functions(graph_def)
         with tf.device(self.device):
             weights = {name: tf.cast(value, tf.float64) for name, value in self.weights.items()}
         flat = replace(self.flat, graph_def=graph_def)

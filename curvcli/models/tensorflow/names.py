@@ -1,25 +1,55 @@
-"""Names for the variables of a loaded SavedModel."""
+"""Names for the variables of a saved model."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
+from curvcli.models.tensorflow.scopes import scopes_of
 
-def variable_names(loaded: Any, variables: dict[int, Any]) -> dict[int, str]:
-    """A name for every variable: its own, or where names repeat or say nothing, its place in the saved object."""
+
+def unique_names(names: Iterable[str]) -> list[str]:
+    """The names, with a number behind those that were there before."""
+    unique: dict[str, None] = {}
+    for name in names:
+        number = 1
+        chosen = name
+        while chosen in unique:
+            chosen, number = f"{name}_{number}", number + 1
+        unique[chosen] = None
+    return list(unique)
+
+
+def variable_names(loaded: Any, signature: Any, variables: dict[int, Any]) -> dict[int, str]:
+    """A name for every variable.
+
+    Its own; where names repeat, its place in the saved object; where that is a mere list, the scope of the operation
+    that reads it.
+
+    Args:
+        loaded: the saved object.
+        signature: a concrete function of it.
+        variables: by the ``id`` of the handle that the signature captures.
+    """
     own = {key: str(v.name).split(":")[0] for key, v in variables.items()}
-    counts: dict[str, int] = {}
-    for name in own.values():
-        counts[name] = counts.get(name, 0) + 1
+    counts = Counter(own.values())
     if all(n == 1 for n in counts.values()):
         return own
     places = _object_paths(loaded, {id(v.handle): key for key, v in variables.items()})
-    names: dict[int, str] = {}
-    for key, name in own.items():
-        chosen = name if counts[name] == 1 else places.get(key, name)
-        taken = sum(1 for n in names.values() if n == chosen or n.startswith(f"{chosen}_"))
-        names[key] = f"{chosen}_{taken}" if chosen in names.values() else chosen
-    return names
+    labels = {key: name.rpartition("/")[2] for key, name in own.items()}
+    scopes = scopes_of(signature)
+    scopes = {key: f"{scopes[key]}/{labels[key]}" for key in own if scopes.get(key)}
+    repeated = [key for key, name in own.items() if counts[name] > 1]
+    if any(key not in places or _is_listed(places[key]) for key in repeated) and scopes.keys() >= set(repeated):
+        places = scopes
+    chosen = (name if counts[name] == 1 else places.get(key, name) for key, name in own.items())
+    return dict(zip(own, unique_names(chosen), strict=True))
+
+
+def _is_listed(place: str) -> bool:
+    """Whether a place is one in the lists that Keras's export keeps of all variables."""
+    return place.split("/", maxsplit=1)[0] in ("variables", "trainable_variables", "non_trainable_variables")
 
 
 def _object_paths(loaded: Any, handles: dict[int, int]) -> dict[int, str]:
@@ -38,6 +68,6 @@ def _object_paths(loaded: Any, handles: dict[int, int]) -> dict[int, str]:
             handle = getattr(child, "handle", None)
             key = handles.get(id(handle)) if handle is not None else None
             if key is not None and key not in found:
-                found[key] = "/".join((*place, name))
+                found[key] = "/".join((*place, name.lstrip("_") or name))
             queue.append((child, (*place, name)))
     return found

@@ -7,18 +7,24 @@ function is looked at, used or not, and what remains to be loaded is the signatu
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any
 
-from curvcli.errors import ModelError
+from curvcli.errors import ModelError, UsageError
 from curvcli.files import check_room
 from curvcli.models.tensorflow.allowed import ALLOWED, OF_THE_SAVER
 from curvcli.models.tensorflow.nodes import called, source
 from curvcli.models.tensorflow.runtime import tensorflow
+from curvcli.wording import option
 
+REFERENCES = frozenset({"Variable", "VariableV2"})
+_RESTORING = frozenset({"Restore", "RestoreSlice", "RestoreV2"})
+# What a saver makes of what it has restored.
+_ASSIGNING = frozenset({"Assign", "AssignVariableOp", "Identity", "NoOp"})
 _WRITING = frozenset({"MergeV2Checkpoints", "Save", "SaveSlices", "SaveV2"})
 # What a graph of TensorFlow 1 says of itself and is needed: its variables and its control flow, no initialisers.
 _COLLECTIONS = frozenset("variables trainable_variables model_variables while_context cond_context".split())
@@ -29,26 +35,68 @@ _LOGS = frozenset({b"stderr", b"log(info)", b"log(warning)", b"log(error)"})
 _RUN_ON_LOADING = frozenset({"resource", "asset"})
 
 
+@dataclass(frozen=True)
+class Loadable:
+    """What of a SavedModel may be loaded.
+
+    Attributes:
+        folder: a directory with it.
+        tags: of its one graph.
+        alone: whether the file has no other graph.
+        references: whether its variables are those of TensorFlow 1 that functions can't have.
+    """
+
+    folder: Path
+    tags: tuple[str, ...]
+    alone: bool
+    references: bool
+
+
 @contextmanager
-def loadable(path: Path) -> Iterator[Path]:
-    """A directory with what of a SavedModel may be loaded, gone afterwards.
+def loadable(path: Path, tag_set: str | None) -> Iterator[Loadable]:
+    """What of a SavedModel may be loaded, in a directory that is gone afterwards.
+
+    Args:
+        path: of the SavedModel.
+        tag_set: of the graph that is wanted, if there are several.
 
     Raises:
         ModelError: the file is damaged, or has an operation that is not on the list; nothing in it has run.
+        UsageError: it has no graph of these tags, or several and none is chosen.
     """
     proto = _parsed(path)
-    for meta in proto.meta_graphs:
-        _refuse(meta, path)
-        _refuse_explosions(meta, path)
-        if meta.HasField("object_graph_def"):
-            _keep_signatures(meta)
-        else:
-            _drop_saving(meta, path)
+    tag_sets = [tuple(meta.meta_info_def.tags) for meta in proto.meta_graphs]
+    chosen = _chosen(tag_sets, tag_set, path)
+    del proto.meta_graphs[chosen + 1 :]
+    del proto.meta_graphs[:chosen]
+    (meta,) = proto.meta_graphs
+    _refuse(meta, path)
+    _refuse_explosions(meta, path)
+    _uncompiled(meta)
+    if meta.HasField("object_graph_def"):
+        _keep_signatures(meta)
+    else:
+        _drop_saving(meta, path)
     with tempfile.TemporaryDirectory(prefix="curvcli-model-") as folder:
         (Path(folder) / "saved_model.pb").write_bytes(proto.SerializeToString())
         if (path / "variables").is_dir():
             (Path(folder) / "variables").symlink_to((path / "variables").resolve(), target_is_directory=True)
-        yield Path(folder)
+        references = any(node.op in REFERENCES for node in meta.graph_def.node)
+        yield Loadable(Path(folder), tag_sets[chosen], len(tag_sets) == 1, references)
+
+
+def _chosen(tag_sets: Sequence[tuple[str, ...]], wanted: str | None, path: Path) -> int:
+    """The place of the graph that is wanted."""
+    sets = [frozenset(tags) for tags in tag_sets]
+    told = "; ".join(",".join(tags) for tags in tag_sets[:20])[:400]
+    if wanted is not None:
+        tags = frozenset(tag.strip() for tag in wanted.split(","))
+        if tags not in sets:
+            raise UsageError(f"{option('tag_set', wanted)}: {path} has no graph of these tags; it has: {told}.")
+        return sets.index(tags)
+    if len(sets) > 1 and frozenset({"serve"}) not in sets:
+        raise UsageError(f"{path} has several graphs: choose one by its tags, {option('tag_set')}: {told}.")
+    return sets.index(frozenset({"serve"})) if len(sets) > 1 else 0
 
 
 def _parsed(path: Path) -> Any:
@@ -81,6 +129,11 @@ def _refuse(meta: Any, path: Path) -> None:
     for name, nodes in _bodies(meta):
         allowed = ALLOWED | OF_THE_SAVER if name is None or name in saver else ALLOWED
         found |= {node.op for node in nodes if not (node.op in allowed or node.op in library or _prints_to_log(node))}
+    if "XlaCallModule" in found:
+        raise ModelError(
+            f"{path}: its network is one XlaCallModule, compiled by JAX, which has no second derivative.\n"
+            "Export it from Keras's TensorFlow backend: KERAS_BACKEND=tensorflow; or from its torch backend as .pt2."
+        )
     if found:
         told = ", ".join(sorted(found)[:5])
         raise ModelError(
@@ -211,6 +264,15 @@ def _keep_signatures(meta: Any) -> None:
         _without_functions(node, kept, needed=number in tables)
 
 
+def _uncompiled(meta: Any) -> None:
+    """Take out what would have functions compiled by XLA, whose second derivative of max pooling is wrong."""
+    for _, nodes in _bodies(meta):
+        for node in nodes:
+            node.attr.pop("_XlaMustCompile", None)
+    for function in meta.graph_def.library.function:
+        function.attr.pop("_XlaMustCompile", None)
+
+
 def _captured_resources(objects: Any, kept: set[str]) -> set[int]:
     """The tables that the signatures look things up in; what fills them computes in memory like all else."""
     captured = {
@@ -251,17 +313,19 @@ def _without_functions(node: Any, kept: set[str], *, needed: bool) -> None:
 def _drop_saving(meta: Any, path: Path) -> None:
     """In a graph of TensorFlow 1, take out what saves, and leave nothing to be initialised but variables.
 
+    A graph that was saved several times has a saver for each.
+
     Raises:
-        ModelError: it reads another checkpoint than its own.
+        ModelError: it reads another checkpoint than its own, other than into variables.
     """
     graph, saver = meta.graph_def, meta.saver_def
     own = source(saver.filename_tensor_name)
-    for node in graph.node:
-        if node.op in ("Restore", "RestoreSlice", "RestoreV2") and (not own or source(node.input[0]) != own):
-            raise ModelError(f"{path}: its graph restores another checkpoint than its own; export the model again.")
-    dropped = {node.name for node in graph.node if node.op in _WRITING}
-    while more := {n.name for n in graph.node if n.name not in dropped and dropped & set(map(source, n.input))}:
-        dropped |= more
+    foreign = {n.name for n in graph.node if n.op in _RESTORING and (not own or source(n.input[0]) != own)}
+    restoring = _with_dependents(foreign, graph)
+    others = {node.op for node in graph.node if node.name in restoring - foreign}
+    if foreign and (others - _ASSIGNING or not others & {"Assign", "AssignVariableOp"}):
+        raise ModelError(f"{path}: its graph restores another checkpoint than its own; export the model again.")
+    dropped = restoring | _with_dependents({node.name for node in graph.node if node.op in _WRITING}, graph)
     remaining = [node for node in graph.node if node.name not in dropped]
     del graph.node[:]
     graph.node.extend(remaining)
@@ -269,3 +333,11 @@ def _drop_saving(meta: Any, path: Path) -> None:
         del meta.collection_def[name]
     meta.signature_def.pop("__saved_model_init_op", None)
     del meta.asset_file_def[:]
+
+
+def _with_dependents(names: set[str], graph: Any) -> set[str]:
+    """These nodes, and all that read them or wait for them."""
+    found = set(names)
+    while more := {n.name for n in graph.node if n.name not in found and found & set(map(source, n.input))}:
+        found |= more
+    return found

@@ -1,4 +1,4 @@
-"""The operators that a TorchScript file's code may call: they compute with tensors and plain values, in memory.
+"""The operators that TorchScript code or exported graphs may call: they compute with tensors and values, in memory.
 
 A list of what is forbidden can't be complete. What torch has and is not named here is refused: files (``save``,
 ``from_file``), other processes, other devices' own kernels, and those that trust their caller with sizes and strides.

@@ -12,14 +12,14 @@ from io import BytesIO
 from pathlib import Path
 
 from curvcli.errors import ModelError
-from curvcli.files import UNREADABLE, check_room, read_bounded, size_text
+from curvcli.files import UNREADABLE, read_bounded
 from curvcli.memory import available_memory
+from curvcli.models.torch.members import RECIPE, check_members
 from curvcli.models.torch.source import refused_operators, too_deep
 from curvcli.models.torch.storages import misfit
 
 # The members of an archive that hold tensors; all others are code or say how to read it.
 _TENSOR = re.compile(r"/(?:data|constants|tensors)/[^/]*$|^[^/]*/data\.pkl$")
-_TEXT_LIMIT = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -53,23 +53,6 @@ def read_archive(path: Path) -> Archive:
     return Archive(data, hashlib.sha256(data).hexdigest())
 
 
-def _check_members(path: Path, archive: zipfile.ZipFile) -> None:
-    names = archive.namelist()
-    if len(set(names)) < len(names):
-        raise ModelError(f"{path}: two members of the archive have one name; save the model again.")
-    sizes = {one.filename: one.file_size for one in archive.infolist()}
-    check_room(sum(sizes.values()), f"{path}: unpacked, it", error=ModelError)
-    large = next((name for name, size in sizes.items() if not _TENSOR.search(name) and size > _TEXT_LIMIT), None)
-    if large is not None:
-        raise ModelError(f"{path}: {large[:80]} unpacks to {size_text(sizes[large])}: too much for code.")
-    damaged = archive.testzip()
-    if damaged is not None:
-        raise ModelError(
-            f"{path}: {damaged} is damaged: its checksum is another.\nSave or copy the model again; its numbers can't "
-            "be trusted."
-        )
-
-
 def _check_tensors(path: Path, archive: zipfile.ZipFile) -> None:
     """Raise a ModelError if a tensor is declared over more bytes than the archive has for it."""
     sizes = {one.filename: one.file_size for one in archive.infolist()}
@@ -100,17 +83,20 @@ def _refuse_other_files(path: Path, stream: BytesIO) -> None:
     if not zipfile.is_zipfile(stream):
         raise ModelError(
             f"{path}: not a TorchScript file, or a truncated one (a TorchScript file is a zip archive).\n"
-            "Save it with torch.jit.save(torch.jit.script(model), PATH)."
+            f"Save it with {RECIPE}."
         )
     with zipfile.ZipFile(stream) as archive:
         members = archive.namelist()
         if any(m.endswith("constants.pkl") for m in members):
-            _check_members(path, archive)
+            check_members(path, archive, lambda name: _TENSOR.search(name) is not None)
             _check_tensors(path, archive)
             _refuse_operators(path, archive)
             return
-        if any("/models/" in m or m.endswith("archive_format") for m in members):
-            raise ModelError(f"{path}: a torch.export archive; curvcli reads TorchScript files (torch.jit.save).")
+        if any(m.endswith("serialized_exported_program.json") for m in members):
+            raise ModelError(
+                f"{path}: a torch.export archive of an old torch, whose weights are pickled.\n"
+                "Load it with the torch that saved it, and save it with torch.export.save in torch 2.9 or later."
+            )
         pickled = next((m for m in members if m.endswith("data.pkl")), None)
         if pickled is None:
             raise ModelError(f"{path}: a zip archive, but not a TorchScript one.")
@@ -118,11 +104,10 @@ def _refuse_other_files(path: Path, stream: BytesIO) -> None:
     if any(c.startswith(("torch.nn", "__main__")) or not c.startswith(("torch", "collections")) for c in classes):
         raise ModelError(
             f"{path}: a pickled nn.Module (torch.save(model)); opening it would run its code, so curvcli never does.\n"
-            "Save it with torch.jit.save(torch.jit.script(model), PATH)."
+            f"Save it with {RECIPE}."
         )
     raise ModelError(
-        f"{path}: a state_dict: weights without the model.\n"
-        "Load it into the model and save that with torch.jit.save(torch.jit.script(model), PATH)."
+        f"{path}: a state_dict: weights without the model.\nLoad it into the model and save that with {RECIPE}."
     )
 
 

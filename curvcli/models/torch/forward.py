@@ -76,8 +76,11 @@ class Forward:
             raise ModelError(_forward_failed(self.where, arguments, error)) from error
 
     def repeatable(self, program: Program, arguments: Mapping[str, Tensor]) -> Tensor:
-        """The output that the loss is taken of, detached; with the same random numbers in every call."""
-        with torch.random.fork_rng(), torch.no_grad():
+        """The output that the loss is taken of, detached; with the same random numbers in every call.
+
+        Gradients stay enabled: a model may take derivatives itself, and return them.
+        """
+        with torch.random.fork_rng():
             torch.manual_seed(0)
             return choose(self._run(program, arguments), self.output, self.where).detach()
 
@@ -89,12 +92,12 @@ class Forward:
         """
         kinds = {n: original.dtype if t.is_floating_point() else t.dtype for n, t in arguments.items()}
         narrow = {n: t.detach().to(kinds[n], copy=True) for n, t in arguments.items()}
-        with torch.random.fork_rng(), torch.no_grad():
+        with torch.random.fork_rng():
             torch.manual_seed(0)
             try:
                 # What a module prints is not for standard output, where the results are.
                 with differentiable(original.dtype), redirect_stdout(sys.stderr):
-                    own = choose(original.run(narrow), self.output, self.where).to(self.parameters.dtype)
+                    own = choose(original.run(narrow), self.output, self.where).detach().to(self.parameters.dtype)
             except RuntimeError as failure:
                 raise ModelError(_forward_failed(self.where, narrow, failure)) from failure
         mine = self.repeatable(self.program, arguments)

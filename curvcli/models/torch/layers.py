@@ -55,6 +55,8 @@ def _axes(kind: str, label: str, ndim: int) -> tuple[str, ...]:
         return ("out", "in", *_SPATIAL[ndim - 2])
     if kind.startswith("Embedding") and ndim == 2:
         return ("token", "feature")
+    if kind == "Conv1D" and ndim == 2 and label == "weight":  # Hugging Face's dense layer, turned
+        return ("in", "out")
     if ndim == 2 and label.startswith("weight"):
         return ("out", "in")
     if ndim == 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +54,10 @@ class TorchModel:
         return "torch"
 
     @property
+    def part(self) -> Mapping[str, str]:
+        return {}
+
+    @property
     def inputs(self) -> tuple[Port, ...]:
         return tuple(Port(name, None, "float") for name in self.program.inputs)
 
@@ -75,6 +79,7 @@ class TorchModel:
         original, self.original = self.original, None
         where = str(self.path)
         forward = Forward(self.program, self.parameters, loss.output, where)
+        batch_size = self.program.samples or batch_size
         return TorchObjective(forward, DataLoss(samples, loss, batch_size, where), original)
 
 

@@ -56,6 +56,11 @@ class Program(Protocol):
         """Whether a batch norm in training mode uses the statistics of the batch."""
         ...
 
+    @property
+    def samples(self) -> int | None:
+        """How many samples a batch has at most, where the file was made for one number of them; None if any."""
+        ...
+
     def __call__(self, arguments: Mapping[str, Tensor]) -> Any:
         """Whatever the model returns: a tensor, or tensors in a tuple, a named tuple or a dictionary.
 

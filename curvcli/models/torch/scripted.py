@@ -52,6 +52,7 @@ class ScriptProgram:
         self.random = tuple(sorted({_told(node) for node in all_nodes(graph) if _draws(node)}))
         self.complex = any(re.search("complex|fft|polar|stft", kind) for kind in kinds)
         self.batch_statistics = any(_uses_batch(node) for node in all_nodes(graph))
+        self.samples: int | None = None
         self.changed = any([rewrite(graph), wide and widen(graph)])
         schema = module.forward.schema.arguments[1:]
         self.inputs = tuple(a.name for a in schema if not a.has_default_value())

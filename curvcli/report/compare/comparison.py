@@ -157,9 +157,9 @@ def compare(
         UsageError: they are not about the same thing, or have nothing in common that could be judged.
         ReportError: one of them can't be read any more.
     """
-    found = Layers.of(_chosen(base, layers), _chosen(new, layers))
-    differences = list(mismatches(base, new, found))
-    pairs, lost = _pairs(base, new, found, quantities, with_loss=layers is None)
+    matching_layers = Layers.of(_chosen(base, layers), _chosen(new, layers))
+    differences = list(mismatches(base, new, matching_layers))
+    pairs, lost = _pairs(base, new, matching_layers, quantities, with_loss=layers is None)
     if lost:
         differences.append(f"not computed in NEW: {listed(lost)}")
     differences += [
@@ -174,9 +174,9 @@ def compare(
             "compare what they share."
         )
     changes = _judged([pair for pair in pairs if not pair.other], (base, new), tolerances)
-    asked_for_loss = quantities is not None and LOSS in quantities
+    loss_requested = quantities is not None and LOSS in quantities
     of_layers = [change for change in changes if change.layer is not None]
-    if not of_layers and not (changes and asked_for_loss):
+    if not of_layers and not (changes and loss_requested):
         raise UsageError(
             f"{base.path} and {new.path}: no layer and quantity in common; `curvcli show` tells what is in each."
         )
@@ -192,8 +192,8 @@ def compare(
         changes=tuple(changes),
         mismatches=tuple(differences),
         notes=notes(base, new),
-        missing_layers=found.missing,
-        new_layers=found.new,
+        missing_layers=matching_layers.missing,
+        new_layers=matching_layers.new,
         missing_quantities=lost,
     )
 
@@ -296,7 +296,7 @@ def _change(pair: _Pair, noise: float, tolerances: Tolerances) -> Change:
     change = 0.0 if old == new else new - old  # of two infinities too
     tolerance = tolerances.of(pair.quantity, old, new)
     outcome, why = _outcome(pair, change, tolerance, noise)
-    known = "; ".join(dict.fromkeys(filter(None, (why, pair.old.note, pair.new.note))))
+    note = "; ".join(dict.fromkeys(filter(None, (why, pair.old.note, pair.new.note))))
     return Change(
         layer=pair.layer,
         quantity=pair.quantity,
@@ -310,7 +310,7 @@ def _change(pair: _Pair, noise: float, tolerances: Tolerances) -> Change:
         old_data_stderr=pair.old.data_stderr,
         new_data_stderr=pair.new.data_stderr,
         outcome=outcome,
-        note=known,
+        note=note,
     )
 
 

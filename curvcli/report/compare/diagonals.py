@@ -75,16 +75,20 @@ def extreme_errors(
             continue
         for side, values in enumerate((old, new)):
             place = int((sign * values).argmax())
-            found = (sign * float(values[place]), float(old_errors[place]), float(new_errors[place]))
-            best[side] = max(best[side], found)
+            extreme = (sign * float(values[place]), float(old_errors[place]), float(new_errors[place]))
+            best[side] = max(best[side], extreme)
     moved_out = best[1][0] > best[0][0]
     return best[1][1:] if moved_out else best[0][1:]
 
 
 def estimates(report: Report, row: LayerSummary) -> Estimates:
     """Return what the standard errors are from, in the estimated parameter with the fewest degrees of freedom."""
-    found = [_of_parameter(report, parameter) for parameter in row.parameters if not parameter.exact]
-    return min(found, key=lambda known: (known.count, known.degrees), default=Estimates(0, nan, independent=False))
+    of_parameters = [_of_parameter(report, parameter) for parameter in row.parameters if not parameter.exact]
+    return min(
+        of_parameters,
+        key=lambda estimated: (estimated.count, estimated.degrees),
+        default=Estimates(0, nan, independent=False),
+    )
 
 
 def _of_parameter(report: Report, parameter: ParameterSummary) -> Estimates:

@@ -37,5 +37,5 @@ def eigenvalues(record: EigenRecord, size: int, rounding: float) -> dict[str, Fi
     named = {end: place for end, place in ((LARGEST, 0), (SMALLEST, count - 1)) if end in searched}
     # The i-th largest is the same whatever their number; otherwise a rank means something among as many only.
     stream = LARGEST if record.which == LARGEST else f"{count} {record.which}"
-    found = {f"eigenvalue_{i + 1}": figure(i, stream) for i in range(count) if i not in named.values()}
-    return found | {_NAMES[end]: figure(place, end) for end, place in named.items()}
+    by_rank = {f"eigenvalue_{i + 1}": figure(i, stream) for i in range(count) if i not in named.values()}
+    return by_rank | {_NAMES[end]: figure(place, end) for end, place in named.items()}

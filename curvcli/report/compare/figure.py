@@ -68,7 +68,7 @@ class Figure:
         return self.stderr / self.widening
 
 
-def known(name: str) -> bool:
+def is_quantity(name: str) -> bool:
     """Whether any report could hold a quantity of this name."""
     rank = name.removeprefix("eigenvalue_")
     return name in COMPARED or name in ONLY_BOUNDED or (rank != name and rank.isdecimal() and int(rank) > 0)
@@ -90,7 +90,7 @@ def unknown(estimates: Estimates, stderr: float) -> str:
 
 
 def few(estimates: int) -> str:
-    """Return that an error bar can't be had."""
+    """Return why so few estimates give no error bar."""
     if not estimates:
         return "it does not say how many probes it is from"
     return f"{estimates} probes are too few for an error bar"

@@ -41,28 +41,28 @@ def figures(report: Report, row: LayerSummary) -> dict[str, Figure]:
     Raises:
         ReportError: the report can't be read any more.
     """
-    found = _gradient(report, row) | _diagonal(report, row) | _trace(report, row)
-    found |= _eigen(report, row) | _density(report, row) | full_hessian(report, row)
-    found |= _others(report, row, found)
-    return doubted(report, row, {name: found[name] for name in sorted(found, key=place)})
+    figure_by_name = _gradient(report, row) | _diagonal(report, row) | _trace(report, row)
+    figure_by_name |= _eigen(report, row) | _density(report, row) | full_hessian(report, row)
+    figure_by_name |= _others(report, row, figure_by_name)
+    return doubted(report, row, {name: figure_by_name[name] for name in sorted(figure_by_name, key=place)})
 
 
 def bounded(report: Report, row: LayerSummary) -> dict[str, Figure]:
     """Return all that a threshold may be held against: the `figures`, and how well they were computed."""
-    known: dict[str, Figure] = {}
+    quality: dict[str, Figure] = {}
     for column in columns.LAYERS.columns:
         if column.role == "quality":
             value = float(column.of_row(row))
             if row.eigen_method if column.of == "eigen" else not isnan(value):
-                known[column.name] = Figure(value=value)
-    return figures(report, row) | known
+                quality[column.name] = Figure(value=value)
+    return figures(report, row) | quality
 
 
-def _others(report: Report, row: LayerSummary, found: Mapping[str, Figure]) -> dict[str, Figure]:
+def _others(report: Report, row: LayerSummary, computed: Mapping[str, Figure]) -> dict[str, Figure]:
     """Return the properties of which no more is known than the table says."""
     others: dict[str, Figure] = {}
     for column in columns.LAYERS.columns:
-        value = column.of_row(row) if column.role == "property" and column.name not in found else None
+        value = column.of_row(row) if column.role == "property" and column.name not in computed else None
         if value is not None and not isnan(value):
             stderr = float(getattr(row, column.error)) if column.error else 0.0 if row.exact else nan
             others[column.name] = Figure(value=float(value), stderr=stderr, bound=rounding(report, value))
@@ -102,17 +102,17 @@ def _diagonal(report: Report, row: LayerSummary) -> dict[str, Figure]:
         "trace": sum(count * each for count, each in sizes if not isnan(each)),
     }
     matrix = "+".join(dict.fromkeys(parameter.matrix for parameter in row.parameters))
-    found = {
+    figure_by_name = {
         name: Figure(value=getattr(row, name), bound=rounding(report, size, moved[name]), matrix=matrix)
         for name, size in scale.items()
         if not (name == "trace" and row.trace_method) and (row.parameter_count or name == "trace")
     }
     if all(parameter.exact for parameter in row.parameters):
-        return found
-    return _with_errors(found, entry_errors(report, row))
+        return figure_by_name
+    return _with_errors(figure_by_name, entry_errors(report, row))
 
 
-def _with_errors(found: dict[str, Figure], errors: EntryErrors) -> dict[str, Figure]:
+def _with_errors(figure_by_name: dict[str, Figure], errors: EntryErrors) -> dict[str, Figure]:
     """Give the numbers of an estimated diagonal the errors that follow from those of its entries.
 
     The errors of entries are not independent, for all come from the same probes. What holds all the same: the standard
@@ -138,7 +138,7 @@ def _with_errors(found: dict[str, Figure], errors: EntryErrors) -> dict[str, Fig
             doubt=doubt.get(name, too_few),
             note="estimated diagonal",
         )
-        for name, figure in found.items()
+        for name, figure in figure_by_name.items()
     }
 
 
@@ -146,9 +146,9 @@ def _trace(report: Report, row: LayerSummary) -> dict[str, Figure]:
     record = report.record(row.name, TraceRecord) if row.trace_method else None
     if record is None:
         return {}
-    known = Estimates(record.estimates, record.degrees, record.independent)
+    error_estimates = Estimates(record.estimates, record.degrees, record.independent)
     if not says_estimates(report.format_version):
-        known = trace_estimates(record.method, len(record.samples))
+        error_estimates = trace_estimates(record.method, len(record.samples))
     figure = Figure(
         value=record.value,
         bound=rounding(report, record.value, record.rounding),
@@ -160,10 +160,10 @@ def _trace(report: Report, row: LayerSummary) -> dict[str, Figure]:
         figure = replace(
             figure,
             stderr=record.stderr,
-            degrees=known.degrees,
+            degrees=error_estimates.degrees,
             widening=record.widening,
-            doubt=unknown(known, record.stderr),
-            samples=record.samples if known.independent else None,
+            doubt=unknown(error_estimates, record.stderr),
+            samples=record.samples if error_estimates.independent else None,
             stream=f"{record.method} {report.provenance.seed}",
         )
     return {"trace": figure}
@@ -182,9 +182,9 @@ def _density(report: Report, row: LayerSummary) -> dict[str, Figure]:
     if record is None:
         return {}
     probes, steps = record.nodes.shape
-    known = Estimates(record.estimates, record.degrees, record.independent)
+    error_estimates = Estimates(record.estimates, record.degrees, record.independent)
     if not says_estimates(report.format_version):
-        known = density_estimates(probes)
+        error_estimates = density_estimates(probes)
     size = max(abs(edge) for edge in record.support)
     ends = [
         Figure(
@@ -199,9 +199,9 @@ def _density(report: Report, row: LayerSummary) -> dict[str, Figure]:
     weight = Figure(
         value=record.weight_at_zero,
         stderr=0.0 if record.exact else record.weight_at_zero_stderr,
-        degrees=inf if record.exact else known.degrees,
+        degrees=inf if record.exact else error_estimates.degrees,
         bound=_unsure_weight(record),
-        doubt="" if record.exact else unknown(known, record.weight_at_zero_stderr),
+        doubt="" if record.exact else unknown(error_estimates, record.weight_at_zero_stderr),
         stream="" if record.exact else f"{steps} steps",
         matrix=record.matrix,
         precision=report.provenance.dtype,

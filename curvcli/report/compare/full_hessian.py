@@ -60,11 +60,11 @@ def full_hessian(report: Report, row: LayerSummary) -> dict[str, Figure]:
 
 def _with_error(norm: Figure, report: Report, record: BlockRecord) -> Figure:
     error = record.frobenius_stderr
-    known = Estimates(record.estimates, record.degrees, record.independent)
+    error_estimates = Estimates(record.estimates, record.degrees, record.independent)
     if not says_estimates(report.format_version):
-        known = frobenius_estimates()
-    doubt = unknown(known, error) if isfinite(error) else few(1)
-    return replace(norm, stderr=error, degrees=known.degrees, doubt=doubt)
+        error_estimates = frobenius_estimates()
+    doubt = unknown(error_estimates, error) if isfinite(error) else few(1)
+    return replace(norm, stderr=error, degrees=error_estimates.degrees, doubt=doubt)
 
 
 def _condition_bound(values: Float64, shift: float) -> float:

@@ -50,48 +50,50 @@ def mismatches(base: Report, new: Report, layers: Layers) -> tuple[str, ...]:
     change of those.
     """
     before, after = base.provenance, new.provenance
-    found = [
+    differences = [
         f"{word} {getattr(after, word)}, was {getattr(before, word)}"
         for word in ("loss", "reduction")
         if getattr(after, word) != getattr(before, word)
     ]
-    found += _loss_options(before.spec_text, after.spec_text)
+    differences += _loss_options(before.spec_text, after.spec_text)
     if before.dataset_digest != after.dataset_digest:
-        found.append(f"other data ({after.samples} samples, was {before.samples})")
+        differences.append(f"other data ({after.samples} samples, was {before.samples})")
     elif before.denominator != after.denominator:
-        found.append(f"the loss is divided by {after.denominator:g}, was {before.denominator:g}")
+        differences.append(f"the loss is divided by {after.denominator:g}, was {before.denominator:g}")
     if layers.missing:
-        found.append(f"{_count(layers.missing)} missing: {listed(layers.missing)}")
+        differences.append(f"{_count(layers.missing)} missing: {listed(layers.missing)}")
     if layers.new:
-        found.append(f"{_count(layers.new)} new: {listed(layers.new)}")
-    found += [_resized(old, row) for old, row in layers.common if _shape(old) != _shape(row)]
-    found += [f"{name} is partial" for name, report in (("BASE", base), ("NEW", new)) if report.status != "complete"]
-    return tuple(found)
+        differences.append(f"{_count(layers.new)} new: {listed(layers.new)}")
+    differences += [_resized(old, row) for old, row in layers.common if _shape(old) != _shape(row)]
+    differences += [
+        f"{name} is partial" for name, report in (("BASE", base), ("NEW", new)) if report.status != "complete"
+    ]
+    return tuple(differences)
 
 
 def notes(base: Report, new: Report) -> tuple[str, ...]:
     """Return what differs, or does not, and a reader should know."""
     before, after = base.provenance, new.provenance
-    found = [
-        f"{name}: the model answers at random ({shell_option('allow_random')}), and its figures are exact of nothing"
+    sentences = [
+        f"{name}: the model's output is random ({shell_option('allow_random')}), so its figures are not exact"
         for name, run in (("BASE", before), ("NEW", after))
         if not run.deterministic
     ]
     if before.model_sha256 == after.model_sha256:
-        found.append("both are of the same model: what differs is how it was computed")
-    found += [
+        sentences.append("both are of the same model: what differs is how it was computed")
+    sentences += [
         f"{word}: {getattr(before, word)} → {getattr(after, word)}"
         for word in _NOTED
         if getattr(before, word) != getattr(after, word)
         and not (word == "threads" and 0 in (before.threads, after.threads))
     ]
     packages = sorted({*before.versions, *after.versions})
-    found += [
+    sentences += [
         f"{name}: {before.versions.get(name, 'none')} → {after.versions.get(name, 'none')}"
         for name in packages
         if before.versions.get(name) != after.versions.get(name)
     ]
-    return tuple(found)
+    return tuple(sentences)
 
 
 def listed(names: Sequence[str]) -> str:

@@ -69,8 +69,8 @@ def combined(old: Figure, new: Figure) -> Noise:
         count = len(old.samples)
         if count > 1 and count == len(new.samples):
             spread = float(np.std(new.samples - old.samples, ddof=1))
-            known = spread > 0 or count >= FEWEST_EQUAL  # few differences may be equal by chance
-            return Noise(spread / sqrt(count) if known else nan, count - 1.0, choices, bound)
+            reliable = spread > 0 or count >= FEWEST_EQUAL  # few differences may be equal by chance
+            return Noise(spread / sqrt(count) if reliable else nan, count - 1.0, choices, bound)
     return Noise(*welch(old.spread, old.degrees, new.spread, new.degrees), choices, bound)
 
 

@@ -20,14 +20,14 @@ _WHY: Final = {
 
 def random(report: Report) -> str:
     """Return that the model of a report answers at random, and no error bar covers that; empty where it does not."""
-    return "" if report.provenance.deterministic else f"the model answers at random ({shell_option('allow_random')})"
+    return "" if report.provenance.deterministic else f"the model's output is random ({shell_option('allow_random')})"
 
 
-def doubted(report: Report, row: LayerSummary, found: Mapping[str, Figure]) -> dict[str, Figure]:
+def doubted(report: Report, row: LayerSummary, figure_by_name: Mapping[str, Figure]) -> dict[str, Figure]:
     """Return the figures of a layer, those marked that are not to be relied on."""
     chance = random(report)
     marked = {}
-    for name, figure in found.items():
+    for name, figure in figure_by_name.items():
         why = _WHY.get(_status(row, name), "")
         marked[name] = replace(figure, unreliable=why, doubt=why or chance or figure.doubt)
     return marked

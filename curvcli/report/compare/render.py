@@ -113,8 +113,8 @@ def _bar(change: Change) -> float:
 
 def _data_error(change: Change) -> float:
     """Return the larger of the two: how far other data could move the figure."""
-    known = [error for error in (change.old_data_stderr, change.new_data_stderr) if not isnan(error)]
-    return max(known, default=nan)
+    errors = [error for error in (change.old_data_stderr, change.new_data_stderr) if not isnan(error)]
+    return max(errors, default=nan)
 
 
 def _below(comparison: Comparison) -> list[str]:

@@ -11,13 +11,13 @@ from curvcli.report.hdf5.read import Report
 _ROUNDING: Final = {"float32": 64 * 2.0**-23, "float64": 64 * 2.0**-52}
 
 
-def rounding(report: Report, scale: float, known: float = 0.0) -> float:
+def rounding(report: Report, scale: float, reported: float = 0.0) -> float:
     """Return the bound for rounding of a number that was made of others of this size.
 
     Args:
         report: in whose precision it was computed.
         scale: of what was summed up.
-        known: how far the computation itself says that rounding may have moved it; NaN where it does not.
+        reported: how far the computation itself says that rounding may have moved it; NaN where it does not.
     """
     least = _ROUNDING.get(report.provenance.dtype, 0.0) * abs(scale) if isfinite(scale) else 0.0
-    return least + (0.0 if isnan(known) else known)
+    return least + (0.0 if isnan(reported) else reported)

@@ -16,7 +16,7 @@ class Sink(Protocol):
     """Where text goes."""
 
     def write(self, text: str, /) -> object:
-        """Take some."""
+        """Write some text."""
 
 
 def write_csv(table: Table, sink: Sink) -> None:

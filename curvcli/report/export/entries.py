@@ -58,9 +58,12 @@ def entries_table(report: Report) -> tuple[Table, list[str]]:
 def _held(report: Report) -> tuple[list[tuple[str, ParameterSummary]], list[str], dict[str, bool]]:
     """Return the parameters with arrays, the names of the others, and which arrays are all of single precision."""
     every = dtypes(report.path, report.layers)
-    held = [(layer, parameter) for layer, parameter, found in every if found]
-    left_out = [parameter.name for _, parameter, found in every if not found]
-    single = {name: {found[name] for _, _, found in every if name in found} == {np.dtype("float32")} for name in ARRAYS}
+    held = [(layer, parameter) for layer, parameter, dtype_of in every if dtype_of]
+    left_out = [parameter.name for _, parameter, dtype_of in every if not dtype_of]
+    single = {
+        name: {dtype_of[name] for _, _, dtype_of in every if name in dtype_of} == {np.dtype("float32")}
+        for name in ARRAYS
+    }
     return held, left_out, single
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from curvcli.report import columns
 from curvcli.report.computed import came_out
-from curvcli.report.documents import given
+from curvcli.report.documents import column_value
 from curvcli.report.export.table import Batch, Field, Kind, Table
 from curvcli.report.hdf5.read import Report
 from curvcli.report.hdf5.tables import matrices_of
@@ -80,7 +80,7 @@ def _tables() -> dict[str, Columns]:
 
 def _values(held: Held, row: Any, came_out: Callable[[str], bool]) -> dict[str, Any]:
     """Return the values of a row, None for NaN unless this is what came out of a computation."""
-    values = {column.name: given(column, row) for column in held}
+    values = {column.name: column_value(column, row) for column in held}
     return {
         name: None if isinstance(value, float) and isnan(value) and not came_out(name) else value
         for name, value in values.items()

@@ -77,8 +77,8 @@ def listed(values: Values, size: int) -> list[Any]:
     if isinstance(values, Constant):
         return [values.value] * size
     if isinstance(values, np.ndarray):
-        found: list[Any] = values.tolist()
+        numbers: list[Any] = values.tolist()
         if values.dtype.kind == "f" and np.isnan(values).any():
-            return [None if value != value else value for value in found]  # noqa: PLR0124  # NaN alone differs from itself
-        return found
+            return [None if value != value else value for value in numbers]  # noqa: PLR0124  # NaN alone differs from itself
+        return numbers
     return [None if isinstance(value, float) and np.isnan(value) else value for value in values]

@@ -179,7 +179,7 @@ class Parts:
         return row
 
     def save_progress(self, work: str, state: State) -> None:
-        """Keep how far a piece of work has come.
+        """Keep how far a computation has come.
 
         Raises:
             ReportError: the disk is full or the directory has become unwritable.
@@ -188,11 +188,11 @@ class Parts:
             save_progress(progress_path(self.directory, work), self._sha256, state)
 
     def progress(self, work: str) -> State | None:
-        """How far an earlier run with an equal key had come with a piece of work."""
+        """How far an earlier run with an equal key had come with a computation."""
         return load_progress(progress_path(self.directory, work), self._sha256)
 
     def drop_progress(self, work: str) -> None:
-        """Forget a piece of work whose layers are saved."""
+        """Forget a computation whose layers are saved."""
         progress_path(self.directory, work).unlink(missing_ok=True)
 
     def merge(
@@ -239,36 +239,40 @@ class Parts:
         for entry in entries:
             if not entry.is_file(follow_symlinks=False):
                 kind = (
-                    "a symbolic link" if entry.is_symlink() else "a directory" if entry.is_dir() else "no regular file"
+                    "a symbolic link"
+                    if entry.is_symlink()
+                    else "a directory"
+                    if entry.is_dir()
+                    else "not a regular file"
                 )
                 raise ReportError(f"{entry.path}: is {kind}, where a run keeps a file of its own: remove it")
 
     def _adopt_or_discard(self) -> None:
         for file in [*leftovers(self.report), *self._inside(re.compile(r".*\.\d+-[0-9a-f]{8}\.tmp"))]:
             file.unlink(missing_ok=True)
-        found = self._inside(_PART)
+        part_files = self._inside(_PART)
         run = self._read_run()
         if run is None or run.get("key_sha256") != self._sha256:
             # The parts go first: were the new key written first, a kill in between would give them to the wrong run.
-            self._discard([*found, *self._inside(_WORK)])
-            self.discarded = len(found)
-            if found:
+            self._discard([*part_files, *self._inside(_WORK)])
+            self.discarded = len(part_files)
+            if part_files:
                 self.previous = "other"
                 self.changed = _differences(run.get("key") if run else None, self._key)
             replaced(self.directory / _RUN, _canonical({"key": self._key, "key_sha256": self._sha256}))
             return
-        for file in found:
+        for file in part_files:
             self._adopt(file)
         if self._parts:
             self.previous = "same"
 
     def _adopt(self, path: Path) -> None:
-        found = self._identified(path)
-        if found is None or found[0].name in self._parts:
+        summary_and_missing = self._identified(path)
+        if summary_and_missing is None or summary_and_missing[0].name in self._parts:
             self._discard([path])
             self.discarded += 1
         else:
-            row, missing = found
+            row, missing = summary_and_missing
             self._parts[row.name] = _Part(path, row, missing)
 
     def _identified(self, path: Path) -> tuple[LayerSummary, tuple[str, ...]] | None:

@@ -44,8 +44,8 @@ def _blocks(dataset: h5py.Dataset, most: int) -> Iterator[npt.NDArray[np.float64
         yield read_numbers(dataset).astype(np.float64).reshape(-1)
         return
     chunks = list(dataset.iter_chunks())
-    wanted = max(1, most * len(chunks) // dataset.size) if dataset.size > most else len(chunks)
-    for position in np.unique(np.linspace(0, len(chunks) - 1, wanted).round().astype(int)).tolist():
+    chunk_count = max(1, most * len(chunks) // dataset.size) if dataset.size > most else len(chunks)
+    for position in np.unique(np.linspace(0, len(chunks) - 1, chunk_count).round().astype(int)).tolist():
         block: npt.NDArray[Any] = dataset[chunks[position]].reshape(-1)
         for start in range(0, block.size, _AT_ONCE):
             yield block[start : start + _AT_ONCE].astype(np.float64)
@@ -59,7 +59,7 @@ def dtypes(path: Path, layers: Sequence[LayerSummary]) -> list[tuple[str, Parame
     """
     with opened(path) as file:
         return [
-            (row.name, parameter, {name: found.dtype for name, found in _arrays(file, row.name, parameter).items()})
+            (row.name, parameter, {name: dataset.dtype for name, dataset in _arrays(file, row.name, parameter).items()})
             for row in layers
             for parameter in row.parameters
         ]
@@ -74,18 +74,18 @@ def read_piece(
         ReportError: the report can't be read any more.
     """
     with opened(path) as file:
-        found = _arrays(file, layer, parameter)
+        datasets = _arrays(file, layer, parameter)
         return {
             name: np.asarray(dataset[piece] if parameter.shape else dataset[()]).reshape(-1)
-            for name, dataset in found.items()
+            for name, dataset in datasets.items()
         }
 
 
 def _arrays(file: h5py.File, layer: str, parameter: ParameterSummary) -> dict[str, Any]:
     group = file[LAYERS][escape(layer)]
     paths = {name: f"{name}/{escape(parameter.label)}" for name in ARRAYS}
-    found = {name: dataset_at(group, path) for name, path in paths.items() if path in group}
-    for name, dataset in found.items():
+    datasets = {name: dataset_at(group, path) for name, path in paths.items() if path in group}
+    for name, dataset in datasets.items():
         if dataset.shape != parameter.shape or dataset.dtype.kind != "f":
             raise ValueError(f"{name} of {parameter.name} is {dataset.dtype} of shape {dataset.shape}")
-    return found
+    return datasets

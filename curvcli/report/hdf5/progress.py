@@ -1,4 +1,4 @@
-"""The state of a piece of work in progress, safe on disk, so that a kill costs a minute and not a layer."""
+"""The state of a computation in progress, safe on disk, so that a kill costs a minute and not a layer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ State = Mapping[str, npt.NDArray[np.float64]]
 
 
 def progress_path(directory: Path, work: str) -> Path:
-    """Where the state of the piece of work with this name is kept."""
+    """Where the state of the computation with this name is kept."""
     return directory / f"work-{hashlib.sha256(work.encode()).hexdigest()[:24]}.npz"
 
 

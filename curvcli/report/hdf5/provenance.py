@@ -77,13 +77,13 @@ def read_provenance(file: h5py.File) -> tuple[Provenance, list[float]]:
 
 def _typed(name: str, value: Any) -> Any:
     """Return a value as the type that the record has for it; a flag is stored as a number."""
-    wanted = _TYPES[name]
-    if wanted is bool and isinstance(value, int) and value in (0, 1):
+    type_of_field = _TYPES[name]
+    if type_of_field is bool and isinstance(value, int) and value in (0, 1):
         return bool(value)
-    if wanted is float and isinstance(value, int | float):
+    if type_of_field is float and isinstance(value, int | float):
         return float(value)
-    if type(value) is not wanted:
-        raise TypeError(f"{name} is {type(value).__name__}, not {wanted.__name__}")
+    if type(value) is not type_of_field:
+        raise TypeError(f"{name} is {type(value).__name__}, not {type_of_field.__name__}")
     return value
 
 

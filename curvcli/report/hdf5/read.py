@@ -40,7 +40,7 @@ _RECORDS: Final[dict[str, type[quantities.Quantity]]] = {
 
 @dataclass(frozen=True)
 class Report:
-    """What a report file says, without its arrays; those are read when asked for.
+    """What a report file says, without its arrays; those are read when requested.
 
     Attributes:
         path: the file.
@@ -104,11 +104,11 @@ class Report:
             UsageError: there is no such kind of record.
         """
         self.summary(layer)
-        wanted: Any = _RECORDS.get(kind) if isinstance(kind, str) else kind
-        if wanted not in _RECORDS.values():
+        record_class: Any = _RECORDS.get(kind) if isinstance(kind, str) else kind
+        if record_class not in _RECORDS.values():
             raise UsageError(f"no kind of record {kind!r}: there are {', '.join(_RECORDS)}.")
         with opened(self.path) as file:
-            return read_record(file, layer, wanted)
+            return read_record(file, layer, record_class)
 
     def hessian_eigenvalues(self, layer: str) -> quantities.Float64 | None:
         """Read the eigenvalues of a layer's full Hessian without its entries; ``None`` where there are none.
@@ -157,8 +157,8 @@ class Report:
         with opened(self.path) as file:
             return read_array(file, layer, quantity, label)
 
-    def _unknown(self, kind: str, name: str, known: list[str]) -> ReportError:
-        advice = did_you_mean(str(name), known, f"curvcli show {self.path} lists its {kind}s", most=3)
+    def _unknown(self, kind: str, name: str, names: list[str]) -> ReportError:
+        advice = did_you_mean(str(name), names, f"curvcli show {self.path} lists its {kind}s", most=3)
         return ReportError(f"{self.path}: no {kind} {name!r}: {advice}")
 
 

@@ -24,10 +24,10 @@ def dataset_at(group: h5py.Group, path: str) -> Any:
         KeyError: there is nothing.
         TypeError: it is a group.
     """
-    found = group[path]
-    if not isinstance(found, h5py.Dataset):
+    dataset = group[path]
+    if not isinstance(dataset, h5py.Dataset):
         raise TypeError(f"{path} is a group, not a dataset")
-    return found
+    return dataset
 
 
 def group_at(group: h5py.Group, path: str) -> Any:
@@ -37,10 +37,10 @@ def group_at(group: h5py.Group, path: str) -> Any:
         KeyError: there is nothing.
         TypeError: it is a dataset.
     """
-    found = group[path]
-    if not isinstance(found, h5py.Group):
+    subgroup = group[path]
+    if not isinstance(subgroup, h5py.Group):
         raise TypeError(f"{path} is a dataset, not a group")
-    return found
+    return subgroup
 
 
 def read_numbers(dataset: Any) -> npt.NDArray[Any]:

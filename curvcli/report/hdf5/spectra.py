@@ -86,7 +86,7 @@ _LAYOUTS: Final[Mapping[type[Quantity], _Layout]] = {
         {
             "values": _Dataset(("rank",), "eigenvalues of the {}, descending", CURVATURE),
             "residuals": _Dataset(("rank",), "norm of the residual of each eigenpair of the {}", CURVATURE),
-            "rounding": _Dataset(("rank",), "how much of each residual is for rounding", CURVATURE),
+            "rounding": _Dataset(("rank",), "how much of each residual may be rounding", CURVATURE),
             "converged": _Dataset(("rank",), "whether each eigenpair of the {} meets the tolerance", NONE),
         },
     ),

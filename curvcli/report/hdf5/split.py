@@ -59,8 +59,12 @@ def write_split(group: h5py.Group, layer: LayerRecord) -> None:
     for position, part in enumerate(record.parts):
         place = below.require_group(_PLACES[part.kind]).create_group(escape(part.by))
         place.attrs["position"] = np.int64(position)  # HDF5 sorts by name
-        known = axes.get(part.by, ()) if part.kind == "parameter" else ()
-        named = known if len(known) == len(part.shape) else tuple(f"axis_{i}" for i in range(len(part.shape)))
+        parameter_axes = axes.get(part.by, ()) if part.kind == "parameter" else ()
+        named = (
+            parameter_axes
+            if len(parameter_axes) == len(part.shape)
+            else tuple(f"axis_{i}" for i in range(len(part.shape)))
+        )
         _write_part(place, part, record.z_axes, named, scales)
 
 
@@ -83,7 +87,7 @@ def read_split(group: h5py.Group) -> SplitRecord | None:
         **read_attributes(below, _ATTRIBUTES),
         output_gradient=cast("Array", read_numbers(below["output_gradient"])),
         rows=cast("Any", read_numbers(below["rows"])),
-        parts=tuple(part for _, part in sorted(_read_parts(below), key=lambda found: found[0])),
+        parts=tuple(part for _, part in sorted(_read_parts(below), key=lambda numbered: numbered[0])),
         deterministic=bool(group.attrs.get("exact", True)),
     )
 

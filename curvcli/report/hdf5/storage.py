@@ -157,13 +157,13 @@ def opened(path: Path) -> Iterator[h5py.File]:
 
 
 def _check_once(file: h5py.File, path: Path, status: os.stat_result) -> None:
-    known = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-    if known in _CHECKED:
+    identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    if identity in _CHECKED:
         return
     check_structure(file, path, status.st_size)
     if len(_CHECKED) >= _MOST_CHECKED:
         _CHECKED.clear()
-    _CHECKED[known] = None
+    _CHECKED[identity] = None
 
 
 # A report is never written in place, so a file system without locks is no reason not to read it; h5py knows the

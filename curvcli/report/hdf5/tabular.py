@@ -76,8 +76,8 @@ class _Matrix:
 
 def _computed(stored: list[float], column: Column, row: dict[str, Any]) -> tuple[float, ...]:
     """Cut the padding off; its NaN would not tell it from an eigenvalue that is not a number."""
-    found = tuple(stored[: row["eigenvalue_count"]])
-    return () if column.unknown and all(map(isnan, found)) else found
+    eigenvalues = tuple(stored[: row["eigenvalue_count"]])
+    return () if column.unknown and all(map(isnan, eigenvalues)) else eigenvalues
 
 
 def _signs(stored: list[float], column: Column, row: dict[str, Any]) -> tuple[int, ...] | None:

@@ -124,13 +124,13 @@ def draw(view: View) -> Iterator[Plot]:
 
 def _held(view: View) -> dict[Column, list[list[Bar]]]:
     """Return the columns that any layer has a finite number of, with the bars of each side."""
-    found: dict[Column, list[list[Bar]]] = {}
+    bars_by_column: dict[Column, list[list[Bar]]] = {}
     for column in columns.LAYERS.columns:
         if column.plotted:
             sides = [_bars(side, view, _MAKERS.get(column.name, partial(column_bar, column))) for side in view.sides]
             if any(isfinite(bar.value) for side in sides for bar in side):
-                found[column] = sides
-    return found
+                bars_by_column[column] = sides
+    return bars_by_column
 
 
 def _bars(side: Side, view: View, make: Callable[[Side, LayerSummary], Bar]) -> list[Bar]:
@@ -254,8 +254,8 @@ def _notes(held: dict[Column, list[list[Bar]]], scales: dict[Column, Scale], pre
     notes = [f"names below {prefix}"] if prefix else []
     errors = [column for column, sides in held.items() if any(bar.error > 0 for side in sides for bar in side)]
     if errors:
-        said = (f"{_ERRORS.get(column.name, 'standard error')} ({_title(column)})" for column in errors)
-        notes.append(f"errors: {', '.join(said)}")
+        error_names = (f"{_ERRORS.get(column.name, 'standard error')} ({_title(column)})" for column in errors)
+        notes.append(f"errors: {', '.join(error_names)}")
     if any(bar.data_error > 0 for sides in held.values() for side in sides for bar in side):
         notes.append("data spread: stderr over batches")
     bent = {_title(c): scale.note.partition("within ")[2] for c, scale in scales.items() if not scale.linear}
@@ -265,10 +265,10 @@ def _notes(held: dict[Column, list[list[Bar]]], scales: dict[Column, Scale], pre
 
 
 def _caption(name: str, bars: Sequence[Bar], names: Sequence[str], places: Sequence[int]) -> str:
-    found = [(bars[i].value, names[i] or "(root)", bars[i]) for i in places if isfinite(bars[i].value)]
-    if not found:
+    finite = [(bars[i].value, names[i] or "(root)", bars[i]) for i in places if isfinite(bars[i].value)]
+    if not finite:
         return f"{name}: none on this page"
-    (_, low, least), (_, high, most) = min(found, key=itemgetter(0)), max(found, key=itemgetter(0))
+    (_, low, least), (_, high, most) = min(finite, key=itemgetter(0)), max(finite, key=itemgetter(0))
     if low == high:
         return f"{name} of {high}: {text(most)}"
     return f"{name}: largest {text(most)} in {high}, smallest {text(least)} in {low}"

@@ -97,11 +97,11 @@ def _svg(plot: Plot) -> bytes:
     canvas.print_svg(stream, metadata={"Date": None, "Creator": "curvcli"})
     # A hundredth of a pixel is enough, and halves the file.
     text = re.sub(
-        r' (?:d|x|y)="[^"]*"', lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), stream.getvalue().decode()
+        r' (?:d|x|y)="[^"]*"', lambda attribute: re.sub(r"(\.\d\d)\d+", r"\1", attribute[0]), stream.getvalue().decode()
     )
     # What a screen reader says of it; matplotlib has no place for these two.
-    said = f"<title>{escape(plot.title)}</title>\n <desc>{escape(plot.caption)}</desc>\n <metadata>"
-    return re.sub(r"<metadata>", lambda _: said, text, count=1).encode()
+    description = f"<title>{escape(plot.title)}</title>\n <desc>{escape(plot.caption)}</desc>\n <metadata>"
+    return re.sub(r"<metadata>", lambda _: description, text, count=1).encode()
 
 
 _SAVED: Final[dict[Image, Callable[[Plot], bytes]]] = {"png": _png, "svg": _svg}

@@ -105,9 +105,9 @@ def _scale(view: View, layers: list[str]) -> Scale:
     samples = []
     for side in view.sides:
         for name in layers:
-            found = side.entries(name, "diagonal")
-            if found is not None:
-                values = found[0][np.isfinite(found[0])]
+            diagonal = side.entries(name, "diagonal")
+            if diagonal is not None:
+                values = diagonal[0][np.isfinite(diagonal[0])]
                 ends = [values.min(initial=0.0), values.max(initial=0.0)]
                 samples.append(np.concatenate([values[:: max(1, values.size // _SAMPLE)], ends]))
     return fitted(np.concatenate(samples), linear=False, share=_TINY)
@@ -115,25 +115,25 @@ def _scale(view: View, layers: list[str]) -> Scale:
 
 def _counts(side: Side, layer: str, edges: Float64) -> Counts | None:
     estimated = [p for p in side.parameters(layer) if not p.exact]
-    found = side.entries(layer, "diagonal")
-    if found is None:
+    diagonal = side.entries(layer, "diagonal")
+    if diagonal is None:
         return None
     errors = _errors(side, layer) if estimated else None
-    return counted(found[0], errors, edges)
+    return counted(diagonal[0], errors, edges)
 
 
 def _errors(side: Side, layer: str) -> Float64 | None:
     """Return the standard errors of all entries, 0 where they are exact; ``None`` when all are."""
     parts = []
-    known = False
+    estimated = False
     for p in side.parameters(layer):
         diagonal = side.report.array(layer, "diagonal", p.label)
         if diagonal is None:
             continue
         errors = side.report.array(layer, "diagonal_stderr", p.label)
-        known = known or errors is not None
+        estimated = estimated or errors is not None
         parts.append((np.zeros(diagonal.shape) if errors is None else np.asarray(errors, dtype=np.float64)).ravel())
-    return np.concatenate(parts) if known else None
+    return np.concatenate(parts) if estimated else None
 
 
 def _missing(side: Side, layer: str) -> str:
@@ -191,9 +191,9 @@ def _draw_zeros(axes: Axes, counts: Counts, scale: Scale, highest: float) -> Non
 
 def _handles(view: View, counts: list[Counts]) -> list[Artist]:
     handles: list[Artist] = [Patch(facecolor=POSITIVE, label="positive")]
-    if any(known.negative for known in counts):
+    if any(histogram.negative for histogram in counts):
         handles.append(Patch(facecolor=NEGATIVE, label="negative"))
-    if any(known.zero for known in counts):
+    if any(histogram.zero for histogram in counts):
         handles.append(Patch(facecolor=ZERO, label="exactly zero"))
     if view.base is not None:
         handles.append(Line2D([], [], color=INK, linewidth=1.1, label=elided(view.base.label, 40)))

@@ -163,10 +163,10 @@ def _channels(side: Side, layer: str, p: ParameterSummary) -> Channels:
 
 def _counterpart(base: Side, layer: str, p: ParameterSummary, new: Channels) -> Channels | None:
     """Return the same kernel of the other report, also in another layout; ``None`` when it has none of this shape."""
-    found = [other for other in base.parameters(layer) if other.label == p.label] or [
+    candidates = [other for other in base.parameters(layer) if other.label == p.label] or [
         other for other in base.parameters(layer) if len(other.shape) == len(p.shape)
     ]
-    for other in found:
+    for other in candidates:
         if len(other.shape) > 1 and base.report.array(layer, "diagonal", other.label) is not None:
             channels = _channels(base, layer, other)
             if channels.mean.shape == new.mean.shape:

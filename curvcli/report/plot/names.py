@@ -43,10 +43,10 @@ def labels(names: Sequence[str], most: int = LONGEST) -> tuple[list[str], str]:
     return short, prefix
 
 
-def stems(wanted: Iterable[str]) -> Iterable[str]:
+def stems(texts: Iterable[str]) -> Iterable[str]:
     """Return names of files that any system takes, each once, also where case does not count."""
     taken: set[str] = set()
-    for text in wanted:
+    for text in texts:
         safe = re.sub(r"[^A-Za-z0-9_.-]+", ".", text).strip(".") or "figure"
         base = elided(safe, _LONGEST_STEM).replace("…", "..")  # the end tells layers and parameters apart
         stem, number = base, 1

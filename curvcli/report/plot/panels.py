@@ -79,12 +79,12 @@ def small_multiples(
         for place, name in enumerate(names):
             axes = figure.add_subplot(rows, columns, place + 1)
             axes.tick_params(labelsize=size - 1)
-            said = draw(axes, name)
+            caption = draw(axes, name)
             # Two blank lines keep the room; the texts themselves must not make a panel narrower.
             axes.set_title(" \n ", fontsize=size, pad=3)
             _above(axes, text_of[name], size + 6, fontsize=size, fontweight="bold")
-            _above(axes, elided(said, SAID[columns], 0.7), 3.5, fontsize=size - 1, color=MUTED)
-            words.append(f"{name or '(root)'}: {said}")
+            _above(axes, elided(caption, SAID[columns], 0.7), 3.5, fontsize=size - 1, color=MUTED)
+            words.append(f"{name or '(root)'}: {caption}")
             if "x" in shared and place + columns < len(names):
                 axes.tick_params(labelbottom=False)
             if "y" in shared and place % columns:

@@ -45,8 +45,8 @@ class Points:
 
 def draw(view: View) -> Iterator[Plot]:
     """Yield pages of one scatter plot per layer that has both arrays of a parameter; all share both axes."""
-    found = {row.name: _points(view.new, row.name) for row in view.new.rows}
-    new = {name: points for name, points in found.items() if points is not None}
+    points_by_layer = {row.name: _points(view.new, row.name) for row in view.new.rows}
+    new = {name: points for name, points in points_by_layer.items() if points is not None}
     if not new:
         return
     base = {name: None if view.base is None else _points(view.base, name) for name in new}
@@ -87,8 +87,8 @@ def _points(side: Side, layer: str) -> Points | None:
     if places.size > MOST:
         # At random: every so many-th entry would be of the same few channels where the array's shape divides it.
         places = np.sort(np.random.default_rng(0).choice(places, MOST, replace=False))
-    known = diagonal[np.isfinite(diagonal)]
-    shares = (float(np.count_nonzero(chosen) / max(known.size, 1)) for chosen in (known < 0, known == 0))
+    finite = diagonal[np.isfinite(diagonal)]
+    shares = (float(np.count_nonzero(chosen) / max(finite.size, 1)) for chosen in (finite < 0, finite == 0))
     return Points(diagonal[places], np.abs(gradient[places]), diagonal.size, lost, *shares)
 
 
@@ -112,10 +112,10 @@ def _panel(
     for chosen, colour, marker in ((~below, POSITIVE, "o"), (below, POSITIVE if paired else NEGATIVE, "v")):
         axes.scatter(curvature[chosen], gradient[chosen], color=colour, marker=marker, **looks)  # type: ignore[arg-type]
     axes.axvline(0, color=MUTED, linewidth=0.8)
-    said = [f"{new.entries} entr{'y' if new.entries == 1 else 'ies'}", f"negative {share(new.negative)}"]
-    said += [f"zero {share(new.zero)}"] if new.zero else []
-    said += [f"{new.lost} not finite"] if new.lost else []
-    return ", ".join(said)
+    numbers = [f"{new.entries} entr{'y' if new.entries == 1 else 'ies'}", f"negative {share(new.negative)}"]
+    numbers += [f"zero {share(new.zero)}"] if new.zero else []
+    numbers += [f"{new.lost} not finite"] if new.lost else []
+    return ", ".join(numbers)
 
 
 def _handles(view: View, *, negative: bool) -> list[Artist]:

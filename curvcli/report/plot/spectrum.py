@@ -72,17 +72,15 @@ def _signs(values: Float64) -> npt.NDArray[np.int_]:
 
 def draw(view: View) -> Iterator[Plot]:
     """Yield pages of one spectrum per layer; all share the axis of eigenvalues."""
-    found = {row.name: spectrum(view.new, row.name) for row in view.new.rows}
-    new = {name: known for name, known in found.items() if known is not None}
+    spectrum_by_layer = {row.name: spectrum(view.new, row.name) for row in view.new.rows}
+    new = {name: one for name, one in spectrum_by_layer.items() if one is not None}
     if not new:
         return
     base = {name: None if view.base is None else spectrum(view.base, name) for name in new}
-    everything = [known for known in (*new.values(), *base.values()) if known is not None]
-    ends = [known.values + sign * known.residuals for known in everything for sign in (-1, 1)]
-    scale = fitted(np.concatenate([known.values for known in everything]), decades=_DECADES).covering(
-        np.concatenate(ends)
-    )
-    notes = [scale.note, "bars: ± residual ‖Hv − λv‖" if any(known.residuals.any() for known in everything) else ""]
+    everything = [one for one in (*new.values(), *base.values()) if one is not None]
+    ends = [one.values + sign * one.residuals for one in everything for sign in (-1, 1)]
+    scale = fitted(np.concatenate([one.values for one in everything]), decades=_DECADES).covering(np.concatenate(ends))
+    notes = [scale.note, "bars: ± residual ‖Hv − λv‖" if any(one.residuals.any() for one in everything) else ""]
 
     def panel(axes: Axes, name: str) -> str:
         scale.apply(axes, "y", most=8, margin=0.07, at_zero=0.04)
@@ -116,10 +114,10 @@ def _panel(axes: Axes, new: Spectrum, base: Spectrum | None) -> str:
     room = max(0.5, 0.03 * count)
     axes.set_xlim(1 - room, count + room)
     values = new.values[np.isfinite(new.values)]
-    said = f"{len(values)} computed: " if not new.whole else f"all {len(values)}: "
+    count_text = f"{len(values)} computed: " if not new.whole else f"all {len(values)}: "
     ends = " … ".join(number(value, 3) for value in (values[[0]] if len(values) == 1 else values[[0, -1]]))
     missing = int(np.count_nonzero(~new.converged))
-    text = said + typeset(ends) + (f", {missing} not converged" if missing else "")
+    text = count_text + typeset(ends) + (f", {missing} not converged" if missing else "")
     if not new.whole:
         return text
     zero = np.count_nonzero(new.signs == 0) / len(new.signs)
@@ -127,22 +125,22 @@ def _panel(axes: Axes, new: Spectrum, base: Spectrum | None) -> str:
     return text + (f", zero to rounding {share(zero)}" if zero else "")
 
 
-def _draw(axes: Axes, known: Spectrum, *, base: bool) -> None:
-    ranks = np.arange(1, len(known.values) + 1)
-    if len(known.values) > _MANY:
+def _draw(axes: Axes, eigenvalues: Spectrum, *, base: bool) -> None:
+    ranks = np.arange(1, len(eigenvalues.values) + 1)
+    if len(eigenvalues.values) > _MANY:
         for sign, (colour, _) in _LOOKS.items():
-            values = np.where(known.signs == sign, known.values, np.nan)
+            values = np.where(eigenvalues.signs == sign, eigenvalues.values, np.nan)
             looks = {"color": INK, "linestyle": "--", "linewidth": 1.1} if base else {"color": colour, "linewidth": 2.0}
             axes.plot(ranks, values, **looks)  # type: ignore[arg-type]
         return
-    errors = np.where(known.residuals > 0, known.residuals, np.nan)
-    for sign, (own, marker) in _LOOKS.items():
+    errors = np.where(eigenvalues.residuals > 0, eigenvalues.residuals, np.nan)
+    for sign, (own_colour, marker) in _LOOKS.items():
         for sound in (True, False):
-            chosen = (known.signs == sign) & (known.converged == sound) & np.isfinite(known.values)
-            colour = INK if base else own
+            chosen = (eigenvalues.signs == sign) & (eigenvalues.converged == sound) & np.isfinite(eigenvalues.values)
+            colour = INK if base else own_colour
             axes.errorbar(
                 ranks[chosen],
-                known.values[chosen],
+                eigenvalues.values[chosen],
                 yerr=errors[chosen],
                 color=colour,
                 fmt="D" if base else marker,
@@ -160,11 +158,11 @@ def _handles(view: View, everything: list[Spectrum]) -> list[Artist]:
         )
 
     handles = [dot(POSITIVE, "o", "eigenvalue" if view.base is None else view.new.label)]
-    if any((known.signs < 0).any() for known in everything):
+    if any((one.signs < 0).any() for one in everything):
         handles.append(dot(NEGATIVE, "v", "negative"))
-    if any((known.signs == 0).any() for known in everything):
+    if any((one.signs == 0).any() for one in everything):
         handles.append(dot(ZERO, "o", "zero to rounding"))
-    if any(not known.converged.all() for known in everything):
+    if any(not one.converged.all() for one in everything):
         handles.append(dot(POSITIVE, "o", "not converged", "none"))
     if view.base is not None:
         handles.append(dot(INK, "D", view.base.label, "none"))

@@ -55,13 +55,13 @@ class Side:
             One array of shape (n,) per quantity, in the same order, of the parameters that have all of them; ``None``
             when no parameter has.
         """
-        found: list[list[Float64]] = []
+        arrays_by_parameter: list[list[Float64]] = []
         for p in self.parameters(layer):
             arrays = [self.report.array(layer, quantity, p.label) for quantity in quantities]
             present = [np.asarray(array, dtype=np.float64).ravel() for array in arrays if array is not None]
             if len(present) == len(quantities):
-                found.append(present)
-        return tuple(map(np.concatenate, zip(*found, strict=True))) if found else None
+                arrays_by_parameter.append(present)
+        return tuple(map(np.concatenate, zip(*arrays_by_parameter, strict=True))) if arrays_by_parameter else None
 
 
 @dataclass(frozen=True)
@@ -94,22 +94,22 @@ class View:
             return ""
         # Layers are matched one by one, and each report's state stands elsewhere: neither forbids a picture.
         old, new = (replace(side.report, status="complete") for side in (self.base, self.new))
-        found = list(mismatches(old, new, Layers((), (), ())))
+        differences = list(mismatches(old, new, Layers((), (), ())))
         pairs = {
             (_matrices((row,)), _matrices((other,)))
             for row in self.new.rows
             if (other := self.base.row(row.name)) is not None and row.matrix and other.matrix
         }
-        found += [f"{after}, was {before}" for after, before in sorted(pairs) if after != before]
-        return "; ".join(found)
+        differences += [f"{after}, was {before}" for after, before in sorted(pairs) if after != before]
+        return "; ".join(differences)
 
     @cached_property
     def only_in_base(self) -> str:
         """Which layers only the base has, and so stand in no figure; empty when none, or when layers were chosen."""
         if self.base is None or len(self.new.rows) < len(self.new.report.layers):
             return ""
-        known = {row.name for row in self.new.report.layers}
-        names = [row.name for row in self.base.report.layers if row.name not in known]
+        new_names = {row.name for row in self.new.report.layers}
+        names = [row.name for row in self.base.report.layers if row.name not in new_names]
         return f"only in {printable(self.base.label)}: {listed(names)}" if names else ""
 
     @property

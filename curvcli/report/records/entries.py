@@ -101,9 +101,9 @@ class Ingredients:
 
 def statistics(parameters: Sequence[Ingredients]) -> dict[str, float]:
     """Return the `Statistics` of all the given parameters together."""
-    gradients = _known(p.gradient_square for p in parameters)
-    errors = _known(p.error_square for p in parameters)
-    totals = _known(p.totals for p in parameters)
+    gradients = _complete(p.gradient_square for p in parameters)
+    errors = _complete(p.error_square for p in parameters)
+    totals = _complete(p.totals for p in parameters)
     whole = None if totals is None else sum(totals, _Totals())
     filled = whole if whole is not None and whole.count else None
     return {
@@ -119,11 +119,11 @@ def statistics(parameters: Sequence[Ingredients]) -> dict[str, float]:
     }
 
 
-def _known(values: Iterable[_T | None]) -> list[_T] | None:
+def _complete(values: Iterable[_T | None]) -> list[_T] | None:
     """Return the values; ``None`` when one of them is missing."""
-    found = list(values)
-    present = [value for value in found if value is not None]
-    return present if len(present) == len(found) else None
+    listed = list(values)
+    present = [value for value in listed if value is not None]
+    return present if len(present) == len(listed) else None
 
 
 def _ratio(error: float, square: float) -> float:

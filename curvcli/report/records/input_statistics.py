@@ -104,8 +104,8 @@ def _reduced(reduction: str, values: npt.NDArray[Any] | None) -> float:
 
 
 def _extreme(reduction: str, arrays: Mapping[str, Array] | None) -> float:
-    found = [_reduced(reduction, array) for array in (arrays or {}).values() if array.size]
-    return _reduced(reduction, np.array(found))  # not min() or max(): NaN has to win
+    extremes = [_reduced(reduction, array) for array in (arrays or {}).values() if array.size]
+    return _reduced(reduction, np.array(extremes))  # not min() or max(): NaN has to win
 
 
 def _stderr(record: InputsRecord) -> float:

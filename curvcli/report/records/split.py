@@ -62,8 +62,8 @@ class SplitPart:
         if (self.jacobian is not None) != (self.kept == "whole"):
             raise ValueError(f"{owner}: kept is {self.kept!r}, but the Jacobian is {_there(self.jacobian)}")
         check_floats(owner, {"product": self.product, "gradient": self.gradient})
-        own = self.product.shape if self.kind == "parameter" else self.product.shape[1:]
-        if own != self.shape or (self.kind == "input" and self.product.ndim != len(self.shape) + 1):
+        entry_shape = self.product.shape if self.kind == "parameter" else self.product.shape[1:]
+        if entry_shape != self.shape or (self.kind == "input" and self.product.ndim != len(self.shape) + 1):
             raise ValueError(f"{owner}: product has shape {self.product.shape}, the {self.kind} {self.shape}")
         check_shape(owner, "gradient", self.gradient, self.product.shape)
         check_errors(owner, {"difference": self.difference, "relative_difference": self.relative_difference})

@@ -19,7 +19,8 @@ def summarise(record: LayerRecord) -> LayerSummary:
     """Return the rows that `record` fills in the tables."""
     ingredients = [Ingredients.of(p) for p in record.parameters]
     parameters = tuple(
-        _parameter(record.name, p, statistics([own])) for p, own in zip(record.parameters, ingredients, strict=True)
+        _parameter(record.name, p, statistics([of_parameter]))
+        for p, of_parameter in zip(record.parameters, ingredients, strict=True)
     )
     columns: dict[str, Any] = statistics(ingredients if record.entries is None else [Ingredients()])
     of_block = spectral(record)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from math import isnan
 from typing import Any, Final
 
-from curvcli.report.numbers import MISSING, known, share
+from curvcli.report.numbers import MISSING, or_dash, share
 from curvcli.report.records.input_statistics import InputsSummary
 from curvcli.report.records.split import SplitPartSummary
 from curvcli.report.records.summaries import LayerSummary, ParameterSummary
@@ -41,7 +41,7 @@ def _shown(table: Table, column: Column, heading: Heading) -> Shown:
 def _plain(column: Column) -> Callable[[Any], str]:
     match column.kind:
         case "number":
-            return lambda row: known(column.of_row(row), _status(row))
+            return lambda row: or_dash(column.of_row(row), _status(row))
         case "share":
             return lambda row: share(column.of_row(row), _status(row))
         case "flag":
@@ -74,13 +74,13 @@ def _layer(row: LayerSummary | SplitPartSummary) -> str:
 
 def _condition(row: LayerSummary) -> str:
     """Return the condition number, marked where it is only a lower bound."""
-    text = known(row.condition_number, row.status)
+    text = or_dash(row.condition_number, row.status)
     return f"≥ {text}" if row.condition_is_bound and not isnan(row.condition_number) else text
 
 
 def _eigenvalues(row: LayerSummary) -> str:
     """Return the top eigenvalues and, behind an ellipsis, the smallest."""
-    texts = [known(value, "nonfinite") for value in row.eigenvalues]
+    texts = [or_dash(value, "nonfinite") for value in row.eigenvalues]
     if len(texts) > _TOP + 1:
         texts = [*texts[:_TOP], "…", texts[-1]]
     return " ".join(texts) or MISSING
@@ -98,7 +98,7 @@ def _support(row: LayerSummary) -> str:
     """Return the smallest and the largest eigenvalue that a density has seen."""
     if not row.density_method:
         return MISSING
-    return f"{known(row.support_min, row.status)} … {known(row.support_max, row.status)}"
+    return f"{or_dash(row.support_min, row.status)} … {or_dash(row.support_max, row.status)}"
 
 
 def _inertia(row: LayerSummary) -> str:

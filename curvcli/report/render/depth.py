@@ -11,7 +11,7 @@ import numpy as np
 
 from curvcli.report import columns
 from curvcli.report.hdf5.read import Report
-from curvcli.report.numbers import FULL, known, number, share
+from curvcli.report.numbers import FULL, number, or_dash, share
 from curvcli.report.records.matrices import HESSIAN, named
 from curvcli.report.records.quantities import BlockRecord, DensityRecord, EigenRecord, TraceRecord
 from curvcli.report.records.summaries import LayerSummary
@@ -47,8 +47,8 @@ def with_sparklines(report: Report, section: Section, *, ascii: bool) -> Section
     scale = Scale.of(largest, 0.0, decades=_DECADES, bins=_DECADES)
     drawn: dict[str, Histogram] = {}
     for row in report.layers:
-        if found := list(histograms(report, row, scale, most=_MOST_IN_TABLE).values()):
-            drawn[row.name] = sum(found[1:], found[0])
+        if parameter_histograms := list(histograms(report, row, scale, most=_MOST_IN_TABLE).values()):
+            drawn[row.name] = sum(parameter_histograms[1:], parameter_histograms[0])
     if not drawn:
         return section
     legend = [f"diagonal: entries by decade, {_axis(scale, ascii)}; zeros and smaller ones are not drawn"]
@@ -80,8 +80,8 @@ def depth_sections(report: Report, name: str, *, ascii: bool) -> Iterator[Sectio
     row = report.summary(name)
     yield _list("layer " + (printable(name) or "(root)"), _layer(row))
     if row.parameters:
-        found = {name for name in ("rounding", "verified") for p in row.parameters if not isnan(getattr(p, name))}
-        yield Section("parameters", shown(columns.PARAMETERS, contents((row,)) | found), row.parameters)
+        names = {name for name in ("rounding", "verified") for p in row.parameters if not isnan(getattr(p, name))}
+        yield Section("parameters", shown(columns.PARAMETERS, contents((row,)) | names), row.parameters)
         yield from _diagonal(report, row, ascii)
     if (trace := report.record(name, TraceRecord)) is not None:
         yield _list("trace", _trace(trace))
@@ -96,7 +96,6 @@ def depth_sections(report: Report, name: str, *, ascii: bool) -> Iterator[Sectio
 
 
 def _list(title: str, lines: Iterator[Line]) -> Section:
-    """Return a section of labels and texts."""
     columns = (
         Shown("", lambda line: line[0], False, 0),
         Shown("", lambda line: line[1], False, 0, prose=True),
@@ -115,11 +114,14 @@ def _layer(row: LayerSummary) -> Iterator[Line]:
     for label, field in (("gradient norm", "gradient_norm"), ("trace", "trace")):
         value = getattr(row, field)
         if not isnan(value):
-            yield label, known(value)
+            yield label, or_dash(value)
     if not isnan(row.diagonal_rounding):
-        yield "rounding", f"up to {known(row.diagonal_rounding)} in every entry of the diagonal"
+        yield "rounding", f"up to {or_dash(row.diagonal_rounding)} in every entry of the diagonal"
     if not isnan(row.diagonal_min):
-        yield "diagonal", f"{known(row.diagonal_min)} … {known(row.diagonal_max)}, mean {known(row.diagonal_mean)}"
+        yield (
+            "diagonal",
+            f"{or_dash(row.diagonal_min)} … {or_dash(row.diagonal_max)}, mean {or_dash(row.diagonal_mean)}",
+        )
         yield "negative share", share(row.negative_share)
 
 
@@ -128,23 +130,28 @@ def _diagonal(report: Report, row: LayerSummary, ascii: bool) -> Iterator[Sectio
     largest = extent(row.parameters)
     least = smallest(report, row, most=_MOST_IN_DEPTH)
     scale = Scale.of(largest, least, decades=_BINS_IN_DEPTH // 2, bins=_BINS_IN_DEPTH)
-    found = histograms(report, row, scale, most=_MOST_IN_DEPTH)
-    if not found:
+    by_label = histograms(report, row, scale, most=_MOST_IN_DEPTH)
+    if not by_label:
         return
     columns = (
         Shown("parameter", printable),
-        Shown("diagonal", lambda label: found[label].line(ascii=ascii), False, 0, drawn=True),
-        Shown("zero", lambda label: share(found[label].zeros / found[label].seen), True, 1),
+        Shown("diagonal", lambda label: by_label[label].line(ascii=ascii), False, 0, drawn=True),
+        Shown("zero", lambda label: share(by_label[label].zeros / by_label[label].seen), True, 1),
     )
     footer = [
-        f"{_axis(scale, ascii)}" + (", smaller ones are not drawn" if any(h.below for h in found.values()) else "")
+        f"{_axis(scale, ascii)}" + (", smaller ones are not drawn" if any(h.below for h in by_label.values()) else "")
     ]
     footer += [
         f"{printable(label)}: {h.seen} of {h.size} entries, spread evenly, are drawn"
-        for label, h in found.items()
+        for label, h in by_label.items()
         if h.seen < h.size
     ]
-    yield Section("distribution of the diagonal", columns, [label for label, h in found.items() if h.seen], (*footer,))
+    yield Section(
+        "distribution of the diagonal",
+        columns,
+        [label for label, h in by_label.items() if h.seen],
+        (*footer,),
+    )
 
 
 def _axis(scale: Scale, ascii: bool) -> str:
@@ -155,11 +162,11 @@ def _axis(scale: Scale, ascii: bool) -> str:
 def _trace(record: TraceRecord) -> Iterator[Line]:
     yield "value", _full(record.value)
     if not record.exact:
-        yield "± stderr", f"{known(record.stderr, 'nonfinite')} over {record.probes} probes"
+        yield "± stderr", f"{or_dash(record.stderr, 'nonfinite')} over {record.probes} probes"
     yield from _rounding(record.rounding, "")
     if not isnan(record.data_stderr):
         batches = f" ({len(record.batches)} batches)" if len(record.batches) else ""
-        yield "± data", f"{known(record.data_stderr)} for another draw of the data{batches}"
+        yield "± data", f"{or_dash(record.data_stderr)} for another draw of the data{batches}"
     if not record.exact:
         yield "tolerance", "met" if record.converged else "not met"
     yield from _origin(record, record.exact)
@@ -175,9 +182,9 @@ def _eigenvalues(record: EigenRecord) -> Section:
     columns = (
         Shown("rank", lambda rank: str(rank + 1), True, 0),
         Shown("eigenvalue", lambda rank: _full(record.values[rank]), True, 0),
-        Shown("± residual", lambda rank: known(float(record.residuals[rank]), "nonfinite"), True, 0),
+        Shown("± residual", lambda rank: or_dash(float(record.residuals[rank]), "nonfinite"), True, 0),
         Shown("relative", lambda rank: _relative(float(record.residuals[rank]), largest), True, 1),
-        *([] if record.rounding is None else [Shown("of it rounding", _of_rank(record.rounding), True, 2)]),
+        *([] if record.rounding is None else [Shown("due to rounding", _of_rank(record.rounding), True, 2)]),
         Shown("converged", lambda rank: "yes" if record.converged[rank] else "no", False, 0),
     )
     origin = [f"{label}: {text}" for label, text in _origin(record)]
@@ -193,7 +200,7 @@ def _eigenvalues(record: EigenRecord) -> Section:
 
 
 def _of_rank(values: Any) -> Any:
-    return lambda rank: known(float(values[rank]), "nonfinite")
+    return lambda rank: or_dash(float(values[rank]), "nonfinite")
 
 
 def _density(record: DensityRecord, ascii: bool) -> Iterator[Line]:
@@ -206,7 +213,7 @@ def _density(record: DensityRecord, ascii: bool) -> Iterator[Line]:
     bound = "" if record.exact else "at most "
     yield "weight at zero", bound + share(record.weight_at_zero, "nonfinite") + error
     yield from _rounding(record.rounding, "of any eigenvalue")
-    yield "bandwidth", known(record.bandwidth)
+    yield "bandwidth", or_dash(record.bandwidth)
     yield "nodes", f"{record.nodes.shape[1]} per probe, {record.nodes.shape[0]} probes" if not record.exact else "all"
     yield from _origin(record, record.exact)
 
@@ -222,22 +229,22 @@ def _curve(record: DensityRecord, ascii: bool) -> Line:
     heights = np.array([part.max() for part in np.array_split(values, width)])
     with np.errstate(divide="ignore"):
         drawn = np.maximum(np.log10(heights / largest) + _DENSITY_DECADES, 0.0)
-    ends = f"{known(float(record.grid[0]))} … {known(float(record.grid[-1]))}"
+    ends = f"{or_dash(float(record.grid[0]))} … {or_dash(float(record.grid[-1]))}"
     # The bars' outer blanks would be stripped; the brackets keep them.
     return f"[{bars(drawn, ascii=ascii)}]", f"over {ends}, logarithmic, the top {_DENSITY_DECADES} decades"
 
 
 def _block(record: BlockRecord) -> Iterator[Line]:
     yield "inertia", "-" if record.inertia is None else "{} positive, {} zero, {} negative".format(*record.inertia)
-    condition = known(record.condition)
+    condition = or_dash(record.condition)
     yield "condition", f"≥ {condition}" if record.condition_is_bound and not isnan(record.condition) else condition
-    error = f" ± {known(record.frobenius_stderr)}" if not record.exact and isfinite(record.frobenius_stderr) else ""
+    error = f" ± {or_dash(record.frobenius_stderr)}" if not record.exact and isfinite(record.frobenius_stderr) else ""
     yield "Frobenius norm", _full(record.frobenius) + error
     if record.eigenvalues is not None and len(record.eigenvalues):
         yield "eigenvalues", f"{_full(record.eigenvalues[-1])} … {_full(record.eigenvalues[0])}"
     yield from _rounding(record.rounding, "of any eigenvalue")
     if not isnan(record.asymmetry):
-        yield "asymmetry", f"{known(record.asymmetry)} of the largest entry, before averaging"
+        yield "asymmetry", f"{or_dash(record.asymmetry)} of the largest entry, before averaging"
     if record.entries is not None:
         yield "kept", f"{lengths(record.entries.shape)} entries"
     yield from _origin(record, record.exact)
@@ -245,7 +252,7 @@ def _block(record: BlockRecord) -> Iterator[Line]:
 
 def _rounding(rounding: float, of: str) -> Iterator[Line]:
     if not isnan(rounding):
-        yield "± rounding", f"{known(rounding)} {of}".rstrip()
+        yield "± rounding", f"{or_dash(rounding)} {of}".rstrip()
 
 
 def _origin(record: Any, exact: bool | None = None) -> Iterator[Line]:
@@ -259,7 +266,7 @@ def _origin(record: Any, exact: bool | None = None) -> Iterator[Line]:
 
 
 def _relative(residual: float, largest: float) -> str:
-    return known(residual / largest, "nonfinite") if largest else "-"
+    return or_dash(residual / largest, "nonfinite") if largest else "-"
 
 
 def _full(value: Any) -> str:

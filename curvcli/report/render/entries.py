@@ -15,7 +15,7 @@ from curvcli.text import printable
 
 _MOST_LINES: Final = 24
 _MOST_HESSIAN_COLUMNS: Final = 6
-_WHOLE: Final = "a wider window or a pipe has all"  # no other format shows arrays
+_WHOLE: Final = "a wider window or a pipe shows all"  # no other format shows arrays
 
 
 def entry_sections(report: Report) -> Iterator[Section]:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from curvcli.report import columns
-from curvcli.report.documents import check_document, given, json_text, layer_document
+from curvcli.report.documents import check_document, column_value, json_text, layer_document
 from curvcli.report.hdf5.read import Report
 from curvcli.report.records.input_statistics import InputsSummary
 
@@ -44,7 +44,7 @@ def render_json(report: Report) -> str:
 
 def _function(row: InputsSummary) -> dict[str, Any]:
     document: dict[str, Any] = {"name": row.name, "inputs": [asdict(axes) for axes in row.inputs]}
-    document |= {column.name: given(column, row) for column in columns.INPUTS.inside("json")}
+    document |= {column.name: column_value(column, row) for column in columns.INPUTS.inside("json")}
     document["order"] = row.order or None
     document["residual"] = (
         {key: getattr(row, field) for key, field in _RESIDUAL.items()} if row.residual_column else None

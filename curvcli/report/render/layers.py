@@ -37,8 +37,8 @@ def check_section(report: Report, *, counted: bool = True) -> Section:
 
 def outcome_counts(report: Report) -> str:
     """Return how many checks of a report ended how."""
-    found = Counter(check.outcome for check in report.checks)
-    return ", ".join(f"{found[outcome]} {outcome}" for outcome in OUTCOME_CODES)
+    counts = Counter(check.outcome for check in report.checks)
+    return ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOME_CODES)
 
 
 def contents(rows: Sequence[LayerSummary]) -> frozenset[str]:

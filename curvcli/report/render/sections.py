@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from curvcli.report.hdf5.read import Report
-from curvcli.report.numbers import known, number
+from curvcli.report.numbers import number, or_dash
 from curvcli.report.render.depth import depth_sections, with_sparklines
 from curvcli.report.render.entries import entry_sections
 from curvcli.report.render.inputs import inputs_section
@@ -28,23 +28,23 @@ def sections(report: Report, view: View = WHOLE, *, entries: bool = False) -> tu
     Raises:
         ReportError: those numbers, or the diagonals for sparklines, can't be read any more.
     """
-    found: list[Section] = []
+    tables: list[Section] = []
     if view.table and (report.layers or not (report.inputs or report.checks)):
         plain = layer_section(report)
-        found.append(with_sparklines(report, plain, ascii=view.ascii) if view.sparklines else plain)
+        tables.append(with_sparklines(report, plain, ascii=view.ascii) if view.sparklines else plain)
     if view.table and any(layer.split for layer in report.layers):
-        found.append(split_section(report.layers))
+        tables.append(split_section(report.layers))
     for name in view.depth:
-        found += depth_sections(report, name, ascii=view.ascii)
+        tables += depth_sections(report, name, ascii=view.ascii)
     if report.inputs:
-        found += [inputs_section(report), *(entry_sections(report) if entries else ())]
+        tables += [inputs_section(report), *(entry_sections(report) if entries else ())]
     if report.checks:
         # Of a table that was cut, only who cut it can count what was there; see `View.footer`.
         cut = view.rows is not None and not (report.layers or report.inputs)
-        found.append(check_section(report, counted=not cut))
+        tables.append(check_section(report, counted=not cut))
     if view.table and view.footer:
-        found[0] = replace(found[0], footer=(*found[0].footer, *view.footer))
-    return tuple(found)
+        tables[0] = replace(tables[0], footer=(*tables[0].footer, *view.footer))
+    return tuple(tables)
 
 
 def heading(report: Report, view: View = WHOLE) -> tuple[tuple[str, str], ...]:
@@ -81,7 +81,7 @@ def _notes(report: Report) -> Iterator[str]:
         for parameter in layer.parameters:
             if parameter.status == "unverified":
                 checked = f" ({parameter.verification})" if parameter.verification else ""
-                yield f"{parameter.name}: unverified: off by {known(parameter.verified)} from products{checked}"
+                yield f"{parameter.name}: unverified: off by {or_dash(parameter.verified)} from products{checked}"
             elif parameter.status != "done":
                 yield f"{parameter.name}: {_ending(parameter.status, parameter.reason)}"
         for part in layer.split:

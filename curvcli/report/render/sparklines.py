@@ -106,13 +106,13 @@ def histograms(report: Report, row: LayerSummary, scale: Scale, *, most: int) ->
     Raises:
         ReportError: the report can't be read any more.
     """
-    found: dict[str, Histogram] = {}
+    histogram_by_label: dict[str, Histogram] = {}
     none = np.zeros(scale.bins, np.int64)
     for parameter in row.parameters:
         for size, entries in diagonal_blocks(report.path, row.name, parameter.label, most=most):
-            so_far = found.get(parameter.label, Histogram(none, none, 0, 0, 0, size))
-            found[parameter.label] = so_far + _counted(entries, scale)
-    return found
+            so_far = histogram_by_label.get(parameter.label, Histogram(none, none, 0, 0, 0, size))
+            histogram_by_label[parameter.label] = so_far + _counted(entries, scale)
+    return histogram_by_label
 
 
 def smallest(report: Report, row: LayerSummary, *, most: int) -> float:

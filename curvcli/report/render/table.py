@@ -39,8 +39,8 @@ def render_table(document: Document, console: Console) -> str:
     stream = io.StringIO()
     target = _twin(console, stream, max(_rooms(console, tables, shown), default=console.width))
     label_width = max((len(label) for label, _ in document.above), default=0) + _GAP
-    for label, said in document.above:
-        target.print(Text.assemble((label.ljust(label_width), "bold"), plain(said, encoding)), soft_wrap=True)
+    for label, value in document.above:
+        target.print(Text.assemble((label.ljust(label_width), "bold"), plain(value, encoding)), soft_wrap=True)
     narrow = []
     for (section, widths), columns in zip(tables, shown, strict=True):
         target.print()

@@ -64,15 +64,15 @@ def arranged(report: Report, *, sort: str = "", reverse: bool = False, top: int 
     order = ""
     if sort:
         column = _named(sort, sortable)
-        found = {id(row): sortable[column].of_row(row) for row in rows}
-        present = [row for row in rows if not _missing(found[id(row)])]
+        value_by_row = {id(row): sortable[column].of_row(row) for row in rows}
+        present = [row for row in rows if not _missing(value_by_row[id(row)])]
         if rows and not present:
             raise UsageError(f"{report.path}: nothing to sort by: {not_computed(sortable[column])}")
-        numeric = not isinstance(found[id(present[0])], str) if present else True
+        numeric = not isinstance(value_by_row[id(present[0])], str) if present else True
         ascending = column in _ASCENDING or not numeric
-        present.sort(key=lambda row: _key(found[id(row)]), reverse=ascending == reverse)
-        rows = present + [row for row in rows if _missing(found[id(row)])]
-        magnitude = f"|{column}|" if any(_negative(found[id(row)]) for row in present) else column
+        present.sort(key=lambda row: _key(value_by_row[id(row)]), reverse=ascending == reverse)
+        rows = present + [row for row in rows if _missing(value_by_row[id(row)])]
+        magnitude = f"|{column}|" if any(_negative(value_by_row[id(row)]) for row in present) else column
         order = f"{column if ascending else magnitude}, {'smallest' if ascending == (not reverse) else 'largest'} first"
     elif reverse:
         rows.reverse()

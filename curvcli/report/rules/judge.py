@@ -135,19 +135,19 @@ class _Reader:
     """Reads the figures of each layer once."""
 
     def __init__(self, report: Report) -> None:
-        self._report, self._found = report, dict[str, Mapping[str, Figure]]()
+        self._report, self._figures_by_row = report, dict[str, Mapping[str, Figure]]()
 
     def figures(self, layer: str) -> Mapping[str, Figure]:
         """Return what a threshold can be held against."""
-        if layer not in self._found:
-            self._found[layer] = bounded(self._report, self._report.summary(layer))
-        return self._found[layer]
+        if layer not in self._figures_by_row:
+            self._figures_by_row[layer] = bounded(self._report, self._report.summary(layer))
+        return self._figures_by_row[layer]
 
 
 def _missing(report: Report, bound: Bound, layers: Sequence[str]) -> str:
     where = option(bound.side, f"{bound.quantity}={bound.number:g}")
     if not layers:
-        return f"{report.path}: {where} has no layers to hold for."
+        return f"{report.path}: {where} matches no layer."
     return (
         f"{report.path}: {where}: {bound.quantity} was not computed for {listed(layers)}.\n"
         f"Compute it, or name by a pattern or {option('layer')} the layers that have it; "
@@ -175,8 +175,8 @@ def _sound(judgement: Judgement, row: LayerSummary, figure: Figure) -> Judgement
 def _noise(figure: Figure) -> Noise:
     if figure.doubt:  # a spread of too few probes would excuse anything
         return Noise(0.0)
-    known = 0.0 if isnan(figure.stderr) else figure.spread  # without an error the figure itself has to hold
-    return Noise(known, figure.degrees, figure.choices, figure.bound)
+    spread = 0.0 if isnan(figure.stderr) else figure.spread  # without an error the figure itself has to hold
+    return Noise(spread, figure.degrees, figure.choices, figure.bound)
 
 
 def _judged(bound: Bound, layer: str | None, figure: Figure, sigma: float, family: int) -> Judgement:

@@ -22,7 +22,7 @@ Format = Literal["table", "json", "markdown", "junit", "github"]
 SCHEMA_VERSION: Final = "1.0"
 
 _NAME: Final = "curvcli assert"
-_PARTIAL: Final = "the report is partial, and nothing is said of the layers that it lacks"
+_PARTIAL: Final = "the report is partial, and the layers that it lacks can't be judged"
 
 
 def render_assessment(assessment: Assessment, format: Format, *, console: Console) -> str:
@@ -60,10 +60,10 @@ def summary(assessment: Assessment) -> str:
 
 def _verdicts(assessment: Assessment) -> list[Verdict]:
     """Return one per rule, and one that is open where the report lacks layers."""
-    found = [_verdict(judgement) for judgement in assessment.judgements]
+    verdicts = [_verdict(judgement) for judgement in assessment.judgements]
     if assessment.report.status != "complete":
-        found.append(Verdict(layer=None, check="complete", ending="undecided", message=_PARTIAL))
-    return found
+        verdicts.append(Verdict(layer=None, check="complete", ending="undecided", message=_PARTIAL))
+    return verdicts
 
 
 def _verdict(judgement: Judgement) -> Verdict:
@@ -82,10 +82,10 @@ def _message(judgement: Judgement) -> str:
         value = beside(judgement.value, judgement.threshold)
         # The rule has six digits; where these hide on which side of it the value is, the message has more.
         limit = beside(judgement.threshold, float(value), digits=6)
-        told = f"{judgement.quantity} is {value}, has to be {judgement.rule.split()[1]} {limit}"
+        text = f"{judgement.quantity} is {value}, must be {judgement.rule.split()[1]} {limit}"
     else:
-        told = judgement.rule if judgement.holds else f"not {judgement.rule}"
-    return f"{told} ({judgement.note})" if judgement.note else told
+        text = judgement.rule if judgement.holds else f"not {judgement.rule}"
+    return f"{text} ({judgement.note})" if judgement.note else text
 
 
 def _document(assessment: Assessment) -> Document:

@@ -7,7 +7,7 @@ from math import isfinite
 from typing import Literal
 
 from curvcli.errors import UsageError
-from curvcli.report.compare.figure import COMPARED, LOSS, ONLY_BOUNDED, known
+from curvcli.report.compare.figure import COMPARED, LOSS, ONLY_BOUNDED, is_quantity
 from curvcli.text import did_you_mean
 from curvcli.wording import option
 
@@ -50,7 +50,7 @@ def parse_bound(side: Side, text: str) -> Bound:
         raise UsageError(f"{where}: not a rule; write PATTERN:QUANTITY=NUMBER, such as 'conv*:top_eigenvalue=50'.")
     pattern, colon, quantity = left.rpartition(":")
     quantity = quantity.strip()
-    if not known(quantity):
+    if not is_quantity(quantity):
         raise UsageError(f"{where}: {unknown_quantity(quantity)}")
     if colon and not pattern:
         raise UsageError(f"{where}: the layer pattern is empty; leave out the colon to mean all layers.")

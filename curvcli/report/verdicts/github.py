@@ -19,7 +19,7 @@ _SHOWN: Final = 10
 def render_github(name: str, verdicts: Sequence[Verdict], summary: str) -> str:
     """Return an error per failure, the worst first, a warning per undecided check, and the summary as a notice.
 
-    Of more than ten of a sort, nine are told and one line says how many there are.
+    Of more than ten of a sort, nine are shown and one line says how many there are.
 
     Args:
         name: of the command, in the titles.
@@ -40,7 +40,7 @@ def _annotations(level: Literal["error", "warning"], name: str, verdicts: Sequen
     lines = [_command(level, f"{name}: {v.place}: {v.check}", f"{v.place}: {v.message}") for v in shown]
     if left := len(verdicts) - len(shown):
         lines.append(
-            _command(level, name, f"and {counted(left, f'more {noun}')}: {shell_option('format', 'table')} tells all")
+            _command(level, name, f"and {counted(left, f'more {noun}')}: {shell_option('format', 'table')} shows all")
         )
     return lines
 

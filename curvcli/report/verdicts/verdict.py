@@ -17,7 +17,7 @@ class Verdict:
         check: what was checked, e.g. ``top_eigenvalue`` or ``max top_eigenvalue = 50``.
         ending: how; ``undecided`` is no failure, and has to be seen all the same.
         message: in one line.
-        excess: by how much it failed, as a ratio; the worst is told first where only some can be told.
+        excess: by how much it failed, as a ratio; the worst come first where only some can be shown.
     """
 
     layer: str | None

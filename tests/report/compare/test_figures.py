@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from curvcli.report.compare.comparison import Tolerances, compare
-from curvcli.report.compare.figure import COMPARED, known
+from curvcli.report.compare.figure import COMPARED, is_quantity
 from curvcli.report.compare.figures import bounded, figures
 
 PROBED = {"exact": False, "method": "hutchinson", "reason": "asked for"}
@@ -29,7 +29,7 @@ def test_everything_that_was_computed_is_there_in_order(written, make_layer, mak
     assert [name for name in names if not name.startswith("eigenvalue_")] == searched
     place = names.index("top_eigenvalue")
     assert names[place + 1 : place + 3] == ["eigenvalue_2", "eigenvalue_3"]
-    assert all(known(name) for name in names)
+    assert all(is_quantity(name) for name in names)
 
 
 def test_what_was_not_computed_is_not_there(written, make_bare):

@@ -84,9 +84,9 @@ def test_of_a_model_that_answers_at_random_nothing_is_exact(written, make_layer)
     assert holding(new, **ALL) == {"finite": True, "converged": False, "exact": False}
     assert "--allow-random" in notes(new, exact=True)["exact"]
     told = compare(old, new, Tolerances())
-    assert told.notes[0].startswith("NEW: the model answers at random (--allow-random)")
+    assert told.notes[0].startswith("NEW: the model's output is random (--allow-random)")
     assert compare(new, new, Tolerances()).notes[:2] == tuple(
-        f"{name}: the model answers at random (--allow-random), and its figures are exact of nothing"
+        f"{name}: the model's output is random (--allow-random), and its figures are exact of nothing"
         for name in ("BASE", "NEW")
     )
 
@@ -95,7 +95,7 @@ def test_of_a_model_that_answers_at_random_no_change_is_one(written, make_layer)
     """How far chance alone moves its figures is not known."""
     old = written("old.h5", [make_layer("conv")])
     new = written("new.h5", [make_layer("conv", diagonal=np.full((3, 4), 9.0))], deterministic=False, loss_value=9.0)
-    with pytest.raises(UsageError, match=r"nothing can be judged: the model answers at random \(--allow-random\)"):
+    with pytest.raises(UsageError, match=r"nothing can be judged: the model's output is random \(--allow-random\)"):
         compare(old, new, Tolerances(), quantities=["loss", "trace"])
 
 

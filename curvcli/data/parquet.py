@@ -1,0 +1,132 @@
+"""Reads columns from Parquet files, by pyarrow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from curvcli.data.arrow_columns import blocks_of, column_of, pyarrow
+from curvcli.data.checks import check_columns, unreadable
+from curvcli.data.files import existing_file
+from curvcli.data.forward import Blocks, Forward, rows_at_once
+from curvcli.data.interface import Array, Column, Format, Reader, Rows, Wanted
+from curvcli.data.shards import sharded
+from curvcli.errors import DataError
+from curvcli.files import UNREADABLE, check_room, open_regular
+from curvcli.spec.sources import SourceTable
+from curvcli.spec.table import Text
+from curvcli.text import quoted
+
+# Columns' bytes are read so many at a time.
+_BUFFER: Final = 1 << 20
+_MOST_INFLATED: Final = 1000
+_MOST_TEXT: Final = 1 << 16
+_TEXTS: Final = frozenset({"string", "large_string"})
+
+
+class ParquetSource(SourceTable):
+    """Parquet files; lists of equal lengths make columns of more axes.
+
+    Attributes:
+        path: a file, or a pattern for many: ``part-*.parquet``.
+    """
+
+    format: Literal["parquet"]
+    path: Text
+
+
+class ParquetReader:
+    """The wanted columns of one file, decoded forward from the beginning of any of its row groups."""
+
+    def __init__(self, written: str, wanted: Wanted) -> None:
+        """Read the file's own description, and the first rows.
+
+        Raises:
+            DataError: the file is missing, damaged, or lacks a column; pyarrow is not installed.
+        """
+        parquet = pyarrow("Parquet", "pyarrow.parquet")
+        self._errors = (*UNREADABLE, pyarrow("Parquet").ArrowException)
+        self._where = written
+        path = existing_file(written, wanted.resolve)
+        stream = open_regular(path, "a Parquet file", shown=written, error=DataError)
+        try:
+            self._file: Any = parquet.ParquetFile(stream, pre_buffer=False, buffer_size=_BUFFER)
+            self._texts = texts = [field.name for field in self._file.schema_arrow if str(field.type) in _TEXTS]
+            if set(texts) & set(wanted.names):  # so that a text is there once, however many rows have it
+                stream.seek(0)
+                self._file = parquet.ParquetFile(stream, pre_buffer=False, buffer_size=_BUFFER, read_dictionary=texts)
+            described = self._file.metadata
+            groups = [described.row_group(number) for number in range(described.num_row_groups)]
+            available = self._file.schema_arrow.names
+        except self._errors as error:
+            raise unreadable(written, "Parquet", error) from None
+        rows = [int(group.num_rows) for group in groups]
+        if any(count < 0 for count in rows) or sum(rows) != described.num_rows:
+            raise DataError(f"{written}: is no complete Parquet file: its row groups don't add up; make it again.")
+        self._groups = [number for number, count in enumerate(rows) if count]
+        starts = [sum(rows[:number]) for number in self._groups]
+        check_columns(wanted.names, written, available)
+        self._names = list(wanted.names)
+        self._check_lists(groups)
+        first = self._first_rows()
+        columns = {name: column_of(name, written, sum(rows), first[name]) for name in wanted.names}
+        self._forward = Forward(columns, starts or [0], self._blocks)
+
+    def column(self, name: str) -> Column:
+        """Describe a wanted column; see `Reader`."""
+        return self._forward.column(name)
+
+    def read(self, names: Sequence[str], rows: Rows) -> dict[str, Array]:
+        """Wanted columns' rows; see `Reader`."""
+        return self._forward.read(names, rows)
+
+    def _check_lists(self, groups: Sequence[Any]) -> None:
+        """Hold lists that the file makes out of almost nothing against the free memory: one row could have them all."""
+        for number in self._groups:
+            pieces = [groups[number].column(position) for position in range(groups[number].num_columns)]
+            for piece in pieces:
+                size = 8 * int(piece.num_values)
+                if (
+                    piece.path_in_schema in self._texts
+                    and piece.total_uncompressed_size > _MOST_TEXT * piece.num_values
+                ):
+                    raise DataError(
+                        f"{self._where}: column {quoted(piece.path_in_schema)} holds texts too long for a class."
+                    )
+                if piece.path_in_schema.split(".")[0] in self._names and size > _MOST_INFLATED * int(
+                    piece.total_compressed_size
+                ):
+                    check_room(size, f"{self._where}: column {quoted(piece.path_in_schema)}", error=DataError)
+
+    def _first_rows(self) -> Any:
+        pa = pyarrow("Parquet")
+        try:
+            if self._groups:
+                return next(self._batches(self._groups[:1], 1))
+            schema = self._file.schema_arrow
+            return {name: pa.array([], schema.field(name).type) for name in self._names}
+        except (*self._errors, StopIteration) as error:
+            raise unreadable(self._where, "Parquet", error) from None
+
+    def _batches(self, groups: Sequence[int], size: int) -> Any:
+        return self._file.iter_batches(batch_size=size, row_groups=list(groups), columns=self._names, use_threads=False)
+
+    def _blocks(self, start: int) -> Blocks:
+        columns = self._forward.columns
+        size = rows_at_once(columns)
+        row = int(np.sum([self._file.metadata.row_group(n).num_rows for n in self._groups[:start]], dtype=np.int64))
+        try:
+            for batch in self._batches(self._groups[start:], size):
+                yield from blocks_of(batch, columns, row, size)
+                row += len(batch)
+        except self._errors as error:
+            raise unreadable(self._where, "Parquet", error) from None
+
+
+def _open(source: ParquetSource, wanted: Wanted) -> Reader:
+    return sharded(source.path, wanted, ParquetReader)
+
+
+FORMAT = Format(ParquetSource, _open)

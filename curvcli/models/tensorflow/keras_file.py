@@ -1,0 +1,113 @@
+"""Opens a ``.keras`` file of Keras's own building blocks: layers by the paths of their variables."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from contextlib import ExitStack
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from curvcli.errors import CurvcliError, ModelError
+from curvcli.models.model import Model
+from curvcli.models.tensorflow.concrete import Variable, first_line, model_of
+from curvcli.models.tensorflow.forward import Original
+from curvcli.models.tensorflow.keras_archive import KerasArchive, read_keras
+from curvcli.models.tensorflow.keras_config import operations
+from curvcli.models.tensorflow.names import unique_names
+from curvcli.models.tensorflow.runtime import device_of, hide_gpus, quiet_stderr, tensorflow
+
+
+def opened(path: Path, *, device: str, dtype: str) -> Model:
+    """Load a file and trace its model; see ``open.Opener``."""
+    archive = read_keras(path)
+    hide_gpus(device)
+    place = device_of(device)
+    keras = _keras(path)
+    try:
+        with quiet_stderr():
+            network = _loaded(keras, archive, path)
+            function = _traced(keras, network, path)
+    except CurvcliError:
+        raise
+    except Exception as error:  # Keras raises nearly every class there is
+        raise ModelError(f"{path}: the Keras file can't be loaded: {first_line(error)}") from error
+    trained = {id(v) for v in network.trainable_variables}
+    # Frozen layers have parameters too; what a batch norm averages is none. Only a change of the flag reaches layers.
+    network.trainable = False
+    network.trainable = True
+    variables = [v for v in network.trainable_variables if tensorflow().as_dtype(v.dtype).is_floating]
+    return model_of(
+        Original(function, network),
+        {
+            name: Variable(id(v.value.handle), v.value, trained=not trained or id(v) in trained)
+            for name, v in zip(unique_names([v.path for v in variables]), variables, strict=True)
+        },
+        path=path,
+        sha256=archive.sha256,
+        device=place,
+        dtype=dtype,
+        why_no_layers=f"{path}: the model has no weights that can be trained.",
+    )
+
+
+def _keras(path: Path) -> Any:
+    """Keras on TensorFlow; another backend may be set for other programs, and can't be once Keras is imported."""
+    tensorflow()
+    if "keras" not in sys.modules:
+        os.environ["KERAS_BACKEND"] = "tensorflow"
+    with quiet_stderr():
+        import keras
+    if keras.backend.backend() != "tensorflow":
+        raise ModelError(
+            f"{path}: Keras was imported with the backend {keras.backend.backend()}, and TensorFlow is needed.\n"
+            "Set KERAS_BACKEND=tensorflow before Keras is imported."
+        )
+    return keras
+
+
+def _loaded(keras: Any, archive: KerasArchive, path: Path) -> Any:
+    for module, name in operations(archive.config):
+        found = getattr(sys.modules.get(module), name, None)
+        if not (isinstance(found, type) and issubclass(found, keras.Operation) and found.__module__ == module):
+            raise ModelError(f"{path}: it contains {module[:60]}.{name[:60]}, which is no operation of Keras.")
+    # Within the scope variables have shapes and no values yet: what a few bytes can ask for is not allocated.
+    with ExitStack() as stack, keras.StatelessScope(initialize_variables=False) as scope:
+        stack.callback(keras.utils.clear_session)
+        network = keras.saving.deserialize_keras_object(archive.config, custom_objects={}, safe_mode=True)
+        if not isinstance(network, keras.Model) or not getattr(network, "inputs", None):
+            raise ModelError(
+                f"{path}: the model was saved before it knew the shape of its inputs.\n"
+                "Call it once, or begin it with keras.Input, and save it again."
+            )
+        # States of random number generators are not saved.
+        if sum(prod(map(int, v.shape)) for v in network.variables if "float" in v.dtype) > archive.numbers:
+            raise ModelError(f"{path}: its layers have more weights than the file holds; save the model again.")
+        scope.initialize_variables = True
+        stack.pop_all()
+    with tempfile.TemporaryDirectory(prefix="curvcli-model-") as folder:
+        weights = Path(folder) / "model.weights.h5"
+        weights.write_bytes(archive.weights)
+        network.load_weights(str(weights))
+    return network
+
+
+def _traced(keras: Any, network: Any, path: Path) -> Any:
+    """The model's inference as a function of its inputs by name, with outputs named as ``model.export`` names them."""
+    tf = tensorflow()
+    names = [tensor.name for tensor in network.inputs]
+    if any(tensor.sparse or getattr(tensor, "ragged", False) for tensor in network.inputs):
+        raise ModelError(f"{path}: an input of it is sparse or ragged: export it with dense inputs.")
+    structure = network.inputs[0] if isinstance(network, keras.Sequential) else network.input
+
+    def serve(**inputs: Any) -> dict[str, Any]:
+        packed = keras.tree.pack_sequence_as(structure, [inputs[name] for name in names])
+        returned = network(packed, training=False)
+        if isinstance(returned, dict):
+            return returned
+        return {f"output_{i}": output for i, output in enumerate(keras.tree.flatten(returned))}
+
+    specs = {t.name: tf.TensorSpec(t.shape, t.dtype, name=t.name) for t in network.inputs}
+    return tf.function(serve, autograph=False).get_concrete_function(**specs)

@@ -1,0 +1,34 @@
+"""Networks as torch exports them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+AUTO = torch.export.Dim.AUTO
+
+
+def exported(
+    module: nn.Module,
+    arguments: Sequence[Any],
+    path: Path,
+    keywords: Mapping[str, Any] | None = None,
+    *,
+    free: Any = "samples",
+    training: bool = False,
+) -> Path:
+    """Saved as an export; with any number of samples unless ``free`` says what else is, as ``dynamic_shapes``."""
+    if free == "samples":
+        free = tuple({0: AUTO} for _ in arguments)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.export.export(
+            module.train(training), tuple(arguments), dict(keywords or {}), dynamic_shapes=free
+        )
+        torch.export.save(program, path)
+    return path
