@@ -111,7 +111,7 @@ class Forward:
 
 
 def choose(result: Any, name: str | None, where: str) -> Tensor:
-    """The output of some name, from whatever the module returned.
+    """The output of some name, from whatever the module returned; what it left out is None, and no output.
 
     Raises:
         UsageError: there is none of that name, or several and no name.
@@ -129,7 +129,7 @@ def choose(result: Any, name: str | None, where: str) -> Tensor:
         outputs = {str(i): v for i, v in enumerate(result)}
     else:
         raise ModelError(f"{where} returns a {type(result).__name__}, not tensors.")
-    chosen = named_output(outputs, name, where)
+    chosen = named_output({n: value for n, value in outputs.items() if value is not None}, name, where)
     if not isinstance(chosen, Tensor):
         raise UsageError(no_such_output(outputs, where))
     return chosen
