@@ -108,7 +108,7 @@ def open_model(
         file = path_of(
             "path",
             path,
-            "the path of a saved model: a torch.export archive, a SavedModel directory, a Keras file or a TorchScript file",
+            "the path of a saved model: a torch.export archive, SavedModel directory, Keras file or TorchScript file",
         )
         options = filled(
             ModelOptions,
