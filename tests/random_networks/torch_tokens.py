@@ -17,6 +17,8 @@ from torch.nn import functional as F
 from .torch_networks import Case
 
 _IGNORED = -100
+# Words, classes, steps, and numbers per step.
+Sizes = tuple[int, int, int, int]
 
 
 class Positions(nn.Module):
@@ -87,8 +89,9 @@ class Body(nn.Module):
 
     __constants__ = ("head_kind", "scaled")
 
-    def __init__(self, rng: Random, words: int, classes: int, steps: int, n: int, why: list[str]) -> None:
+    def __init__(self, rng: Random, sizes: Sizes, why: list[str]) -> None:
         super().__init__()
+        words, classes, steps, n = sizes
         padding = rng.choice((None, None, 0, words - 1))
         self.table = nn.Embedding(words, n, padding_idx=padding)
         places, self.scaled = rng.choice("looked_up sliced waves none".split()), rng.random() < 0.3
@@ -199,7 +202,7 @@ def random_tokens(seed: int, first: int = 0) -> Case:
     rng, data = Random(f"tokens {seed} {first}"), np.random.default_rng((seed, first))
     torch.manual_seed(seed * 1000 + first)
     why: list[str] = []
-    samples, batch_size, steps, n = rng.choice(((5, 2), (7, 3), (4, 4))) + (rng.randint(2, 4), rng.randint(2, 3))
+    samples, batch_size, steps, n = *rng.choice(((5, 2), (7, 3), (4, 4))), rng.randint(2, 4), rng.randint(2, 3)
     words = rng.randint(5, 8)
     classes = words if rng.random() < 0.5 else rng.choice([c for c in (2, 3, 5) if c != steps])
     ids = data.integers(0, words - rng.choice((0, 0, 2)), (samples, steps))
@@ -214,7 +217,7 @@ def random_tokens(seed: int, first: int = 0) -> Case:
     shape = rng.choice(("tokens", "tokens", "turned", "pooled"))
     form = rng.choice("plain plain two named dictionary loss whole".split())
     shape = "tokens" if form in ("two", "loss", "whole") else shape
-    inner = Encoder(Body(rng, words, classes, steps, n, why), shape)
+    inner = Encoder(Body(rng, (words, classes, steps, n), why), shape)
     why += [f"mask:{kind}", shape, form]
     loss = ['name = "cross_entropy"', "from_logits = true"]
     target: np.ndarray | None = labels

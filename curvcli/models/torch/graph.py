@@ -46,7 +46,7 @@ _CARRIERS = frozenset(
 
 
 def operation(node: Any) -> str:
-    """``ConvolutionBackward0`` → ``Convolution``; ``TanhBackwardBackward0``, where a model differentiates, keeps one."""
+    """``ConvolutionBackward0`` → ``Convolution``; where a model differentiates, ``TanhBackwardBackward0`` keeps one."""
     return re.sub(r"Backward(?!.*Backward)\w*$", "", node.name().lstrip("_"))
 
 
