@@ -114,6 +114,8 @@ class Reference:
             else:
                 element = -(torch.xlogy(y, o) + torch.xlogy(1 - y, 1 - o))
             return element.sum() / per_sample, float(len(o))
+        if "classes:last" in self.case.why:
+            o = o.movedim(-1, 1)
         logits = spec["from_logits"] is True
         if spec["from_logits"] == "auto":
             logits = not any(w == "end:softmax" for w in self.case.why)
