@@ -64,12 +64,21 @@ class Writer:
         found.setType(torch._C.IntType.get())
         return found
 
+    def certain(self, value: Any) -> Any:
+        """A tensor that is there, though its type does not say so."""
+        return self.add("aten::_unwrap_optional", value) if value.type().kind() == "OptionalType" else value
+
 
 def rewrite(graph: Any) -> bool:
-    """Write out the operations whose second derivatives PyTorch lacks or gets wrong; returns whether there were any."""
+    """Write out the operations whose second derivatives PyTorch lacks or gets wrong; returns whether there were any.
+
+    Where the graph differentiates itself, the same of third derivatives and higher ones.
+    """
     found = False
-    for node in all_nodes(graph):
-        equal = _WRITTEN_OUT.get(node.kind())
+    nodes = list(all_nodes(graph))
+    written_out = _WRITTEN_OUT | (_OF_HIGHER_ORDER if any(node.kind() == "aten::grad" for node in nodes) else {})
+    for node in nodes:
+        equal = written_out.get(node.kind())
         value = None if equal is None else equal(Writer(graph, node), node)
         if value is not None:
             node.outputsAt(0).replaceAllUsesWith(value)
@@ -142,11 +151,27 @@ def _embedding_bag(write: Writer, node: Any) -> Any | None:
     shares = member
     weights = node.inputsAt(6)
     if not weights.node().mustBeNone():
-        if weights.type().kind() == "OptionalType":
-            weights = write.add("aten::_unwrap_optional", weights)
+        weights = write.certain(weights)
         shares = write.add("aten::mul", member, write.add("aten::unsqueeze", weights, zero))
     total = write.add("aten::mm", shares, rows)
     return write.add("aten::div", total, write.add("aten::clamp_min", count, one)) if mode == _MEAN else total
+
+
+def _layer_norm(write: Writer, node: Any) -> Any | None:
+    """Its double backward (PyTorch 2.13) takes mean and variance for constants: all beyond it comes out wrong."""
+    x, shape, weight, bias, epsilon = (node.inputsAt(i) for i in range(5))
+    maker = shape.node()
+    sizes = constant(shape)
+    if sizes is None and maker.kind() != "prim::ListConstruct":
+        return None
+    axes = write.number(list(range(-(maker.inputsSize() if sizes is None else len(sizes)), 0)))
+    kept, none, one = write.number(True), write.none(), write.number(1)
+    centred = write.add("aten::sub", x, write.add("aten::mean", x, axes, kept, none), one)
+    variance = write.add("aten::mean", write.add("aten::mul", centred, centred), axes, kept, none)
+    found = write.add("aten::mul", centred, write.add("aten::rsqrt", write.add("aten::add", variance, epsilon, one)))
+    if not weight.node().mustBeNone():
+        found = write.add("aten::mul", found, write.certain(weight))
+    return found if bias.node().mustBeNone() else write.add("aten::add", found, write.certain(bias), one)
 
 
 _WRITTEN_OUT: Final[dict[str, Callable[[Writer, Any], Any | None]]] = {
@@ -155,6 +180,8 @@ _WRITTEN_OUT: Final[dict[str, Callable[[Writer, Any], Any | None]]] = {
     "aten::_weight_norm": _weight_norm,
     "aten::embedding_bag": _embedding_bag,
 }
+# Of these PyTorch has second derivatives, and no right ones beyond them.
+_OF_HIGHER_ORDER: Final[dict[str, Callable[[Writer, Any], Any | None]]] = {"aten::layer_norm": _layer_norm}
 
 
 def widen(graph: Any) -> bool:
