@@ -11,9 +11,10 @@ from typing import Any, Final
 
 import torch
 
-# How TorchScript writes torch.float32, float64, complex64 and complex128 in its code.
-_WIDER: Final = {6: 7, 9: 10}
-_WIDER_TENSORS: Final = {torch.float32: torch.float64, torch.complex64: torch.complex128}
+# How TorchScript writes float16, bfloat16 and float32, and their complex numbers, in its code; and in which are halves.
+_HALVES: Final = {5: torch.float16, 15: torch.bfloat16, 8: torch.complex32}
+_NARROW: Final = {**_HALVES, 6: torch.float32, 9: torch.complex64}
+_NUMBERS: Final = {torch.float32: (6, 9, torch.complex64), torch.float64: (7, 10, torch.complex128)}
 
 
 def all_nodes(block: Any) -> Iterator[Any]:
@@ -184,32 +185,53 @@ _WRITTEN_OUT: Final[dict[str, Callable[[Writer, Any], Any | None]]] = {
 _OF_HIGHER_ORDER: Final[dict[str, Callable[[Writer, Any], Any | None]]] = {"aten::layer_norm": _layer_norm}
 
 
-def widen(graph: Any) -> bool:
-    """Make float32 written down in a graph float64, as a module's parameters and buffers are made.
+def halves(graph: Any) -> bool:
+    """Whether numbers of 16 bits are written down in a graph."""
+    return any(number in _HALVES for node in all_nodes(graph) for _, number in _written(node)) or any(
+        _constant_dtype(node) in _HALVES.values() for node in all_nodes(graph)
+    )
 
-    A trace writes dtypes down as numbers; left alone, they would round in the middle of a float64 computation. Returns
+
+def widen(graph: Any, dtype: torch.dtype) -> bool:
+    """Make what is written down in a graph of lower precision as precise as a module's parameters and buffers are made.
+
+    A trace writes dtypes down as numbers; left alone, they would round in the middle of the computation. Returns
     whether there were any.
+
+    Args:
+        graph: to change.
+        dtype: float32, which stands for 16 bits, or float64, which stands for float32 as well.
     """
+    real, complex_number, complex_dtype = _NUMBERS[dtype]
+    lower = {n: one for n, one in _NARROW.items() if n in _HALVES or dtype is torch.float64}
     found = False
     for node in all_nodes(graph):
-        if node.kind() == "prim::Constant":
-            found |= _widen_constant(node)
-            continue
-        signature = node.schema()
-        if signature == "(no schema)":
-            continue
-        for place, argument in enumerate(torch._C.parse_schema(signature).arguments):
-            if argument.name == "dtype" and place < node.inputsSize():
-                dtype = constant(node.inputsAt(place))
-                if dtype in _WIDER:
-                    node.replaceInput(place, Writer(graph, node).number(_WIDER[dtype]))
-                    found = True
+        own = _constant_dtype(node)
+        if own in lower.values():
+            node.t_("value", node.t("value").to(complex_dtype if own.is_complex else dtype))
+            node.output().inferTypeFrom(node.t("value"))
+            found = True
+        for place, number in _written(node):
+            if number in lower:
+                wider = complex_number if lower[number].is_complex else real
+                node.replaceInput(place, Writer(graph, node).number(wider))
+                found = True
     return found
 
 
-def _widen_constant(node: Any) -> bool:
-    if not node.hasAttribute("value") or node.kindOf("value") != "t" or node.t("value").dtype not in _WIDER_TENSORS:
-        return False
-    node.t_("value", node.t("value").to(_WIDER_TENSORS[node.t("value").dtype]))
-    node.output().inferTypeFrom(node.t("value"))
-    return True
+def _written(node: Any) -> Iterator[tuple[int, int]]:
+    """The dtypes that stand as constants in an operation's arguments: place and number."""
+    signature = "(no schema)" if node.kind() == "prim::Constant" else node.schema()
+    if signature == "(no schema)":
+        return
+    for place, argument in enumerate(torch._C.parse_schema(signature).arguments):
+        if argument.name == "dtype" and place < node.inputsSize():
+            number = constant(node.inputsAt(place))
+            if number is not None:
+                yield place, number
+
+
+def _constant_dtype(node: Any) -> Any:
+    """The dtype of a tensor written down in a graph; None of all other nodes."""
+    plain = node.kind() == "prim::Constant" and node.hasAttribute("value") and node.kindOf("value") == "t"
+    return node.t("value").dtype if plain else None
