@@ -26,11 +26,13 @@ class DataObjective(ABC):
         data_loss: settled by the framework's half.
         memory: see ``base.Objective``.
         uncompared: see ``model.ModelObjective``.
+        widened: see ``model.ModelObjective``.
     """
 
     def __init__(self, data_loss: DataLoss, memory: Memory) -> None:
         self.data_loss, self.memory = data_loss, memory
         self.uncompared: str | None = None
+        self.widened = False
         self._sites: dict[str, Site] = {}
 
     # -- the data and the loss ----------------------------------------------------------------------------------------

@@ -102,7 +102,8 @@ class Forward:
                 raise ModelError(_forward_failed(self.where, narrow, failure)) from failure
         mine = self.repeatable(self.program, arguments)
         error, scale = (float(t.abs().max()) if t.numel() else 0.0 for t in (own - mine, own))
-        if torch.isfinite(own).all() and error > _SAME.get(original.dtype, _SAME_ROUGHLY) * scale:
+        same = _SAME_ROUGHLY if original.rough else _SAME.get(original.dtype, _SAME_ROUGHLY)
+        if torch.isfinite(own).all() and error > same * scale:
             raise ModelError(
                 f"{self.where}: after replacing operations without second derivatives the model returns other numbers "
                 f"(by {error / scale:.2g} of the largest), so its derivatives would be of another function.\n"
