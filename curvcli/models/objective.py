@@ -26,11 +26,13 @@ class DataObjective(ABC):
         data_loss: settled by the framework's half.
         memory: see ``base.Objective``.
         uncompared: see ``model.ModelObjective``.
+        caveat: likewise.
     """
 
     def __init__(self, data_loss: DataLoss, memory: Memory) -> None:
         self.data_loss, self.memory = data_loss, memory
         self.uncompared: str | None = None
+        self.caveat: str | None = None
         self._sites: dict[str, Site] = {}
 
     # -- the data and the loss ----------------------------------------------------------------------------------------
