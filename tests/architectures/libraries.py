@@ -94,9 +94,6 @@ def named(name: str, size: int) -> Inputs:
 
 T = "torchvision"
 VISION: dict[str, tuple[Callable[[], Any], str, int]] = {
-    "mobilenet_v3_small": (vision("mobilenet_v3_small", num_classes=4), "x", 32),
-    "shufflenet_v2_x0_5": (vision("shufflenet_v2_x0_5", num_classes=4), "x", 32),
-    "squeezenet1_1": (vision("squeezenet1_1", num_classes=4), "x", 32),
     "DenseNet": (
         vision("DenseNet", growth_rate=4, block_config=(2, 2), num_init_features=4, num_classes=4), "x", 32
     ),
