@@ -20,7 +20,7 @@ from curvcli.report.compare.render import Format, render_comparison, summary
 from curvcli.report.hdf5.read import read_report
 
 
-class Tolerance(click.ParamType[tuple[str, float]]):
+class Tolerance(click.ParamType):  # type: ignore[type-arg]  # generic only since click 8.4
     """``0.1``, ``10%``, or with a quantity in front: ``trace=0.2``."""
 
     name = "tolerance"
@@ -85,7 +85,7 @@ def command(**values: Any) -> int:
     r"""Compare two reports: per layer and quantity old, new, change, and whether that is more than noise.
 
     A figure has changed if |new - old| > atol + rtol * max(|old|, |new|), and if it is beyond the error bars: residuals
-    and rounding for certain, standard errors by Student's t for all figures together. What has no error bar is not
+    and rounding as bounds, standard errors by Student's t for all figures together. What has no error bar is not
     judged, and shown as undecided.
 
     Exit code 0: nothing changed. 1: something did, or is no longer a number. 2: loss, data or layers differ, a report

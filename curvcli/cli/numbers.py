@@ -47,7 +47,7 @@ class Real(click.FloatRange):
         return float(super().convert(value, param, ctx))  # type: ignore[arg-type]  # as above
 
 
-class ByteSize(click.ParamType[int]):
+class ByteSize(click.ParamType):  # type: ignore[type-arg]  # generic only since click 8.4
     """A number of bytes: 500M, 4GiB, or a plain number."""
 
     name = "size"

@@ -53,6 +53,11 @@ class ModelObjective(Objective, PointwiseObjective, Protocol):
         ...
 
     @property
+    def widened(self) -> bool:
+        """Whether the file rounds to 16 bits what is computed here without."""
+        ...
+
+    @property
     def caveat(self) -> str | None:
         """What of the network the file may have lost, so that derivatives are another function's; None if nothing."""
         ...

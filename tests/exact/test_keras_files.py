@@ -63,7 +63,7 @@ def test_weights_are_tensors_in_the_dtype_that_they_have(tf: Any, diag: Diag, tm
 @pytest.mark.slow
 def test_both_files_of_a_network_give_the_same(diag: Diag, tmp_path: Path) -> None:
     """model.save and model.export: layers, inputs and outputs of the same names, diagonals equal to 1e-12."""
-    exact = saved(network("recurrent", "float64"), model := network("recurrent", "float32"), tmp_path / "m.keras")
+    exact = saved(network("convolutions", "float64"), model := network("convolutions", "float32"), tmp_path / "m.keras")
     model.export(str(tmp_path / "m"), verbose=False)
     x, y = data(exact)
     first, second = (diag(tmp_path / name, {"x": x}, y, LOGITS) for name in ("m.keras", "m"))

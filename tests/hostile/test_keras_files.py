@@ -168,6 +168,8 @@ def test_weights_that_reach_out_of_the_file_or_explode(fill: Callable[[h5py.File
         (b"{", "damaged"),
         (b"[" * 100_000, "damaged"),
         (b'{"class_name": 3, "config": {}}', "a class of its own"),
+        (b'{"class_name": [], "module": {}, "config": {}}', "a class of its own"),
+        (b'{"class_name": "function", "module": [], "config": {}}', "a function of its own"),
     ],
 )
 def test_a_configuration_that_is_none(content: bytes, told: str, tmp_path: Path) -> None:

@@ -59,7 +59,6 @@ OPERATIONS: Final = frozenset(f"keras.src.ops.{name}" for name in "einops image 
 _CORE: Final = frozenset("Cast Scatter ScatterUpdate Shape Slice SliceUpdate StopGradient Unstack".split())
 _CORE_MODULE: Final = "keras.src.ops.core"
 _VALUES: Final = frozenset({"__keras_tensor__", "__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__slice__"})
-_FUNCTION_MODULES: Final = frozenset({"builtins", "keras.activations"})
 _CODE: Final = {"Lambda": "a Lambda layer, which holds Python code", "__lambda__": "a Python function"}
 _OTHERS: Final = {
     "IntegerLookup": "a vocabulary",
@@ -108,7 +107,7 @@ def operations(config: Any) -> set[tuple[str, str]]:
     return {
         (entry["module"], entry["class_name"])
         for entry in _dicts(config)
-        if "class_name" in entry and entry.get("module") in OPERATIONS
+        if isinstance(entry.get("class_name"), str) and str(entry.get("module")) in OPERATIONS | {_CORE_MODULE}
     }
 
 
@@ -127,6 +126,8 @@ def _dicts(config: Any) -> Iterator[dict[str, Any]]:
 def _check(entry: dict[str, Any]) -> None:
     name, module, registered = (entry.get(key) for key in ("class_name", "module", "registered_name"))
     inner = entry.get("config")
+    if not isinstance(name, str):
+        raise ForeignPartError(f"{str(name)[:60]}, a class of its own")
     if name in _VALUES:
         return
     told = inner.get("name") if isinstance(inner, dict) else None
@@ -134,10 +135,11 @@ def _check(entry: dict[str, Any]) -> None:
     if name in _CODE:
         raise ForeignPartError(f"{_CODE[name]}{called}")
     if name == "function":
-        if inner in _ACTIVATIONS and module in _FUNCTION_MODULES and registered in (None, "function", inner):
+        known = isinstance(inner, str) and inner in _ACTIVATIONS and module in ("builtins", "keras.activations")
+        if known and registered in (None, "function", inner):
             return
         raise ForeignPartError(f"a function of its own, {str(inner)[:60]}")
-    if not isinstance(name, str) or not isinstance(module, str) or registered not in (None, name):
+    if not isinstance(module, str) or registered not in (None, name):
         raise ForeignPartError(f"{str(registered or name)[:60]}{called}, a class of its own")
     if module in OPERATIONS or name in _CLASSES.get(module, ()) or (module == _CORE_MODULE and name in _CORE):
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -17,7 +16,7 @@ from curvcli.models.tensorflow.forward import Original
 from curvcli.models.tensorflow.keras_archive import KerasArchive, read_keras
 from curvcli.models.tensorflow.keras_config import operations
 from curvcli.models.tensorflow.names import unique_names
-from curvcli.models.tensorflow.runtime import device_of, hide_gpus, quiet_stderr, tensorflow
+from curvcli.models.tensorflow.runtime import device_of, hide_gpus, keras_on_tensorflow, quiet_stderr, tensorflow
 
 
 def opened(path: Path, *, device: str, dtype: str) -> Model:
@@ -54,11 +53,9 @@ def opened(path: Path, *, device: str, dtype: str) -> Model:
 
 
 def _keras(path: Path) -> Any:
-    """Keras on TensorFlow; another backend may be set for other programs, and can't be once Keras is imported."""
+    """Keras on TensorFlow; what was imported on another backend before stays there."""
     tensorflow()
-    if "keras" not in sys.modules:
-        os.environ["KERAS_BACKEND"] = "tensorflow"
-    with quiet_stderr():
+    with quiet_stderr(), keras_on_tensorflow():
         import keras
     if keras.backend.backend() != "tensorflow":
         raise ModelError(

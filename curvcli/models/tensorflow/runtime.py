@@ -32,12 +32,26 @@ def quiet_stderr() -> Iterator[None]:
             os.close(saved)
 
 
+@contextmanager
+def keras_on_tensorflow() -> Iterator[None]:
+    """Within it, Keras is imported on TensorFlow, which imports it too, whatever backend is set for other programs."""
+    backend = os.environ.get("KERAS_BACKEND")
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    try:
+        yield
+    finally:
+        if backend is None:
+            del os.environ["KERAS_BACKEND"]
+        else:
+            os.environ["KERAS_BACKEND"] = backend
+
+
 def tensorflow() -> Any:
     """The ``tensorflow`` module, imported on first use."""
     if "tensorflow" in sys.modules:
         return sys.modules["tensorflow"]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with quiet_stderr():
+    with quiet_stderr(), keras_on_tensorflow():
         import tensorflow as tf
 
         tf.get_logger().setLevel(logging.ERROR)

@@ -1,0 +1,1 @@
+"""Architectures people save, at toy size, through the command line in every format that holds them."""
