@@ -25,9 +25,7 @@ _FORMATS: Final = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP"
                    ".ppm": "PPM", ".pgm": "PPM"}  # fmt: skip
 _CHANNELS: Final = {"L": 1, "RGB": 3}
 # Of one byte a value; Pillow cuts larger ones to 255 instead of scaling them.
-_MODES: Final = frozenset(
-    {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "LAB", "HSV"}
-)
+_MODES: Final = frozenset("1 L LA La P PA RGB RGBA RGBX RGBa CMYK YCbCr LAB HSV".split())
 _MOST_PIXELS: Final = 1 << 27
 _MOST_FILES: Final = 20_000_000
 _LONGEST_SIDE: Final = 1 << 16
@@ -191,7 +189,7 @@ def _checked_mode(image: Any, shown: str, steps: ImageFolderSource) -> str:
     check_room(8 * width * height, shown, error=DataError)
     if image.mode not in _MODES:
         raise DataError(
-            f"{shown}: its pixels are of mode {cut(image.mode)}, which has more than 256 values; they would be cut off.\n"
+            f"{shown}: its pixels are of mode {cut(image.mode)}, of more than 256 values; they would be cut off.\n"
             "Store the images as an array: np.save('x.npy', np.stack([np.asarray(i) for i in images]))."
         )
     mode = str(steps.mode or image.mode)

@@ -112,6 +112,5 @@ def test_a_storage_of_two_sizes_is_refused(tmp_path: Path) -> None:
 
 def test_a_number_as_a_tensors_name_may_be_too_long_to_be_printed(tmp_path: Path) -> None:
     tensors(tmp_path / "d.pt", {2**20_000: Declared((4,), (1,)), "x": Declared((4,), (1,))})
-    np.testing.assert_array_equal(
-        opened("torch", tmp_path, "x", path="d.pt").read(["x"], np.arange(4))["x"], np.zeros(4)
-    )
+    values = opened("torch", tmp_path, "x", path="d.pt").read(["x"], np.arange(4))["x"]
+    np.testing.assert_array_equal(values, np.zeros(4))

@@ -50,7 +50,7 @@ def test_the_diagonal_is_the_dense_hessians(tf: Any, name: str, diag: Diag, tmp_
     assert_close(result.diagonal, expected, 1e-9)
 
 
-def test_weights_are_tensors_in_the_dtype_that_they_have(diag: Diag, tmp_path: Path) -> None:
+def test_weights_are_tensors_in_the_dtype_that_they_have(tf: Any, diag: Diag, tmp_path: Path) -> None:
     """Without ``--dtype`` nothing is converted: a variable would be left one, which no graph can be fed."""
     tf = pytest.importorskip("tensorflow")
     exact = saved(network("smooth", "float64"), network("smooth", "float32"), tmp_path / "m.keras")

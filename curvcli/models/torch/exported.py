@@ -25,8 +25,8 @@ from curvcli.models.torch.pt2.signature import Held, Signature, signature_of
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _DECOMPOSED = (
-    "decomposed (run_decompositions), whereby torch drops every detach and torch.no_grad: if the network has one, these "
-    "are derivatives of another function. Save what torch.export.export returned"
+    "decomposed (run_decompositions), whereby torch drops every detach and torch.no_grad: if the network has one, "
+    "these are derivatives of another function. Save what torch.export.export returned"
 )
 _COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
 
