@@ -52,8 +52,8 @@ reference: the same weights in the eager model, in float64, differentiated twice
 a framework gets wrong or can't differentiate twice (weight norm, embedding bags, hard sigmoid; in TensorFlow moments
 and resizing) is written out in the reference.
 
-- **layers named**: how many of the network's parameters the file's layers show by the name the network gives them. (Keras
-  numbers variables without a name in the order of their making: those of ConvNeXt's layer scales are others in a file.)
+- **layers named**: how many of the network's parameters the file's layers show by the name the network gives them.
+  (Keras numbers variables without a name as they are made: those of ConvNeXt's layer scales are others in a file.)
 - **gradient**, **agreement**: the greatest difference from the reference relative to the parameter's largest entry. Of
   the gradient all entries are compared, of the diagonal the largest and random ones. A SavedModel or `.keras` file with
   batch norms agrees to about 1e-9 only, for the file's graph holds their epsilon in float32; Llama, Qwen2 and T5 of

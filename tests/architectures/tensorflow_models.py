@@ -49,10 +49,11 @@ def keras_model(architecture: Architecture, dtype: str) -> Any:
     # What `adapt` learned is read when a file is loaded, not when it is assigned.
     adapted = {id(w) for one in model.layers if isinstance(one, keras.layers.Normalization) for w in one.weights}
     for weight in model.weights:
+        # Small enough that no softmax is sure of its class: the curvature of such is rounding alone.
         if id(weight) in adapted:
             continue
         positive = any(part in weight.path for part in ("variance", "gamma", "scale"))
-        spread = 0.6 if weight.shape.rank < 2 else min(0.6, 2 / np.sqrt(np.prod(weight.shape[:-1])))
+        spread = 0.3 if weight.shape.rank < 2 else min(0.6, 1 / np.sqrt(np.prod(weight.shape[:-1])))
         value = rng.uniform(0.5, 1.5, weight.shape) if positive else rng.standard_normal(weight.shape) * spread
         weight.assign(value.astype(np.float32).astype(dtype))
     return model
