@@ -21,6 +21,12 @@ def is_deterministic(session: Session, voice: Voice, *, allow_random: bool) -> b
             f"{where} does not run here as it was saved ({objective.uncompared}): what is computed is its graph "
             "written out in other operations, which could not be compared with it"
         )
+    if objective.widened:
+        voice.warn(
+            f"{where} rounds to 16 bits on its way; here all is computed in {session.dtype}, and differs by that"
+        )
+    if objective.caveat is not None:
+        voice.warn(f"{where}: {objective.caveat}")
     if objective.undecided is not None:
         voice.warn(f"{session.loaded.path.name}: {objective.undecided}")
     names = [p.name for one in session.model.layers for p in one.parameters]

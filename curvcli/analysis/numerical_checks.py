@@ -130,16 +130,16 @@ class NumericalChecks:
             layer.name,
             figures.gradient,
             DIFFERENCE_LIMIT,
-            good="against differences of the loss",
-            bad="differs from differences of the loss: a derivative on the way is missing, wrong or stopped",
+            good="against finite differences of the loss",
+            bad="differs from finite differences of the loss: a derivative is missing, wrong or stopped",
         )
         checks.judge(
             "Hessian",
             layer.name,
             figures.product,
             DIFFERENCE_LIMIT,
-            good="products against differences of the gradient",
-            bad="products differ from differences of the gradient: a second derivative on the way is missing or wrong",
+            good="products against finite differences of the gradient",
+            bad="products differ from finite differences of the gradient: a second derivative is missing or wrong",
         )
         checks.judge(
             "symmetry", layer.name, figures.symmetry, ROUNDING_LIMIT, good="uᵀHv = vᵀHu", bad="uᵀHv differs from vᵀHu"

@@ -24,6 +24,8 @@ def check(
     seed: int | None = None,
     device: str | None = None,
     dtype: str | None = None,
+    signature: str | None = None,
+    tag_set: str | None = None,
     budget: int = CheckOptions.budget,
     against: StrPath | None = None,
     against_data: StrPath | None = None,
@@ -52,7 +54,8 @@ def check(
     """
     arguments = dict(locals())
     if isinstance(model, Model):
-        arguments |= how_opened(model) | {"device": device or model.device, "dtype": dtype or model.dtype}
+        requested = {"device": device, "dtype": dtype, "signature": signature, "tag_set": tag_set}
+        arguments |= how_opened(model) | {name: value for name, value in requested.items() if value is not None}
     with IN_PYTHON, TURN:
         request = request_from("check", CheckOptions, arguments)
         refuse_to_overwrite(request)

@@ -35,6 +35,8 @@ def diagonal(
     seed: int | None = None,
     device: str | None = None,
     dtype: str | None = None,
+    signature: str | None = None,
+    tag_set: str | None = None,
     allow_random: bool = False,
     verify: bool = True,
     memory_limit: int | str | None = None,
@@ -61,6 +63,8 @@ def diagonal(
         seed: of all that is random.
         device: for a path; default ``cpu``.
         dtype: for a path; ``float32``, the default, or ``float64``.
+        signature: for the path of a SavedModel that has several. Default: the only one, or ``serving_default``.
+        tag_set: for the path of a SavedModel that has several graphs. Default: the only one, or ``serve``.
         verify: check results in the run itself, by products of their own and by float64 on a few samples.
         allow_random: compute a model that answers differently each time all the same; nothing is called exact then.
         memory_limit: bytes in use at most, or text such as ``4GiB``. Default: half of what is free.
@@ -113,6 +117,8 @@ def trace(
     seed: int | None = None,
     device: str | None = None,
     dtype: str | None = None,
+    signature: str | None = None,
+    tag_set: str | None = None,
     allow_random: bool = False,
     verify: bool = True,
     memory_limit: int | str | None = None,
@@ -165,6 +171,8 @@ def eigenvalues(
     seed: int | None = None,
     device: str | None = None,
     dtype: str | None = None,
+    signature: str | None = None,
+    tag_set: str | None = None,
     allow_random: bool = False,
     verify: bool = True,
     memory_limit: int | str | None = None,
@@ -219,6 +227,8 @@ def density(
     seed: int | None = None,
     device: str | None = None,
     dtype: str | None = None,
+    signature: str | None = None,
+    tag_set: str | None = None,
     allow_random: bool = False,
     verify: bool = True,
     memory_limit: int | str | None = None,
@@ -266,6 +276,8 @@ def hessian(
     seed: int | None = None,
     device: str | None = None,
     dtype: str | None = None,
+    signature: str | None = None,
+    tag_set: str | None = None,
     allow_random: bool = False,
     verify: bool = True,
     memory_limit: int | str | None = None,

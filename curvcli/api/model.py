@@ -119,14 +119,14 @@ def open_model(
 
 
 def settled(model: Model | StrPath, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """A call's path, device and dtype: those of an opened model, or the arguments of these names.
+    """A call's path and how it is opened: as an opened model was, or by the arguments of these names.
 
     Raises:
         UsageError: the model was opened otherwise.
     """
     if not isinstance(model, Model):
         return {"model": path_of("model", model)}
-    for name in ("device", "dtype"):
+    for name in _OPENED_WITH:
         value, opened = arguments[name], getattr(model, name)
         if value is not None and str(value) != opened:
             raise UsageError(

@@ -43,6 +43,8 @@ def run(
     seed: int | None = None,
     device: str | None = None,
     dtype: str | None = None,
+    signature: str | None = None,
+    tag_set: str | None = None,
     allow_random: bool = False,
     verify: bool = True,
     memory_limit: int | str | None = None,

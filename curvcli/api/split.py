@@ -27,6 +27,8 @@ def split(
     seed: int | None = None,
     device: str | None = None,
     dtype: str | None = None,
+    signature: str | None = None,
+    tag_set: str | None = None,
     allow_random: bool = False,
     output: StrPath | None = None,
     force: bool = False,

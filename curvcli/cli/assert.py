@@ -55,8 +55,8 @@ _METAVAR = "[PATTERN:]QUANTITY=NUMBER"
 def command(**values: Any) -> int:
     r"""Assert that a report satisfies rules: thresholds, and that results are finite, converged or exact.
 
-    A threshold for what the report does not hold, or holds only a bound of, a pattern that matches no layer, and no
-    rule at all are mistakes (exit code 2) and never pass.
+    It is a mistake (exit code 2) and never passes if the report lacks the figure of a threshold or has only a bound of
+    it, if a pattern matches no layer, or if there is no rule.
 
     Exit code 0: all rules hold. 1: one is broken. 4: all hold, but the report is partial.
 

@@ -60,11 +60,11 @@ def command(**values: Any) -> int:
       data order      two readings of the data are the same
       inputs, loss    the spec fits the model: names, shapes, labels; logits or probabilities, read from the graph
       repeatability   loss and gradient twice (dropout left on?)
-      independence    a sample's output does not depend on its company (batch norm in training mode?)
-      gradient        against differences of the loss, per layer
-      Hessian         products against differences of the gradient, and their symmetry, per layer
+      independence    a sample's output does not depend on its batch (batch norm in training mode?)
+      gradient        against finite differences of the loss, per layer
+      Hessian         products against finite differences of the gradient, and their symmetry, per layer
       diagonal        entries against one product each, per parameter
-      float32         diagonals as they come out without --dtype float64, against these, per layer
+      float32         diagonals without --dtype float64, against those with it, per layer
 
     All data are read. The numbers are checked in float64 on at most --limit samples, 32 by default; --dtype float64
     leaves out the last check.

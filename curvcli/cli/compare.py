@@ -85,7 +85,7 @@ def command(**values: Any) -> int:
     r"""Compare two reports: per layer and quantity old, new, change, and whether that is more than noise.
 
     A figure has changed if |new - old| > atol + rtol * max(|old|, |new|), and if it is beyond the error bars: residuals
-    and rounding for certain, standard errors by Student's t for all figures together. What has no error bar is not
+    and rounding as bounds, standard errors by Student's t for all figures together. What has no error bar is not
     judged, and shown as undecided.
 
     Exit code 0: nothing changed. 1: something did, or is no longer a number. 2: loss, data or layers differ, a report

@@ -78,8 +78,8 @@ def command(
       curvcli export model.diag.h5 -o conv4_3.parquet --table entries --layer conv4_3
       curvcli export model.diag.h5 -o - --format json | jq .rows
 
-    What was not computed is empty in CSV and null in JSON and Parquet. So is NaN, but in Parquet. The path of what was
-    written goes to standard output.
+    What was not computed is empty in CSV and null in JSON and Parquet. So is NaN, except in Parquet. The path of the
+    file goes to standard output.
 
     In CSV, text that begins with =, +, -, @, a tab or a line break gets an apostrophe in front, so that no spreadsheet
     takes it for a formula; numbers stay as they are.

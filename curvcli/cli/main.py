@@ -132,7 +132,7 @@ def cli() -> None:
       curvcli diag MODEL --layer conv4_3    the exact Hessian diagonal of a layer
       curvcli trace MODEL                   the trace of every layer
       curvcli eigs MODEL --whole-model      the top eigenvalues
-      curvcli show MODEL.diag.h5            what came out
+      curvcli show MODEL.diag.h5            the results
 
     MODEL is a torch.export archive (.pt2), a TensorFlow SavedModel directory, a
     Keras file or a TorchScript file.

@@ -69,7 +69,7 @@ def render_plan(
         )
         for r in rows
     ]
-    footer = f"{batches} batches, {passes / max(batches, 1):.0f} backward passes each"
+    footer = f"{batches} batch{'es' * (batches != 1)}, {passes / max(batches, 1):.0f} backward passes each"
     if total is not None:
         bound = "at most" if any(one.at_most for one in work) else "about"
         footer += f"; {bound} {duration(total)} by timing the first steps of each computation"

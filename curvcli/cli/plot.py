@@ -61,7 +61,7 @@ def command(report: Path, against: Path | None, quiet: bool, verbose: int, **val
       curvcli plot model.report.h5                         one page, model.report.html
       curvcli plot model.report.h5 -o plots/               PNG, SVG and the page
       curvcli plot model.diag.h5 -k kernel -l conv4_3 -o conv4_3.png
-      curvcli plot new.h5 --against old.h5                 two reports over each other
+      curvcli plot new.h5 --against old.h5                 two reports in one picture
 
     The page holds all its images and loads nothing. The paths of what was written go to standard output.
     """

@@ -72,7 +72,7 @@ def command(
     \b
       curvcli show model.diag.h5
       curvcli show model.diag.h5 --sort trace --top 10
-      curvcli show model.diag.h5 --layer conv4_3            one layer with all that is known of it
+      curvcli show model.diag.h5 --layer conv4_3            one layer in full
       curvcli show model.diag.h5 --get conv4_3/trace        one value, for scripts
       curvcli show model.diag.h5 --format csv > layers.csv
 

@@ -40,7 +40,7 @@ def command(**values: Any) -> int:
     r"""Split the gradient at a layer's output z: dL/dz, the Jacobian dz/dW, and their product.
 
     The Jacobian is per sample and not summed over outputs. The product is compared with the gradient computed directly:
-    they differ by the paths from W to the loss that do not pass z.
+    they differ by the paths from W to the loss that do not pass through z.
 
     \b
       curvcli split model/ --at fc8

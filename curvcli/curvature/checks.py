@@ -43,7 +43,7 @@ class LayerFigures:
     """How well one layer's derivatives hold; all are relative errors.
 
     Attributes:
-        gradient: of the gradient along a direction, against differences of the loss.
+        gradient: of the gradient along a direction, against finite differences of the loss.
         product: of the Hessian's product with the direction, against differences of the gradient.
         symmetry: of uᵀHv against vᵀHu.
         kink: whether the gradient jumps at the parameters themselves, so that there is nothing to compare with.

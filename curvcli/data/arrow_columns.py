@@ -113,8 +113,12 @@ def values_of(array: Any, column: Column, first: int) -> Array:
 def _shared_texts(array: Any, place: str, first: int, shape: list[int]) -> Array:
     """Texts out of a dictionary: one object for all rows that have it, however long it is."""
     indices = array.indices
-    if indices.null_count:
-        missing = int(np.flatnonzero(np.asarray(indices.is_null()))[0]) // max(prod(shape), 1)
+    absent = np.asarray(indices.is_null())
+    if array.dictionary.null_count and not absent.all():
+        nothing = np.asarray(array.dictionary.is_null())
+        absent = absent | nothing[np.asarray(indices.fill_null(0)).astype(np.int64)]
+    if absent.any():
+        missing = int(np.flatnonzero(absent)[0]) // max(prod(shape), 1)
         raise DataError(f"{place}, row {first + missing}: the value is missing.\nRemove the row or fill it in.")
     texts = np.asarray(array.dictionary.to_numpy(zero_copy_only=False), dtype=object)
     values: Array = texts[indices.to_numpy(zero_copy_only=False).astype(np.int64)]

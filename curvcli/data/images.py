@@ -24,6 +24,8 @@ IMAGE, LABEL = "image", "label"
 _FORMATS: Final = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".webp": "WEBP",
                    ".ppm": "PPM", ".pgm": "PPM"}  # fmt: skip
 _CHANNELS: Final = {"L": 1, "RGB": 3}
+# Of one byte a value; Pillow cuts larger ones to 255 instead of scaling them.
+_MODES: Final = frozenset("1 L LA La P PA RGB RGBA RGBX RGBa CMYK YCbCr LAB HSV".split())
 _MOST_PIXELS: Final = 1 << 27
 _MOST_FILES: Final = 20_000_000
 _LONGEST_SIDE: Final = 1 << 16
@@ -185,6 +187,11 @@ def _checked_mode(image: Any, shown: str, steps: ImageFolderSource) -> str:
     if width * height > _MOST_PIXELS:
         raise DataError(f"{shown}: declares {width}×{height} pixels; more than {_MOST_PIXELS:,} are not read.")
     check_room(8 * width * height, shown, error=DataError)
+    if image.mode not in _MODES:
+        raise DataError(
+            f"{shown}: its pixels are of mode {cut(image.mode)}, of more than 256 values; they would be cut off.\n"
+            "Store the images as an array: np.save('x.npy', np.stack([np.asarray(i) for i in images]))."
+        )
     mode = str(steps.mode or image.mode)
     if mode not in _CHANNELS:
         raise DataError(f'{shown}: its pixels are of mode {cut(mode)}; write mode = "RGB" or mode = "L" in [source].')

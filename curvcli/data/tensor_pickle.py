@@ -198,7 +198,8 @@ def _extended(target: Any, values: list[Any]) -> None:
 def _pairs(target: Any, values: list[Any]) -> Any:
     if isinstance(target, dict):
         for key, value in zip(values[::2], values[1::2], strict=True):
-            target[key if isinstance(key, str | int) else str(type(key))] = value
+            plain = isinstance(key, str) or (isinstance(key, int) and abs(key) < 1 << 63)
+            target[key if plain else str(type(key))] = value
     return target
 
 

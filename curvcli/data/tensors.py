@@ -123,10 +123,13 @@ class TorchReader:
             raise DataError(f"{place}: is no complete file of torch.save: {reason}; make it again.") from None
         except UNREADABLE as error:
             raise unreadable(place, ".pt", error) from None
-        if not all(value.shape):
-            return np.empty(value.shape, dtype)
         strides = tuple(step * dtype.itemsize for step in value.strides)
-        return np.ndarray(value.shape, dtype, data.data, value.offset * dtype.itemsize, strides)
+        try:
+            if not all(value.shape):
+                return np.empty(value.shape, dtype)
+            return np.ndarray(value.shape, dtype, data.data, value.offset * dtype.itemsize, strides)
+        except (TypeError, ValueError) as error:  # more axes or entries than an array has, or a storage of two sizes
+            raise unreadable(place, ".pt", error) from None
 
     def _storage(self, storage: Storage, size: int) -> Array:
         """The bytes of a storage, whose checksum is verified."""

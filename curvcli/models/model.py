@@ -52,6 +52,16 @@ class ModelObjective(Objective, PointwiseObjective, Protocol):
         """Why the file's own function could not be run here, and so not be compared; None if it was."""
         ...
 
+    @property
+    def widened(self) -> bool:
+        """Whether the file rounds to 16 bits what is computed here without."""
+        ...
+
+    @property
+    def caveat(self) -> str | None:
+        """What of the network the file may have lost, so that derivatives are another function's; None if nothing."""
+        ...
+
     def space(self, parameters: Sequence[Parameter]) -> VectorSpace:
         """The vectors of some parameters, as products take and return them."""
         ...

@@ -26,11 +26,15 @@ class DataObjective(ABC):
         data_loss: settled by the framework's half.
         memory: see ``base.Objective``.
         uncompared: see ``model.ModelObjective``.
+        widened: see ``model.ModelObjective``.
+        caveat: see ``model.ModelObjective``.
     """
 
     def __init__(self, data_loss: DataLoss, memory: Memory) -> None:
         self.data_loss, self.memory = data_loss, memory
         self.uncompared: str | None = None
+        self.widened = False
+        self.caveat: str | None = None
         self._sites: dict[str, Site] = {}
 
     # -- the data and the loss ----------------------------------------------------------------------------------------

@@ -16,6 +16,11 @@ from curvcli.files import is_regular
 Recogniser = Callable[[Path], bool]
 
 _EXPORT: Final = "Where the model's source is, export it: model.export(FOLDER) or tf.saved_model.save(model, FOLDER)."
+# How a network of torch is saved so that it can be read.
+TORCH_RECIPE: Final = (
+    "torch.export.save(torch.export.export(model.eval(), (x,), dynamic_shapes=({0: Dim.AUTO},)), PATH)"
+)
+_TORCH: Final = f"Load the weights into the network and save that with {TORCH_RECIPE}."
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,26 @@ REFUSALS: Final = (
             _checkpoint_prefix,
         ),
         f"a TensorFlow checkpoint: weights alone, without the network that uses them.\n{_EXPORT}",
+    ),
+    Refusal(
+        either(holds("config.json", "*.safetensors"), holds("config.json", "pytorch_model*.bin")),
+        f"a Hugging Face model folder: weights and a configuration, without the network as a program.\n{_TORCH}",
+    ),
+    Refusal(
+        either(ends(".safetensors"), starts(b'{"', at=8)),
+        f"safetensors: weights alone, without the network that uses them.\n{_TORCH}",
+    ),
+    Refusal(
+        ends(".onnx"),
+        f"an ONNX file, made for inference: nothing in it can be differentiated.\n{_TORCH}",
+    ),
+    Refusal(
+        either(ends(".gguf", ".ggml"), starts(b"GGUF")),
+        f"quantised weights for inference, without derivatives.\n{_TORCH}",
+    ),
+    Refusal(
+        starts(*(b"\x80" + bytes([protocol]) for protocol in range(2, 6))),
+        f"a pickle (torch.save or pickle.dump); opening it would run its code, so curvcli never does.\n{_TORCH}",
     ),
     Refusal(
         holds("model.json", "*.bin"),

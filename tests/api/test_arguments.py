@@ -55,7 +55,7 @@ def test_a_wrong_argument_is_one_sentence(options: dict[str, Any], said: str, mo
     [
         (
             lambda: curvcli.open_model(None),
-            "^path: must be the path of a SavedModel directory, a Keras file or a TorchScript",
+            "^path: must be the path of a saved model: a torch.export archive, SavedModel directory, Keras",
         ),
         (lambda: curvcli.diagonal(LINEAR), "^model: must be what curvcli.open_model returns, or the path of a"),
         (lambda: curvcli.check(3), "^model: must be what curvcli.open_model returns"),

@@ -247,7 +247,9 @@ def test_an_error_says_what_the_command_says(
     assert code == kind.exit_code
     by_shell = re.sub(r"--(\w+)", r"\1", capsys.readouterr().err)
     by_python = re.sub(
-        r"(\w+)=('([^']*)')?", lambda found: " ".join(filter(None, found.group(1, 3))), str(caught.value)
+        r"\b(layer|method|data|model|output|dtype)=('([^']*)')?",
+        lambda found: " ".join(filter(None, found.group(1, 3))),
+        str(caught.value),
     )
     assert f"Error: {by_python}\n" in by_shell
     assert "--" not in str(caught.value)

@@ -46,6 +46,13 @@ def frozen(folder: Path) -> str:
     return "no parameters"
 
 
+def quantised(folder: Path) -> str:
+    network = torch.nn.Sequential(torch.nn.Linear(2, 2)).eval()
+    small = torch.ao.quantization.quantize_dynamic(network, {torch.nn.Linear})
+    torch.jit.save(torch.jit.trace(small, torch.zeros(1, 2)), folder / "model.pt")
+    return "a quantised network"
+
+
 def truncated(folder: Path) -> str:
     whole = (folder / "model.pt").read_bytes()
     (folder / "model.pt").write_bytes(whole[: len(whole) // 2])
@@ -119,7 +126,7 @@ CASES = {
         truncated_npz,
         missing_column,
     ],
-    3: [state_dict, pickled, frozen, truncated, wrong_shape],
+    3: [state_dict, pickled, frozen, quantised, truncated, wrong_shape],
 }
 
 

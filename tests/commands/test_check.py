@@ -226,7 +226,7 @@ def test_an_operation_without_second_derivative(check: Check, tmp_path: Path) ->
 
 
 def test_a_stopped_gradient(check: Check, tmp_path: Path) -> None:
-    """A first derivative that is missing shows against differences of the loss."""
+    """A first derivative that is missing shows against finite differences of the loss."""
 
     class Stopped(nn.Module):
         def forward(self, x: Tensor) -> Tensor:

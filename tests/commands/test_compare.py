@@ -151,7 +151,7 @@ def test_a_pipeline_stops_at_a_broken_rule(pipeline: Path) -> None:
     error, summary = done.stdout.splitlines()
     assert error == (
         f"::error title=curvcli assert%3A {worst}%3A top_eigenvalue ≤ {most:g}"
-        f"::{worst}: top_eigenvalue is {top[worst]:.4g}, has to be ≤ {most:g}"
+        f"::{worst}: top_eigenvalue is {top[worst]:.4g}, must be ≤ {most:g}"
     )
     assert summary == "::notice title=curvcli assert::1 of 11 assertions failed"
 

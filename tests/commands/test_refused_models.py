@@ -27,6 +27,28 @@ CASES = [
     pytest.param({"x-1.index": b""}, "x-1", ["checkpoint", "model.export"], id="checkpoint prefix"),
     pytest.param({"x-1.index": b""}, "x-1.index", ["checkpoint", "model.export"], id="checkpoint index"),
     pytest.param({"x.data-00000-of-00001": b""}, "x.data-00000-of-00001", ["checkpoint", "model.export"], id="data"),
+    pytest.param({"m.safetensors": b""}, "m.safetensors", ["weights alone", "torch.export.save"], id="safetensors"),
+    pytest.param(
+        {"m": b'\x10\0\0\0\0\0\0\0{"__metadata__"'},
+        "m",
+        ["safetensors", "torch.export.save"],
+        id="safetensors by content",
+    ),
+    pytest.param(
+        {"h/config.json": b"", "h/model-00001-of-00002.safetensors": b""},
+        "h",
+        ["Hugging Face", "torch.export.save"],
+        id="hugging face",
+    ),
+    pytest.param(
+        {"h/config.json": b"", "h/pytorch_model.bin": b""},
+        "h",
+        ["Hugging Face", "torch.export.save"],
+        id="older hugging face",
+    ),
+    pytest.param({"m.onnx": b""}, "m.onnx", ["ONNX", "torch.export.save"], id="onnx"),
+    pytest.param({"m.gguf": b"GGUF"}, "m.gguf", ["quantised", "torch.export.save"], id="gguf"),
+    pytest.param({"m.pth": b"\x80\x02\x8a\n"}, "m.pth", ["a pickle", "torch.export.save"], id="pickle of an old torch"),
     pytest.param({"j/model.json": b"", "j/group1-shard1of1.bin": b""}, "j", ["TensorFlow.js", "model.export"], id="js"),
 ]
 

@@ -283,7 +283,7 @@ def test_get_in_json_quotes_text_and_several_values_come_line_by_line(show: Show
         ("fc/kernel/diagonal_mxa", "Nearest: fc/kernel/diagonal_ma"),
         ("fc9/trace", "No layer matches 'fc9'. Nearest: net/fc"),
         ("los", "no value 'los'. Nearest: loss"),
-        ("conv*/trace", "conv*/trace means 2 layers, and --get wants one: net/block/conv1, net/block/conv2."),
+        ("conv*/trace", "conv*/trace matches 2 layers, and --get takes one: net/block/conv1, net/block/conv2."),
         ("conv1/top_eigenvalue", "top_eigenvalue was not computed (`curvcli eigs` does that)"),
         ("conv1/density/grid", "grid was not computed (`curvcli density` does that)"),
         ("fc/trace_data_stderr", "trace_data_stderr was not computed"),

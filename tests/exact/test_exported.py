@@ -185,6 +185,37 @@ def test_what_decompositions_leave_has_the_same_derivatives(name: str, tmp_path:
     assert float((found - expected).abs().max()) <= 1e-9 * float(expected.abs().max())
 
 
+class Copied(nn.Module):
+    """``copy_`` in three ways; what decompositions make of it has no derivative of PyTorch's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(4, 5), nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.one(x)
+        whole, part = torch.empty_like(h).copy_(h.sin()), torch.zeros_like(h)
+        part[:, 1:3] = h[:, :2].tanh()
+        part[:, 3:].copy_(h[:, :1].exp())
+        return self.two(whole * part + h)
+
+
+@pytest.mark.parametrize("decomposed", [False, True])
+def test_a_decomposed_graph_is_told_to_have_lost_what_was_detached(
+    decomposed: bool, diag: Diag, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Torch drops ``detach`` and ``no_grad`` in it without a trace, so nobody can say whether it had any."""
+    torch.manual_seed(0)
+    x = inputs_of((4,))
+    module = Copied().eval()
+    program = torch.export.export(module, (example(x),), dynamic_shapes=({0: AUTO},))
+    torch.export.save(program.run_decompositions() if decomposed else program, tmp_path / "m.pt2")
+    result = diag(tmp_path / "m.pt2", {"x": x}, Y, LOGITS, "--no-verify")
+    assert result.code == 0
+    assert_close(result.diagonal, batchwise(module, x, Y, cross_entropies), 1e-9)
+    assert ("drops every detach and torch.no_grad" in capsys.readouterr().err) is decomposed
+
+
 def product(loss: Tensor, by: list[Tensor]) -> Tensor:
     """The Hessian times the signs of a seed."""
     generator = torch.Generator().manual_seed(1)

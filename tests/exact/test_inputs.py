@@ -323,3 +323,16 @@ def test_mistakes_are_usage_errors(
     assert code == 2
     assert said in error
     assert not report.exists()
+
+
+def test_what_torch_gets_wrong_beyond_the_second_order_is_refused(
+    compute: Compute, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The double backward of a layer norm takes its mean and variance for constants."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(1, 4), nn.Tanh(), nn.LayerNorm(4), nn.Tanh(), nn.Linear(4, 1))
+    torch.jit.save(torch.jit.script(network.eval()), tmp_path / "norm.pt")
+    data = (tmp_path / "norm.pt", {"input": X[:, 0, :1]}, Y[:, :1], 'name = "mse"', "--of", "output")
+    assert compute("inputs", *data, "--order", "2")[0] == 0
+    assert compute("inputs", *data, "--order", "3")[0] == 3
+    assert "wrong beyond order 2" in capsys.readouterr().err

@@ -50,6 +50,16 @@ def test_the_diagonal_is_the_dense_hessians(tf: Any, name: str, diag: Diag, tmp_
     assert_close(result.diagonal, expected, 1e-9)
 
 
+def test_weights_are_tensors_in_the_dtype_that_they_have(tf: Any, diag: Diag, tmp_path: Path) -> None:
+    """Without ``--dtype`` nothing is converted: a variable would be left one, which no graph can be fed."""
+    tf = pytest.importorskip("tensorflow")
+    exact = saved(network("smooth", "float64"), network("smooth", "float32"), tmp_path / "m.keras")
+    x, y = data(exact)
+    result = diag(tmp_path / "m.keras", {"x": x}, y, DECLARED, "--dtype", "float32")
+    assert result.code == 0
+    assert_close(result.diagonal, by_tape(tf, exact, x, y), 1e-4)
+
+
 @pytest.mark.slow
 def test_both_files_of_a_network_give_the_same(diag: Diag, tmp_path: Path) -> None:
     """model.save and model.export: layers, inputs and outputs of the same names, diagonals equal to 1e-12."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -34,6 +35,8 @@ class Net(nn.Module):
 def make_export(path: Path) -> Path:
     """A sound archive."""
     torch.manual_seed(0)
+    if torch.__version__ < (2, 8):
+        pytest.skip("torch before 2.8 saves in another layout, with pickles")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         free = ({0: torch.export.Dim("batch")},)

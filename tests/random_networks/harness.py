@@ -12,7 +12,7 @@ import time
 import traceback
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,7 @@ def _scripted(case: Case, path: Path, arguments: list[Tensor]) -> Any:
     if case.save == "script":
         scripted = torch.jit.script(case.module)
     else:
-        scripted = torch.jit.trace(case.module, tuple(arguments), check_trace=False)
+        scripted = torch.jit.trace(case.module, tuple(arguments), check_trace=False, strict=False)
     torch.jit.save(scripted, str(path))
     return torch.jit.load(str(path)).eval()
 
@@ -110,19 +110,23 @@ def _exported(case: Case, path: Path, arguments: list[Tensor]) -> Any:
 
 
 def _tensors(result: Any) -> list[Tensor]:
-    return (
-        list(result.values()) if isinstance(result, dict) else list(result) if isinstance(result, tuple) else [result]
-    )
+    held = result.values() if isinstance(result, dict) else result if isinstance(result, tuple) else [result]
+    return [tensor for tensor in held if tensor is not None]
 
 
 def judge_seed(
-    seed: int, folder: Path, commands: Sequence[str] = tuple(COMMANDS), *, exported: bool = False
+    seed: int,
+    folder: Path,
+    commands: Sequence[str] = tuple(COMMANDS),
+    *,
+    exported: bool = False,
+    draw: Callable[..., Case] = random_network,
 ) -> tuple[Case, Outcome]:
-    """Judge the first network of a seed that is fit."""
+    """Judge the first network of a seed that is fit, as ``draw(seed, first=attempt)`` makes them."""
     attempt = 0
     passed_over: list[str] = []
     while True:
-        case = random_network(seed, first=attempt)
+        case = draw(seed, first=attempt)
         outcome = judge(case, folder, commands, exported=exported)
         outcome.passed_over = passed_over
         if outcome.kind != "unfit":

@@ -121,7 +121,7 @@ REFUSED: dict[str, tuple[Callable[[h5py.File, str], None], str]] = {
     "empty": (empty, "holds nothing at all"),
     "declared": (declared, "is declared far larger than the file"),
     "large chunk": (large_chunk, "far larger than the file"),
-    "plug-in": (plug_in, "compressed by something else than gzip"),
+    "plug-in": (plug_in, "compressed by something other than gzip"),
     "deep groups": (deep, "more than 16 deep"),
     "inflating chunk": (inflating, "inflates to more than its size"),
 }

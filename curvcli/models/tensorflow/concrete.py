@@ -76,7 +76,9 @@ def model_of(
         widen(flat.graph_def)
     numbers = tf.dtypes.as_dtype(dtype)
     with tf.device(device):
-        weights = {name: tf.cast(one.value, numbers) for name, one in variables.items() if name in flat.weights}
+        # A cast to the dtype that it has leaves a variable one, which no graph can be fed.
+        tensors = {name: tf.convert_to_tensor(one.value) for name, one in variables.items() if name in flat.weights}
+        weights = {name: tf.cast(tensor, numbers) for name, tensor in tensors.items()}
     shapes = {name: tuple(int(n) for n in one.value.shape) for name, one in variables.items()}
     untrained = {name for name, one in variables.items() if not one.trained}
     return TensorFlowModel(

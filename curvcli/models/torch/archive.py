@@ -71,6 +71,11 @@ def _refuse_operators(path: Path, archive: zipfile.ZipFile) -> None:
     if any(map(too_deep, code)):
         raise ModelError(f"{path}: its code is nested deeper than torch can read; export the network again.")
     refused = refused_operators(code)
+    if any("quantized." in name for name in refused):
+        raise ModelError(
+            f"{path}: a quantised network: its weights are whole numbers, by which nothing can be differentiated.\n"
+            f"Save the network it was made of, with {RECIPE}."
+        )
     if refused:
         raise ModelError(
             f"{path}: its code uses {', '.join(refused[:5])}, which curvcli does not run: it may touch files, other "

@@ -24,6 +24,10 @@ from curvcli.models.torch.pt2.program import ExportedProgram
 from curvcli.models.torch.pt2.signature import Held, Signature, signature_of
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_DECOMPOSED = (
+    "decomposed (run_decompositions), whereby torch drops every detach and torch.no_grad: if the network has one, "
+    "these are derivatives of another function. Save what torch.export.export returned"
+)
 _COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
 
 
@@ -73,6 +77,7 @@ def _opened(path: Path, device: str, dtype: str) -> TorchModel:
             "Export the module with its weights as parameters, or its inputs alone can be differentiated by."
         ),
         reopened=partial(_opened, path, device),
+        caveat=None if archive.as_exported else _DECOMPOSED,
     )
 
 

@@ -76,8 +76,11 @@ class Forward:
             raise ModelError(_forward_failed(self.where, arguments, error)) from error
 
     def repeatable(self, program: Program, arguments: Mapping[str, Tensor]) -> Tensor:
-        """The output that the loss is taken of, detached; with the same random numbers in every call."""
-        with torch.random.fork_rng(), torch.no_grad():
+        """The output that the loss is taken of, detached; with the same random numbers in every call.
+
+        Gradients stay enabled: a model may take derivatives itself, and return them.
+        """
+        with torch.random.fork_rng():
             torch.manual_seed(0)
             return choose(self._run(program, arguments), self.output, self.where).detach()
 
@@ -89,17 +92,18 @@ class Forward:
         """
         kinds = {n: original.dtype if t.is_floating_point() else t.dtype for n, t in arguments.items()}
         narrow = {n: t.detach().to(kinds[n], copy=True) for n, t in arguments.items()}
-        with torch.random.fork_rng(), torch.no_grad():
+        with torch.random.fork_rng():
             torch.manual_seed(0)
             try:
                 # What a module prints is not for standard output, where the results are.
                 with differentiable(original.dtype), redirect_stdout(sys.stderr):
-                    own = choose(original.run(narrow), self.output, self.where).to(self.parameters.dtype)
+                    own = choose(original.run(narrow), self.output, self.where).detach().to(self.parameters.dtype)
             except RuntimeError as failure:
                 raise ModelError(_forward_failed(self.where, narrow, failure)) from failure
         mine = self.repeatable(self.program, arguments)
         error, scale = (float(t.abs().max()) if t.numel() else 0.0 for t in (own - mine, own))
-        if torch.isfinite(own).all() and error > _SAME.get(original.dtype, _SAME_ROUGHLY) * scale:
+        same = _SAME_ROUGHLY if original.rough else _SAME.get(original.dtype, _SAME_ROUGHLY)
+        if torch.isfinite(own).all() and error > same * scale:
             raise ModelError(
                 f"{self.where}: after replacing operations without second derivatives the model returns other numbers "
                 f"(by {error / scale:.2g} of the largest), so its derivatives would be of another function.\n"
@@ -108,7 +112,7 @@ class Forward:
 
 
 def choose(result: Any, name: str | None, where: str) -> Tensor:
-    """The output of some name, from whatever the module returned.
+    """The output of some name, from whatever the module returned; what it left out is None, and no output.
 
     Raises:
         UsageError: there is none of that name, or several and no name.
@@ -126,7 +130,7 @@ def choose(result: Any, name: str | None, where: str) -> Tensor:
         outputs = {str(i): v for i, v in enumerate(result)}
     else:
         raise ModelError(f"{where} returns a {type(result).__name__}, not tensors.")
-    chosen = named_output(outputs, name, where)
+    chosen = named_output({n: value for n, value in outputs.items() if value is not None}, name, where)
     if not isinstance(chosen, Tensor):
         raise UsageError(no_such_output(outputs, where))
     return chosen

@@ -46,8 +46,8 @@ _CARRIERS = frozenset(
 
 
 def operation(node: Any) -> str:
-    """``ConvolutionBackward0`` → ``Convolution``."""
-    return re.sub(r"Backward\w*\d*$", "", node.name().lstrip("_"))
+    """``ConvolutionBackward0`` → ``Convolution``; where a model differentiates, ``TanhBackwardBackward0`` keeps one."""
+    return re.sub(r"Backward(?!.*Backward)\w*$", "", node.name().lstrip("_"))
 
 
 def readable(node: Any) -> str:

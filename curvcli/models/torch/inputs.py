@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from curvcli.data.interface import Batch
+from curvcli.errors import ModelError
 from curvcli.models.base import Array, as_float64
 from curvcli.models.data_loss import DataLoss
 from curvcli.models.pointwise import SampleFunction
@@ -18,6 +19,12 @@ from curvcli.models.rows import rows_separate
 from curvcli.models.torch.derivatives import dense, derivatives
 from curvcli.models.torch.end import LossEnd
 from curvcli.models.torch.forward import Forward
+from curvcli.models.torch.graph import AutogradGraph, operation, readable
+from curvcli.wording import option
+
+# Operations whose double backward takes what depends on the input for constants (PyTorch 2.13).
+_WRONG_BEYOND = frozenset({"NativeLayerNorm"})
+_RIGHT = 2
 
 
 class TorchInputBatch:
@@ -116,6 +123,8 @@ class TorchInputBatch:
         return found
 
     def derivatives(self, coordinate: int, order: int) -> Array:
+        if order > _RIGHT and self._edge is not None:
+            self._refuse_unsure()
         which, place = self._located(coordinate)
         variable = self._inputs[which]
         found = np.zeros((self.samples, order + 1))
@@ -128,6 +137,15 @@ class TorchInputBatch:
                 break
             (tensor,) = self._differentiated([column], [torch.ones_like(column)], create_graph=True, by=[variable])
         return found
+
+    def _refuse_unsure(self) -> None:
+        nodes = AutogradGraph(self._edge.node).nodes if self._edge is not None else []
+        name = next((readable(node) for node in nodes if operation(node) in _WRONG_BEYOND), None)
+        if name is not None:
+            raise ModelError(
+                f"{self._where}: PyTorch's derivatives of {name} are wrong beyond order {_RIGHT}.\n"
+                f"Use {option('order', _RIGHT)}, or write {name} out in the network (mean, variance, rsqrt)."
+            )
 
     def _differentiated(
         self,

@@ -9,9 +9,9 @@ from typing import Final
 
 from curvcli.errors import ModelError
 from curvcli.files import check_room, size_text
+from curvcli.models.refused import TORCH_RECIPE
 
-# How a model is saved so that it can be read.
-RECIPE: Final = "torch.export.save(torch.export.export(model.eval(), (x,), dynamic_shapes=({0: Dim.AUTO},)), PATH)"
+RECIPE: Final = TORCH_RECIPE
 # More than any text in an archive.
 TEXT_LIMIT: Final = 64 << 20
 

@@ -37,6 +37,7 @@ class TorchModel:
         outputs: see ``model.Model``.
         why_no_layers: see ``model.Model``.
         reopened: the same path once more, in another dtype.
+        caveat: see ``model.ModelObjective``.
     """
 
     path: Path
@@ -48,6 +49,7 @@ class TorchModel:
     outputs: tuple[Port, ...]
     why_no_layers: str
     reopened: Callable[[str], TorchModel]
+    caveat: str | None = None
 
     @property
     def backend(self) -> Backend:
@@ -80,7 +82,9 @@ class TorchModel:
         where = str(self.path)
         forward = Forward(self.program, self.parameters, loss.output, where)
         batch_size = self.program.samples or batch_size
-        return TorchObjective(forward, DataLoss(samples, loss, batch_size, where), original)
+        objective = TorchObjective(forward, DataLoss(samples, loss, batch_size, where), original)
+        objective.caveat = self.caveat
+        return objective
 
 
 def device_of(name: str) -> torch.device:

@@ -50,6 +50,7 @@ class TorchObjective(DataObjective):
         probe = forward(arguments)
         if original is not None:
             forward.compare(original, arguments)
+            self.widened = original.rough
         axis = data_loss.class_axis(tuple(probe.shape), _CLASS_AXIS)
         final = final_of_program(forward, arguments, axis)
         name = final_of_graph(probe, axis) if final is None else final.name

@@ -85,10 +85,12 @@ class Original:
     Attributes:
         run: the outputs for inputs by name; raises RuntimeError where it can't compute.
         dtype: of its numbers.
+        rough: whether it rounds some of them to 16 bits.
     """
 
     run: Callable[[Mapping[str, Tensor]], Any]
     dtype: torch.dtype
+    rough: bool = False
 
 
 @contextmanager

@@ -11,9 +11,10 @@ from typing import Any, Final
 
 import torch
 
-# How TorchScript writes torch.float32, float64, complex64 and complex128 in its code.
-_WIDER: Final = {6: 7, 9: 10}
-_WIDER_TENSORS: Final = {torch.float32: torch.float64, torch.complex64: torch.complex128}
+# How TorchScript writes float16, bfloat16 and float32, and their complex numbers, in its code; and in which are halves.
+_HALVES: Final = {5: torch.float16, 15: torch.bfloat16, 8: torch.complex32}
+_NARROW: Final = {**_HALVES, 6: torch.float32, 9: torch.complex64}
+_NUMBERS: Final = {torch.float32: (6, 9, torch.complex64), torch.float64: (7, 10, torch.complex128)}
 
 
 def all_nodes(block: Any) -> Iterator[Any]:
@@ -64,12 +65,21 @@ class Writer:
         found.setType(torch._C.IntType.get())
         return found
 
+    def certain(self, value: Any) -> Any:
+        """A tensor that is there, though its type does not say so."""
+        return self.add("aten::_unwrap_optional", value) if value.type().kind() == "OptionalType" else value
+
 
 def rewrite(graph: Any) -> bool:
-    """Write out the operations whose second derivatives PyTorch lacks or gets wrong; returns whether there were any."""
+    """Write out the operations whose second derivatives PyTorch lacks or gets wrong; returns whether there were any.
+
+    Where the graph differentiates itself, the same of third derivatives and higher ones.
+    """
     found = False
-    for node in all_nodes(graph):
-        equal = _WRITTEN_OUT.get(node.kind())
+    nodes = list(all_nodes(graph))
+    written_out = _WRITTEN_OUT | (_OF_HIGHER_ORDER if any(node.kind() == "aten::grad" for node in nodes) else {})
+    for node in nodes:
+        equal = written_out.get(node.kind())
         value = None if equal is None else equal(Writer(graph, node), node)
         if value is not None:
             node.outputsAt(0).replaceAllUsesWith(value)
@@ -142,11 +152,27 @@ def _embedding_bag(write: Writer, node: Any) -> Any | None:
     shares = member
     weights = node.inputsAt(6)
     if not weights.node().mustBeNone():
-        if weights.type().kind() == "OptionalType":
-            weights = write.add("aten::_unwrap_optional", weights)
+        weights = write.certain(weights)
         shares = write.add("aten::mul", member, write.add("aten::unsqueeze", weights, zero))
     total = write.add("aten::mm", shares, rows)
     return write.add("aten::div", total, write.add("aten::clamp_min", count, one)) if mode == _MEAN else total
+
+
+def _layer_norm(write: Writer, node: Any) -> Any | None:
+    """Its double backward (PyTorch 2.13) takes mean and variance for constants: all beyond it comes out wrong."""
+    x, shape, weight, bias, epsilon = (node.inputsAt(i) for i in range(5))
+    maker = shape.node()
+    sizes = constant(shape)
+    if sizes is None and maker.kind() != "prim::ListConstruct":
+        return None
+    axes = write.number(list(range(-(maker.inputsSize() if sizes is None else len(sizes)), 0)))
+    kept, none, one = write.number(True), write.none(), write.number(1)
+    centred = write.add("aten::sub", x, write.add("aten::mean", x, axes, kept, none), one)
+    variance = write.add("aten::mean", write.add("aten::mul", centred, centred), axes, kept, none)
+    found = write.add("aten::mul", centred, write.add("aten::rsqrt", write.add("aten::add", variance, epsilon, one)))
+    if not weight.node().mustBeNone():
+        found = write.add("aten::mul", found, write.certain(weight))
+    return found if bias.node().mustBeNone() else write.add("aten::add", found, write.certain(bias), one)
 
 
 _WRITTEN_OUT: Final[dict[str, Callable[[Writer, Any], Any | None]]] = {
@@ -155,34 +181,57 @@ _WRITTEN_OUT: Final[dict[str, Callable[[Writer, Any], Any | None]]] = {
     "aten::_weight_norm": _weight_norm,
     "aten::embedding_bag": _embedding_bag,
 }
+# Of these PyTorch has second derivatives, and no right ones beyond them.
+_OF_HIGHER_ORDER: Final[dict[str, Callable[[Writer, Any], Any | None]]] = {"aten::layer_norm": _layer_norm}
 
 
-def widen(graph: Any) -> bool:
-    """Make float32 written down in a graph float64, as a module's parameters and buffers are made.
+def halves(graph: Any) -> bool:
+    """Whether numbers of 16 bits are written down in a graph."""
+    return any(number in _HALVES for node in all_nodes(graph) for _, number in _written(node)) or any(
+        _constant_dtype(node) in _HALVES.values() for node in all_nodes(graph)
+    )
 
-    A trace writes dtypes down as numbers; left alone, they would round in the middle of a float64 computation. Returns
+
+def widen(graph: Any, dtype: torch.dtype) -> bool:
+    """Make what is written down in a graph of lower precision as precise as a module's parameters and buffers are made.
+
+    A trace writes dtypes down as numbers; left alone, they would round in the middle of the computation. Returns
     whether there were any.
+
+    Args:
+        graph: to change.
+        dtype: float32, which stands for 16 bits, or float64, which stands for float32 as well.
     """
+    real, complex_number, complex_dtype = _NUMBERS[dtype]
+    lower = {n: one for n, one in _NARROW.items() if n in _HALVES or dtype is torch.float64}
     found = False
     for node in all_nodes(graph):
-        if node.kind() == "prim::Constant":
-            found |= _widen_constant(node)
-            continue
-        signature = node.schema()
-        if signature == "(no schema)":
-            continue
-        for place, argument in enumerate(torch._C.parse_schema(signature).arguments):
-            if argument.name == "dtype" and place < node.inputsSize():
-                dtype = constant(node.inputsAt(place))
-                if dtype in _WIDER:
-                    node.replaceInput(place, Writer(graph, node).number(_WIDER[dtype]))
-                    found = True
+        own = _constant_dtype(node)
+        if own in lower.values():
+            node.t_("value", node.t("value").to(complex_dtype if own.is_complex else dtype))
+            node.output().inferTypeFrom(node.t("value"))
+            found = True
+        for place, number in _written(node):
+            if number in lower:
+                wider = complex_number if lower[number].is_complex else real
+                node.replaceInput(place, Writer(graph, node).number(wider))
+                found = True
     return found
 
 
-def _widen_constant(node: Any) -> bool:
-    if not node.hasAttribute("value") or node.kindOf("value") != "t" or node.t("value").dtype not in _WIDER_TENSORS:
-        return False
-    node.t_("value", node.t("value").to(_WIDER_TENSORS[node.t("value").dtype]))
-    node.output().inferTypeFrom(node.t("value"))
-    return True
+def _written(node: Any) -> Iterator[tuple[int, int]]:
+    """The dtypes that stand as constants in an operation's arguments: place and number."""
+    signature = "(no schema)" if node.kind() == "prim::Constant" else node.schema()
+    if signature == "(no schema)":
+        return
+    for place, argument in enumerate(torch._C.parse_schema(signature).arguments):
+        if argument.name == "dtype" and place < node.inputsSize():
+            number = constant(node.inputsAt(place))
+            if number is not None:
+                yield place, number
+
+
+def _constant_dtype(node: Any) -> Any:
+    """The dtype of a tensor written down in a graph; None of all other nodes."""
+    plain = node.kind() == "prim::Constant" and node.hasAttribute("value") and node.kindOf("value") == "t"
+    return node.t("value").dtype if plain else None

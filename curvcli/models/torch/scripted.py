@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from curvcli.models.torch.program import FinalOperation
-from curvcli.models.torch.rewrite import all_nodes, constant, rewrite, widen
+from curvcli.models.torch.rewrite import all_nodes, constant, halves, rewrite, widen
 
 _NORMALISERS: Final = {"aten::softmax": "softmax", "aten::log_softmax": "log_softmax", "aten::sigmoid": "sigmoid"}
 # What may stand after a normaliser and is as good before it; entries are moved or repeated, none is changed.
@@ -39,10 +39,11 @@ class ScriptProgram:
 
     Attributes:
         changed: whether operations were replaced by equal ones.
+        halves: whether the file's own function computes in 16 bits somewhere.
     """
 
-    def __init__(self, module: Any, *, wide: bool) -> None:
-        """Copy the graph; ``wide`` makes float32 written in it float64."""
+    def __init__(self, module: Any, dtype: torch.dtype) -> None:
+        """Copy the graph, and make numbers written in it as precise as ``dtype``."""
         graph = module.forward.graph.copy()
         torch._C._jit_pass_inline(graph)
         _silence(graph)
@@ -53,7 +54,8 @@ class ScriptProgram:
         self.complex = any(re.search("complex|fft|polar|stft", kind) for kind in kinds)
         self.batch_statistics = any(_uses_batch(node) for node in all_nodes(graph))
         self.samples: int | None = None
-        self.changed = any([rewrite(graph), wide and widen(graph)])
+        self.halves = halves(graph)
+        self.changed = any([rewrite(graph), widen(graph, dtype)])
         schema = module.forward.schema.arguments[1:]
         self.inputs = tuple(a.name for a in schema if not a.has_default_value())
         self._arguments = tuple((a.name, a.default_value if a.has_default_value() else None) for a in schema)

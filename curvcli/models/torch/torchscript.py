@@ -39,8 +39,8 @@ def _opened(path: Path, device: str, dtype: str) -> TorchModel:
     check_room(sum(sizes), f"{path}: what its parameters declare", error=ModelError)
     own_storage(module)
     trainable = {name: p.requires_grad for name, p in module.named_parameters() if p.is_floating_point()}
-    program = ScriptProgram(module, wide=numbers is torch.float64)
-    original = _original(module, numbers, rewritten=program.changed)
+    program = ScriptProgram(module, numbers)
+    original = _original(module, numbers, program)
     module._apply(partial(_converted, device=place, dtype=numbers))
     tensors = {n: p for n, p in module.named_parameters() if n in trainable}
     for tensor in module.parameters():
@@ -79,12 +79,12 @@ def _loaded(path: Path) -> tuple[str, Any]:
     return archive.sha256, module
 
 
-def _original(module: Any, dtype: torch.dtype, *, rewritten: bool) -> Original:
+def _original(module: Any, dtype: torch.dtype, program: ScriptProgram) -> Original:
     """The module's own ``forward``; a copy in the file's dtype where float64 was written into the program.
 
     What is written down in the file's own dtype computes with numbers of that dtype only.
     """
-    if dtype is torch.float64 and rewritten:
+    if program.halves or (dtype is torch.float64 and program.changed):
         dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
         module = copy.deepcopy(module)
 
@@ -92,7 +92,7 @@ def _original(module: Any, dtype: torch.dtype, *, rewritten: bool) -> Original:
         with script_errors():
             return module(**arguments)
 
-    return Original(run, dtype)
+    return Original(run, dtype, rough=program.halves)
 
 
 def _converted(tensor: Tensor, *, device: torch.device, dtype: torch.dtype) -> Tensor:

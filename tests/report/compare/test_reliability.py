@@ -86,7 +86,7 @@ def test_of_a_model_that_answers_at_random_nothing_is_exact(written, make_layer)
     told = compare(old, new, Tolerances())
     assert told.notes[0].startswith("NEW: the model's output is random (--allow-random)")
     assert compare(new, new, Tolerances()).notes[:2] == tuple(
-        f"{name}: the model's output is random (--allow-random), and its figures are exact of nothing"
+        f"{name}: the model's output is random (--allow-random), so its figures are not exact"
         for name in ("BASE", "NEW")
     )
 

@@ -144,9 +144,9 @@ def test_a_number_beside_its_threshold_is_seen_to_be_on_its_side(value, threshol
 def test_a_message_tells_a_number_from_its_threshold(assessment):
     """Also where the rule, which has six digits, is rounded to the very number that breaks it."""
     for value, threshold, told in (
-        (21.2135, 21.21346, "is 21.2135, has to be ≤ 21.21346"),
-        (4.421, 2.36413153, "is 4.421, has to be ≤ 2.36413"),
-        (nan, 5.0, "is nan, has to be ≤ 5"),
+        (21.2135, 21.21346, "is 21.2135, must be ≤ 21.21346"),
+        (4.421, 2.36413153, "is 4.421, must be ≤ 2.36413"),
+        (nan, 5.0, "is nan, must be ≤ 5"),
     ):
         bound = Bound("max", "", "trace", threshold)
         broken = Judgement(layer="a", rule=bound.text, quantity="trace", value=value, threshold=threshold, holds=False)

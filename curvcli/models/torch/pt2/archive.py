@@ -65,6 +65,8 @@ class ExportArchive:
         weights: parameters and buffers by name; what is one in the file is one tensor.
         trained: of the weights, whether each requires gradients.
         constants: tensors that are neither, by name.
+        as_exported: whether the graph is the one that was traced; one that was decomposed since has lost what was
+            detached.
     """
 
     sha256: str
@@ -72,6 +74,7 @@ class ExportArchive:
     weights: Mapping[str, Tensor]
     trained: Mapping[str, bool]
     constants: Mapping[str, Tensor]
+    as_exported: bool
 
 
 def read_export(path: Path) -> ExportArchive:
@@ -134,6 +137,7 @@ def _read(path: Path, archive: zipfile.ZipFile, sha256: str) -> ExportArchive:
         tensors(weights, _reader(read, "data/weights/")),
         {key: one.trained for key, one in weights.items()},
         tensors(constants, _reader(read, "data/constants/")),
+        model.get("verifiers") in (None, [], ["TRAINING"]),
     )
 
 

@@ -41,6 +41,11 @@ def _hard_sigmoid_in_place(x: Tensor) -> Tensor:
     return x.copy_(_hard_sigmoid(x))
 
 
+def _copy(into: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
+    """What decompositions make of ``copy_``; it has no derivative at all."""
+    return source.to(into.device, into.dtype).expand_as(into).clone()
+
+
 def _weight_norm(direction: Tensor, size: Tensor, axis: int = 0) -> Tensor:
     """Its double backward (PyTorch 2.13) takes the norm for a constant: Hessians come out wrong, and not symmetric."""
     return direction * (size / torch.norm_except_dim(direction, 2, axis))
@@ -112,6 +117,7 @@ def _embedding_bag(
 
 
 _EQUAL: Final[dict[str, Callable[..., Any]]] = {
+    "copy.default": _copy,
     "hardsigmoid.default": _hard_sigmoid,
     "hardsigmoid_.default": _hard_sigmoid_in_place,
     "_weight_norm.default": _weight_norm,
