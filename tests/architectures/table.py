@@ -53,12 +53,12 @@ a framework gets wrong or can't differentiate twice (weight norm, embedding bags
 and resizing) is written out in the reference.
 
 - **layers named**: how many of the network's parameters the file's layers show by the name the network gives them.
-  (Keras numbers variables without a name as they are made: those of ConvNeXt's layer scales are others in a file.)
+  (Keras numbers variables without a name as they are made: those of ConvNeXt's layer scales are others in a file. In a
+  SavedModel of a subclassed Keras model the layer norm inside a block of its own is shown under the model's name.)
 - **gradient**, **agreement**: the greatest difference from the reference relative to the parameter's largest entry. Of
-  the gradient all entries are compared, of the diagonal the largest and random ones. A SavedModel or `.keras` file with
-  batch norms agrees to about 1e-9 only, for the file's graph holds their epsilon in float32; Llama, Qwen2 and T5 of
-  transformers agree to 1e-6 only, for their modules compute norms in float32 whatever the weights have, where curvcli
-  computes all in float64.
+  the gradient all entries are compared, of the diagonal the largest and random ones. TensorFlow files with norms agree
+  to 1e-9 or 1e-6 only, for their graphs hold the norms' epsilon in float32; Llama, Qwen2 and T5 of transformers agree to
+  1e-6 only, for their modules compute norms in float32 whatever the weights have, where curvcli computes all in float64.
 - **trace**: of one small layer, against the sum of the reference's whole diagonal, relative to the sum of its absolute
   values.
 - **diagonal, by method**: how many parameters were had by which exact method; `unreached` are those that the loss does
