@@ -57,8 +57,9 @@ and resizing) is written out in the reference.
   SavedModel of a subclassed Keras model the layer norm inside a block of its own is shown under the model's name.)
 - **gradient**, **agreement**: the greatest difference from the reference relative to the parameter's largest entry. Of
   the gradient all entries are compared, of the diagonal the largest and random ones. TensorFlow files with norms agree
-  to 1e-9 or 1e-6 only, for their graphs hold the norms' epsilon in float32; Llama, Qwen2 and T5 of transformers agree to
-  1e-6 only, for their modules compute norms in float32 whatever the weights have, where curvcli computes all in float64.
+  to 1e-9 or 1e-6 only, for their graphs hold the norms' epsilon in float32; Llama, Qwen2 and T5 of transformers agree
+  to 1e-6 only, for their modules compute norms in float32 whatever the weights have, where curvcli computes all in
+  float64.
 - **trace**: of one small layer, against the sum of the reference's whole diagonal, relative to the sum of its absolute
   values.
 - **diagonal, by method**: how many parameters were had by which exact method; `unreached` are those that the loss does
