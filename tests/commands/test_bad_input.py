@@ -125,8 +125,9 @@ CASES = {
         empty,
         truncated_npz,
         missing_column,
+        wrong_shape,
     ],
-    3: [state_dict, pickled, frozen, quantised, truncated, wrong_shape],
+    3: [state_dict, pickled, frozen, quantised, truncated],
 }
 
 

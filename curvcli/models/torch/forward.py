@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from curvcli.data.interface import Batch
-from curvcli.errors import ModelError, UsageError
+from curvcli.errors import DataError, ModelError, UsageError
 from curvcli.models.outputs import named_output, no_such_output
 from curvcli.models.torch.parameters import Parameters
 from curvcli.models.torch.program import Original, Program, differentiable
@@ -20,6 +21,8 @@ from curvcli.models.torch.program import Original, Program, differentiable
 # How far the outputs of two ways to compute the same may be apart, relative to the largest.
 _SAME = {torch.float32: 1e-3, torch.float64: 1e-9}
 _SAME_ROUGHLY = 5e-2  # in half precision
+# What PyTorch's messages speak of where arguments do not fit: other formats know shapes and dtypes before they run.
+_MISFIT = re.compile(r"shape|\bsizes?\b|dimension|channels|scalar type|index out of range", re.IGNORECASE)
 
 
 class Forward:
@@ -60,6 +63,7 @@ class Forward:
         """What the loss is taken of, or the output of this name, for one batch.
 
         Raises:
+            DataError: the data do not fit the model.
             ModelError: the forward pass fails.
             UsageError: there is no such output.
         """
@@ -73,7 +77,7 @@ class Forward:
                 # In place on what is differentiated by, autograd forbids it; and the arguments serve more than once.
                 return program({n: t.clone() for n, t in arguments.items()})
         except RuntimeError as error:
-            raise ModelError(_forward_failed(self.where, arguments, error)) from error
+            raise _forward_failed(self.where, arguments, error) from error
 
     def repeatable(self, program: Program, arguments: Mapping[str, Tensor]) -> Tensor:
         """The output that the loss is taken of, detached; with the same random numbers in every call.
@@ -99,7 +103,7 @@ class Forward:
                 with differentiable(original.dtype), redirect_stdout(sys.stderr):
                     own = choose(original.run(narrow), self.output, self.where).detach().to(self.parameters.dtype)
             except RuntimeError as failure:
-                raise ModelError(_forward_failed(self.where, narrow, failure)) from failure
+                raise _forward_failed(self.where, narrow, failure) from failure
         mine = self.repeatable(self.program, arguments)
         error, scale = (float(t.abs().max()) if t.numel() else 0.0 for t in (own - mine, own))
         same = _SAME_ROUGHLY if original.rough else _SAME.get(original.dtype, _SAME_ROUGHLY)
@@ -136,11 +140,13 @@ def choose(result: Any, name: str | None, where: str) -> Tensor:
     return chosen
 
 
-def _forward_failed(where: str, arguments: Mapping[str, Tensor], error: Exception) -> str:
+def _forward_failed(where: str, arguments: Mapping[str, Tensor], error: Exception) -> DataError | ModelError:
+    """What the interpreter says, as a mistake in the data where it says that these do not fit."""
     shapes = ", ".join(
         f"{name} {tuple(t.shape)} {str(t.dtype).removeprefix('torch.')}" for name, t in arguments.items()
     )
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     reason = next((line for line in reversed(lines) if "Error" in line or "error" in line), lines[-1] if lines else "")
     advice = "Check [inputs] of the dataset spec: shape, layout, dtype."
-    return f"{where} fails on the data ({shapes}): {reason[:300]}\n{advice}"
+    kind = DataError if _MISFIT.search(reason) else ModelError
+    return kind(f"{where} fails on the data ({shapes}): {reason[:300]}\n{advice}")
