@@ -51,7 +51,7 @@ def read_run_config(path: Path, *, others: Collection[str] = ()) -> RunConfig:
         mistakes = [f"{path}: [{cut(key)}]: no such table{_hint(key, TOGETHER)}" for key in strange]
         raise UsageError("\n".join([*mistakes, f"A config for run has {_tables()}."]))
     tables = {name: tree.pop(name) for name in TOGETHER if name in tree}
-    rest = {key: tree.pop(key) for key in list(tree) if key.replace("_", "-") in others}
+    other_keys = {key: tree.pop(key) for key in list(tree) if key.replace("_", "-") in others}
     values, mistakes = _values(tree, _SHARED, f"{path}: ", others)
     if mistakes:
         raise UsageError("\n".join(mistakes))
@@ -65,7 +65,7 @@ def read_run_config(path: Path, *, others: Collection[str] = ()) -> RunConfig:
     by_quantity = {
         name: quantity_options(name, table, f"{path}: [{name}]", f"{path}: {name}.") for name, table in tables.items()
     }
-    return RunConfig(request_of("run", by_quantity, values), rest)
+    return RunConfig(request_of("run", by_quantity, values), other_keys)
 
 
 def quantity_options(name: str, table: object, shown: str, prefix: str) -> Options:

@@ -74,8 +74,8 @@ class RoundTask(ParameterTask):
             for key, vectors in batch.activation_probes(live, probes, remainder=self.remainder).items():
                 for vector in vectors:
                     moments[key].add(vector)
-        means = {f"mean:{key}": seen.mean() for key, seen in moments.items()}
-        return means | {f"variance:{key}": seen.variance_of_mean() for key, seen in moments.items()}
+        means = {f"mean:{key}": estimate.mean() for key, estimate in moments.items()}
+        return means | {f"variance:{key}": estimate.variance_of_mean() for key, estimate in moments.items()}
 
 
 class Rounds:

@@ -78,8 +78,8 @@ class DrawTask(ParameterTask):
                 raise ValueError(f"the {self.matrix.title} has no random columns")
             for name, squares in batch.squared_columns(live, column[None]).items():
                 moments[name].add(squares)
-        means = {f"mean:{name}": seen.mean() for name, seen in moments.items()}
-        return means | {f"variance:{name}": seen.variance_of_mean() for name, seen in moments.items()}
+        means = {f"mean:{name}": estimate.mean() for name, estimate in moments.items()}
+        return means | {f"variance:{name}": estimate.variance_of_mean() for name, estimate in moments.items()}
 
 
 @dataclass(frozen=True)

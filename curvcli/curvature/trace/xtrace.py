@@ -60,10 +60,10 @@ class SmallMatrices:
 
     def without(self, test: int) -> SmallMatrices:
         """The same as if this test vector had never been drawn."""
-        rest = without_direction(only_reached_by(self.mixed.sum(0))[:, test])
+        projection = without_direction(only_reached_by(self.mixed.sum(0))[:, test])
         forms, mixed = np.delete(self.forms, test, 1), np.delete(self.mixed, test, 2)
         omega = np.delete(self.omega, test, 1)
-        return SmallMatrices(forms, rest @ mixed, rest @ self.inside @ rest.T, rest @ omega)
+        return SmallMatrices(forms, projection @ mixed, projection @ self.inside @ projection.T, projection @ omega)
 
 
 @dataclass(frozen=True)

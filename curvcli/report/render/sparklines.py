@@ -10,8 +10,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from curvcli.report.hdf5.pieces import diagonal_blocks
 from curvcli.report.hdf5.read import Report
+from curvcli.report.hdf5.slabs import diagonal_blocks
 from curvcli.report.records.summaries import LayerSummary, ParameterSummary
 
 _BLOCKS: Final = ("▁▂▃▄▅▆▇█", "│")
