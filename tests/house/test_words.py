@@ -26,6 +26,25 @@ def texts(path: Path) -> Iterator[str]:
             yield node.value
 
 
+# They say how a value came about, or nothing; a noun says what it is.
+SAYS_NOTHING = frozenset(
+    """asked found given got info known mine obj piece pieces res rest result results ret said seen setting settings
+    stuff temp theirs thing things tmp val""".split()
+)
+
+
+def test_local_names_say_what_they_hold() -> None:
+    """Of parameters, and of all that is assigned."""
+    wrong = []
+    for path in sorted((ROOT / "curvcli").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            stored = isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+            name = node.arg if isinstance(node, ast.arg) else node.id if stored else ""
+            if name in SAYS_NOTHING:
+                wrong.append(f"{path.relative_to(ROOT)}:{node.lineno}: {name}")
+    assert not wrong, "\n".join(wrong)
+
+
 @pytest.mark.parametrize("room", BELOW)
 def test_no_text_below_the_command_line_spells_an_option(room: str) -> None:
     wrong = [

@@ -48,7 +48,7 @@ class BlockQuantity(SpectralQuantity[HessianOptions, BlockRecord]):
 
     def record(self, target: Target, record: LayerRecord) -> LayerRecord:
         """Add a target's block."""
-        block = self._ways[target.name].result()
+        block = self._ways[target.name].solution()
         if not np.isfinite(block.frobenius):
             return replace(record, block=block, status=worst(record.status, "nonfinite"))
         rounding = rounding_of(self._rounding)

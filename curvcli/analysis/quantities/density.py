@@ -31,7 +31,7 @@ class DensityQuantity(SpectralQuantity[DensityOptions, tuple[Density, int]]):
     name = "density"
 
     def _way(self, target: Target) -> Way[tuple[Density, int]]:
-        """How a density is computed; its result, and the products that it takes."""
+        """How a density is computed: its solution, and the products that it takes."""
         chosen = self._choices.choose(target, self.options.method)
         if not target.block.size:
             chosen = Chosen("dense", "it is empty")
@@ -50,12 +50,12 @@ class DensityQuantity(SpectralQuantity[DensityOptions, tuple[Density, int]]):
     def _exact(
         self, method: str, target: Target, reason: str, work: Work[Any], eigenvalues: Callable[[], Array]
     ) -> Way[tuple[Density, int]]:
-        def result() -> tuple[Density, int]:
+        def solution() -> tuple[Density, int]:
             values = eigenvalues()
             tolerance = zero_tolerance(values, target.block.size, self._run.session.dtype)
             return exact_density(values, tolerance), work.algorithm.passes_per_batch
 
-        return Way(method, reason, (work,), result)
+        return Way(method, reason, (work,), solution)
 
     def _estimated(self, target: Target, reason: str) -> Way[tuple[Density, int]]:
         options, size = self.options, target.block.size
@@ -63,16 +63,16 @@ class DensityQuantity(SpectralQuantity[DensityOptions, tuple[Density, int]]):
         if length < min(options.steps, size):
             reason += f"; {length} steps, as many as memory allows"
 
-        def result() -> tuple[Density, int]:
+        def solution() -> tuple[Density, int]:
             tolerance = zero_tolerance(work.result.nodes, size, self._run.session.dtype)
             return work.result.density(tolerance), work.result.products
 
-        return Way("lanczos_quadrature", reason, (work,), result)
+        return Way("lanczos_quadrature", reason, (work,), solution)
 
     def record(self, target: Target, record: LayerRecord) -> LayerRecord:
         """Add a target's density."""
         way = self._ways[target.name]
-        (spectral_density, products), reason = way.result(), way.reason
+        (spectral_density, products), reason = way.solution(), way.reason
         largest = max(abs(edge) for edge in spectral_density.support)
         rounding = rounding_of(self._rounding)
         off = float("nan") if rounding is None else rounding.largest(target.block, largest)

@@ -61,11 +61,11 @@ class EigenQuantity(SpectralQuantity[EigenOptions, EigenSolution]):
     def _dense(self, target: Target, reason: str) -> Way[EigenSolution]:
         work, options = whole_block(self._run, target, self._matrix), self.options
 
-        def result() -> EigenSolution:
+        def solution() -> EigenSolution:
             pairs = work.result.eigenpairs(options.k, options.which, self._tolerance, target.name)
             return EigenSolution(pairs, "rounding", cramped=False, products=work.algorithm.passes_per_batch)
 
-        return Way("dense", reason, (work,), result)
+        return Way("dense", reason, (work,), solution)
 
     def _gram(self, target: Target, reason: str) -> Way[EigenSolution]:
         columns, options, run = self._choices.columns(target), self.options, self._run
@@ -82,11 +82,11 @@ class EigenQuantity(SpectralQuantity[EigenOptions, EigenSolution]):
         key = f"gram pairs:{self._matrix}:{options.which}:{options.k}:{target.name}"
         check = run.shared(key, f"{target.name}: residuals of eigenvalues", (target.name,), pairs)
 
-        def result() -> EigenSolution:
+        def solution() -> EigenSolution:
             products = columns.algorithm.passes_per_batch + check.algorithm.passes_per_batch
             return EigenSolution(check.result, "rounding", cramped=False, products=products)
 
-        return Way("gram", reason, (columns, check), result)
+        return Way("gram", reason, (columns, check), solution)
 
     def _iterative(self, target: Target, reason: str) -> Way[EigenSolution]:
         options, run = self.options, self._run
@@ -118,7 +118,7 @@ class EigenQuantity(SpectralQuantity[EigenOptions, EigenSolution]):
     def record(self, target: Target, record: LayerRecord) -> LayerRecord:
         """Add a target's eigenpairs."""
         way = self._ways[target.name]
-        solution = way.result()
+        solution = way.solution()
         pairs, off = self._rounded(target, solution.pairs)
         if (off > self._tolerance * _scale(pairs)).any():
             solution = replace(solution, obstacle="rounding")

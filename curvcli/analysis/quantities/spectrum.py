@@ -87,7 +87,7 @@ class Choices:
     def columns(self, target: Target) -> Work[GramSpectrum]:
         """The work that makes the columns of a target's block; what needs them shares it."""
         reached = tuple(n for n in target.block.names if self._sites[n].reached)
-        title = f"{target.name}: columns of its Gauss-Newton block"
+        title = f"{target.name}: columns of its {self.matrix.by_output.title}"
         columns = GramColumns(target.block, reached, self._rank, self.matrix.by_output)
         return self._run.shared(f"gram:{self.matrix}:{target.name}", title, (target.name,), columns)
 
@@ -95,7 +95,7 @@ class Choices:
 def whole_block(run: RunPlan, target: Target, matrix: Matrix) -> Work[WholeBlock]:
     """The work that makes a target's whole block; what needs it shares it."""
     products = UnitProducts(target.block, matrix, run.decay)
-    return run.shared(f"dense:{matrix}:{target.name}", f"{target.name}: full Hessian", (target.name,), products)
+    return run.shared(f"dense:{matrix}:{target.name}", f"{target.name}: full {matrix.title}", (target.name,), products)
 
 
 class SpectralQuantity(ABC, Generic[OwnOptions, Result]):
@@ -129,7 +129,7 @@ class SpectralQuantity(ABC, Generic[OwnOptions, Result]):
 
     @abstractmethod
     def _way(self, target: Target) -> Way[Result]:
-        """How a target's result is computed."""
+        """How a target's solution is computed."""
 
     def plan(self) -> list[PlanRow]:
         """One row per target."""

@@ -34,12 +34,12 @@ def _differentiate_moments(node: Any, by_name: dict[str, Any]) -> None:
     Σ(x − m)² has no first derivative by its own mean m, so stopping the gradient there changes nothing in a first
     derivative; but it drops the term −2/n from the second one, which makes every layer norm's Hessian wrong.
     """
-    for mine, other in ((0, 1), (1, 0)):
+    for place, other in ((0, 1), (1, 0)):
         stopped = by_name.get(source(node.input[other]))
         if stopped is None or stopped.op != "StopGradient":
             continue
         mean = by_name.get(source(stopped.input[0]))
-        if mean is not None and mean.op == "Mean" and mean.input[0] == node.input[mine]:
+        if mean is not None and mean.op == "Mean" and mean.input[0] == node.input[place]:
             stopped.op = "Identity"
 
 
