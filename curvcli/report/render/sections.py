@@ -59,7 +59,7 @@ def heading(report: Report, view: View = WHOLE) -> tuple[tuple[str, str], ...]:
         ("model", printable(run.model_path)),
         # A function of the inputs may be any output of the model, without a loss.
         *([loss] if run.loss and computed else []),
-        *([("Fisher of", f"{printable(run.likelihood)} targets")] if fisher else []),
+        *([("likelihood", printable(run.likelihood))] if fisher else []),
         *([("samples", str(run.samples))] if computed else []),
         ("dtype", f"{run.dtype} on {printable(run.device)} ({printable(run.backend)})"),
         ("status", ", ".join([report.status, *_counts(report, view)])),
