@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -242,14 +242,19 @@ def computing(function: F) -> F:
 
 def format_option(function: F) -> F:
     """How results are printed."""
+    return printed_as(FORMATS)(function)
+
+
+def printed_as(formats: Sequence[str]) -> Callable[[F], F]:
+    """The option that chooses one of some formats."""
     return click.option(
         "--format",
         "output_format",
-        type=click.Choice(FORMATS),
+        type=click.Choice(formats),
         default="table",
         show_default=True,
         help="How results are printed on standard output.",
-    )(function)
+    )
 
 
 def voice_options(function: F) -> F:
