@@ -26,6 +26,7 @@ AnyModel: TypeAlias = Model | StrPath | Any
 AnyData: TypeAlias = StrPath | Any
 Loss: TypeAlias = str | Mapping[str, Any]
 
+_MODEL: Final = "the path of a saved model, or a model in memory: a torch.nn.Module, a Keras model"
 _SPEC: Final = "data.toml"
 _STORED: Final = "data.h5"
 _LOSSES: Final = " or ".join(repr(name) for name in ("cross_entropy", "bce", "mse"))
@@ -46,19 +47,21 @@ def open_live(model: AnyModel, how: Mapping[str, Any], data: AnyData | None, los
     """
     _refuse_loss(data, loss)
     if kind_of(model) is None and not _in_memory(data):
-        return opened(path_of("model", model), how, data=None if data is None else path_of("data", data))
+        return opened(path_of("model", model, _MODEL), how, data=None if data is None else path_of("data", data))
     folder = Path(mkdtemp(prefix=IN_MEMORY))
     try:
         written = write(data, folder / _STORED, input_ranks(model)) if _in_memory(data) else None
         path = model if kind_of(model) is None else saved(model, written.example if written else None, folder)
-        result = opened(path_of("model", path), how, data=None if data is None or written else path_of("data", data))
+        live = opened(
+            path_of("model", path, _MODEL), how, data=None if data is None or written else path_of("data", data)
+        )
         if written:
-            result.data = _write_spec(folder, written, result.inputs, loss)
+            live.data = _write_spec(folder, written, live.inputs, loss)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    weakref.finalize(result, shutil.rmtree, folder, ignore_errors=True)
-    return result
+    weakref.finalize(live, shutil.rmtree, folder, ignore_errors=True)
+    return live
 
 
 @contextmanager

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import io
+import logging
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +29,9 @@ def saved(model: torch.nn.Module, example: Example | None, folder: Path) -> Path
             "Pass data as well: data=(x, y), or a DataLoader, of which a few samples are shown to torch.export."
         )
     args, kwargs = _arguments(model, example)
-    with _in_inference_mode(model), warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
-        _try_forward(model, name, args, kwargs)
-    with _in_inference_mode(model), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _in_inference_mode(model), _silence():
+        with torch.no_grad():
+            _try_forward(model, name, args, kwargs)
         try:
             program = torch.export.export(model, args, kwargs, dynamic_shapes=_any_number(args, kwargs))
         except Exception as error:
@@ -82,15 +82,38 @@ def _try_forward(model: torch.nn.Module, name: str, args: tuple[Any, ...], kwarg
 
 @contextmanager
 def _in_inference_mode(model: torch.nn.Module) -> Iterator[None]:
-    """Dropout off, batch norm by its running statistics; every submodule is left as it was."""
+    """Dropout off, batch norm by its running statistics; every submodule is left as it was.
+
+    Language models of Hugging Face also return what they would need for the next token, in an object that
+    torch.export does not take, unless they are told not to.
+    """
     training = [(module, module.training) for module in model.modules()]
-    for module, _ in training:
-        module.training = False
+    config = getattr(model, "config", None)
+    caching = getattr(config, "use_cache", None) is True
     try:
+        for module, _ in training:
+            module.training = False
+        if caching:
+            config.use_cache = False  # type: ignore[union-attr]
         yield
     finally:
         for module, was in training:
             module.training = was
+        if caching:
+            config.use_cache = True  # type: ignore[union-attr]
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """What fails is told by an error: torch.export logs and prints pages besides."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 def _first_line(error: BaseException) -> str:
