@@ -105,7 +105,7 @@ FORMS: dict[str, Callable[[], Any]] = {
 def test_every_form_of_data_gives_the_numbers_of_the_file(form: str, from_files: dict[str, np.ndarray]) -> None:
     """To the bit, but for equal weights that are not one."""
     model = network()
-    ours = diagonals(model, data=FORMS[form](), loss="cross_entropy")
+    found = diagonals(model, data=FORMS[form](), loss="cross_entropy")
     assert list(found) == list(from_files)
     for name, diagonal in found.items():
         np.testing.assert_allclose(diagonal, from_files[name], rtol=1e-12 if form == "weights" else 0, atol=0)
@@ -124,7 +124,7 @@ KINDS: dict[str, Callable[[torch.nn.Module], Any]] = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_torch_model(kind: str, from_files: dict[str, np.ndarray]) -> None:
     """A program for three samples only too: its batches are filled up."""
-    ours = diagonals(KINDS[kind](network()), data=(X, LABELS), loss="cross_entropy")
+    found = diagonals(KINDS[kind](network()), data=(X, LABELS), loss="cross_entropy")
     for ours, theirs in zip(found.values(), from_files.values(), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-11, atol=1e-14)
 
@@ -245,7 +245,7 @@ def test_keras_models_modules_and_tf_data() -> None:
     slope, bend = 1 - t**2, -2 * t * (1 - t**2)
     expected = np.mean((2 * slope**2 + 2 * (t - y) * bend) * x.astype(np.float64) ** 2, axis=0)[:, None]
     for model, data in ((keras, samples), (keras, samples.batch(4)), (Module(), (x, y))):
-        ours = diagonals(model, data=data, loss="mse")
+        found = diagonals(model, data=data, loss="mse")
         np.testing.assert_allclose(next(iter(found.values())), expected, rtol=1e-6)
     with pytest.raises(curvcli.UsageError, match=r"data: repeats for ever; .*data.take\(n\)"):
         curvcli.trace(keras, data=samples.repeat(), loss="mse")
