@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from curvcli.data.checks import check_exact
 from curvcli.data.files import expanded
 from curvcli.data.interface import Array, Column, Reader, Rows, Wanted
 from curvcli.errors import DataError
@@ -86,6 +87,9 @@ class Shards:
             begin = int(self._ends[number - 1]) if number else 0
             part = self._reader(number).read(names, rows[done:upto] - begin)
             for name, values in taken.items():
+                check_exact(
+                    part[name], replace(self._columns[name], where=self._files[number]), rows[done:upto] - begin
+                )
                 values[done:upto] = part[name]
             done = upto
         return taken
