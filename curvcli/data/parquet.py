@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final, Literal
@@ -18,6 +19,7 @@ from curvcli.data.interface import Array, Column, Format, Reader, Rows, Wanted
 from curvcli.data.shards import sharded
 from curvcli.errors import DataError
 from curvcli.files import UNREADABLE, check_room, open_regular
+from curvcli.memory import available_memory
 from curvcli.spec.table import Text
 from curvcli.text import quoted
 
@@ -93,11 +95,11 @@ class ParquetReader:
         self._images = {
             f"{field.name}.bytes" if pyarrow("Parquet").types.is_struct(field.type) else field.name for field in images
         }
-        return sorted(self._texts | self._images)
+        return sorted(self._texts | (self._images & {field.name for field in fields}))  # no part of a record can be
 
     def _check_chunks(self, groups: Sequence[Any]) -> None:
         """Hold lists that the file makes out of almost nothing against the free memory: one row could have them all."""
-        self._stored = 1.0
+        self._at_once = sys.maxsize
         for number in self._groups:
             for position in range(groups[number].num_columns):
                 chunk = groups[number].column(position)
@@ -109,7 +111,9 @@ class ParquetReader:
                 if path in self._texts and chunk.total_uncompressed_size > _MOST_TEXT * count:
                     raise DataError(f"{place} holds texts too long for a class.")
                 if path in self._images:
-                    self._stored = max(self._stored, chunk.total_uncompressed_size / max(count, 1))
+                    # The largest may be as large as all, and may be the one that all rows of a batch refer to.
+                    size = max(1, int(chunk.total_uncompressed_size))
+                    self._at_once = min(self._at_once, BLOCK_BYTES * count // size, available_memory() // 8 // size)
                 if 8 * count > _MOST_INFLATED * int(chunk.total_compressed_size):
                     check_room(8 * count, place, error=DataError)
 
@@ -128,7 +132,7 @@ class ParquetReader:
 
     def _blocks(self, start: int) -> Blocks:
         columns = self._forward.columns
-        size = max(1, min(rows_at_once(columns), int(BLOCK_BYTES / self._stored)))
+        size = max(1, min(rows_at_once(columns), self._at_once))
         row = int(np.sum([self._file.metadata.row_group(n).num_rows for n in self._groups[:start]], dtype=np.int64))
         try:
             for batch in self._batches(self._groups[start:], size):
