@@ -146,8 +146,8 @@ def check_finite(values: Array, place: str, rows: Rows, *, allow_nan: bool = Fal
     if not wrong.any():
         return
     first = tuple(np.argwhere(wrong)[0])
-    found = "NaN" if np.isnan(values[first]) else "an infinite value"
-    raise DataError(f"{place}, row {rows[first[0]]}: {found}.\nRemove the row or fill it in.")
+    kind = "NaN" if np.isnan(values[first]) else "an infinite value"
+    raise DataError(f"{place}, row {rows[first[0]]}: {kind}.\nRemove the row or fill it in.")
 
 
 def check_exact(values: Array, column: Column, rows: Rows) -> None:

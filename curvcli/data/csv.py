@@ -190,7 +190,7 @@ class CsvReader:
             place[0] += len(line)
             yield line.decode(encoding)
 
-    def _no_number(self, name: str, row: int, line: int, cell: str, rest: Iterator[_Line]) -> DataError:
+    def _no_number(self, name: str, row: int, line: int, cell: str, later: Iterator[_Line]) -> DataError:
         place = f"{self._where}: column {quoted(name)}, row {row} (line {line})"
         if not cell.strip():
             return DataError(f"{place}: the cell is empty.\nCorrect the cell; used columns hold numbers only.")
@@ -198,7 +198,7 @@ class CsvReader:
             advice = "If the first row holds names, set source.header = true."
         elif row == 0:
             position = self._positions[name]
-            others = (cells[position].strip() for _, _, cells in islice(rest, 1000) if len(cells) > position)
+            others = (cells[position].strip() for _, _, cells in islice(later, 1000) if len(cells) > position)
             distinct = sorted({cell.strip(), *others})
             shown = ", ".join(f'"{cut(text)}"' for text in distinct[:_MOST_CLASSES])
             shown += ", …" * (len(distinct) > _MOST_CLASSES)
