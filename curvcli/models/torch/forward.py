@@ -16,7 +16,7 @@ from curvcli.data.interface import Batch
 from curvcli.errors import DataError, ModelError, UsageError
 from curvcli.models.outputs import named_output, no_such_output
 from curvcli.models.torch.parameters import Parameters
-from curvcli.models.torch.program import Original, Program, differentiable
+from curvcli.models.torch.program import Original, Program, UnfitBatchError, differentiable
 
 # How far the outputs of two ways to compute the same may be apart, relative to the largest.
 _SAME = {torch.float32: 1e-3, torch.float64: 1e-9}
@@ -145,6 +145,8 @@ def _forward_failed(where: str, arguments: Mapping[str, Tensor], error: Exceptio
     shapes = ", ".join(
         f"{name} {tuple(t.shape)} {str(t.dtype).removeprefix('torch.')}" for name, t in arguments.items()
     )
+    if isinstance(error, UnfitBatchError):
+        return DataError(f"{where}: {error}\n{error.advice}")
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     reason = next((line for line in reversed(lines) if "Error" in line or "error" in line), lines[-1] if lines else "")
     advice = "Check [inputs] of the dataset spec: shape, layout, dtype."

@@ -23,6 +23,8 @@ _MOVES_ENTRIES: Final = frozenset(
     ).split()
 )
 _BY_ONE: Final = frozenset({"aten::mul", "aten::div"})
+# How a schema marks a tensor that the operation changes.
+_CHANGED: Final = re.compile(r"Tensor\(\w+!")
 
 
 @contextmanager
@@ -77,6 +79,9 @@ class ScriptProgram:
             if not _moves_entries(node):
                 return None
             reader, index = node, 0
+        nodes = list(all_nodes(graph))
+        if any(map(_changes, nodes[nodes.index(node) + 1 :])):
+            return None  # what the normaliser reads or returns may be changed in place since, or seen otherwise
         name = _NORMALISERS[node.kind()]
         reader.replaceInput(index, node.inputsAt(0))
         return FinalOperation(name, self._with(graph))
@@ -112,6 +117,11 @@ def _moves_entries(node: Any) -> bool:
         factor = constant(node.inputsAt(1))
         return isinstance(factor, int | float) and factor == 1
     return node.kind() in _MOVES_ENTRIES
+
+
+def _changes(node: Any) -> bool:
+    """Whether an operation changes one of its tensors in place."""
+    return _CHANGED.search(node.schema()) is not None
 
 
 def _returned(graph: Any, output: str | None) -> tuple[Any, int] | None:

@@ -89,8 +89,13 @@ class Graph:
         """Its nodes, those of the graphs within them included."""
         for node in self.nodes:
             yield node
-            for inner in _within(node.arguments):
-                yield from inner.all_nodes()
+            yield from inner_nodes(node)
+
+
+def inner_nodes(node: Node) -> Iterator[Node]:
+    """The nodes of the graphs that a node takes as arguments, and of those within them."""
+    for inner in _within(node.arguments):
+        yield from inner.all_nodes()
 
 
 def graph_of(nodes: Sequence[Node], inputs: Sequence[Any], outputs: Sequence[Any]) -> Graph:
