@@ -10,7 +10,6 @@ from torch import Tensor
 
 from curvcli.errors import ModelError
 
-
 # How autograd says that a value which a derivative needs is gone.
 _IN_PLACE: Final = "modified by an inplace operation"
 _WORKS_IN_PLACE: Final = (

@@ -63,7 +63,8 @@ class ExportedProgram:
         self.signature = signature
         self._graph, self._tensors = graph, tensors
         self._mutates = self.batch_statistics or any(node.operator.mutates for node in nodes)
-        self._padded: set[int] = set()
+        # By the samples of a short batch, the places of outputs that are not theirs alone.
+        self._padded: dict[int, set[int]] = {}
 
     def __call__(self, arguments: Mapping[str, Tensor]) -> Any:
         arguments = {one.name: _typed(one, arguments[one.name]) for one in self.signature.fed}
@@ -73,12 +74,12 @@ class ExportedProgram:
             return self._named(self._run(arguments))
         found = unpadded(self._run(padded(arguments, self.samples)), count, self.samples)
         if count not in self._padded or self.branches:
-            self._check_apart(arguments, found, count, self.samples)
-            self._padded.add(count)
-        return self._named(found)
+            self._padded[count] = self._not_of_samples(arguments, found, count, self.samples)
+        return self._named([None if i in self._padded[count] else one for i, one in enumerate(found)])
 
-    def _check_apart(self, arguments: Mapping[str, Tensor], found: list[Any], count: int, samples: int) -> None:
-        """Raise UnfitBatchError where what samples return changes with what their batch is filled up with."""
+    def _not_of_samples(self, arguments: Mapping[str, Tensor], found: list[Any], count: int, samples: int) -> set[int]:
+        """The places of outputs that change with what a batch is filled up with; see `check_apart`."""
+        places: set[int] = set()
         with torch.no_grad(), torch.random.fork_rng(enabled=bool(self.random)):
             if self.random:
                 torch.manual_seed(0)
@@ -90,7 +91,8 @@ class ExportedProgram:
                     whole = self._run(filled)
                 except RuntimeError:
                     continue  # what is put together by chance need be no sample
-                check_apart(found, unpadded(whole, count, samples), samples)
+                places |= check_apart(found, unpadded(whole, count, samples), count, samples)
+        return places
 
     def _run(self, arguments: Mapping[str, Tensor]) -> list[Any]:
         """What is returned, in the order of the signature."""
