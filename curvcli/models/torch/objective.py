@@ -51,7 +51,6 @@ class TorchObjective(DataObjective):
         probe = forward(arguments)
         if original is not None:
             forward.compare(original, arguments)
-            self.widened = original.rough
         ending = probe
         if is_flattened(forward, arguments, probe):
             forward.flattened = True

@@ -20,7 +20,7 @@ from curvcli.models.base import Port
 from curvcli.models.model import Model
 from curvcli.models.torch.archive import read_archive
 from curvcli.models.torch.layers import layers_of
-from curvcli.models.torch.model import DTYPES, TorchModel, device_of
+from curvcli.models.torch.model import DTYPES, HALVES, TorchModel, device_of
 from curvcli.models.torch.parameters import Parameters, own_storage
 from curvcli.models.torch.program import Original
 from curvcli.models.torch.scripted import ScriptProgram, script_errors
@@ -38,6 +38,7 @@ def _opened(path: Path, device: str, dtype: str) -> TorchModel:
     sizes = [p.numel() * p.element_size() for p in (*module.parameters(), *module.buffers())]
     check_room(sum(sizes), f"{path}: what its parameters declare", error=ModelError)
     own_storage(module)
+    narrow = any(t.dtype in HALVES for t in (*module.parameters(), *module.buffers()))
     trainable = {name: p.requires_grad for name, p in module.named_parameters() if p.is_floating_point()}
     program = ScriptProgram(module, numbers)
     original = _original(module, numbers, program)
@@ -61,6 +62,7 @@ def _opened(path: Path, device: str, dtype: str) -> TorchModel:
             "Save the module before torch.jit.freeze or optimize_for_inference."
         ),
         reopened=partial(_opened, path, device),
+        widened=program.halves or narrow,
     )
 
 
