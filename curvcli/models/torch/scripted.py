@@ -23,6 +23,7 @@ _MOVES_ENTRIES: Final = frozenset(
     ).split()
 )
 _BY_ONE: Final = frozenset({"aten::mul", "aten::div"})
+_NORM_BACKWARD: Final = re.compile(r"(?:native_|cudnn_|miopen_)?(?:layer|batch|group)_norm_backward")
 # How a schema marks a tensor that the operation changes.
 _CHANGED: Final = re.compile(r"Tensor\(\w+!")
 
@@ -91,6 +92,14 @@ class ScriptProgram:
         found.__dict__.update(self.__dict__)
         found._graph, found._function = graph, torch._C._create_function_from_graph("forward", graph)
         return found
+
+
+def derivative_of(graph: Any) -> str | None:
+    """The first operation in a graph that is another's derivative, and has itself no right one to the second order."""
+    inlined = graph.copy()
+    torch._C._jit_pass_inline(inlined)
+    names = (node.kind().removeprefix("aten::") for node in all_nodes(inlined))
+    return next((name for name in names if _NORM_BACKWARD.match(name)), None)
 
 
 def _silence(graph: Any) -> None:

@@ -23,7 +23,7 @@ from curvcli.models.torch.layers import layers_of
 from curvcli.models.torch.model import DTYPES, HALVES, TorchModel, device_of
 from curvcli.models.torch.parameters import Parameters, own_storage
 from curvcli.models.torch.program import Original
-from curvcli.models.torch.scripted import ScriptProgram, script_errors
+from curvcli.models.torch.scripted import ScriptProgram, derivative_of, script_errors
 
 
 def opened(path: Path, *, device: str, dtype: str) -> Model:
@@ -38,6 +38,12 @@ def _opened(path: Path, device: str, dtype: str) -> TorchModel:
     sizes = [p.numel() * p.element_size() for p in (*module.parameters(), *module.buffers())]
     check_room(sum(sizes), f"{path}: what its parameters declare", error=ModelError)
     own_storage(module)
+    written = derivative_of(module.forward.graph)
+    if written is not None:
+        raise ModelError(
+            f"{path}: its code takes a derivative itself ({written}), whose own derivatives PyTorch gets wrong.\n"
+            "Use torch.autograd.grad in the forward, or write the formula out, and script it again."
+        )
     narrow = any(t.dtype in HALVES for t in (*module.parameters(), *module.buffers()))
     trainable = {name: p.requires_grad for name, p in module.named_parameters() if p.is_floating_point()}
     program = ScriptProgram(module, numbers)
