@@ -82,6 +82,10 @@ class TorchObjective(DataObjective):
     def batch_statistics(self) -> bool:
         return self._forward.program.batch_statistics
 
+    def outputs(self, batch_size: int) -> Array:
+        """See ``model.ModelObjective``; no more at a time than the file was made for."""
+        return super().outputs(min(batch_size, self._forward.program.samples or batch_size))
+
     def _output_values(self, batch: Batch) -> Array:
         self.parameters.require([])
         return as_float64(self._forward(self._forward.tensors(batch)).detach().cpu())
