@@ -86,6 +86,7 @@ def provenance(
         versions=versions(session.model.backend),
         threads=session.model.threads,
         deterministic=deterministic,
+        widened=session.objective.widened if isinstance(session, Session) else False,
         verification_passes=verification_passes,
         likelihood=likelihood,
         **Origin(command, session.path, session.loaded.path).locations(report),
