@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from fuzzing.runner import Server
 from sklearn.datasets import load_digits
 from torch import nn
 
@@ -50,7 +51,7 @@ class Net(nn.Module):
 
 
 @pytest.fixture(scope="module")
-def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pipeline(tmp_path_factory: pytest.TempPathFactory, server: Server) -> Path:
     """Two checkpoints of one training run, two steps apart, and reports: the first also with other probes."""
     folder = tmp_path_factory.mktemp("pipeline")
     digits = load_digits()
@@ -69,8 +70,8 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
         optimizer.step()
     for name, output, seed in (("first", "first", 0), ("first", "again", 1), ("second", "second", 0)):
         (folder / f"{output}.toml").write_text(CONFIG.format(name=name, output=output, seed=seed))
-        done = script(f"curvcli run {output}.toml -q", folder)
-        assert done.returncode == 0, done.stderr
+        done = server.run(["run", f"{output}.toml", "-q"], folder, {**os.environ, **ENVIRONMENT}, bytes=1 << 40)
+        assert done.code == 0, done.stderr
     return folder
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from covering import slow
 from sessions import session_of
 from torch.nn import functional as F
 
@@ -19,20 +20,22 @@ from .counting import CountedObjective
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 NAMES = ("vgg16_digits", "mlp_tanh", "attention_digits")
 # Of the others, TensorFlow traces half a minute and a whole one.
-LIGHT_FIRST = [pytest.param(name, marks=() if name == "mlp_tanh" else pytest.mark.slow) for name in NAMES]
+LIGHT, HEAVY = "mlp_tanh", ["vgg16_digits", "attention_digits"]
+# Two whole batches: TensorFlow traces every shape of batch anew. Uneven ones are in test_savedmodel.py.
+SAMPLES, BATCH = 32, 16
 LABELS = {"kernel": "weight", "gamma": "weight", "beta": "bias"}
 
 
 @pytest.fixture(scope="module")
 def outcome(tmp_path_factory: pytest.TempPathFactory) -> object:
-    """``outcome(name, backend, dtype)``: one run per model, format and precision, 37 samples in batches of 16."""
+    """``outcome(name, backend, dtype)``: one run per model, format and precision."""
     folder, made = tmp_path_factory.mktemp("samples"), {}
 
     def call(name: str, backend: str, dtype: str = "float64") -> Outcome:
         key = f"{name}-{backend}-{dtype}"
         if key not in made:
             path = ROOT / "sample_models" / (f"{name}.pt" if backend == "torch" else name)
-            sampling = ["--limit", "37", "--batch-size", "16", "--dtype", dtype]
+            sampling = ["--limit", str(SAMPLES), "--batch-size", str(BATCH), "--dtype", dtype]
             made[key] = Outcome(
                 run(["diag", str(path), "-q", "-o", str(folder / f"{key}.h5"), *sampling]), folder / f"{key}.h5"
             )
@@ -60,7 +63,7 @@ def assert_equal_layers(found: Arrays, expected: Arrays, tolerance: float) -> No
         assert np.abs(found[name] - value).max() <= tolerance * scale, name
 
 
-@pytest.mark.parametrize("name", LIGHT_FIRST)
+@pytest.mark.parametrize("name", [LIGHT, *slow(HEAVY)])
 def test_both_formats_give_the_same(name: str, outcome: object) -> None:
     """SavedModel and TorchScript of the same weights agree in diagonal, gradient and loss to 1e-9."""
     ours, theirs = outcome(name, "torch"), outcome(name, "tensorflow")
@@ -69,13 +72,7 @@ def test_both_formats_give_the_same(name: str, outcome: object) -> None:
     assert_equal_layers(torch_layout(theirs.diagonal), ours.diagonal, 1e-9)
 
 
-@pytest.mark.parametrize(
-    ("name", "backend"),
-    [
-        *((name, "torch") for name in NAMES),
-        *(pytest.param(name, "tensorflow", marks=pytest.mark.slow) for name in NAMES),
-    ],
-)
+@pytest.mark.parametrize(("name", "backend"), [(LIGHT, "torch"), *slow(HEAVY, ["torch"]), *slow(NAMES, ["tensorflow"])])
 def test_float32_is_close_to_float64(name: str, backend: str, outcome: object) -> None:
     """In float32 every entry is within 1e-4 of the largest one."""
     assert_equal_layers(outcome(name, backend, "float32").diagonal, outcome(name, backend).diagonal, 1e-4)
@@ -83,7 +80,7 @@ def test_float32_is_close_to_float64(name: str, backend: str, outcome: object) -
 
 def session(name: str, dtype: Dtype = "float64") -> Session:
     path = ROOT / "sample_models" / name
-    return session_of(path, limit=37, batch_size=16, dtype=dtype)
+    return session_of(path, limit=SAMPLES, batch_size=BATCH, dtype=dtype)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -97,7 +94,7 @@ def test_random_coordinates_equal_torchs_own_second_derivatives(name: str, outco
     rng = np.random.default_rng(0)
     chosen = {n: rng.integers(0, p.numel(), 10) for n, p in parameters.items()}
     with torch.jit.optimized_execution(False):
-        for batch in data.samples.batches(37):
+        for batch in data.samples.batches(SAMPLES):
             o = module(torch.from_numpy(batch.inputs["image"]))
             y = torch.from_numpy(batch.target)
             loss = F.nll_loss(o.log(), y) if name == "mlp_tanh" else F.cross_entropy(o, y)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from .conftest import SAMPLES, Outcome, assert_close
-from .tf_modules import Network, by_differences, float32_values, gradient_function, methods, save
+from .tf_modules import Gradient, Network, by_differences, float32_values, methods, save
 
 ONE_BATCH = True
 Diag = Callable[..., Outcome]
@@ -70,7 +70,7 @@ def test_a_parameter_that_never_meets_data_is_reached(name: str, diag: Diag, tmp
     save(NETWORKS[name], weights, {"x": X}, tmp_path / "m")
     found = diag(tmp_path / "m", {"x": X}, Y, MSE)
     assert found.code == 0
-    gradient = gradient_function(NETWORKS[name], {"x": X}, mean_square)
+    gradient = Gradient(NETWORKS[name], {"x": X}, mean_square)
     assert_close(bare(found.gradient), gradient(weights), 1e-10)
     assert_close(bare(found.diagonal), by_differences(gradient, weights, 1e-3), 1e-8)
     assert methods(found.report)["w"] != "unreached"
@@ -149,7 +149,7 @@ def test_shapes_that_the_data_makes_are_no_form(network: Network, even: bool, di
     save(network, weights, {"tokens": tokens}, tmp_path / "m")
     found = diag(tmp_path / "m", {"tokens": tokens}, Y, MSE)
     assert found.code == 0
-    gradient = gradient_function(network, {"tokens": tokens}, mean_square)
+    gradient = Gradient(network, {"tokens": tokens}, mean_square)
     assert_close(bare(found.gradient), gradient(weights), 1e-10)
     assert_close(bare(found.diagonal), by_differences(gradient, weights, 1e-3), 1e-7)
     if network is kept_tokens:

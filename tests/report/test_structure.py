@@ -10,6 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from covering import covering
 
 from curvcli.errors import ReportError
 from curvcli.memory import available_memory
@@ -132,15 +133,13 @@ READERS: dict[str, Callable[[Path], Any]] = {
 }
 
 
+PLACES = ("layers/conv1/gradient/kernel", "summary/trace", "layers/conv2")
+
+
 @pytest.mark.parametrize(
-    ("reader", "place"),
-    [
-        *((reader, "layers/conv1/gradient/kernel") for reader in READERS),
-        ("tables", "summary/trace"),
-        ("tables", "layers/conv2"),
-    ],
+    ("case", "reader", "place"),
+    covering(REFUSED, READERS, PLACES, given=lambda _, reader, place: reader == "tables" or place == PLACES[0]),
 )
-@pytest.mark.parametrize("case", REFUSED)
 def test_what_no_report_has_is_refused_by_every_reader(case: str, reader: str, place: str, path: Path) -> None:
     """One line says where in the file it is, and what; wherever it is, also where a reader would not look."""
     make, expected = REFUSED[case]
