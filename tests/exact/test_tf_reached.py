@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from covering import covering
 
 from .conftest import SAMPLES, Outcome, assert_close
 from .tf_modules import Gradient, Network, by_differences, float32_values, methods, save
@@ -131,8 +132,7 @@ def masked_rows(tf: Any, w: Any, given: Any) -> Any:
     return tf.math.unsorted_segment_sum(kept, rows, samples)
 
 
-@pytest.mark.parametrize("network", [kept_tokens, masked_rows])
-@pytest.mark.parametrize("even", [False, True])
+@pytest.mark.parametrize(("network", "even"), covering([kept_tokens, masked_rows], [True, False]))
 def test_shapes_that_the_data_makes_are_no_form(network: Network, even: bool, diag: Diag, tmp_path: Path) -> None:
     """Whether batches keep different numbers of tokens, or the first keeps as many as it has samples, times two."""
     rng = np.random.default_rng(3)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from covering import covering
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -84,8 +85,7 @@ class Pair(nn.Module):
 MEET = frozenset({"Mm", "Mv", "Addmm", "Addmv", "Addbmm", "Convolution", "PreluKernel"})
 
 
-@pytest.mark.parametrize("name", MULTILINEAR)
-@pytest.mark.parametrize("which", ["first", "second", "same"])
+@pytest.mark.parametrize(("which", "name"), covering(["first", "second", "same"], MULTILINEAR))
 def test_multilinear_operations(name: str, which: str, diag: Diag, tmp_path: Path) -> None:
     """Linear in either operand, with data or another layer as the other; with one layer in both it bends."""
     torch.manual_seed(0)

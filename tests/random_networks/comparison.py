@@ -23,15 +23,6 @@ COMMANDS: Mapping[str, Sequence[str]] = {
 }
 
 
-# The same options as tables of a configuration for ``curvcli run``.
-TABLES: Mapping[str, str] = {
-    "diag": "[diag]",
-    "hessian": "[hessian]",
-    "eigs": '[eigs]\nk = 3\nwhich = "both"\nwhole_model = true\nlayer = ["*"]',
-    "trace": '[trace]\nbudget = 100000\nwhole_model = true\nlayer = ["*"]',
-}
-
-
 @dataclass(frozen=True)
 class Expected:
     """What must come out, over all parameters joined.

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from curvcli.report.hdf5.read import read_report
 
-from .comparison import COMMANDS, TABLES, Expected, differences, run_command
+from .comparison import COMMANDS, Expected, differences, run_command
 from .torch_networks import Case, random_network
 from .torch_reference import Reference, UnfitError, float64
 
@@ -120,7 +120,6 @@ def judge_seed(
     commands: Sequence[str] = tuple(COMMANDS),
     *,
     exported: bool = False,
-    in_one_run: bool = False,
     draw: Callable[..., Case] = random_network,
 ) -> tuple[Case, Outcome]:
     """Judge the first network of a seed that is fit, as ``draw(seed, first=attempt)`` makes them."""
@@ -128,7 +127,7 @@ def judge_seed(
     passed_over: list[str] = []
     while True:
         case = draw(seed, first=attempt)
-        outcome = judge(case, folder, commands, exported=exported, in_one_run=in_one_run)
+        outcome = judge(case, folder, commands, exported=exported)
         outcome.passed_over = passed_over
         if outcome.kind != "unfit":
             return case, outcome
@@ -153,14 +152,7 @@ def expectation(case: Case) -> Expected:
     return Expected(loss, gradient, hessian, reference.place, frozenset(reference.trainable), tolerance)
 
 
-def judge(
-    case: Case,
-    folder: Path,
-    commands: Sequence[str] = tuple(COMMANDS),
-    *,
-    exported: bool = False,
-    in_one_run: bool = False,
-) -> Outcome:
+def judge(case: Case, folder: Path, commands: Sequence[str] = tuple(COMMANDS), *, exported: bool = False) -> Outcome:
     """Save a case, run the commands on it, and compare."""
     try:
         path, spec = save(case, folder, exported=exported)
@@ -169,9 +161,10 @@ def judge(
         return Outcome("unfit", str(error))
     result = Outcome("equal")
     messages = []
-    together = _one_run(commands, path, spec, folder) if in_one_run else None
     for command in commands:
-        report, code, said = together or _run(command, path, spec, folder)
+        report = folder / f"{command}.h5"
+        places = [str(path), "--data", str(spec), "-o", str(report)]
+        code, said = run_command([*COMMANDS[command], *places, "--dtype", "float64", "-q"])
         said = said.strip().replace(str(folder), "FOLDER")
         if report.exists():
             found = differences(command, read_report(report), expected)
@@ -185,22 +178,6 @@ def judge(
     result.kind = min(result.commands.values(), key=("WRONG", "crash", "refused", "equal").index)
     result.message = "\n".join(messages)
     return result
-
-
-def _run(command: str, path: Path, spec: Path, folder: Path) -> tuple[Path, int, str]:
-    """Its report, exit code, and what it said on standard error."""
-    report = folder / f"{command}.h5"
-    places = [str(path), "--data", str(spec), "-o", str(report)]
-    return report, *run_command([*COMMANDS[command], *places, "--dtype", "float64", "-q"])
-
-
-def _one_run(commands: Sequence[str], path: Path, spec: Path, folder: Path) -> tuple[Path, int, str]:
-    """The same of ``curvcli run``, which opens the model once for all quantities."""
-    report, config = folder / "run.h5", folder / "run.toml"
-    places = {"model": path, "data": spec, "output": report, "dtype": "float64"}
-    lines = [f'{key} = "{value}"' for key, value in places.items()]
-    config.write_text("\n".join([*lines, *(TABLES[command] for command in commands)]))
-    return report, *run_command(["run", str(config), "-q"])
 
 
 def main(first: int, last: int, *, exported: bool = False) -> None:
