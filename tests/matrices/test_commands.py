@@ -141,19 +141,18 @@ def test_entries_by_products_are_those_by_columns(
         np.testing.assert_allclose(joined, expected, rtol=1e-9, atol=1e-11 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("seeds", [24, pytest.param(100, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ["cross_entropy", "gaussian_nll", "poisson", "mae", "mse", "bce_plain"])
 def test_monte_carlo_fisher_diagonals_are_within_their_errors(
-    name: str, seeds: int, written: Callable[[str, str], tuple[Dense, Path, Path]]
+    name: str, written: Callable[[str, str], tuple[Dense, Path, Path]]
 ) -> None:
-    """Nine in ten entries of all seeds are within two standard errors, and the seeds' mean is the diagonal."""
+    """Of 40 seeds' estimates nine in ten entries are within two standard errors, and their mean is the diagonal."""
     dense, model, spec = written(name, "torch")
     loaded, opened = load_dataset_spec(spec, TABLES), open_model(model, device="cpu", dtype="float64")
     objective = opened.objective(open_samples(loaded), loaded.spec.loss, BATCH)
     parameters = tuple(p for layer in opened.layers for p in layer.parameters if layer.name == "fc2")
     expected = np.diagonal(block(dense, "fc2", "fisher"))
     values, inside = [], 0
-    for seed in range(seeds):
+    for seed in range(40):
         work = Work(
             MonteCarlo(parameters, 32, None, seed, FISHER),
             key="",
@@ -168,8 +167,8 @@ def test_monte_carlo_fisher_diagonals_are_within_their_errors(
         )
         values.append(value)
         inside += int((np.abs(value - expected) <= 2 * error + 1e-12 * expected.max()).sum())
-    assert inside / (seeds * len(expected)) > 0.9
-    spread = np.std(values, axis=0, ddof=1) / np.sqrt(seeds)
+    assert inside / (40 * len(expected)) > 0.9
+    spread = np.std(values, axis=0, ddof=1) / np.sqrt(40)
     assert (np.abs(np.mean(values, axis=0) - expected) <= 5 * spread + 1e-12 * expected.max()).all()
 
 
