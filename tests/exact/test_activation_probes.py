@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from covering import covering
+from covering import covering, slow
 from sessions import session_of
 
 from curvcli.analysis.session import Session
@@ -65,7 +65,9 @@ class Subject:
 SUBJECTS = [("smooth", "one"), ("attention", "value"), ("time_major", "dense"), ("convolutions", "first")]
 
 
-@pytest.mark.parametrize(("subject", "control"), covering(SUBJECTS, [3, 0]), ids=str)
+@pytest.mark.parametrize(
+    ("subject", "control"), [*covering(SUBJECTS[:3], [3, 0]), *slow(SUBJECTS[3:], [3, 0])], ids=str
+)
 def test_entries_lie_within_two_standard_errors_in_90_to_99_percent(
     subject: tuple[str, str], control: int, tmp_path: Path
 ) -> None:
@@ -129,7 +131,7 @@ def errors(
     parameter: Parameter, truth: Array, objective: KeptObjective, kind: str, site: Site
 ) -> Iterator[tuple[int, float]]:
     """Root mean square error over eight seeds, relative to the diagonal, for growing numbers of products."""
-    for probes in (8, 16, 32, 64, 128, 256):
+    for probes in (8, 32, 128):
         squares = []
         for seed in range(8):
             estimator: DiagonalEstimator = HutchinsonDiagonal(parameter, probes, None, seed)
@@ -141,7 +143,7 @@ def errors(
 
 
 def test_ten_times_fewer_products_than_signs_in_weight_space() -> None:
-    """For mlp_tanh's first dense layer behind tanh, eight activation probes beat eighty of Hutchinson's, even 256."""
+    """For mlp_tanh's first dense layer behind tanh, eight activation probes beat eighty of Hutchinson's, even 128."""
     session = opened(ROOT / "sample_models" / "mlp_tanh.pt", None)
     parameter = session.model.layers[0].parameters[0]
     objective = KeptObjective(session.objective, [parameter.name], 1 << 40)
