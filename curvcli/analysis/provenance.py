@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from curvcli.analysis.session import Opened, Session
+from curvcli.files import lasting
 from curvcli.report.hdf5.origin import Origin
 from curvcli.report.records.layers import Provenance
 from curvcli.version import __version__
@@ -46,6 +47,7 @@ def provenance(
     line: str | None = None,
     deterministic: bool = True,
     verification_passes: int = 0,
+    likelihood: str = "",
 ) -> Provenance:
     """Where a report comes from.
 
@@ -60,10 +62,11 @@ def provenance(
         line: the command as one would type it; as it was typed if None.
         deterministic: whether the model gave the same answer twice.
         verification_passes: backward passes planned for checks of the results, over all batches.
+        likelihood: the loss's, if it has one.
     """
     spec = session.loaded.spec
     return Provenance(
-        model_path=str(session.path),
+        model_path=lasting(session.path),
         model_sha256=session.model.sha256,
         dataset_digest=session.samples.digest,
         spec_text=session.loaded.text,
@@ -83,7 +86,9 @@ def provenance(
         versions=versions(session.model.backend),
         threads=session.model.threads,
         deterministic=deterministic,
+        widened=session.objective.widened if isinstance(session, Session) else False,
         verification_passes=verification_passes,
+        likelihood=likelihood,
         **Origin(command, session.path, session.loaded.path).locations(report),
     )
 

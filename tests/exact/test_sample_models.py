@@ -23,18 +23,22 @@ NAMES = ("vgg16_digits", "mlp_tanh", "attention_digits")
 LIGHT, HEAVY = "mlp_tanh", ["vgg16_digits", "attention_digits"]
 # Two whole batches: TensorFlow traces every shape of batch anew. Uneven ones are in test_savedmodel.py.
 SAMPLES, BATCH = 32, 16
+SUFFIXES = {"torch": ".pt", "export": ".pt2", "tensorflow": ""}
 LABELS = {"kernel": "weight", "gamma": "weight", "beta": "bias"}
 
 
 @pytest.fixture(scope="module")
 def outcome(tmp_path_factory: pytest.TempPathFactory) -> object:
-    """``outcome(name, backend, dtype)``: one run per model, format and precision."""
+    """``outcome(name, form, dtype)``: one run per model, format and precision.
+
+    The form is ``torch`` for TorchScript, ``export`` for ``.pt2``, ``tensorflow`` for a SavedModel.
+    """
     folder, made = tmp_path_factory.mktemp("samples"), {}
 
     def call(name: str, backend: str, dtype: str = "float64") -> Outcome:
         key = f"{name}-{backend}-{dtype}"
         if key not in made:
-            path = ROOT / "sample_models" / (f"{name}.pt" if backend == "torch" else name)
+            path = ROOT / "sample_models" / f"{name}{SUFFIXES[backend]}"
             sampling = ["--limit", str(SAMPLES), "--batch-size", str(BATCH), "--dtype", dtype]
             made[key] = Outcome(
                 run(["diag", str(path), "-q", "-o", str(folder / f"{key}.h5"), *sampling]), folder / f"{key}.h5"
@@ -70,6 +74,15 @@ def test_both_formats_give_the_same(name: str, outcome: object) -> None:
     assert ours.code == theirs.code == 0
     assert ours.loss == pytest.approx(theirs.loss, rel=1e-12)
     assert_equal_layers(torch_layout(theirs.diagonal), ours.diagonal, 1e-9)
+
+
+def test_the_archive_of_torch_export_gives_the_same(outcome: object) -> None:
+    """``.pt2`` and TorchScript of the same weights agree in diagonal, gradient and loss to 1e-9."""
+    ours, theirs = outcome("mlp_tanh", "torch"), outcome("mlp_tanh", "export")
+    assert ours.code == theirs.code == 0
+    assert ours.loss == pytest.approx(theirs.loss, rel=1e-12)
+    assert_equal_layers(theirs.diagonal, ours.diagonal, 1e-9)
+    assert_equal_layers(theirs.gradient, ours.gradient, 1e-9)
 
 
 @pytest.mark.parametrize(("name", "backend"), [(LIGHT, "torch"), *slow(HEAVY, ["torch"]), *slow(NAMES, ["tensorflow"])])

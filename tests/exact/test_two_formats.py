@@ -135,6 +135,8 @@ class Tanh(nn.Module):
         return torch.softmax(self.fc3(torch.tanh(self.fc2(h))), -1)
 
 
+# In the gate, test_sample_models.py compares each format with the next.
+@pytest.mark.slow
 def test_an_export_agrees_with_both(tmp_path: Path) -> None:
     """The same weights as a torch.export archive: exact traces and gradients to 1e-9 of either's."""
     module = Tanh()

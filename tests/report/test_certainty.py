@@ -129,7 +129,9 @@ def digest(path, layer, provenance):
     return content_digest(path)
 
 
-@pytest.mark.parametrize("change", [{"threads": 4}, {"deterministic": False}, {"verification_passes": 3}])
+@pytest.mark.parametrize(
+    "change", [{"threads": 4}, {"deterministic": False}, {"widened": True}, {"verification_passes": 3}]
+)
 def test_the_run_says_what_it_was_computed_with_and_none_of_it_is_volatile(tmp_path, layers, provenance, change):
     """Sums of other threads are other sums."""
     assert not VOLATILE & set(change)

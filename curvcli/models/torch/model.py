@@ -20,6 +20,7 @@ from curvcli.models.torch.program import Original, Program
 from curvcli.spec.loss import LossSpec
 from curvcli.wording import option
 
+HALVES = (torch.float16, torch.bfloat16)
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -38,6 +39,7 @@ class TorchModel:
         why_no_layers: see ``model.Model``.
         reopened: the same path once more, in another dtype.
         caveat: see ``model.ModelObjective``.
+        widened: see ``model.ModelObjective``.
     """
 
     path: Path
@@ -50,6 +52,7 @@ class TorchModel:
     why_no_layers: str
     reopened: Callable[[str], TorchModel]
     caveat: str | None = None
+    widened: bool = False
 
     @property
     def backend(self) -> Backend:
@@ -83,7 +86,7 @@ class TorchModel:
         forward = Forward(self.program, self.parameters, loss.output, where)
         batch_size = self.program.samples or batch_size
         objective = TorchObjective(forward, DataLoss(samples, loss, batch_size, where), original)
-        objective.caveat = self.caveat
+        objective.caveat, objective.widened = self.caveat, self.widened
         return objective
 
 
