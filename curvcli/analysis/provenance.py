@@ -84,6 +84,7 @@ def provenance(
         threads=session.model.threads,
         deterministic=deterministic,
         verification_passes=verification_passes,
+        random_data=session.drawn,
         **Origin(command, session.path, session.loaded.path).locations(report),
     )
 

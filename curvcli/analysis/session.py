@@ -14,7 +14,7 @@ from curvcli.curvature.operator import Block, MatrixProducts
 from curvcli.curvature.rounding import Multiply, Twins
 from curvcli.curvature.tasks import Data
 from curvcli.data.interface import Samples
-from curvcli.data.registry import TABLES
+from curvcli.data.registry import FORMATS, TABLES
 from curvcli.data.samples import open_samples
 from curvcli.engine.serial import SerialEngine
 from curvcli.engine.work import computed
@@ -22,6 +22,7 @@ from curvcli.errors import CurvcliError, ModelError, SpecError
 from curvcli.models.base import Array
 from curvcli.models.model import Model, ModelObjective
 from curvcli.models.open import format_of, open_model
+from curvcli.report.records.random_data import SAID
 from curvcli.spec.dataset import LoadedSpec, with_overrides
 from curvcli.spec.lookup import find_dataset_spec
 from curvcli.spec.patterns import select
@@ -43,6 +44,11 @@ class Opened:
     samples: Samples
     device: str
     dtype: str
+
+    @property
+    def drawn(self) -> bool:
+        """Whether the samples are drawn at random."""
+        return FORMATS[self.loaded.spec.source.format].drawn
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,13 @@ def open_files(model: ModelOptions, data: DataOptions, voice: Voice) -> Opened:
     samples = open_samples(loaded)
     _ = samples.digest  # reads every input once: a NaN is found now and not in the middle
     opened = open_model(path, device=model.device, dtype=model.dtype, choice=model.choice)
-    return Opened(path, opened, loaded, samples, model.device, model.dtype)
+    return _told(Opened(path, opened, loaded, samples, model.device, model.dtype), voice)
+
+
+def _told(opened: Opened, voice: Voice) -> Opened:
+    if opened.drawn:
+        voice.warn(f"{opened.loaded.path.name}: the data are {SAID}")
+    return opened
 
 
 def with_data(model: Model, options: ModelOptions, data: DataOptions) -> Opened:

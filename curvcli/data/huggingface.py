@@ -64,6 +64,15 @@ def _open(source: HuggingFaceSource, wanted: Wanted) -> Reader:
     return _joined(written, paths, wanted)
 
 
+def splits_of(folder: Path, written: str) -> list[str]:
+    """The names of the data sets in a folder that ``DatasetDict.save_to_disk`` wrote.
+
+    Raises:
+        DataError: its description is damaged.
+    """
+    return _strings(_json(folder, "dataset_dict.json", written, folder).get("splits"))
+
+
 def _joined(written: str, paths: dict[str, Path], wanted: Wanted) -> Reader:
     files = Wanted(wanted.names, partial(_resolved, paths), wanted.texts)
     if len(paths) == 1:

@@ -23,6 +23,7 @@ from curvcli.text import cut, quoted
 IMAGE, LABEL = "image", "label"
 _FORMATS: Final = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".webp": "WEBP",
                    ".ppm": "PPM", ".pgm": "PPM"}  # fmt: skip
+IMAGE_SUFFIXES: Final = frozenset(_FORMATS)
 _CHANNELS: Final = {"L": 1, "RGB": 3}
 # Of one byte a value; Pillow cuts larger ones to 255 instead of scaling them.
 _MODES: Final = frozenset("1 L LA La P PA RGB RGBA RGBX RGBa CMYK YCbCr LAB HSV".split())

@@ -239,6 +239,7 @@ class Provenance:
         command_name: of the command, e.g. ``diag``; empty in reports of earlier versions.
         model_location: the model's path as seen from the report's folder; empty in reports of earlier versions.
         spec_location: the same of the file that holds the dataset spec.
+        random_data: whether the samples were drawn at random: nothing here tells of a trained minimum then.
     """
 
     model_path: str
@@ -265,3 +266,4 @@ class Provenance:
     command_name: str = ""
     model_location: str = ""
     spec_location: str = ""
+    random_data: bool = False

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from curvcli.report.hdf5.read import Report
 from curvcli.report.numbers import number, or_dash
+from curvcli.report.records.random_data import SAID
 from curvcli.report.render.depth import depth_sections, with_sparklines
 from curvcli.report.render.entries import entry_sections
 from curvcli.report.render.inputs import inputs_section
@@ -57,6 +58,7 @@ def heading(report: Report, view: View = WHOLE) -> tuple[tuple[str, str], ...]:
         # A function of the inputs may be any output of the model, without a loss.
         *([loss] if run.loss and computed else []),
         *([("samples", str(run.samples))] if computed else []),
+        *([("data", SAID)] if run.random_data else []),
         ("dtype", f"{run.dtype} on {printable(run.device)} ({printable(run.backend)})"),
         ("status", ", ".join([report.status, *_counts(report, view)])),
     )
