@@ -136,7 +136,9 @@ class InitJob:
                 self.voice.warn(f"check failed: {' '.join(filter(None, [row.name, row.subject]))}: {row.detail}")
         passed = sum(row.outcome == "passed" for row in self.checks)
         loss = f", loss {job.value:.6g}" if job.value == job.value else ""
-        self.voice.note(f"check: {passed} of {len(self.checks)} checks passed{loss}")
+        skipped = sum(row.outcome == "skipped" for row in self.checks)
+        others = f", {skipped} skipped" if skipped else ""
+        self.voice.note(f"check: {passed} of {len(self.checks)} checks passed{others}{loss}")
         return code
 
     def next_command(self, place: Path) -> list[str]:

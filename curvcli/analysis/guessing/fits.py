@@ -154,7 +154,10 @@ def _dtypes(port: Port, shape: Shape, values: Callable[[], Values]) -> Iterator[
         return
     if held.numbers.dtype == np.uint8 and held.high > 1 and prod(shape) >= _LEAST_PIXELS:
         yield _Step(
-            {"scale": 1 / 255}, 1, "bytes up to 255 are usually divided by 255", ("other numbers, mean and std", "none")
+            {"scale": 1 / 255},
+            1,
+            f"bytes, here from {held.range}, are usually divided by 255",
+            ("another, with mean and std", "none"),
         )
         return
     if not known:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
+
+import numpy as np
 
 from curvcli.analysis.guessing.fits import Fit
 from curvcli.analysis.guessing.inputs import Matched, Matcher
@@ -30,6 +32,7 @@ from curvcli.wording import option
 
 # Samples that a model is tried on: a number that no axis is likely to have.
 _TRIED_ON: Final = 5
+_MORE: Final = 13
 
 
 @dataclass(frozen=True)
@@ -81,12 +84,39 @@ class Trial:
         Raises:
             CurvcliError: data and model do not fit.
         """
+        return self._run(source, inputs, 0)
+
+    def widened(
+        self, outputs: Sequence[Returned], source: Mapping[str, Any], inputs: Mapping[str, Mapping[str, Any]]
+    ) -> tuple[Returned, ...]:
+        """The outputs with more samples, where the values of a few may look like probabilities by chance."""
+        made, total = tuple(outputs), self.samples
+        for seed in range(1, _MORE):
+            if not any(_like_probabilities(one) for one in made):
+                break
+            others = self._run(source, inputs, seed)
+            total += self.samples
+            made = tuple(
+                replace(one, values=np.concatenate([one.values, other.values])) if one.values.ndim else one
+                for one, other in zip(made, others, strict=True)
+            )
+        self.samples = total
+        return made
+
+    def _run(
+        self, source: Mapping[str, Any], inputs: Mapping[str, Mapping[str, Any]], seed: int
+    ) -> tuple[Returned, ...]:
         tree = {"source": source, "inputs": inputs, "loss": {"name": "output"}}
         fixed = next((port.shape[0] for port in self._model.inputs if port.shape and port.shape[0]), None)
-        loaded = with_overrides(loaded_of(tree, self._spec), limit=fixed or _TRIED_ON)
+        loaded = with_overrides(loaded_of(tree, self._spec), limit=fixed or _TRIED_ON, seed=seed)
         samples: Samples = open_samples(loaded)
         self.samples = min(len(samples), fixed or _TRIED_ON)
         return self._model.returned(samples, self.samples)
+
+
+def _like_probabilities(output: Returned) -> bool:
+    values = output.values
+    return not output.finals and values.ndim > 0 and bool((values >= 0).all() and (values <= 1).all())
 
 
 def loaded_of(tree: Mapping[str, Any], path: Path) -> LoadedSpec:
@@ -127,6 +157,7 @@ def guess_spec(
     trial = Trial(model, spec)
     ways, outputs = _first_that_runs(model, trial, source, matched, guesses)
     _say_inputs(ways, matched, guesses)
+    outputs = trial.widened(outputs, source, {name: way.table for name, way in ways.items()})
     tree: dict[str, Any] = {"source": source, "inputs": {name: way.table for name, way in ways.items()}}
     rows = {stored.columns[name].rows for way in ways.values() for name in way.columns}
     used = {name for way in ways.values() for name in way.columns}

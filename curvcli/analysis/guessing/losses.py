@@ -44,7 +44,7 @@ class Choice:
 
 def per_batch(output: Returned, samples: int) -> bool:
     """Whether a model returns one number for a whole batch."""
-    return output.values.ndim == 0 or (output.values.size == 1 < samples)
+    return output.values.ndim == 0 or (len(output.values) == output.values.size != samples and samples > 1)
 
 
 def own_loss(output: Returned, samples: int) -> Choice | None:
