@@ -289,16 +289,30 @@ def _first_that_runs(
         UsageError: it takes none.
     """
     first: CurvcliError | None = None
+    running: dict[tuple[str, ...], tuple[dict[str, Fit], tuple[Returned, ...]]] = {}
     for ways in matched.combinations():
         try:
-            return ways, trial(source, {name: way.table for name, way in ways.items()})
+            outputs = trial(source, {name: way.table for name, way in ways.items()})
         except (DataError, SpecError, ModelError) as error:
             first = first or error
+            continue
+        if not matched.tried:
+            return ways, outputs
+        running.setdefault(next(iter(ways.values())).columns, (ways, outputs))
+    if running:
+        return running[_chosen(next(iter(matched.tried)), list(running), guesses)]
     reason = "\n".join(str(first).splitlines()[:2])
     raise UsageError(
         f"the model does not run on the data in any way that was tried; at first: {reason}\n"
         f"Name columns with {option('input', 'NAME=COLUMN')}, or write the spec by hand."
     )
+
+
+def _chosen(name: str, columns: Sequence[tuple[str, ...]], guesses: Guesses) -> tuple[str, ...]:
+    """Of the columns that the model runs on."""
+    why = "the only column that the model runs on" if len(columns) == 1 else "the first that the model runs on"
+    advice = f"Name it with {option('input', f'{name}=COLUMN')}."
+    return columns[guesses.choose(f"inputs.{name}", [f"column {quoted(one[0])}" for one in columns], why, advice)]
 
 
 def _say_inputs(ways: Mapping[str, Fit], matched: Matched, guesses: Guesses) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice, product
 from typing import Final
@@ -30,6 +30,7 @@ _USUAL: Final = (
 )
 _NAMED, _WRITTEN_ALIKE, _CALLED_ALIKE, _USUALLY, _OTHER = range(5)
 _MOST_TRIED: Final = 48
+_MOST_COLUMNS: Final = 12
 _HOW = (
     "the same name",
     "almost the same name",
@@ -46,10 +47,12 @@ class Matched:
     Attributes:
         ways: for each input, the likeliest first.
         whys: how the columns were found, by input.
+        tried: inputs whose ways are of several columns, which only running the model tells apart.
     """
 
-    ways: dict[str, list[Fit]]
-    whys: dict[str, str]
+    ways: dict[str, list[Fit]] = field(default_factory=dict)
+    whys: dict[str, str] = field(default_factory=dict)
+    tried: set[str] = field(default_factory=set)
 
     @property
     def columns(self) -> set[str]:
@@ -77,7 +80,7 @@ class Matcher:
         """
         self._ports, self._stored, self._guesses = ports, stored, guesses
         self._kept_for_target = set(target)
-        self._matched = Matched({}, {})
+        self._matched = Matched()
 
     def match(self, named: Mapping[str, Sequence[str]]) -> Matched:
         """Every input with its ways; what can't be matched is a mistake.
@@ -159,6 +162,12 @@ class Matcher:
         if len(best) == 1:
             self._take(port, [best[0].name], why)
             return
+        if port.shape is None and len(self._ports) == 1:
+            # Nothing but running the model tells which it takes.
+            self._matched.ways[port.name] = [way for c in columns[:_MOST_COLUMNS] for way in self._ways(port, [c.name])]
+            self._matched.whys[port.name] = ""
+            self._matched.tried.add(port.name)
+            return
         place = self._guesses.choose(
             f"inputs.{port.name}",
             [f"column {quoted(c.name)}" for c in best],
@@ -179,6 +188,7 @@ class Matcher:
         free = [c for c in self._free if not like_a_target(c.name) or len(self._left) > 1]
         numbers = [c for c in free if not c.shape and not like_an_identity(c.name)]
         alone = [c for c in free if self._ways(port, [c.name])]
+        alone = [c for c in alone if not like_an_identity(c.name)] or alone
         only_input = len(self._left) == 1
         if len(numbers) > 1 and only_input and len(numbers) >= len(alone) and not any(c.shape for c in alone):
             self._joined(port, [c.name for c in numbers], [c.name for c in free if not c.shape])
