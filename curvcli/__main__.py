@@ -27,14 +27,14 @@ def _keep_results_apart() -> None:
     os.fstat(2)
     stdout_copy = os.dup(1)
     os.dup2(2, 1)
-    results = io.TextIOWrapper(
+    stdout = io.TextIOWrapper(
         os.fdopen(stdout_copy, "wb"),
         encoding=sys.stdout.encoding,
         errors=sys.stdout.errors,
         line_buffering=os.isatty(stdout_copy),
     )
     # Whoever asks for the terminal's width asks the second.
-    sys.stdout = sys.__stdout__ = results  # type: ignore[misc]
+    sys.stdout = sys.__stdout__ = stdout  # type: ignore[misc]
 
 
 if __name__ == "__main__":

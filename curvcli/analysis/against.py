@@ -31,22 +31,22 @@ AGREEMENT_LIMIT = 1e-8
 _NEGLIGIBLE = 1e-6
 
 
-def other_side(mine: Request, options: CheckOptions) -> Request:
+def other_side(request: Request, options: CheckOptions) -> Request:
     """The run of the model to compare with; without a spec of its own it gets the first one's.
 
     Raises:
         UsageError: there is no such model, or what is there is neither a folder nor a file.
     """
-    path, data = options.against or mine.model.model, options.against_data
+    path, data = options.against or request.model.model, options.against_data
     if not os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for names that are too long
         regular_file(path, "a saved model", shown=option("against", str(path)))
     if data is None:
         try:
             find_dataset_spec(path, None, path.parent / "no such folder")
         except UsageError:
-            data = mine.data.data
+            data = request.data.data
     return replace(
-        mine, model=replace(mine.model, model=path), data=replace(mine.data, data=data), selection=Selection()
+        request, model=replace(request.model, model=path), data=replace(request.data, data=data), selection=Selection()
     )
 
 
@@ -101,11 +101,11 @@ def _compare(checks: Checklist, first: Report, second: Report, other: str) -> No
 
 
 def _compare_layer(
-    checks: Checklist, mine: LayerRecord, theirs: LayerRecord, other: str, largest: Mapping[str, float]
+    checks: Checklist, layer: LayerRecord, other_layer: LayerRecord, other: str, largest: Mapping[str, float]
 ) -> None:
     name = f"against {other}"
-    for p in mine.parameters:
-        candidates = partners(p, theirs.parameters)
+    for p in layer.parameters:
+        candidates = partners(p, other_layer.parameters)
         if not candidates:
             checks.failed(name, p.name, "no parameter there has this name and size")
             continue

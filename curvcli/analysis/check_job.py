@@ -129,14 +129,14 @@ def _checked(checks: Checklist, opened: Opened, layers: Sequence[Layer], request
     if check_options.against is not None:
         path, sampling = opened.loaded.path, opened.loaded.spec.sampling
         data = request.data.data or (path if path.suffix == ".toml" else None)
-        mine = Request(
+        this_side = Request(
             "diag",
             {"diag": DiagonalOptions(budget=check_options.budget)},
             replace(request.model, model=opened.path, device=opened.device, dtype="float64"),
             DataOptions(data, len(samples), sampling.batch_size, sampling.seed),
             Selection(tuple(layer.name for layer in layers)),
         )
-        compare_with(checks, mine, other_side(mine, check_options))
+        compare_with(checks, this_side, other_side(this_side, check_options))
     return value, denominator, len(samples)
 
 

@@ -60,8 +60,8 @@ class InputSpace:
     def parted(self, joined: Array) -> dict[str, Array]:
         """(samples, n) → per input (samples, *shape)."""
         starts = np.cumsum([prod(one.shape) for one in self.axes])[:-1]
-        pieces = np.split(joined, starts, axis=1)
-        return {one.name: p.reshape(len(p), *one.shape) for one, p in zip(self.axes, pieces, strict=True)}
+        segments = np.split(joined, starts, axis=1)
+        return {one.name: p.reshape(len(p), *one.shape) for one, p in zip(self.axes, segments, strict=True)}
 
 
 class FunctionOfInputs:
@@ -128,13 +128,13 @@ class FunctionOfInputs:
         residual = None
         if right_side is not None:
             column, values = right_side
-            rest = arrays["laplacian"] - values[:samples]
+            differences = arrays["laplacian"] - values[:samples]
             residual = ResidualRecord(
                 column=column,
-                mean_abs=float(np.abs(rest).mean()),
-                max_abs=float(np.abs(rest).max()),
-                rms=float(np.sqrt((rest**2).mean())),
-                values=rest,
+                mean_abs=float(np.abs(differences).mean()),
+                max_abs=float(np.abs(differences).max()),
+                rms=float(np.sqrt((differences**2).mean())),
+                values=differences,
             )
         finite = all(np.isfinite(values).all() for values in arrays.values())
         return InputsRecord(

@@ -245,4 +245,5 @@ class Job:
             line=self.line,
             deterministic=self.deterministic,
             verification_passes=self._checking,
+            likelihood=self.session.objective.loss.likelihood,
         )

@@ -46,6 +46,7 @@ def provenance(
     line: str | None = None,
     deterministic: bool = True,
     verification_passes: int = 0,
+    likelihood: str = "",
 ) -> Provenance:
     """Where a report comes from.
 
@@ -60,6 +61,7 @@ def provenance(
         line: the command as one would type it; as it was typed if None.
         deterministic: whether the model gave the same answer twice.
         verification_passes: backward passes planned for checks of the results, over all batches.
+        likelihood: the loss's, if it has one.
     """
     spec = session.loaded.spec
     return Provenance(
@@ -85,6 +87,7 @@ def provenance(
         deterministic=deterministic,
         verification_passes=verification_passes,
         random_data=session.drawn,
+        likelihood=likelihood,
         **Origin(command, session.path, session.loaded.path).locations(report),
     )
 

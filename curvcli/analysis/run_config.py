@@ -28,11 +28,11 @@ class RunConfig:
 
     Attributes:
         request: what it requests; its paths are seen from the working directory.
-        rest: the values of other keys that whoever reads the config knows.
+        other_values: the values of other keys that whoever reads the config knows.
     """
 
     request: Request
-    rest: Mapping[str, Any]
+    other_values: Mapping[str, Any]
 
 
 def read_run_config(path: Path, *, others: Collection[str] = ()) -> RunConfig:
@@ -51,7 +51,7 @@ def read_run_config(path: Path, *, others: Collection[str] = ()) -> RunConfig:
         mistakes = [f"{path}: [{cut(key)}]: no such table{_hint(key, TOGETHER)}" for key in strange]
         raise UsageError("\n".join([*mistakes, f"A config for run has {_tables()}."]))
     tables = {name: tree.pop(name) for name in TOGETHER if name in tree}
-    rest = {key: tree.pop(key) for key in list(tree) if key.replace("_", "-") in others}
+    other_values = {key: tree.pop(key) for key in list(tree) if key.replace("_", "-") in others}
     values, mistakes = _values(tree, _SHARED, f"{path}: ", others)
     if mistakes:
         raise UsageError("\n".join(mistakes))
@@ -65,7 +65,7 @@ def read_run_config(path: Path, *, others: Collection[str] = ()) -> RunConfig:
     by_quantity = {
         name: quantity_options(name, table, f"{path}: [{name}]", f"{path}: {name}.") for name, table in tables.items()
     }
-    return RunConfig(request_of("run", by_quantity, values), rest)
+    return RunConfig(request_of("run", by_quantity, values), other_values)
 
 
 def quantity_options(name: str, table: object, shown: str, prefix: str) -> Options:

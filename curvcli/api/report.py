@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import weakref
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from importlib import import_module
 from pathlib import Path
@@ -12,10 +12,9 @@ from typing import Any, Literal
 
 from curvcli.api.arguments import StrPath, path_of
 from curvcli.errors import UsageError
+from curvcli.report import columns
 from curvcli.report.hdf5 import read
-from curvcli.report.records.checks import CheckRecord
-from curvcli.report.records.input_statistics import InputsSummary
-from curvcli.report.records.summaries import LayerSummary, ParameterSummary
+from curvcli.report.table import Column, Table
 
 
 @dataclass(frozen=True)
@@ -30,9 +29,10 @@ class Report(read.Report):
         """One of the report's tables as a ``pandas.DataFrame``, in model order.
 
         Args:
-            table: ``layers``, indexed by name, with the columns of the report's ``/summary``; ``parameters``, by layer
-                and label; ``inputs``, by function; or ``checks``, by check and subject. NaN stands for what was not
-                computed; a table of which the report has nothing is empty.
+            table: ``layers``, indexed by name; ``parameters``, by layer and label; ``inputs``, by function; or
+                ``checks``, by check and subject. The columns are those of ``curvcli export``: counts, numbers, flags
+                and texts; tuples where a row has several (``shape``, ``axes``, ``eigenvalues``, ``inputs``). NaN stands
+                for what was not computed; a table of which the report has nothing is empty.
 
         Raises:
             UsageError: pandas is not installed, or there is no such table.
@@ -41,24 +41,25 @@ class Report(read.Report):
             pandas = import_module("pandas")
         except ImportError:
             raise UsageError("to_pandas needs pandas, which is not installed: pip install pandas") from None
-        if table == "layers":
-            columns = _columns(LayerSummary, without=("parameters", "split"))
-            frame = pandas.DataFrame(_cells(self.layers, columns), columns=columns)
-            return frame.rename(columns={"name": "layer"}).set_index("layer")
-        if table == "parameters":
-            columns = _columns(ParameterSummary)
-            rows = [parameter for row in self.layers for parameter in row.parameters]
-            return pandas.DataFrame(_cells(rows, columns), columns=columns).set_index(["layer", "label"])
-        if table == "inputs":
-            columns = _columns(InputsSummary)
-            frame = pandas.DataFrame(_cells(self.inputs, columns), columns=columns)
-            frame["inputs"] = [tuple(axes.name for axes in row.inputs) for row in self.inputs]
-            return frame.rename(columns={"name": "function"}).set_index("function")
-        if table == "checks":
-            columns = _columns(CheckRecord)
-            frame = pandas.DataFrame(_cells(self.checks, columns), columns=columns)
-            return frame.rename(columns={"name": "check"}).set_index(["check", "subject"])
-        raise UsageError(f"to_pandas: no table {table!r}: there are layers, parameters, inputs and checks.")
+        tables: dict[str, tuple[Table, Sequence[Any], dict[str, str]]] = {
+            "layers": (columns.LAYERS, self.layers, {"layer": "layer"}),
+            "parameters": (
+                columns.PARAMETERS,
+                [parameter for row in self.layers for parameter in row.parameters],
+                {"layer": "layer", "parameter": "label"},
+            ),
+            "inputs": (columns.INPUTS, self.inputs, {"function": "function"}),
+            "checks": (columns.CHECKS, self.checks, {"check": "check", "subject": "subject"}),
+        }
+        if table not in tables:
+            raise UsageError(f"to_pandas: no table {table!r}: there are layers, parameters, inputs and checks.")
+        described, rows, index = tables[table]
+        held = described.inside("export")
+        cells = [tuple(_cell(column, row) for column in held) for row in rows]
+        frame = pandas.DataFrame(cells, columns=[column.name for column in held])
+        # Counts that are not there are no numbers that a sum could take for some.
+        missable = [column.name for column in held if column.kind == "count" and column.of == "hessian"]
+        return frame.astype(dict.fromkeys(missable, "Int64")).rename(columns=index).set_index(list(index.values()))
 
     def __repr__(self) -> str:
         counts = {"layers": len(self.layers), "functions of the inputs": len(self.inputs), "checks": len(self.checks)}
@@ -66,14 +67,9 @@ class Report(read.Report):
         return f"<curvcli.Report {self.path}: {has}, {self.status}, by {self.producer}>"
 
 
-def _columns(kind: type[Any], without: tuple[str, ...] = ()) -> list[str]:
-    """The fields of a kind of row, its own before those that it inherits."""
-    names = sorted((field.name for field in fields(kind)), key=lambda name: name not in kind.__annotations__)
-    return [name for name in names if name not in without]
-
-
-def _cells(rows: Iterable[Any], columns: list[str]) -> list[tuple[Any, ...]]:
-    return [tuple(getattr(row, column) for column in columns) for row in rows]
+def _cell(column: Column, row: Any) -> Any:
+    value = column.of_row(row)
+    return tuple(axes.name for axes in value) if column.kind == "inputs" else value
 
 
 def read_report(path: StrPath) -> Report:

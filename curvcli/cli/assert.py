@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import click
 from rich.console import Console
@@ -14,10 +14,10 @@ from curvcli.analysis.judging import Assertion, AssertOptions
 from curvcli.analysis.options.record import filled
 from curvcli.cli.console import Voice
 from curvcli.cli.options import config_option, layer_options, record_option, voice_options
-from curvcli.cli.verdicts import write_verdicts
+from curvcli.cli.verdicts import verdict_format_option, write_verdicts
 from curvcli.errors import ExitCode
 from curvcli.report.hdf5.read import read_report
-from curvcli.report.rules.render import Format, render_assessment, summary
+from curvcli.report.rules.render import render_assessment, summary
 
 _METAVAR = "[PATTERN:]QUANTITY=NUMBER"
 
@@ -42,14 +42,7 @@ _METAVAR = "[PATTERN:]QUANTITY=NUMBER"
     help="A figure breaks a threshold only if it is beyond it by this many standard errors; by more where they come "
     "from few probes, or many figures are judged. 0: judge the figure itself, whatever its error.",
 )
-@click.option(
-    "--format",
-    "output_format",
-    type=click.Choice(get_args(Format)),
-    default="table",
-    show_default=True,
-    help="How results are printed on standard output.",
-)
+@verdict_format_option
 @config_option
 @voice_options
 def command(**values: Any) -> int:

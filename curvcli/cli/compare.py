@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import click
 from rich.console import Console
@@ -14,9 +14,9 @@ from curvcli.analysis.options.record import filled
 from curvcli.cli.console import Voice
 from curvcli.cli.options import config_option, layer_options, record_option, voice_options
 from curvcli.cli.repeatable import Repeatable
-from curvcli.cli.verdicts import write_verdicts
+from curvcli.cli.verdicts import verdict_format_option, write_verdicts
 from curvcli.errors import ExitCode
-from curvcli.report.compare.render import Format, render_comparison, summary
+from curvcli.report.compare.render import render_comparison, summary
 from curvcli.report.hdf5.read import read_report
 
 
@@ -71,14 +71,7 @@ class Tolerance(click.ParamType):  # type: ignore[type-arg]  # generic only sinc
     CompareOptions, "allow_mismatch", help="Compare what the reports share although loss, data or layers differ."
 )
 @click.option("--only-changed", is_flag=True, help="Show in table and markdown only what changed or can't be judged.")
-@click.option(
-    "--format",
-    "output_format",
-    type=click.Choice(get_args(Format)),
-    default="table",
-    show_default=True,
-    help="How results are printed on standard output.",
-)
+@verdict_format_option
 @config_option
 @voice_options
 def command(**values: Any) -> int:

@@ -91,7 +91,7 @@ class LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Keep a closed pipe from click, which would make it exit code 1, a failed check's."""
         try:
-            result = super().invoke(ctx)
+            answer = super().invoke(ctx)
             sys.stdout.flush()
         except BrokenPipeError:
             raise _ReaderGoneError from None
@@ -99,7 +99,7 @@ class LazyGroup(click.Group):
             if isinstance(error.__context__, BrokenPipeError):  # rich makes it exit code 1 too
                 raise _ReaderGoneError from None
             raise
-        return result
+        return answer
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Complete names from the table above, without importing a command."""
@@ -175,7 +175,7 @@ def run(arguments: Sequence[str] | None = None, *, own_process: bool = False) ->
 
 def _run(words: list[str]) -> int:
     try:
-        result = cli.main(args=words, prog_name="curvcli", standalone_mode=False)
+        code = cli.main(args=words, prog_name="curvcli", standalone_mode=False)
     except click.ClickException as error:
         shown = io.StringIO()
         error.show(shown)
@@ -195,7 +195,7 @@ def _run(words: list[str]) -> int:
         return _failed(error, tracebacks=_very_verbose(words))
     finally:
         _close_log()
-    return int(result) if isinstance(result, int) else int(ExitCode.DONE)
+    return int(code) if isinstance(code, int) else int(ExitCode.DONE)
 
 
 def _discard(stream: TextIO) -> None:

@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,27 +33,29 @@ F = TypeVar("F", bound=Callable[..., Any])
 FORMATS = ("table", "json", "csv", "markdown")
 
 
-def record_option(record: type[Options], name: str, *also: str, **settings: Any) -> Callable[[F], F]:
+def record_option(record: type[Options], name: str, *also: str, **click_arguments: Any) -> Callable[[F], F]:
     """An option that fills in a record's field, with the field's kind of values and its default.
 
     Args:
         record: whose field it is.
         name: of the field, by which the command gets the value.
         also: further spellings: ``-o``.
-        settings: what click takes besides: ``help``, ``metavar`` ….
+        click_arguments: what click takes besides: ``help``, ``metavar`` ….
     """
     kind, default = kinds_of(record)[name], default_of(record, name)
     spelled = shell_option(name)
     if isinstance(kind, Names):
-        return click.option(spelled, *also, name, cls=Repeatable, **settings)
+        return click.option(spelled, *also, name, cls=Repeatable, **click_arguments)
     if isinstance(kind, Flag):
         if default:
-            return click.option(f"{spelled}/{shell_option(name, False)}", default=True, show_default=True, **settings)
-        return click.option(spelled, *also, name, is_flag=True, **settings)
+            return click.option(
+                f"{spelled}/{shell_option(name, False)}", default=True, show_default=True, **click_arguments
+            )
+        return click.option(spelled, *also, name, is_flag=True, **click_arguments)
     if isinstance(kind, Size) and default is not None:
         default = Size.spelled(default)
     shown_default = {} if default is None else {"default": default, "show_default": True}
-    return click.option(spelled, *also, name, type=_click_type(kind), **shown_default, **settings)
+    return click.option(spelled, *also, name, type=_click_type(kind), **shown_default, **click_arguments)
 
 
 def _click_type(kind: Kind) -> click.ParamType[Any]:
@@ -240,14 +242,19 @@ def computing(function: F) -> F:
 
 def format_option(function: F) -> F:
     """How results are printed."""
+    return printed_as(FORMATS)(function)
+
+
+def printed_as(formats: Sequence[str]) -> Callable[[F], F]:
+    """The option that chooses one of some formats."""
     return click.option(
         "--format",
         "output_format",
-        type=click.Choice(FORMATS),
+        type=click.Choice(formats),
         default="table",
         show_default=True,
         help="How results are printed on standard output.",
-    )(function)
+    )
 
 
 def voice_options(function: F) -> F:

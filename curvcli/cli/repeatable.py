@@ -10,8 +10,8 @@ import click
 class Repeatable(click.Option):
     """A repeatable option whose key in a config file may hold one value without a list around it."""
 
-    def __init__(self, *spellings: Any, **settings: Any) -> None:
-        super().__init__(*spellings, **(settings | {"multiple": True}))
+    def __init__(self, *spellings: Any, **arguments: Any) -> None:
+        super().__init__(*spellings, **(arguments | {"multiple": True}))
 
     def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
         """One value is a list of one."""

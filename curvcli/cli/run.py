@@ -45,7 +45,7 @@ def command(config: Path, dry_run: bool, resume: bool | None, force: bool, quiet
       curvcli run configs/report.toml --dry-run
     """
     read = read_run_config(config, others=option_names(_SHOWN))
-    shown = _presentation(read.rest, config)
+    shown = _presentation(read.other_values, config)
     shown |= {name: value for name, value in (("quiet", quiet), ("verbose", verbose)) if value}
     output = read.request.output
     output = replace(

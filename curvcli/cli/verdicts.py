@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import sys
+from typing import get_args
 
 import click
 
+from curvcli.cli.options import printed_as
 from curvcli.report.render.encoding import plain
+from curvcli.report.verdicts.verdict import Format
+
+verdict_format_option = printed_as(get_args(Format))
 
 
 def write_verdicts(text: str, form: str) -> None:

@@ -98,29 +98,29 @@ class DerivativeChecks:
             size = np.linalg.norm(values[p.name]) or np.sqrt(p.size)
             noise = normals(self._seed, f"check:{p.name}", 0, p.size)
             layer_gradient = self.gradient[self._place[p.name]]
-            # Half along the gradient, or in a large layer the slope would be a small rest of many cancelling terms.
+            # Half along the gradient, or a large layer's slope would be what many cancelling terms leave.
             steep = layer_gradient / np.linalg.norm(layer_gradient) if layer_gradient.any() else 0.0
             direction[self._place[p.name]] = size * (noise / np.linalg.norm(noise) + steep) / np.sqrt(2)
         (product,) = self._products(direction[None])
-        slope, rest = float(self.gradient @ direction), np.inf
-        bend = np.inf
+        slope, slope_error = float(self.gradient @ direction), np.inf
+        bend_error = np.inf
         jumps = []
         for step in STEPS:
             ahead, behind = self._at(parameters, direction, step), self._at(parameters, direction, -step)
             difference = (ahead[0] - behind[0]) / (2 * step)
             least = _ROUNDINGS * _EPSILON * abs(self.value) / step / DIFFERENCE_LIMIT
             extent = max(abs(difference), abs(slope), least)
-            rest = min(rest, abs(difference - slope) / extent if extent else 0.0)
+            slope_error = min(slope_error, abs(difference - slope) / extent if extent else 0.0)
             jumps.append(float(np.linalg.norm(ahead[1] - behind[1])))
             change = (ahead[1] - behind[1]) / (2 * step)
             floor = _ROUNDINGS * _EPSILON * float(np.linalg.norm(self.gradient)) / step / DIFFERENCE_LIMIT
             scale = max(float(np.linalg.norm(change)), float(np.linalg.norm(product)), floor)
-            bend = min(bend, float(np.linalg.norm(change - product)) / scale if scale else 0.0)
-            if max(rest, bend) < DIFFERENCE_LIMIT:
-                return LayerFigures(rest, bend, self._symmetry(direction, product), kink=False)
+            bend_error = min(bend_error, float(np.linalg.norm(change - product)) / scale if scale else 0.0)
+            if max(slope_error, bend_error) < DIFFERENCE_LIMIT:
+                return LayerFigures(slope_error, bend_error, self._symmetry(direction, product), kink=False)
         # A tenth of the step makes a tenth of the change, unless the gradient jumps between the two sides.
         kink = jumps[-1] > 0 and jumps[-1] > jumps[-2] / 2
-        return LayerFigures(rest, bend, self._symmetry(direction, product), kink)
+        return LayerFigures(slope_error, bend_error, self._symmetry(direction, product), kink)
 
     def _symmetry(self, direction: Array, product: Array) -> float:
         if self._other is None:

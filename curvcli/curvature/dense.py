@@ -10,6 +10,7 @@ from scipy.linalg import eigh, eigvalsh
 
 from curvcli.curvature.algorithm import About, Keep, Steps
 from curvcli.curvature.krylov import Which, chosen
+from curvcli.curvature.matrices.hessian import HESSIAN
 from curvcli.curvature.matrices.interface import Matrix
 from curvcli.curvature.operator import Block, CurvatureOperator, finite
 from curvcli.curvature.pairs import Eigenpairs, judge
@@ -26,9 +27,11 @@ class WholeBlock:
 
     Attributes:
         rows: products with the unit vectors, (n, n), float64, weight decay included.
+        matrix: which.
     """
 
     rows: Array
+    matrix: Matrix = HESSIAN
 
     def symmetric(self) -> Array:
         """The symmetric part, (n, n)."""
@@ -44,7 +47,9 @@ class WholeBlock:
         Raises:
             NotFiniteError: an entry is no number.
         """
-        descending: Array = eigvalsh(finite(self.symmetric(), name))[::-1] if self.rows.size else np.zeros(0)
+        if not self.rows.size:
+            return np.zeros(0)
+        descending: Array = eigvalsh(finite(self.symmetric(), name, self.matrix))[::-1]
         return descending
 
     def eigenvalues_or_nan(self) -> Array:
@@ -65,7 +70,7 @@ class WholeBlock:
         Raises:
             NotFiniteError: an entry is no number.
         """
-        values, columns = eigh(finite(self.symmetric(), name))
+        values, columns = eigh(finite(self.symmetric(), name, self.matrix))
         order = chosen(values, k, which)
         values, vectors = values[order], np.ascontiguousarray(columns.T[order])
         scale = float(np.abs(values).max()) if len(values) else 0.0
@@ -112,7 +117,7 @@ class UnitProducts:
             rows[done:stop] = space.to_numpy((yield from operator.times(space.units(done, stop))))
             done = stop
         yield Keep({"rows": rows})
-        return WholeBlock(rows)
+        return WholeBlock(rows, self.matrix)
 
 
 def zero_tolerance(values: Array, size: int, dtype: str) -> float:

@@ -184,12 +184,12 @@ class Krylov:
         space, j, row = self._space, self.size, self._locked + self.size
         current = self._rows[row]
         diagonal = space.dot(product, current)
-        rest = space.sum(product, -diagonal, current)
+        remainder = space.sum(product, -diagonal, current)
         # What the recurrence knows is taken away first; then once more whatever rounding has left.
         before = self._matrix[j, : self._kept] if j == self._kept else self._matrix[j, j - 1 : j]
         if len(before):
-            rest = space.without(rest, self._rows[row - len(before) : row], before)
-        rest, length, along_locked = self._orthogonal(rest, j + 1, space.norm(product))
+            remainder = space.without(remainder, self._rows[row - len(before) : row], before)
+        remainder, length, along_locked = self._orthogonal(remainder, j + 1, space.norm(product))
         self._couplings[:, j] = along_locked
         self.scale = max(self.scale, abs(diagonal), length)
         self.size, self.steps = j + 1, self.steps + 1
@@ -198,7 +198,7 @@ class Krylov:
         if not self.exhausted:
             self._matrix[j, j + 1] = self._matrix[j + 1, j] = length
             if row + 1 < len(self._rows):
-                space.store(self._rows, row + 1, rest, length)
+                space.store(self._rows, row + 1, remainder, length)
 
     def solve(self) -> None:
         """Ritz values and residuals."""
@@ -275,14 +275,14 @@ class Krylov:
         length = space.norm(vector) if length is None else length
         tiny = _EXHAUSTED * max(self.scale, length)
         parts = space.coordinates(directions, vector)
-        rest, shorter, along = vector, length, parts[: self._locked]
+        remainder, shorter, along = vector, length, parts[: self._locked]
         for i in range(4):
-            rest = space.without(rest, directions, space.coordinates(directions, rest) if i else parts)
-            shorter, before = space.norm(rest), shorter
+            remainder = space.without(remainder, directions, space.coordinates(directions, remainder) if i else parts)
+            shorter, before = space.norm(remainder), shorter
             # Once is enough unless much was taken away (Daniel, Gragg, Kaufman, Stewart 1976).
             if shorter > 0.5 * before or (size and shorter <= tiny):
                 break
-        return rest, shorter, along
+        return remainder, shorter, along
 
     def weight(self, level: float) -> float:
         """The most that the square of a start vector's part along an unseen eigenvector can have been.
@@ -320,9 +320,9 @@ class Krylov:
         parts[: kept + 1] = begin
         for j in range(kept, size):
             first = 0 if j == kept else j - 1
-            rest = (level - matrix[j, j]) * parts[j] - matrix[j, first:j] @ parts[first:j]
+            component = (level - matrix[j, j]) * parts[j] - matrix[j, first:j] @ parts[first:j]
             # A shorter direction is rounding, and might hold any part.
-            parts[j + 1] = rest / max(lengths[j], _EXHAUSTED * self.scale)
+            parts[j + 1] = component / max(lengths[j], _EXHAUSTED * self.scale)
             if abs(parts[j + 1]) > np.sqrt(_ENOUGH):
                 break
         return parts

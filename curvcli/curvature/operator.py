@@ -152,7 +152,7 @@ class CurvatureOperator:
         """
         products = yield from self.times(vectors)
         if not self.space.is_finite(products):
-            raise _not_finite(self.block.name)
+            raise _not_finite(self.block.name, self.matrix)
         return products
 
 
@@ -185,19 +185,24 @@ class MatrixProducts:
         return operator.space.to_numpy((yield from operator.times(vectors)))
 
 
-def finite(values: Array, name: str) -> Array:
+def finite(values: Array, name: str, matrix: Matrix) -> Array:
     """A matrix, when its entries are numbers.
+
+    Args:
+        values: the matrix.
+        name: of its block, for the message.
+        matrix: which it is, for the message.
 
     Raises:
         NotFiniteError: they are not.
     """
     if not np.isfinite(values).all():
-        raise _not_finite(name)
+        raise _not_finite(name, matrix)
     return values
 
 
-def _not_finite(name: str) -> NotFiniteError:
+def _not_finite(name: str, matrix: Matrix) -> NotFiniteError:
     return NotFiniteError(
-        f"{name}: its Hessian is not finite, and so has no eigenvalues: is there a square root, a logarithm or a "
-        "division at zero? `curvcli diag` shows for which parameters."
+        f"{name}: its {matrix.title} is not finite, and so has no eigenvalues: is there a square root, a logarithm or "
+        "a division at zero? `curvcli diag` shows for which parameters."
     )

@@ -136,8 +136,8 @@ class Search:
     def restore(self, state: Mapping[str, Array]) -> None:
         """Take up what ``state`` gave, in an array of the length it had."""
         arrays = {name.removeprefix("search "): value for name, value in state.items() if name.startswith("search ")}
-        length, self._starts, seen, inside, ended, left = (int(n) for n in arrays["numbers"][:6])
-        self._all_seen, self._inside, self._ended = bool(seen), bool(inside), bool(ended)
+        length, self._starts, all_seen, inside, ended, left = (int(n) for n in arrays["numbers"][:6])
+        self._all_seen, self._inside, self._ended = bool(all_seen), bool(inside), bool(ended)
         self._left, self.scale = None if left < 0 else left, float(arrays["numbers"][6])
         self._patience = Patience(*map(float, arrays["numbers"][7:]))
         self._rows, self.cramped = self._space.room(length), length < self._useful
@@ -263,14 +263,14 @@ class Search:
         order = np.argsort(more, kind="stable")
         total = np.cumsum(more[order])
         places = np.union1d(new, order[total <= budget])
-        rest = np.delete(look.ritz, places)
-        return places, self._ahead(rest, high + slack, low - slack)
+        others = np.delete(look.ritz, places)
+        return places, self._ahead(others, high + slack, low - slack)
 
-    def _ahead(self, rest: Array, high: float, low: float) -> float:
-        """Steps after which a start that finds nothing beyond two levels is sure of it, the rest being all there is."""
-        if len(rest) < 2:
+    def _ahead(self, others: Array, high: float, low: float) -> float:
+        """Steps after which a start that finds nothing beyond two levels is sure of it, the others being all else."""
+        if len(others) < 2:
             return 0.0
-        first, last = float(rest.min()), float(rest.max())
+        first, last = float(others.min()), float(others.max())
         growth = np.log(np.sqrt(self._size) / FAILURE)
         steps = 0.0
         for level, sign in ((high, 1), (low, -1)):

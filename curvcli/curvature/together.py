@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from curvcli.curvature.algorithm import About, Algorithm, Course, Keep, Steps, within
-from curvcli.curvature.tasks import Cut, Data, ParameterTask, Part, Sums
+from curvcli.curvature.tasks import Cut, ParameterTask, Part, Sums
 from curvcli.models.base import Array, DifferentiatedBatch
 
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class JointTask:
+class JointTask(ParameterTask):
     """Tasks that take each batch in one part, one after the other.
 
     Attributes:
@@ -23,25 +23,15 @@ class JointTask:
 
     tasks: tuple[ParameterTask, ...]
 
-    @property
-    def rows(self) -> tuple[str, ...]:
-        """See ``BatchTask``: tasks of one part have none."""
-        return ()
-
-    @property
-    def folded(self) -> tuple[str, ...]:
-        """See ``BatchTask``: likewise."""
-        return ()
+    @classmethod
+    def of(cls, tasks: Sequence[ParameterTask]) -> JointTask:
+        """Make it of some tasks, on batches prepared for the parameters of all of them."""
+        return cls(tuple(dict.fromkeys(name for task in tasks for name in task.parameters)), tuple(tasks))
 
     @property
     def joined(self) -> tuple[str, ...]:
         """See ``BatchTask``."""
         return tuple(f"{place}:{name}" for place, task in enumerate(self.tasks) for name in task.joined)
-
-    def batches(self, data: Data, start: int) -> Iterator[DifferentiatedBatch]:
-        """See ``BatchTask``: prepared for the parameters of all of them."""
-        names = dict.fromkeys(name for task in self.tasks for name in task.parameters)
-        return data.batches(tuple(names), start=start)
 
     def cut(self, batch: DifferentiatedBatch) -> Cut:
         """See ``BatchTask``: a part is a task."""
@@ -86,7 +76,7 @@ class Together(Generic[Result]):
         while live := [course for course in courses if course.task is not None]:
             states = (course.state() for course in courses)
             yield Keep({f"{place}:{name}": a for place, state in enumerate(states) for name, a in state.items()})
-            sums = yield JointTask(tuple(course.task for course in live))  # type: ignore[misc]
+            sums = yield JointTask.of([course.task for course in live])  # type: ignore[misc]
             for place, course in enumerate(live):
                 course.send(within(sums, f"{place}:"))
         return [course.result for course in courses]

@@ -29,8 +29,8 @@ def available_processors() -> int:
 def peak_memory() -> int:
     """The most bytes this process ever had in physical memory."""
     with suppress(OSError, TypeError):  # not Linux, or no such line
-        found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-        return int(found[1]) * 1024  # type: ignore[index]
+        line = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+        return int(line[1]) * 1024  # type: ignore[index]
     if resource is None:
         return int(_THIS.memory_info().rss)
     # Where Linux hides the line: what follows may be the peak of the process that started this one.

@@ -114,14 +114,14 @@ class DataObjective(ABC):
     def _samples_interact_in(self, batch: Batch) -> bool:
         """Some samples are replaced by copies of one that stays, so that the batch keeps its size."""
         numbers = np.arange(len(batch))
-        mine = self._output_values(batch)
-        scale = float(np.abs(mine).max(initial=0.0))
+        outputs = self._output_values(batch)
+        scale = float(np.abs(outputs).max(initial=0.0))
         for replaced in (numbers >= (len(batch) + 1) // 2, numbers % 2 == 1, numbers % 3 == 0):
             if not replaced.any() or replaced.all():
                 continue
             rows = np.where(replaced, numbers[~replaced][0], numbers)
             others = replace(batch, inputs={name: values[rows] for name, values in batch.inputs.items()})
-            change = np.abs(mine - self._output_values(others))[~replaced]
+            change = np.abs(outputs - self._output_values(others))[~replaced]
             if float(change.max(initial=0.0)) > _INTERACTION * scale:
                 return True
         return False

@@ -115,17 +115,17 @@ def format_of(path: Path) -> Format:
     if not directory and path.name in {one.member for one in FORMATS}:
         raise UsageError(f"{path}: give the directory it lies in: {path.parent}")
     marked = _marked(path)
-    found = marked or next((one for one in FORMATS if one.recognises(path)), None)
-    reason = refusal(path) if found is None or (marked is None and found.takes_any) else None
+    form = marked or next((one for one in FORMATS if one.recognises(path)), None)
+    reason = refusal(path) if form is None or (marked is None and form.takes_any) else None
     if reason is not None:
         raise ModelError(f"{path}: {reason}")
-    if found is None:
+    if form is None:
         inside = next((p for p in sorted(path.iterdir()) if p.is_dir() and any(f.recognises(p) for f in FORMATS)), None)
         hint = f"Did you mean {inside}?" if inside else "Give the folder that tf.saved_model.save or export wrote."
         raise UsageError(f"{path}: a directory without saved_model.pb, so no SavedModel.\n{hint}")
     if not directory:
-        regular_file(path, found.name)
-    return found
+        regular_file(path, form.name)
+    return form
 
 
 def open_model(path: Path, *, device: str = "cpu", dtype: str = "float32", choice: Choice = WHOLE) -> Model:
@@ -141,13 +141,13 @@ def open_model(path: Path, *, device: str = "cpu", dtype: str = "float32", choic
         UsageError: wrong path or device, nothing of the name that was chosen, or the backend is not installed.
         ModelError: the file can't be opened.
     """
-    found = format_of(path)
-    backend = found.backend
-    for name, value in choice.requested().items() if not found.several else ():
-        raise UsageError(f"{option(name, value)}: {path} is {found.name}, which holds one model only; leave it out.")
+    form = format_of(path)
+    backend = form.backend
+    for name, value in choice.requested().items() if not form.several else ():
+        raise UsageError(f"{option(name, value)}: {path} is {form.name}, which holds one model only; leave it out.")
     if find_spec(backend) is None:
         raise UsageError(f"{path} needs {backend}, which is not installed.\nRun: pip install 'curvcli[{backend}]'")
     try:
-        return found.opened(path, device=device, dtype=dtype, choice=choice)
+        return form.opened(path, device=device, dtype=dtype, choice=choice)
     except ImportError as error:
         raise ModelError(f"{backend} is installed but can't be imported: {str(error).splitlines()[0]}") from error

@@ -26,8 +26,8 @@ def named_output(outputs: Mapping[str, T], name: str | None, where: str) -> T:
 
 def no_such_output(names: Iterable[str], where: str, name: str | None = None) -> str:
     """What to say where no output, or one that is not there, was named."""
-    known = list(names)
-    has = f"has the output{'s' if len(known) > 1 else ''} {', '.join(known)}"
+    outputs = list(names)
+    has = f"has the output{'s' if len(outputs) > 1 else ''} {', '.join(outputs)}"
     if name is None:
         return f"{where} {has}: choose one of them (loss.output in the dataset spec, or {option('of')})."
     return f"{where} has no output {name!r} (loss.output in the dataset spec, or {option('of')}); it {has}."

@@ -54,13 +54,13 @@ class RowOrder:
             raise ModelError(
                 f"{layer}: its output has {rows} rows for {samples} samples, so none belongs to one sample."
             )
-        known: dict[bytes, Array] = {}
+        gradients: dict[bytes, Array] = {}
 
         def pulled(weights: Array) -> Array:
             key = weights.tobytes()
-            if key not in known:
-                known[key] = gradient_of(weights)
-            return known[key]
+            if key not in gradients:
+                gradients[key] = gradient_of(weights)
+            return gradients[key]
 
         for order in candidates:
             if rows_separate(lambda weights, order=order: order.by_sample(pulled(weights)), samples):  # type: ignore[misc]
@@ -72,20 +72,20 @@ class RowOrder:
     @property
     def shape(self) -> tuple[int, ...]:
         """One sample's part of z."""
-        rest = self.z_shape[2:] if self.time_first else self.z_shape[1:]
-        return (*((self.steps,) if self.steps > 1 else ()), *rest)
+        axes = self.z_shape[2:] if self.time_first else self.z_shape[1:]
+        return (*((self.steps,) if self.steps > 1 else ()), *axes)
 
     def by_sample(self, z: Array) -> Array:
         """Z → (samples, *shape)."""
-        rest = self.z_shape[2:] if self.time_first else self.z_shape[1:]
+        axes = self.z_shape[2:] if self.time_first else self.z_shape[1:]
         if self.time_first or self.interleaved:
-            z = np.swapaxes(z.reshape(self.steps, self.samples, *rest), 0, 1)
+            z = np.swapaxes(z.reshape(self.steps, self.samples, *axes), 0, 1)
         return z.reshape(self.samples, *self.shape)
 
     def whole(self, by_sample: Array) -> Array:
         """(samples, *shape) → z."""
-        rest = self.z_shape[2:] if self.time_first else self.z_shape[1:]
-        z = by_sample.reshape(self.samples, self.steps, *rest)
+        axes = self.z_shape[2:] if self.time_first else self.z_shape[1:]
+        z = by_sample.reshape(self.samples, self.steps, *axes)
         return (np.swapaxes(z, 0, 1) if self.time_first or self.interleaved else z).reshape(self.z_shape)
 
 
@@ -105,8 +105,8 @@ def rows_separate(rows_of: Callable[[Array], Array], samples: int) -> bool:
 
 
 def _weighted(rows: Array, weights: Array) -> Array:
-    found: Array = rows * weights.reshape(-1, *(1,) * (rows.ndim - 1))
-    return found
+    weighted: Array = rows * weights.reshape(-1, *(1,) * (rows.ndim - 1))
+    return weighted
 
 
 def weighted_signs(weights: Array, shape: tuple[int, ...]) -> Array:

@@ -239,8 +239,8 @@ class NumPySpace:
 
     def dots(self, left: Vectors, right: Vectors) -> Array:
         """See ``VectorSpace``."""
-        found: Array = np.einsum("kn,kn->k", left, right)
-        return found
+        products: Array = np.einsum("kn,kn->k", left, right)
+        return products
 
     def norms(self, vectors: Vectors) -> Array:
         """See ``VectorSpace``."""
@@ -249,11 +249,11 @@ class NumPySpace:
     def dots_of(self, parameters: Sequence[str], left: Vectors, right: Vectors) -> Array:
         """See ``VectorSpace``."""
         wanted = set(parameters)
-        found = np.zeros(len(left))
+        products = np.zeros(len(left))
         for p, place in zip(self.parameters, self._places(), strict=True):
             if p.name in wanted:
-                found += self.dots(left[:, place], right[:, place])
-        return found
+                products += self.dots(left[:, place], right[:, place])
+        return products
 
     def inner(self, left: Vectors, right: Vectors) -> Array:
         """See ``VectorSpace``."""
@@ -289,10 +289,10 @@ class NumPySpace:
 
     def extension(self, basis: Vectors, vectors: Vectors, largest: float) -> Vectors:
         """See ``VectorSpace``; by a rank-revealing QR of what two projections leave."""
-        rest = self._orthogonal(basis, vectors)
-        if not rest.size or not np.isfinite(rest).all():
+        remainders = self._orthogonal(basis, vectors)
+        if not remainders.size or not np.isfinite(remainders).all():
             return self.zeros(0)
-        q, r, _ = qr(rest.T, mode="economic", pivoting=True)
+        q, r, _ = qr(remainders.T, mode="economic", pivoting=True)
         kept = int((np.abs(np.diag(r)) > _NEW * largest).sum())
         # What pivoting left nearly dependent is cleaned once more.
         fresh = self._orthogonal(basis, np.ascontiguousarray(q[:, :kept].T))
@@ -328,8 +328,8 @@ class NumPySpace:
         """See ``VectorSpace``."""
         if all(p.trained for p in self.parameters):
             return vectors
-        found: Array = vectors * np.concatenate([np.full(p.size, float(p.trained)) for p in self.parameters])
-        return found
+        decayed: Array = vectors * np.concatenate([np.full(p.size, float(p.trained)) for p in self.parameters])
+        return decayed
 
     def entries(self, vectors: Vectors, start: int, stop: int) -> Array:
         """See ``VectorSpace``."""

@@ -233,13 +233,13 @@ def _in_layer(report: Report, words: list[str], choose: Choose) -> Any:
     rows = {row.name: row for row in report.layers}
     path = "/".join(words)
     splits = [("/".join(words[:k]), "/".join(words[k:])) for k in range(len(words) - 1, 0, -1)]
-    exact = [(rows[name], rest) for name, rest in splits if name in rows]
-    for row, rest in exact:
-        if rest in (readers := _fields(report, row)):
-            return _value(report, path, readers, rest, came_out=_came_out(report, row, rest))
+    exact = [(rows[name], field) for name, field in splits if name in rows]
+    for row, field in exact:
+        if field in (readers := _fields(report, row)):
+            return _value(report, path, readers, field, came_out=_came_out(report, row, field))
     if exact:
-        row, rest = exact[-1]
-        return _value(report, path, _fields(report, row), rest)
+        row, field = exact[-1]
+        return _value(report, path, _fields(report, row), field)
     if path in rows or not splits:
         raise UsageError(_no_field(report, path))
     return _by_pattern(report, path, splits, choose)
@@ -261,34 +261,34 @@ def _by_pattern(report: Report, path: str, splits: Sequence[tuple[str, str]], ch
     names = [row.name for row in report.layers]
     refused: list[UsageError] = []
     matches: list[tuple[list[LayerSummary], str]] = []
-    for pattern, rest in splits:
+    for pattern, field in splits:
         try:
-            matches.append(([report.layers[i] for i in choose(names, pattern)], rest))
+            matches.append(([report.layers[i] for i in choose(names, pattern)], field))
         except UsageError as error:
             refused.append(error)
-    for rows, rest in matches:
-        layers_with_field = [row for row in rows if rest in _fields(report, row)]
+    for rows, field in matches:
+        layers_with_field = [row for row in rows if field in _fields(report, row)]
         if len(rows) == 1 and layers_with_field:
-            came_out = _came_out(report, rows[0], rest)
-            return _value(report, path, _fields(report, rows[0]), rest, came_out=came_out)
+            came_out = _came_out(report, rows[0], field)
+            return _value(report, path, _fields(report, rows[0]), field, came_out=came_out)
     if not matches:
         # Of the messages that of the shortest pattern is about the layer; longer ones hold parameters and fields.
         raise UsageError(f"{report.path}: {printable(path)}: {refused[-1]}") from None
-    rows, rest = matches[-1]
+    rows, field = matches[-1]
     if len(rows) > 1:
         shown = ", ".join(printable(row.name) for row in rows[:5]) + (" …" if len(rows) > 5 else "")
         raise UsageError(
             f"{report.path}: {printable(path)} matches {len(rows)} layers, and {option('get')} takes one: {shown}."
         )
-    return _value(report, path, _fields(report, rows[0]), rest)
+    return _value(report, path, _fields(report, rows[0]), field)
 
 
-def _came_out(report: Report, row: LayerSummary, rest: str) -> bool:
+def _came_out(report: Report, row: LayerSummary, field: str) -> bool:
     """Whether a NaN was computed: of a parameter, of a record such as ``eigen``, or of the layer."""
     for parameter in row.parameters:
-        if rest.startswith(f"{parameter.label}/"):
-            return came_out(report, row, rest.removeprefix(f"{parameter.label}/"), parameter)
-    return row.status == "nonfinite" if "/" in rest else came_out(report, row, rest)
+        if field.startswith(f"{parameter.label}/"):
+            return came_out(report, row, field.removeprefix(f"{parameter.label}/"), parameter)
+    return row.status == "nonfinite" if "/" in field else came_out(report, row, field)
 
 
 def _fields(report: Report, row: LayerSummary) -> Fields:

@@ -34,6 +34,18 @@ def test_the_tables_of_inputs_and_checks_hold_the_rows(model: curvcli.Model) -> 
     assert {(one.name, one.subject): one.outcome for one in checks.checks} == outcomes.to_dict()
 
 
+def test_signs_of_eigenvalues_are_three_counts(model: curvcli.Model) -> None:
+    """Missing, and not zero, where the full matrix was not computed."""
+    report = curvcli.run(model, layer=["norm", "fc3"], hessian={"budget": 100}, limit=8)
+    frame = report.to_pandas()
+    signs = frame[["positive_eigenvalues", "zero_eigenvalues", "negative_eigenvalues"]]
+    assert tuple(signs.loc["norm"]) == report.summary("norm").inertia
+    assert signs.loc["fc3"].isna().all()
+    assert set(map(str, signs.dtypes)) == {"Int64"}
+    shapes = report.to_pandas("parameters").loc["fc3"]
+    assert shapes["size"].to_dict() == {"weight": 320, "bias": 10}
+
+
 def test_a_report_is_one_line_in_a_cell(model: curvcli.Model) -> None:
     """Whatever it holds."""
     report = curvcli.trace(model, layer=["fc3", "norm"], limit=8).report

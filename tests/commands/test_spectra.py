@@ -157,10 +157,10 @@ def test_diagonals_are_of_layers_also_beside_the_whole_model(work: Path, curvcli
 
 @pytest.mark.parametrize("method", ["auto", "lanczos"])
 @pytest.mark.parametrize("command", ["eigs", "density"])
-def test_a_hessian_that_is_not_finite_has_no_eigenvalues(
+def test_a_matrix_that_is_not_finite_has_no_eigenvalues(
     command: str, method: str, tmp_path: Path, curvcli: Curvcli
 ) -> None:
-    """The root of exact zeros has no derivative; the loss itself is fine. Said with the layer's name, exit 4."""
+    """The root of exact zeros has no derivative; the loss itself is fine. Layer and matrix are named, exit 4."""
 
     class Root(torch.nn.Module):
         def __init__(self) -> None:
@@ -176,9 +176,10 @@ def test_a_hessian_that_is_not_finite_has_no_eigenvalues(
         'version = 1\n[source]\nformat = "npz"\npath = "d.npz"\n[inputs.x]\ncolumn = "x"\n[target]\ncolumn = "y"\n'
         '[loss]\nname = "mse"\n'
     )
-    done = curvcli(command, "root.pt", "--method", method)
+    matrix, title = ("hessian", "Hessian") if method == "auto" else ("gauss_newton", "Gauss–Newton matrix")
+    done = curvcli(command, "root.pt", "--method", method, "--matrix", matrix)
     assert done.returncode == 4, done.stderr
-    assert "one: its Hessian is not finite" in done.stderr
+    assert f"one: its {title} is not finite" in done.stderr
 
 
 REGRESSION = """version = 1

@@ -26,6 +26,30 @@ def texts(path: Path) -> Iterator[str]:
             yield node.value
 
 
+# They say how a value came about, or nothing; a noun says what it is.
+SAYS_NOTHING = frozenset(
+    """asked found given got info known mine obj piece pieces res rest result results ret said seen setting settings
+    stuff temp theirs thing things tmp val""".split()
+)
+# Where some of these names are left.
+LEFT = ("data/", "spec/", "models/torch/", "models/tensorflow/keras_")
+
+
+def test_local_names_say_what_they_hold() -> None:
+    """Of parameters, and of all that is assigned."""
+    package_files = {path.relative_to(ROOT / "curvcli").as_posix(): path for path in (ROOT / "curvcli").rglob("*.py")}
+    wrong = []
+    for place, path in package_files.items():
+        if place.startswith(LEFT):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            stored = isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+            name = node.arg if isinstance(node, ast.arg) else node.id if stored else ""
+            if name in SAYS_NOTHING:
+                wrong.append(f"{place}:{node.lineno}: {name}")
+    assert not wrong, "\n".join(wrong)
+
+
 @pytest.mark.parametrize("room", BELOW)
 def test_no_text_below_the_command_line_spells_an_option(room: str) -> None:
     wrong = [

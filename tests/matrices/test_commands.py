@@ -247,6 +247,7 @@ def test_show_does_not_call_a_fisher_diagonal_a_hessians(command: Command, capsy
     assert run(["show", str(report.path), "--layer", "fc1"]) == 0
     shown = capsys.readouterr().out
     assert "fisher" in shown
+    assert "likelihood  categorical\n" in shown
     assert "Hessian" not in shown
 
 

@@ -78,7 +78,7 @@ def test_counts_are_by_sign_and_decade(report):
     found = histograms(report, row, Scale(low=-1, high=3, bins=4), most=100)["kernel"]
     assert found.negative.tolist() == [1, 0, 2, 0]
     assert found.positive.tolist() == [0, 1, 0, 3]
-    assert (found.zeros, found.below, found.seen, found.size) == (2, 3, 12, 12)
+    assert (found.zeros, found.below, found.looked_at, found.size) == (2, 3, 12, 12)
 
 
 @pytest.mark.parametrize("ascii", [False, True])
@@ -96,7 +96,7 @@ def test_of_a_large_parameter_evenly_spread_chunks_are_read(tmp_path, make_layer
     write_report(tmp_path / "r.h5", [make_layer("fc", 0, diagonal.shape, gradient=None, diagonal=diagonal)], provenance)
     report = read_report(tmp_path / "r.h5")
     found = histograms(report, report.layers[0], Scale(low=-1, high=2, bins=3), most=size)["kernel"]
-    assert found.seen == size
+    assert found.looked_at == size
     assert found.size == 4 * size
     assert math.isclose(found.negative.sum(), found.positive.sum(), rel_tol=0.3)
     assert "about a million entries of each large parameter are drawn (1 layers)" in rendered(report, sparklines=True)

@@ -136,19 +136,19 @@ class ExactWork:
 
 @dataclass(frozen=True)
 class Way(Generic[Result]):
-    """How a target's result is computed.
+    """How a target's solution is computed.
 
     Attributes:
         method: its name in reports.
         reason: why this way.
         work: all of it, in order.
-        result: what was found, once it has run.
+        solution: of the target, once its work has run.
     """
 
     method: str
     reason: str
     work: tuple[Work[Any], ...]
-    result: Callable[[], Result]
+    solution: Callable[[], Result]
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from curvcli.analysis.options.quantities import HessianOptions
-from curvcli.analysis.quantities.base import PlanRow, RunPlan, Way, settled_matrix, way_rows, worst
-from curvcli.analysis.quantities.checks import precision, rounding_of, rounding_work
+from curvcli.analysis.quantities.base import Way, worst
+from curvcli.analysis.quantities.checks import precision, rounding_of
 from curvcli.analysis.quantities.density import quadrature
-from curvcli.analysis.quantities.spectrum import whole_block
+from curvcli.analysis.quantities.spectrum import SpectralQuantity, whole_block
 from curvcli.analysis.targets import Target
 from curvcli.curvature.dense import WholeBlock, condition_number, inertia, zero_tolerance
 from curvcli.curvature.density import Quadrature
@@ -27,24 +25,10 @@ _COPIES = 4
 _PROBES, _STEPS = 16, 30
 
 
-class BlockQuantity:
+class BlockQuantity(SpectralQuantity[HessianOptions, BlockRecord]):
     """The full block of every target that fits (see ``Quantity``)."""
 
     name = "hessian"
-
-    def __init__(self, run: RunPlan, options: HessianOptions) -> None:
-        """Plan.
-
-        Args:
-            run: what it is about.
-            options: its own.
-        """
-        self.options = options
-        self._run, self._matrix = run, settled_matrix(run, options.matrix)
-        self._ways = {target.name: self._way(target) for target in run.targets}
-        self._rounding = rounding_work(run)
-        first = [] if self._rounding is None else [self._rounding]
-        self.work: Sequence[Work[Any]] = [*first, *(one for way in self._ways.values() for one in way.work)]
 
     def _way(self, target: Target) -> Way[BlockRecord]:
         size, budget = target.block.size, self.options.budget
@@ -62,13 +46,9 @@ class BlockQuantity:
         work, _ = quadrature(self._run, target, _PROBES, _STEPS, self._matrix)
         return Way("probes", reason, (work,), lambda: self._probed(work.result, reason))
 
-    def plan(self) -> list[PlanRow]:
-        """One row per target."""
-        return way_rows(self.name, self._run, self._ways)
-
     def record(self, target: Target, record: LayerRecord) -> LayerRecord:
         """Add a target's block."""
-        block = self._ways[target.name].result()
+        block = self._ways[target.name].solution()
         if not np.isfinite(block.frobenius):
             return replace(record, block=block, status=worst(record.status, "nonfinite"))
         rounding = rounding_of(self._rounding)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, assert_never
 
 import numpy as np
 
 from curvcli.analysis.options.quantities import DensityOptions
-from curvcli.analysis.quantities.base import PlanRow, RunPlan, Way, settled_matrix, way_rows, worst
-from curvcli.analysis.quantities.checks import precision, rounding_of, rounding_work
-from curvcli.analysis.quantities.spectrum import Choices, Chosen, whole_block
+from curvcli.analysis.quantities.base import RunPlan, Way, worst
+from curvcli.analysis.quantities.checks import precision, rounding_of
+from curvcli.analysis.quantities.spectrum import Chosen, SpectralQuantity, whole_block
 from curvcli.analysis.targets import Target
 from curvcli.curvature.dense import zero_tolerance
 from curvcli.curvature.density import Density, LanczosQuadrature, Quadrature, exact_density
@@ -25,31 +25,13 @@ from curvcli.report.records.quantities import DensityRecord
 from curvcli.wording import option, shell_option
 
 
-class DensityQuantity:
+class DensityQuantity(SpectralQuantity[DensityOptions, tuple[Density, int]]):
     """The density of every target's spectrum (see ``Quantity``)."""
 
     name = "density"
 
-    def __init__(self, run: RunPlan, options: DensityOptions) -> None:
-        """Plan.
-
-        Args:
-            run: what it is about.
-            options: its own.
-
-        Raises:
-            UsageError: a block's vectors do not fit into memory, or the method does not apply.
-        """
-        self.options = options
-        self._run, self._matrix = run, settled_matrix(run, options.matrix)
-        self._choices = Choices(run, self._matrix)
-        self._rounding = rounding_work(run)
-        self._ways = {target.name: self._way(target) for target in run.targets}
-        first = [] if self._rounding is None else [self._rounding]
-        self.work: Sequence[Work[Any]] = [*first, *(one for way in self._ways.values() for one in way.work)]
-
     def _way(self, target: Target) -> Way[tuple[Density, int]]:
-        """How a density is computed; its result, and the products that it takes."""
+        """How a density is computed: its solution, and the products that it takes."""
         chosen = self._choices.choose(target, self.options.method)
         if not target.block.size:
             chosen = Chosen("dense", "it is empty")
@@ -68,12 +50,12 @@ class DensityQuantity:
     def _exact(
         self, method: str, target: Target, reason: str, work: Work[Any], eigenvalues: Callable[[], Array]
     ) -> Way[tuple[Density, int]]:
-        def result() -> tuple[Density, int]:
+        def solution() -> tuple[Density, int]:
             values = eigenvalues()
             tolerance = zero_tolerance(values, target.block.size, self._run.session.dtype)
             return exact_density(values, tolerance), work.algorithm.passes_per_batch
 
-        return Way(method, reason, (work,), result)
+        return Way(method, reason, (work,), solution)
 
     def _estimated(self, target: Target, reason: str) -> Way[tuple[Density, int]]:
         options, size = self.options, target.block.size
@@ -81,20 +63,16 @@ class DensityQuantity:
         if length < min(options.steps, size):
             reason += f"; {length} steps, as many as memory allows"
 
-        def result() -> tuple[Density, int]:
+        def solution() -> tuple[Density, int]:
             tolerance = zero_tolerance(work.result.nodes, size, self._run.session.dtype)
             return work.result.density(tolerance), work.result.products
 
-        return Way("lanczos_quadrature", reason, (work,), result)
-
-    def plan(self) -> list[PlanRow]:
-        """One row per target."""
-        return way_rows(self.name, self._run, self._ways)
+        return Way("lanczos_quadrature", reason, (work,), solution)
 
     def record(self, target: Target, record: LayerRecord) -> LayerRecord:
         """Add a target's density."""
         way = self._ways[target.name]
-        (spectral_density, products), reason = way.result(), way.reason
+        (spectral_density, products), reason = way.solution(), way.reason
         largest = max(abs(edge) for edge in spectral_density.support)
         rounding = rounding_of(self._rounding)
         off = float("nan") if rounding is None else rounding.largest(target.block, largest)

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, assert_never
+from typing import assert_never
 
 import numpy as np
 
 from curvcli.analysis.options.quantities import EigenOptions
-from curvcli.analysis.quantities.base import PlanRow, RunPlan, Way, settled_matrix, way_rows, worst
-from curvcli.analysis.quantities.checks import rounding_of, rounding_work
-from curvcli.analysis.quantities.spectrum import Choices, Chosen, whole_block
+from curvcli.analysis.quantities.base import Way, worst
+from curvcli.analysis.quantities.checks import rounding_of
+from curvcli.analysis.quantities.spectrum import Chosen, SpectralQuantity, whole_block
 from curvcli.analysis.targets import Target
 from curvcli.curvature.eigen import EigenSolution, IterativeEigenpairs, Solver
 from curvcli.curvature.gram import GramSpectrum
 from curvcli.curvature.gram_pairs import GramPairs
 from curvcli.curvature.pairs import Eigenpairs
 from curvcli.curvature.search import LEAST
-from curvcli.engine.work import Work
 from curvcli.errors import UsageError
 from curvcli.files import size_text
 from curvcli.models.base import Array
@@ -36,31 +35,14 @@ def _scale(pairs: Eigenpairs) -> float:
     return float(np.abs(pairs.values).max(initial=0.0))
 
 
-class EigenQuantity:
+class EigenQuantity(SpectralQuantity[EigenOptions, EigenSolution]):
     """The wanted eigenpairs of every target (see ``Quantity``)."""
 
     name = "eigs"
 
-    def __init__(self, run: RunPlan, options: EigenOptions) -> None:
-        """Plan.
-
-        Args:
-            run: what it is about.
-            options: its own.
-
-        Raises:
-            UsageError: a block's basis does not fit into memory, or the method does not apply.
-        """
-        self.options = options
-        self._run, self._matrix = run, settled_matrix(run, options.matrix)
-        self._tolerance = options.tolerance or _TOLERANCE[run.session.dtype]
-        self._choices = Choices(run, self._matrix)
-        self._rounding = rounding_work(run)
-        self._ways = {target.name: self._way(target) for target in run.targets}
-        # Those that check others come when all others are done.
-        first = [] if self._rounding is None else [self._rounding]
-        works = [way.work for way in self._ways.values()]
-        self.work: Sequence[Work[Any]] = [*first, *(w[0] for w in works), *(one for w in works for one in w[1:])]
+    @property
+    def _tolerance(self) -> float:
+        return self.options.tolerance or _TOLERANCE[self._run.session.dtype]
 
     def _way(self, target: Target) -> Way[EigenSolution]:
         chosen = self._choices.choose(target, self.options.method)
@@ -79,11 +61,11 @@ class EigenQuantity:
     def _dense(self, target: Target, reason: str) -> Way[EigenSolution]:
         work, options = whole_block(self._run, target, self._matrix), self.options
 
-        def result() -> EigenSolution:
+        def solution() -> EigenSolution:
             pairs = work.result.eigenpairs(options.k, options.which, self._tolerance, target.name)
             return EigenSolution(pairs, "rounding", cramped=False, products=work.algorithm.passes_per_batch)
 
-        return Way("dense", reason, (work,), result)
+        return Way("dense", reason, (work,), solution)
 
     def _gram(self, target: Target, reason: str) -> Way[EigenSolution]:
         columns, options, run = self._choices.columns(target), self.options, self._run
@@ -100,11 +82,11 @@ class EigenQuantity:
         key = f"gram pairs:{self._matrix}:{options.which}:{options.k}:{target.name}"
         check = run.shared(key, f"{target.name}: residuals of eigenvalues", (target.name,), pairs)
 
-        def result() -> EigenSolution:
+        def solution() -> EigenSolution:
             products = columns.algorithm.passes_per_batch + check.algorithm.passes_per_batch
             return EigenSolution(check.result, "rounding", cramped=False, products=products)
 
-        return Way("gram", reason, (columns, check), result)
+        return Way("gram", reason, (columns, check), solution)
 
     def _iterative(self, target: Target, reason: str) -> Way[EigenSolution]:
         options, run = self.options, self._run
@@ -133,14 +115,10 @@ class EigenQuantity:
         work = run.shared(key, f"{target.name}: eigenvalues, {solver}", (target.name,), search)
         return Way(solver, reason, (work,), lambda: work.result)
 
-    def plan(self) -> list[PlanRow]:
-        """One row per target."""
-        return way_rows(self.name, self._run, self._ways)
-
     def record(self, target: Target, record: LayerRecord) -> LayerRecord:
         """Add a target's eigenpairs."""
         way = self._ways[target.name]
-        solution = way.result()
+        solution = way.solution()
         pairs, off = self._rounded(target, solution.pairs)
         if (off > self._tolerance * _scale(pairs)).any():
             solution = replace(solution, obstacle="rounding")

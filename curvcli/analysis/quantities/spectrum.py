@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
+from typing import Any, Generic, Literal, TypeVar
 
-from curvcli.analysis.quantities.base import RunPlan
+from curvcli.analysis.options.quantities import DensityOptions, EigenOptions, HessianOptions
+from curvcli.analysis.quantities.base import PlanRow, RunPlan, Way, settled_matrix, way_rows
+from curvcli.analysis.quantities.checks import rounding_work
 from curvcli.analysis.targets import Target, parameters_of
 from curvcli.curvature import gram
 from curvcli.curvature.dense import UnitProducts, WholeBlock
@@ -16,6 +21,8 @@ from curvcli.errors import UsageError
 from curvcli.wording import option, shell_option
 
 Kind = Literal["dense", "gram", "iterative"]
+OwnOptions = TypeVar("OwnOptions", bound=DensityOptions | EigenOptions | HessianOptions)
+Result = TypeVar("Result")
 
 # Blocks of up to so many entries are made whole: nothing can be missed, and a spectrum costs little.
 DENSE_UP_TO = 512
@@ -80,7 +87,7 @@ class Choices:
     def columns(self, target: Target) -> Work[GramSpectrum]:
         """The work that makes the columns of a target's block; what needs them shares it."""
         reached = tuple(n for n in target.block.names if self._sites[n].reached)
-        title = f"{target.name}: columns of its Gauss-Newton block"
+        title = f"{target.name}: columns of its {self.matrix.by_output.title}"
         columns = GramColumns(target.block, reached, self._rank, self.matrix.by_output)
         return self._run.shared(f"gram:{self.matrix}:{target.name}", title, (target.name,), columns)
 
@@ -88,4 +95,42 @@ class Choices:
 def whole_block(run: RunPlan, target: Target, matrix: Matrix) -> Work[WholeBlock]:
     """The work that makes a target's whole block; what needs it shares it."""
     products = UnitProducts(target.block, matrix, run.decay)
-    return run.shared(f"dense:{matrix}:{target.name}", f"{target.name}: full Hessian", (target.name,), products)
+    return run.shared(f"dense:{matrix}:{target.name}", f"{target.name}: full {matrix.title}", (target.name,), products)
+
+
+class SpectralQuantity(ABC, Generic[OwnOptions, Result]):
+    """A quantity that each target has a way to (see ``Quantity``)."""
+
+    name: str
+
+    def __init__(self, run: RunPlan, options: OwnOptions) -> None:
+        """Plan.
+
+        Args:
+            run: what it is about.
+            options: its own.
+
+        Raises:
+            UsageError: a block's vectors do not fit into memory, or the method does not apply.
+        """
+        self.options = options
+        self._run, self._matrix = run, settled_matrix(run, options.matrix)
+        self._rounding = rounding_work(run)
+        self._ways = {target.name: self._way(target) for target in run.targets}
+        # What checks others comes when all others are done.
+        first = [] if self._rounding is None else [self._rounding]
+        by_target = [way.work for way in self._ways.values()]
+        checks = [one for all_of_target in by_target for one in all_of_target[1:]]
+        self.work: Sequence[Work[Any]] = [*first, *(all_of_target[0] for all_of_target in by_target), *checks]
+
+    @cached_property
+    def _choices(self) -> Choices:
+        return Choices(self._run, self._matrix)
+
+    @abstractmethod
+    def _way(self, target: Target) -> Way[Result]:
+        """How a target's solution is computed."""
+
+    def plan(self) -> list[PlanRow]:
+        """One row per target."""
+        return way_rows(self.name, self._run, self._ways)

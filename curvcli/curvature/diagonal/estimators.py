@@ -82,7 +82,7 @@ def plan_estimates(
         return _of_output_matrix(parameters, sites, method, effort, matrix.by_output)
     if method == "monte_carlo":
         raise UsageError(f"{option('method', method)} goes with {option('matrix', 'fisher')}.")
-    work: list[DiagonalEstimator] = []
+    estimators: list[DiagonalEstimator] = []
     done: set[str] = set()
     for p in parameters:
         if p.name in done:
@@ -90,7 +90,7 @@ def plan_estimates(
         site = sites[p.name]
         if method in (None, "activation_probes") and site.z is not None:
             together = tuple(q for q in parameters if sites[q.name].z == site.z)
-            work.append(_probes(together, site, effort))
+            estimators.append(_probes(together, site, effort))
             done |= {q.name for q in together}
         elif method == "activation_probes":
             raise UsageError(
@@ -98,8 +98,8 @@ def plan_estimates(
                 f"Use {option('method', 'xdiag')} or hutchinson, or exclude the layer."
             )
         else:
-            work.append(_in_weight_space(p, method, effort, matrix))
-    return work
+            estimators.append(_in_weight_space(p, method, effort, matrix))
+    return estimators
 
 
 def _of_output_matrix(
@@ -123,11 +123,13 @@ def _of_output_matrix(
     drawn = tuple(
         p for p in parameters if matrix.drawn and method in (None, "monte_carlo") and sites[p.name].z is not None
     )
-    work: list[DiagonalEstimator] = []
+    estimators: list[DiagonalEstimator] = []
     if drawn:
-        work.append(MonteCarlo(drawn, effort.probes, effort.rtol, effort.seed, matrix))
+        estimators.append(MonteCarlo(drawn, effort.probes, effort.rtol, effort.seed, matrix))
     others = [p for p in parameters if p not in drawn]
-    return work + [_in_weight_space(p, None if method == "monte_carlo" else method, effort, matrix) for p in others]
+    return estimators + [
+        _in_weight_space(p, None if method == "monte_carlo" else method, effort, matrix) for p in others
+    ]
 
 
 def _in_weight_space(

@@ -6,19 +6,16 @@ per draw in place of one per column. Draws depend on (seed, batch, number) alone
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from curvcli.curvature.algorithm import About, Keep, Steps
-from curvcli.curvature.diagonal.activation_probes import ROUND, Rounds
-from curvcli.curvature.diagonal.estimate import DiagonalEstimate, Moments, close_enough
+from curvcli.curvature.diagonal.estimate import Moments, close_enough
 from curvcli.curvature.diagonal.exact import reached_in, refuse_mixed
+from curvcli.curvature.diagonal.rounds import ROUND, InRounds, Rounds, sums_of_round
 from curvcli.curvature.matrices.interface import OutputMatrix
-from curvcli.curvature.student import widening
 from curvcli.curvature.tasks import ParameterTask, Part, Sums
-from curvcli.models.base import Array, DifferentiatedBatch, Parameter
+from curvcli.models.base import Array, DifferentiatedBatch
 from curvcli.models.probes import generator
 
 
@@ -78,69 +75,24 @@ class DrawTask(ParameterTask):
                 raise ValueError(f"the {self.matrix.title} has no random columns")
             for name, squares in batch.squared_columns(live, column[None]).items():
                 moments[name].add(squares)
-        means = {f"mean:{name}": seen.mean() for name, seen in moments.items()}
-        return means | {f"variance:{name}": seen.variance_of_mean() for name, seen in moments.items()}
+        return sums_of_round(moments)
 
 
 @dataclass(frozen=True)
-class MonteCarlo:
-    """All its parameters by the same draws (see ``Algorithm``).
+class MonteCarlo(InRounds):
+    """Parameters of any layers, by the same draws.
 
     Attributes:
-        of: the parameters.
-        probes: draws at most; rounded up to whole rounds.
-        rtol: ‖stderr‖ / ‖diagonal‖ of every parameter at which to stop; None to use all.
-        seed: of the run.
         matrix: with random columns.
     """
 
-    of: tuple[Parameter, ...]
-    probes: int
-    rtol: float | None
-    seed: int
     matrix: OutputMatrix
     method = "monte_carlo"
 
-    @property
-    def parameters(self) -> tuple[str, ...]:
-        """Whose diagonals it estimates."""
-        return tuple(p.name for p in self.of)
+    def round_task(self, first: int) -> DrawTask:
+        """See ``InRounds``."""
+        return DrawTask(self.parameters, first, self.seed, self.matrix)
 
-    @property
-    def at_most(self) -> bool:
-        """Whether a tolerance may end it earlier."""
-        return self.rtol is not None
-
-    @property
-    def _rounds(self) -> int:
-        return -(-self.probes // ROUND)
-
-    @property
-    def passes_per_batch(self) -> int:
-        """Backward passes per batch, at most."""
-        return self._rounds * ROUND
-
-    def steps(self, about: About, kept: Mapping[str, Array] | None) -> Steps[dict[str, DiagonalEstimate]]:
-        """See ``Algorithm``: rounds of draws."""
-        rounds = Rounds(self.of, kept or {})
-        while rounds.done < self._rounds and not (rounds.done > 1 and self._met(rounds, about.denominator)):
-            yield Keep(rounds.arrays())
-            rounds.add((yield DrawTask(self.parameters, rounds.done * ROUND, self.seed, self.matrix)))
-        yield Keep(rounds.arrays())
-        draws, converged = rounds.done * ROUND, self.rtol is None or self._met(rounds, about.denominator)
-        return {
-            p.name: DiagonalEstimate(
-                *rounds.estimate(p.name, about.denominator),
-                probes=draws,
-                products=draws,
-                converged=converged,
-                estimates=draws,
-                degrees=rounds.degrees,
-                widening=widening(rounds.degrees),
-                independent=True,
-            )
-            for p in self.of
-        }
-
-    def _met(self, rounds: Rounds, denominator: float) -> bool:
+    def met(self, rounds: Rounds, denominator: float) -> bool:
+        """See ``InRounds``: each parameter by itself."""
         return all(close_enough(*rounds.estimate(p.name, denominator), self.rtol) for p in self.of)

@@ -86,11 +86,13 @@ def plan_diagonal(
         if sum(_cost(w) for w in otherwise) < rank:
             gauss_newton = []
     chosen = {p.name for p in gauss_newton}
-    work: list[DiagonalMethod] = []
+    computations: list[DiagonalMethod] = []
     if gauss_newton:
-        work.append(GaussNewton(tuple(p.name for p in gauss_newton), rank, multiplications(gauss_newton, sites)))
-    work += _without_columns([p for p in reached if p.name not in chosen], sites, method)
-    return _within_budget(parameters, sites, work, rank, budget)
+        computations.append(
+            GaussNewton(tuple(p.name for p in gauss_newton), rank, multiplications(gauss_newton, sites))
+        )
+    computations += _without_columns([p for p in reached if p.name not in chosen], sites, method)
+    return _within_budget(parameters, sites, computations, rank, budget)
 
 
 def plan_output_matrix(
@@ -125,26 +127,26 @@ def plan_output_matrix(
             f"{option('method', method)} is not exact for {p.name}: {sites[p.name].why_not}.\n"
             f"Leave {option('method')} out, or exclude the layer."
         )
-    work: list[DiagonalMethod] = []
+    computations: list[DiagonalMethod] = []
     if by_columns:
         names = tuple(p.name for p in by_columns)
-        work.append(GaussNewton(names, rank, multiplications(by_columns, sites), whole=False, matrix=matrix))
-    work += [Coordinate(p.name, p.shape, matrix, sites[p.name].rows) for p in reached if p not in by_columns]
-    return _within_budget(parameters, sites, work, rank, budget)
+        computations.append(GaussNewton(names, rank, multiplications(by_columns, sites), whole=False, matrix=matrix))
+    computations += [Coordinate(p.name, p.shape, matrix, sites[p.name].rows) for p in reached if p not in by_columns]
+    return _within_budget(parameters, sites, computations, rank, budget)
 
 
 def _within_budget(
     parameters: Sequence[Parameter],
     sites: Mapping[str, Site],
-    work: Sequence[DiagonalMethod],
+    computations: Sequence[DiagonalMethod],
     rank: int,
     budget: int | None,
 ) -> Plan:
-    names = {name for one in work for name in one.parameters}
+    names = {name for one in computations for name in one.parameters}
     shapes = {p.name: p.shape for p in parameters}
     choices: dict[str, Choice] = {}
     kept: list[DiagonalMethod] = []
-    for method in work:
+    for method in computations:
         fits = budget is None or method.passes_per_batch <= budget
         if fits:
             kept.append(method)
@@ -165,15 +167,19 @@ def _columns_apply(site: Site) -> bool:
     return site.z is not None and site.blocker is None
 
 
-def _cost(work: DiagonalMethod) -> int:
-    return work.passes_per_batch if isinstance(work, GaussNewton) else _PRODUCT * work.passes_per_batch
+def _cost(computation: DiagonalMethod) -> int:
+    return (
+        computation.passes_per_batch
+        if isinstance(computation, GaussNewton)
+        else _PRODUCT * computation.passes_per_batch
+    )
 
 
 def _without_columns(
     parameters: Sequence[Parameter], sites: Mapping[str, Site], method: Method
 ) -> list[DiagonalMethod]:
     """The cheapest of the other methods, z by z: the products of one z serve all its parameters."""
-    work: list[DiagonalMethod] = []
+    computations: list[DiagonalMethod] = []
     done: set[str] = set()
     for p in parameters:
         if p.name in done:
@@ -187,27 +193,27 @@ def _without_columns(
             )
             if method != "auto" or _cost(shared) <= sum(_cost(w) for w in single):
                 single = [shared]
-        work += single
+        computations += single
         done |= {name for w in single for name in w.parameters}
-    return work
+    return computations
 
 
-def _reason(work: DiagonalMethod, site: Site, rank: int) -> str:
-    if isinstance(work, GaussNewton) and not work.whole:
+def _reason(computation: DiagonalMethod, site: Site, rank: int) -> str:
+    if isinstance(computation, GaussNewton) and not computation.whole:
         if not rank:
             return "the loss is linear in the output: no curvature"
-        return f"one pass per column of {work.matrix.source} ({rank})"
-    if isinstance(work, GaussNewton):
+        return f"one pass per column of {computation.matrix.source} ({rank})"
+    if isinstance(computation, GaussNewton):
         if not rank:
             return "the loss is linear in the output and everything before it piecewise linear: no curvature"
         return f"all after it is piecewise linear; one pass per column of the loss's Hessian ({rank})"
     why = f"{site.blocker} after it is not piecewise linear" if site.blocker else site.why_not
     why = why or "fewer products than columns"
-    if isinstance(work, OutputHessian):
+    if isinstance(computation, OutputHessian):
         if site.positions == 1:
             return f"{why}; one product per output unit ({site.units})"
         return f"{why}; one product per output element ({site.units} × {site.positions})"
-    size = work.task.count if isinstance(work, Coordinate) else work.passes_per_batch - 1
+    size = computation.task.count if isinstance(computation, Coordinate) else computation.passes_per_batch - 1
     return f"{why}; one product per entry ({size})"
 
 

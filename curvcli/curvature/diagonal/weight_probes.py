@@ -95,23 +95,27 @@ class HutchinsonDiagonal(WeightProbes):
     def steps(self, about: About, kept: Mapping[str, Array] | None) -> Steps[dict[str, DiagonalEstimate]]:
         """See ``Algorithm``."""
         operator = CurvatureOperator.of(about, self.block, self.matrix)
-        space, seen = operator.space, Moments.of(kept or {})
-        while seen.count < self.probes and not self._met(seen):
-            numbers = range(seen.count, min(seen.count + _STEP, self.probes))
+        space, moments = operator.space, Moments.of(kept or {})
+        while moments.count < self.probes and not self._met(moments):
+            numbers = range(moments.count, min(moments.count + _STEP, self.probes))
             vectors = space.signs(self.seed, self.block.name, numbers)
             products = yield from operator.times(vectors)
             for i in range(len(vectors)):
                 vector, product = (space.to_numpy(bundle[i : i + 1])[0] for bundle in (vectors, products))
-                seen.add(vector * product)
-            yield Keep(seen.arrays())
-        return self._estimate(seen.mean(), _stderr(seen), seen.count, seen.count, independent=True)
+                moments.add(vector * product)
+            yield Keep(moments.arrays())
+        return self._estimate(moments.mean(), _stderr(moments), moments.count, moments.count, independent=True)
 
-    def _met(self, seen: Moments) -> bool:
-        return seen.count >= _FEWEST and self.rtol is not None and close_enough(seen.mean(), _stderr(seen), self.rtol)
+    def _met(self, moments: Moments) -> bool:
+        return (
+            moments.count >= _FEWEST
+            and self.rtol is not None
+            and close_enough(moments.mean(), _stderr(moments), self.rtol)
+        )
 
 
-def _stderr(seen: Moments) -> Array:
-    return np.sqrt(seen.variance_of_mean()) * widening(seen.count - 1.0)
+def _stderr(moments: Moments) -> Array:
+    return np.sqrt(moments.variance_of_mean()) * widening(moments.count - 1.0)
 
 
 @dataclass(frozen=True)
@@ -176,9 +180,9 @@ def _of_entries(omega: Array, basis: Array, image: Array, mixed: Array) -> tuple
     only = only_reached_by(mixed)
     change = np.zeros((len(some), len(some), omega.shape[1]))
     for row, j in enumerate(some):
-        rest = without_direction(only[:, j])
-        others, without = np.delete(omega, j, 0), rest @ np.delete(mixed, j, 1)
-        left = np.insert(_leave_one_out(others, rest @ basis, rest @ image, without), j, each[j], axis=0)
+        projection = without_direction(only[:, j])
+        others, without = np.delete(omega, j, 0), projection @ np.delete(mixed, j, 1)
+        left = np.insert(_leave_one_out(others, projection @ basis, projection @ image, without), j, each[j], axis=0)
         change[row] = (each - left)[some]
     pairs = len(some) * (len(some) - 1)
     covariance = np.einsum("ije,jie->e", change, change) / pairs

@@ -198,8 +198,8 @@ class Halves:
         Both are zero to rounding where every path from the factor to the loss passes z.
         """
         product, gradient = self.products[factor.name], self.gradients[factor.name]
-        rest, scale = np.linalg.norm(product - gradient), np.linalg.norm(gradient)
-        relative = float(rest / scale) if scale else float(np.inf if rest else 0.0)
+        distance, scale = np.linalg.norm(product - gradient), np.linalg.norm(gradient)
+        relative = float(distance / scale) if scale else float(np.inf if distance else 0.0)
         return float(np.abs(product - gradient).max(initial=0.0)), relative
 
 

@@ -95,39 +95,39 @@ class HutchPlusPlus:
             sums = yield SketchTask(names, products, sketch)
             image = sums["products"]
             basis = space.extension(space.zeros(0), image, float(space.norms(image).max()))
-            inside, rest = np.zeros(batches), np.zeros((batches, 0))
+            inside, outside = np.zeros(batches), np.zeros((batches, 0))
             yield Keep({"basis": basis})
         else:
             basis = kept["basis"]
-            inside, rest = kept.get("inside", np.zeros(batches)), kept.get("rest", np.zeros((batches, 0)))
+            inside, outside = kept.get("inside", np.zeros(batches)), kept.get("outside", np.zeros((batches, 0)))
         # A zero block has no range: only the remainder is left to be probed.
         if len(basis) and (kept is None or "inside" not in kept):
             sums = yield SumOfFormsTask(names, products, basis)
             inside = sums["sum"]
-        while count := self._next(len(basis), inside, rest):
-            yield Keep({"basis": basis, "inside": inside, "rest": rest})
-            done = rest.shape[1]
+        while count := self._next(len(basis), inside, outside):
+            yield Keep({"basis": basis, "inside": inside, "outside": outside})
+            done = outside.shape[1]
             probes = space.signs(seed, f"{self.block.name}:remainder", range(done, done + count))
             sums = yield FormsTask(names, products, space.projected(probes, basis))
-            rest = np.concatenate([rest, sums["forms"]], axis=1)
-        return {self.block.name: self._estimate(len(basis), inside, rest)}
+            outside = np.concatenate([outside, sums["forms"]], axis=1)
+        return {self.block.name: self._estimate(len(basis), inside, outside)}
 
-    def _next(self, rank: int, inside: Array, rest: Array) -> int:
-        left = self.rule.probes - self._sketch - rank - rest.shape[1]
-        if left <= 0 or (self.rule.rtol is not None and self._estimate(rank, inside, rest).converged):
+    def _next(self, rank: int, inside: Array, outside: Array) -> int:
+        left = self.rule.probes - self._sketch - rank - outside.shape[1]
+        if left <= 0 or (self.rule.rtol is not None and self._estimate(rank, inside, outside).converged):
             return 0
         return int(min(_STEP, left))
 
-    def _estimate(self, rank: int, inside: Array, rest: Array) -> TraceEstimate:
-        """The exact part and the mean of the rest."""
-        samples = inside.sum() + rest.sum(0)
-        mean = rest.mean(1) if rest.size else np.zeros(len(inside))
+    def _estimate(self, rank: int, inside: Array, outside: Array) -> TraceEstimate:
+        """The exact part and the mean of what is outside the basis."""
+        samples = inside.sum() + outside.sum(0)
+        mean = outside.mean(1) if outside.size else np.zeros(len(inside))
         return self.rule.close(
             self.block,
             self.method,
             inside + mean,
             samples,
             mean_error(samples),
-            products=self._sketch + rank + rest.shape[1],
+            products=self._sketch + rank + outside.shape[1],
             independent=True,
         )

@@ -19,15 +19,12 @@ from scipy.linalg import LinAlgError, cholesky, solve_triangular
 from curvcli.curvature.algorithm import About, Keep, Steps
 from curvcli.curvature.operator import Block
 from curvcli.curvature.sketch import Growing
-from curvcli.curvature.student import mean_error
 from curvcli.curvature.tasks import Part, Sums
-from curvcli.curvature.trace.estimate import Rule, TraceEstimate, TraceTask
+from curvcli.curvature.trace.estimate import Rule, TraceEstimate, TraceTask, leave_one_out_error
 from curvcli.models.base import Array, DifferentiatedBatch
 from curvcli.models.vectors import Vectors, VectorSpace
 
 _STEP = 8
-# Test vectors among which the covariance of their estimates is taken.
-_PAIRED = 48
 # The first shift, relative to the products' root mean square entry; and how it grows while H is not definite.
 _SHIFT, _GROWTH = float(np.finfo(np.float64).eps), 10.0
 
@@ -92,6 +89,10 @@ class NystromMatrices:
         scale = (size - len(self.gram) + 1) * np.diag(np.linalg.inv(self.gram))
         estimates: Array = (along**2).sum() - without + scale / weight - self.shift * size
         return estimates
+
+    def error_of_mean(self, size: int) -> float:
+        """The standard error of the mean of the trᵢ, not divided (see ``estimate.leave_one_out_error``)."""
+        return leave_one_out_error(self.leave_one_out(size), lambda test: self.without(test).leave_one_out(size))
 
     def without(self, test: int) -> NystromMatrices:
         """The same as if this test vector had never been drawn."""
@@ -167,26 +168,7 @@ class XNysTrace:
         samples = np.zeros(len(images)) if small is None else small.leave_one_out(space.size)
         batches = forms.mean(1)
         batches += (samples.mean() - batches.sum()) * weights / weights.sum()
-        error = 0.0 if small is None else error_of_mean(small, space.size)
+        error = 0.0 if small is None else small.error_of_mean(space.size)
         return self.rule.close(
             self.block, self.method, batches, samples, error, products=len(images), independent=False
         )
-
-
-def error_of_mean(small: NystromMatrices, size: int) -> float:
-    """The standard error of the mean of the trᵢ, not divided; NaN for fewer than three test vectors.
-
-    As for XTrace they share all but one of their test vectors: the spread alone, which the paper proposes, leaves the
-    covariance out, and it is estimated the same way (see ``xtrace.error_of_mean``).
-    """
-    samples = small.leave_one_out(size)
-    count = len(samples)
-    if count < 3:
-        return float("nan")
-    some = np.unique(np.linspace(0, count - 1, _PAIRED).astype(int))
-    change = np.zeros((len(some), len(some)))
-    for row, j in enumerate(some):
-        left = small.without(int(j)).leave_one_out(size)
-        change[row] = (samples - np.insert(left, j, samples[j]))[some]
-    covariance = (change * change.T).sum() / (len(some) * (len(some) - 1))
-    return float(np.sqrt(mean_error(samples) ** 2 + max(covariance, 0.0)))

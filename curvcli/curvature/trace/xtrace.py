@@ -19,13 +19,11 @@ from curvcli.curvature.operator import Block
 from curvcli.curvature.sketch import Growing, only_reached_by, without_direction
 from curvcli.curvature.student import mean_error
 from curvcli.curvature.tasks import Part, Sums
-from curvcli.curvature.trace.estimate import Rule, TraceEstimate, TraceTask
+from curvcli.curvature.trace.estimate import Rule, TraceEstimate, TraceTask, leave_one_out_error
 from curvcli.models.base import Array, DifferentiatedBatch
 from curvcli.models.vectors import Vectors, VectorSpace
 
 _STEP = 8
-# Test vectors among which the covariance of their estimates is taken.
-_PAIRED = 48
 
 
 @dataclass(frozen=True)
@@ -58,12 +56,17 @@ class SmallMatrices:
         estimates: Array = np.trace(self.inside, axis1=1, axis2=2)[:, None] - removed + scale * remainder
         return estimates
 
+    def error_of_mean(self, size: int) -> float:
+        """The standard error of the mean of the tr_i, not divided (see ``estimate.leave_one_out_error``)."""
+        samples = self.leave_one_out(size).sum(0)
+        return leave_one_out_error(samples, lambda test: self.without(test).leave_one_out(size).sum(0))
+
     def without(self, test: int) -> SmallMatrices:
         """The same as if this test vector had never been drawn."""
-        rest = without_direction(only_reached_by(self.mixed.sum(0))[:, test])
+        projection = without_direction(only_reached_by(self.mixed.sum(0))[:, test])
         forms, mixed = np.delete(self.forms, test, 1), np.delete(self.mixed, test, 2)
         omega = np.delete(self.omega, test, 1)
-        return SmallMatrices(forms, rest @ mixed, rest @ self.inside @ rest.T, rest @ omega)
+        return SmallMatrices(forms, projection @ mixed, projection @ self.inside @ projection.T, projection @ omega)
 
 
 @dataclass(frozen=True)
@@ -225,36 +228,7 @@ class XTrace:
             self.method,
             values.mean(1) if count else np.zeros(len(values)),
             values.sum(0),
-            error_of_mean(small, self.block.size),
+            small.error_of_mean(self.block.size),
             products=count + sketch.rank,
             independent=False,
         )
-
-
-def error_of_mean(small: SmallMatrices, size: int) -> float:
-    """The standard error of the mean of the tr_i, which share all but one of their test vectors.
-
-    Var = s²/k + Cov(tr_i, tr_j), where s² is the spread of the tr_i. Let t_ij be the estimate by ω_i with ω_j left out
-    of the sketch. Given the sketch, each estimate by ω_i is unbiased, so every term of E[(tr_i − t_ij)(tr_j − t_ji)]
-    but the covariance drops out (Hoeffding's decomposition): the mean over pairs estimates it without bias. The spread
-    alone, which the paper proposes, is up to a third too small where the spectrum falls quickly. Of many test vectors,
-    some pairs are enough.
-
-    Args:
-        small: of k test vectors.
-        size: of the block.
-
-    Returns:
-        Not divided; NaN for fewer than three test vectors.
-    """
-    samples = small.leave_one_out(size).sum(0)
-    count = len(samples)
-    if count < 3:
-        return float("nan")
-    some = np.unique(np.linspace(0, count - 1, _PAIRED).astype(int))
-    change = np.zeros((len(some), len(some)))
-    for row, j in enumerate(some):
-        without = small.without(int(j)).leave_one_out(size).sum(0)
-        change[row] = (samples - np.insert(without, j, samples[j]))[some]
-    covariance = (change * change.T).sum() / (len(some) * (len(some) - 1))
-    return float(np.sqrt(samples.var(ddof=1) / count + max(covariance, 0.0)))

@@ -90,7 +90,7 @@ class TensorFlowChainBatch:
             if not isinstance(use, str):
                 located[name] = Located(entries[name], use)
         wrong = not_confirmed(forward, located, data, self.samples)
-        return {name: found.use for name, found in located.items() if name not in wrong}
+        return {name: one.use for name, one in located.items() if name not in wrong}
 
     # -- inside a traced function -------------------------------------------------------------------------------------
 
@@ -100,16 +100,16 @@ class TensorFlowChainBatch:
 
         def traced(*tensors: Any) -> Any:
             weights, fed = tensors[: counts[0]], tensors[counts[0] : sum(counts)]
-            truth, weight, *rest = tensors[sum(counts) :]
+            truth, weight, *of_body = tensors[sum(counts) :]
             wanted = [forward.output, self._z, *fetch]
-            output, z, *found = forward.import_graph(weights, forward.input_tensors, fed, wanted)
+            output, z, *values = forward.import_graph(weights, forward.input_tensors, fed, wanted)
             named = dict(zip(forward.weights, weights, strict=True))
             by = {p: named[p] for p in self._parameters} | dict(zip(forward.flat.inputs, fed, strict=True))
-            fetched = dict(zip(fetch, found, strict=True))
-            return body(_Inside(Imported(named, output, fetched, self._loss, truth, weight), z, by), *rest)
+            fetched = dict(zip(fetch, values, strict=True))
+            return body(_Inside(Imported(named, output, fetched, self._loss, truth, weight), z, by), *of_body)
 
-        own = [*forward.all_weights(), *self._fed, self._truth, self._weight]
-        return forward.functions.call((*self._key, key, tuple(fetch)), traced, *own, *arguments)
+        captured = [*forward.all_weights(), *self._fed, self._truth, self._weight]
+        return forward.functions.call((*self._key, key, tuple(fetch)), traced, *captured, *arguments)
 
     def _weighted(self, weights: Array) -> Array:
         tf, forward = tensorflow(), self._forward
@@ -120,8 +120,8 @@ class TensorFlowChainBatch:
     # -- the protocol -------------------------------------------------------------------------------------------------
 
     def output_gradient(self) -> Array:
-        found = self._run("output-gradient", lambda inside: inside.graph.gradients([inside.z])[0])
-        return self._rows.by_sample(as_float64(found))
+        gradient = self._run("output-gradient", lambda inside: inside.graph.gradients([inside.z])[0])
+        return self._rows.by_sample(as_float64(gradient))
 
     def _shaped(self, by: str, values: Array) -> Array:
         if by not in self._inputs:
@@ -130,8 +130,8 @@ class TensorFlowChainBatch:
         return values.reshape(self.samples, *shape)
 
     def gradient(self, by: str) -> Array:
-        found = self._run(("gradient", by), lambda inside: inside.graph.gradients([inside.by[by]])[0])
-        return self._shaped(by, as_float64(found))
+        values = self._run(("gradient", by), lambda inside: inside.graph.gradients([inside.by[by]])[0])
+        return self._shaped(by, as_float64(values))
 
     def _like_z(self, by_sample: Array) -> Any:
         return tensorflow().constant(self._rows.whole(by_sample), dtype=self._forward.dtype)
@@ -140,8 +140,8 @@ class TensorFlowChainBatch:
         def body(inside: _Inside, cotangent: Any) -> Any:
             return gradients([inside.z], [inside.by[by]], [cotangent])[0]
 
-        found = [as_float64(self._run(("products", by), body, self._like_z(u))) for u in cotangents]
-        return np.stack([self._shaped(by, values) for values in found])
+        products = [as_float64(self._run(("products", by), body, self._like_z(u))) for u in cotangents]
+        return np.stack([self._shaped(by, values) for values in products])
 
     def sample_products(self, by: str, cotangents: Array) -> Array:
         if by in self._inputs:

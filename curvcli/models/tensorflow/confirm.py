@@ -46,8 +46,8 @@ def not_confirmed(
         return []
     # Of uses that are alike in all but their numbers one is compared: a deep network has few kinds.
     alike: dict[Any, list[str]] = {}
-    for name, found in located.items():
-        alike.setdefault(_kind(forward, name, found, data[name]), []).append(name)
+    for name, one in located.items():
+        alike.setdefault(_kind(forward, name, one, data[name]), []).append(name)
     names = tuple(group[0] for group in alike.values())
     part, joints, feeds = _alone(forward, {name: located[name] for name in names})
     tolerance = 1e-9 if forward.dtype == tensorflow().float64 else 1e-3
@@ -62,15 +62,15 @@ def not_confirmed(
             part, input_map=replaced, return_elements=[joints[n] for n in names], name=""
         )
         # One after the other, so that not all parameters' derivatives are held at once.
-        found: list[Any] = []
+        differences: list[Any] = []
         for number, (name, output) in enumerate(zip(names, z, strict=True)):
-            with tf.control_dependencies(found[-1:]):
+            with tf.control_dependencies(differences[-1:]):
                 cotangent = tf.random.stateless_normal(tf.shape(output), [number, 1], dtype=forward.dtype)
             (exact,) = tf.gradients([output], [values[name]], grad_ys=[cotangent])
             use, count = located[name].use, few[name]
             rows = use.sample_gradients(cotangent, use.prepare(fed[feeds[name]], count), count)
-            found.append(_difference(tf.reduce_sum(rows, axis=0), tf.reshape(tf.convert_to_tensor(exact), [-1])))
-        return tf.stack(found)
+            differences.append(_difference(tf.reduce_sum(rows, axis=0), tf.reshape(tf.convert_to_tensor(exact), [-1])))
+        return tf.stack(differences)
 
     shapes = tuple((name, located[name].use.layout, data[name].shape) for name in names)
     worst = forward.functions.call(("confirm", shapes), errors, *forward.all_weights()).numpy()
@@ -128,13 +128,13 @@ def _alone(forward: Forward, located: Mapping[str, Located]) -> tuple[Any, dict[
     copied: set[str] = set()
     weights = set(forward.flat.weights.values())
     joints, feeds = {}, {}
-    for number, (name, found) in enumerate(located.items()):
+    for number, (name, one) in enumerate(located.items()):
         node = part.node.add()
-        node.CopyFrom(forward.reader.nodes[found.entry.node])
+        node.CopyFrom(forward.reader.nodes[one.entry.node])
         node.name = f"confirmed_{number}"
         joints[name], feeds[name] = f"{node.name}:0", f"data_{number}:0"
         inputs = [t for t in node.input if not t.startswith("^")]
-        place = 1 if found.entry.operand == 0 else 0
+        place = 1 if one.entry.operand == 0 else 0
         inputs[place] = feeds[name]
         del node.input[:]
         node.input.extend(inputs)

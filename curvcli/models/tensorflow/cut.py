@@ -63,8 +63,8 @@ class CutBatch:
             arguments: the tensors.
             fetch: names of tensors that the body finds in ``graph.fetched``.
         """
-        function, own = self._traceable(body, fetch)
-        return self._forward.functions.call((*self._key, key, tuple(fetch)), function, *own, *arguments)
+        function, captured = self._traceable(body, fetch)
+        return self._forward.functions.call((*self._key, key, tuple(fetch)), function, *captured, *arguments)
 
     def _traceable(self, body: Callable[..., Any], fetch: Sequence[str] = ()) -> tuple[Callable[..., Any], list[Any]]:
         """``body`` as a function of tensors alone, and the ones it takes before its own arguments."""
@@ -73,17 +73,17 @@ class CutBatch:
 
         def function(*tensors: Any) -> Any:
             weights, fed = tensors[: counts[0]], tensors[counts[0] : sum(counts)]
-            truth, weight, *rest = tensors[sum(counts) :]
-            found = forward.import_graph(weights, self._frontier, fed, [forward.output, *fetch])
+            truth, weight, *arguments = tensors[sum(counts) :]
+            fetched = forward.import_graph(weights, self._frontier, fed, [forward.output, *fetch])
             graph = Imported(
                 dict(zip(forward.weights, weights, strict=True)),
-                found[0],
-                dict(zip(fetch, found[1:], strict=True)),
+                fetched[0],
+                dict(zip(fetch, fetched[1:], strict=True)),
                 self._loss,
                 truth,
                 weight,
             )
-            return body(graph, *rest)
+            return body(graph, *arguments)
 
         return function, [*forward.all_weights(), *self._fed, self._truth, self._weight]
 

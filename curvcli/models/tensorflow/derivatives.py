@@ -35,7 +35,7 @@ def _register() -> None:
     """Tell TensorFlow, once per process; what it knows already stays."""
     from tensorflow.python.framework.ops import gradient_registry
 
-    tf, known = tensorflow(), set(gradient_registry.list())
+    tf, registered = tensorflow(), set(gradient_registry.list())
     ours = {
         _INSTEAD["Conv2D"]: _convolution,
         _INSTEAD["MaxPool"]: _max_pool,
@@ -51,10 +51,10 @@ def _register() -> None:
         "ScaleAndTranslateGrad": _scale_and_translate_grad,
     }
     for name, derivative in ours.items():
-        if name not in known:
+        if name not in registered:
             tf.RegisterGradient(name)(derivative)
     for name in _INSTEAD.values():
-        if name not in known and name not in ours:
+        if name not in registered and name not in ours:
             tf.RegisterGradient(name)(_missing)
 
 
@@ -149,7 +149,7 @@ def _max_pool(operation: Any, gradient: Any, *_: Any) -> Any:
     if operation.type == "MaxPool":
         options["explicit_paddings"] = operation.get_attr("explicit_paddings")
     with tf.compat.v1.get_default_graph().gradient_override_map({"MaxPoolGrad": _INSTEAD["MaxPoolGrad"]}):
-        found = tf.raw_ops.MaxPoolGrad(
+        image_gradient = tf.raw_ops.MaxPoolGrad(
             orig_input=operation.inputs[0],
             orig_output=operation.outputs[0],
             grad=gradient,
@@ -157,7 +157,7 @@ def _max_pool(operation: Any, gradient: Any, *_: Any) -> Any:
             strides=sizes[1],
             **options,
         )
-    return [found, None, None] if operation.type == "MaxPoolV2" else found
+    return [image_gradient, None, None] if operation.type == "MaxPoolV2" else image_gradient
 
 
 def _max_pool_grad(operation: Any, gradient: Any) -> list[Any]:
@@ -178,7 +178,7 @@ def _max_pool_grad(operation: Any, gradient: Any) -> list[Any]:
         pads = tf.reshape(tf.constant(explicit), [4, 2])
     else:
         pads = tf.zeros([4, 2], tf.int32)
-    found = tf.raw_ops.MaxPoolGradGrad(
+    second_gradient = tf.raw_ops.MaxPoolGradGrad(
         orig_input=tf.pad(image, pads, constant_values=image.dtype.min),
         orig_output=maxima,
         grad=tf.pad(gradient, pads),
@@ -187,7 +187,7 @@ def _max_pool_grad(operation: Any, gradient: Any) -> list[Any]:
         padding="VALID",
         data_format=operation.get_attr("data_format").decode(),
     )
-    return [tf.zeros_like(image), tf.zeros_like(maxima), found]
+    return [tf.zeros_like(image), tf.zeros_like(maxima), second_gradient]
 
 
 def _softsign_grad(operation: Any, gradient: Any) -> list[Any]:

@@ -109,8 +109,8 @@ class Forward:
         own_functions(part)
         inputs = {t: value for t, value in replaced.items() if t in used}
         made = tensorflow().graph_util.import_graph_def(part, input_map=inputs, return_elements=wanted, name="")
-        found = dict(zip(wanted, made, strict=True)) | replaced
-        return [found[t] for t in fetch]
+        value_by_tensor = dict(zip(wanted, made, strict=True)) | replaced
+        return [value_by_tensor[t] for t in fetch]
 
     def values(self, tensor: str, batch: Batch) -> Array:
         """A tensor's entries for one batch, float64."""
@@ -167,9 +167,9 @@ class Forward:
                 returned = original.function(**{n: tf.constant(batch.inputs[n], dtype=wanted[n].dtype) for n in wanted})
         except tf.errors.OpError as refused:
             return reason_of(refused)
-        own = as_float64(named_output(returned, output, self.where))
-        error, scale = (float(np.abs(array).max(initial=0.0)) for array in (own - values, own))
-        if np.isfinite(own).all() and error > (_SAME_IN_16_BITS if self.flat.narrow else _SAME) * scale:
+        saved = as_float64(named_output(returned, output, self.where))
+        error, scale = (float(np.abs(array).max(initial=0.0)) for array in (saved - values, saved))
+        if np.isfinite(saved).all() and error > (_SAME_IN_16_BITS if self.flat.narrow else _SAME) * scale:
             raise ModelError(
                 f"{self.where}: written out in operations that can be differentiated, the model returns other numbers "
                 f"(by {error / scale:.2g} of the largest), so its derivatives would be of another function.\n"

@@ -72,7 +72,7 @@ def reason_of(error: Exception) -> str:
 
 def _no_gradient(error: LookupError) -> str:
     """TensorFlow's message names the operation in the middle of much else."""
-    found = re.search(r"op(?:eration)? type: (\w+)", str(error))
-    if found is not None:
-        return f"the operation {readable(found[1])} has no derivative."
+    operation = re.search(r"op(?:eration)? type: (\w+)", str(error))
+    if operation is not None:
+        return f"the operation {readable(operation[1])} has no derivative."
     return f"an operation has no derivative ({str(error)[:200]})."

@@ -47,23 +47,23 @@ class GraphReader:
 
     def downstream(self, starts: Iterable[str]) -> set[str]:
         """The starts and every node that data from them reaches."""
-        found = set(starts)
+        names = set(starts)
         for name in self.order:
-            if name not in found and any(source(t) in found for t in self.nodes[name].input if not t.startswith("^")):
-                found.add(name)
-        return found
+            if name not in names and any(source(t) in names for t in self.nodes[name].input if not t.startswith("^")):
+                names.add(name)
+        return names
 
     def upstream(self, tensor: str) -> set[str]:
         """Every node that ``tensor`` depends on, its own included."""
-        found: set[str] = set()
+        names: set[str] = set()
         stack = [source(tensor)]
         while stack:
             name = stack.pop()
-            if name in found or name not in self.nodes:
+            if name in names or name not in self.nodes:
                 continue
-            found.add(name)
+            names.add(name)
             stack.extend(source(t) for t in self.nodes[name].input if not t.startswith("^"))
-        return found
+        return names
 
     def subgraph(self, graph_def: Any, fetch: Iterable[str], fed: Iterable[str]) -> tuple[Any, set[str]]:
         """The part of ``graph_def`` that makes ``fetch`` from ``fed`` tensors, and which of those it reads.
@@ -103,15 +103,15 @@ class GraphReader:
 
     def live(self, tensor: str) -> set[str]:
         """Every node from which a derivative can pass to ``tensor``, the one that makes it included."""
-        found: set[str] = set()
+        names: set[str] = set()
         stack = [source(tensor)]
         while stack:
             name = stack.pop()
-            if name in found or name not in self.nodes or stops(self.nodes[name]):
+            if name in names or name not in self.nodes or stops(self.nodes[name]):
                 continue
-            found.add(name)
+            names.add(name)
             stack.extend(source(t) for t in self.nodes[name].input if not t.startswith("^"))
-        return found
+        return names
 
     def reached(self, parameter: str, live: Set[str]) -> bool:
         """Whether a weight is among the ``live`` nodes, met by data or not."""
@@ -128,10 +128,10 @@ class GraphReader:
             if consumer not in self._data:
                 if operation not in CARRIERS or operand != 0:
                     return f"it passes through {readable(operation)} before it meets the data"
-                found = self._follow(consumer, (*carriers, consumer), needed)
-                if isinstance(found, str):
-                    return found
-                entries += found
+                beyond = self._follow(consumer, (*carriers, consumer), needed)
+                if isinstance(beyond, str):
+                    return beyond
+                entries += beyond
             else:
                 entries.append(Entry(consumer, operand, carriers))
         return entries

@@ -42,15 +42,15 @@ def normaliser(kind: str | None, axis: int = -1) -> Callable[[Any], Any]:
 def gradients(outputs: Sequence[Any], inputs: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
     """``tf.gradients`` with dense results, and zeros instead of None."""
     tf = tensorflow()
-    found = tf.gradients(list(outputs), list(inputs), grad_ys=list(cotangents))
-    return [tf.zeros_like(x) if g is None else tf.convert_to_tensor(g) for g, x in zip(found, inputs, strict=True)]
+    slopes = tf.gradients(list(outputs), list(inputs), grad_ys=list(cotangents))
+    return [tf.zeros_like(x) if g is None else tf.convert_to_tensor(g) for g, x in zip(slopes, inputs, strict=True)]
 
 
 def parts(row: Any, weights: Sequence[Any]) -> list[Any]:
     """A vector of a block as tensors like its weights."""
     tf = tensorflow()
-    pieces = tf.split(row, [int(np.prod(w.shape)) for w in weights])
-    return [tf.reshape(v, w.shape) for v, w in zip(pieces, weights, strict=True)]
+    segments = tf.split(row, [int(np.prod(w.shape)) for w in weights])
+    return [tf.reshape(v, w.shape) for v, w in zip(segments, weights, strict=True)]
 
 
 def along(first: Sequence[Any], weights: Sequence[Any], vector: Any) -> Any:

@@ -47,13 +47,13 @@ def _inline(graph_def: Any, node: Any, function: Any) -> None:
             copied.input.append(arguments[step.name])
         else:
             copied.input.extend(inside(tensor) for tensor in step.input)
-    results = [flat_name[function.ret[result.name]] for result in signature.output_arg]
+    returned = [flat_name[function.ret[argument.name]] for argument in signature.output_arg]
     kept = [f"^{inside(source(flat_name.get(name, name)))}" for name in function.control_ret.values()]
-    types = [result.type for result in signature.output_arg]
-    single = len(results) == 1
+    types = [argument.type for argument in signature.output_arg]
+    single = len(returned) == 1
     node.op = "Identity" if single else "IdentityN"
     del node.input[:]
-    node.input.extend([*(inside(name) for name in results), *kept, *control])
+    node.input.extend([*(inside(name) for name in returned), *kept, *control])
     node.ClearField("attr")
     if single:
         node.attr["T"].type = types[0]

@@ -64,17 +64,17 @@ class TensorFlowInputBatch:
 
         def traced(*tensors: Any) -> Any:
             weights, fed = tensors[:count], tensors[count : count + len(self._fed)]
-            mask, truth, weight, *rest = tensors[count + len(self._fed) :]
+            mask, truth, weight, *arguments = tensors[count + len(self._fed) :]
             (output,) = forward.import_graph(weights, forward.input_tensors, fed, [self._output])
             loss = self._loss if function.output is None else Output()
             graph = Imported({}, output, {"mask": mask}, loss, truth, weight)
-            return body(graph, [fed[i] for i in self._places], *rest)
+            return body(graph, [fed[i] for i in self._places], *arguments)
 
         return traced, [*forward.all_weights(), *self._fed, self._mask, self._truth, self._weight]
 
     def _run(self, key: Any, body: Callable[..., Any], *arguments: Any) -> Any:
-        traced, own = self._traceable(body)
-        return self._forward.functions.call((*self._key, key), traced, *own, *arguments)
+        traced, captured = self._traceable(body)
+        return self._forward.functions.call((*self._key, key), traced, *captured, *arguments)
 
     @staticmethod
     def _first(graph: Imported, variables: Sequence[Any]) -> list[Any]:
@@ -98,8 +98,8 @@ class TensorFlowInputBatch:
         sizes = [prod(shape) // self.samples for shape in self._shapes]
 
         def one(graph: Imported, variables: Sequence[Any], vector: Any) -> Any:
-            pieces = tf.split(vector, sizes, axis=1)
-            parts = [tf.reshape(p, shape) for p, shape in zip(pieces, self._shapes, strict=True)]
+            segments = tf.split(vector, sizes, axis=1)
+            parts = [tf.reshape(p, shape) for p, shape in zip(segments, self._shapes, strict=True)]
             return self._joined(gradients(self._first(graph, variables), variables, parts))
 
         return self._for_each("products", one, tf.constant(vectors, dtype=forward.dtype))
@@ -129,18 +129,18 @@ class TensorFlowInputBatch:
         if forward.reader.has_loops(forward.needed):
             # What a loop keeps for its derivatives can't leave the graph.
             return np.stack([as_float64(self._run(key, body, argument)) for argument in arguments])
-        traced, own = self._traceable(body)
+        traced, captured = self._traceable(body)
         with forward.functions.explained():
-            split = forward.functions.split((*self._key, key), traced, own, arguments[0])
+            split = forward.functions.split((*self._key, key), traced, captured, arguments[0])
             if key not in self._kept:
-                self._kept[key] = split.before(own)
+                self._kept[key] = split.before(captured)
             return np.stack([as_float64(split.after(self._kept[key], argument)) for argument in arguments])
 
     def derivatives(self, coordinate: int, order: int) -> Array:
-        found = np.zeros((self.samples, order + 1))
-        found[:, 0] = self._values
+        derivatives = np.zeros((self.samples, order + 1))
+        derivatives[:, 0] = self._values
         if not order:
-            return found
+            return derivatives
         tf = tensorflow()
         sizes = np.cumsum([0, *(prod(shape) // self.samples for shape in self._shapes)])
         which = int(np.searchsorted(sizes, coordinate, side="right")) - 1
@@ -156,8 +156,8 @@ class TensorFlowInputBatch:
                     (tensor,) = gradients([columns[-1]], [variable], [tf.ones_like(columns[-1])])
             return tf.stack(columns, axis=1)
 
-        found[:, 1:] = as_float64(self._run(("derivatives", which, place, order), body))
-        return found
+        derivatives[:, 1:] = as_float64(self._run(("derivatives", which, place, order), body))
+        return derivatives
 
     def samples_separate(self) -> bool:
         if self.samples == 1:

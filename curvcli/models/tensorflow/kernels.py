@@ -82,8 +82,8 @@ def _pooling(graph_def: Any, node: Any) -> None:
         planes = pool(tf.reshape(x, [samples * depth, height, width, channels]), window[1:], strides[1:], padding)
         _, height, width, _ = tf.unstack(tf.shape(planes), num=4)
         columns = tf.reshape(planes, [samples, depth, height * width, channels])
-        found = pool(columns, [window[0], 1], [strides[0], 1], padding)
-        return tf.reshape(found, [samples, tf.shape(found)[1], height, width, channels])
+        maxima = pool(columns, [window[0], 1], [strides[0], 1], padding)
+        return tf.reshape(maxima, [samples, tf.shape(maxima)[1], height, width, channels])
 
     _splice(graph_def, node, pooled, [tf.TensorShape([None] * 5)])
 
@@ -98,7 +98,7 @@ def _splice(graph_def: Any, node: Any, function: Callable[..., Any], shapes: lis
         sizes = [node.op == "Conv2DBackpropInput" and place == 0 for place in range(len(shapes))]
         kinds = [tf.int32 if whole else dtype for whole in sizes]
         arguments = [tf.compat.v1.placeholder(kind, shape) for kind, shape in zip(kinds, shapes, strict=True)]
-        result = function(*arguments)
+        output = function(*arguments)
     outside = {argument.op.name: tensor for argument, tensor in zip(arguments, tensors, strict=True)}
 
     def placed(tensor: str) -> str:
@@ -114,7 +114,7 @@ def _splice(graph_def: Any, node: Any, function: Callable[..., Any], shapes: lis
     control = control_inputs(node)
     node.op = "Identity"
     del node.input[:]
-    node.input.extend([placed(result.name.removesuffix(":0")), *control])
+    node.input.extend([placed(output.name.removesuffix(":0")), *control])
     node.ClearField("attr")
     node.attr["T"].type = dtype.as_datatype_enum
 

@@ -32,11 +32,11 @@ def layers_of(shapes: Mapping[str, tuple[int, ...]], untrained: Set[str], reader
     groups: dict[str, list[str]] = {}
     for name in shapes:
         groups.setdefault(name.rpartition("/")[0] or name, []).append(name)
-    everything = set(reader.nodes)
+    nodes = set(reader.nodes)
     for owner, names in groups.items():
         operations = []
         for name in names:
-            entries = reader.entries(name, everything)
+            entries = reader.entries(name, nodes)
             met = entries if isinstance(entries, str) else next((reader.nodes[e.node].op for e in entries), "")
             operations.append(met)
         labels = {n.rpartition("/")[2] for n in names}
@@ -44,17 +44,17 @@ def layers_of(shapes: Mapping[str, tuple[int, ...]], untrained: Set[str], reader
         if kind is None:
             inside_loop = any("used inside" in op for op in operations)
             kind = "Recurrent" if inside_loop else "Normalization" if labels & {"gamma", "beta"} else "Parameter"
-        found = [
+        parameters = [
             Parameter(n, n.rpartition("/")[2], shapes[n], _axes(kind, len(shapes[n])), n not in untrained)
             for n in names
         ]
-        yield Layer(owner, kind, tuple(found))
+        yield Layer(owner, kind, tuple(parameters))
 
 
 def _axes(kind: str, ndim: int) -> tuple[str, ...]:
     if ndim == 1:
         return ("feature",) if kind in ("Normalization", "Parameter") else ("out",)
-    known = {
+    named = {
         ("Conv2D", 4): ("kernel_h", "kernel_w", "in", "out"),
         ("Conv2D", 3): ("kernel", "in", "out"),
         ("Conv3D", 5): ("kernel_d", "kernel_h", "kernel_w", "in", "out"),
@@ -64,4 +64,4 @@ def _axes(kind: str, ndim: int) -> tuple[str, ...]:
         ("Recurrent", 2): ("in", "gates"),
         ("Embedding", 2): ("token", "feature"),
     }
-    return known.get((kind, ndim), tuple(f"axis_{i}" for i in range(ndim)))
+    return named.get((kind, ndim), tuple(f"axis_{i}" for i in range(ndim)))

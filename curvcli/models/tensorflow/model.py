@@ -65,8 +65,8 @@ class TensorFlowModel:
 
     @property
     def threads(self) -> int:
-        own = tensorflow().config.threading.get_intra_op_parallelism_threads()
-        return int(own or os.environ.get("TF_NUM_INTRAOP_THREADS") or available_processors())
+        configured = tensorflow().config.threading.get_intra_op_parallelism_threads()
+        return int(configured or os.environ.get("TF_NUM_INTRAOP_THREADS") or available_processors())
 
     def precise(self) -> TensorFlowModel:
         """The same model in float64, from what was read; not compared with the saved function."""

@@ -32,19 +32,19 @@ def variable_names(loaded: Any, signature: Any, variables: dict[int, Any]) -> di
         signature: a concrete function of it.
         variables: by the ``id`` of the handle that the signature captures.
     """
-    own = {key: str(v.name).split(":")[0] for key, v in variables.items()}
-    counts = Counter(own.values())
+    written = {key: str(v.name).split(":")[0] for key, v in variables.items()}
+    counts = Counter(written.values())
     if all(n == 1 for n in counts.values()):
-        return own
+        return written
     places = _object_paths(loaded, {id(v.handle): key for key, v in variables.items()})
-    labels = {key: name.rpartition("/")[2] for key, name in own.items()}
+    labels = {key: name.rpartition("/")[2] for key, name in written.items()}
     scopes = scopes_of(signature)
-    scopes = {key: f"{scopes[key]}/{labels[key]}" for key in own if scopes.get(key)}
-    repeated = [key for key, name in own.items() if counts[name] > 1]
+    scopes = {key: f"{scopes[key]}/{labels[key]}" for key in written if scopes.get(key)}
+    repeated = [key for key, name in written.items() if counts[name] > 1]
     if any(key not in places or _is_listed(places[key]) for key in repeated) and scopes.keys() >= set(repeated):
         places = scopes
-    chosen = (name if counts[name] == 1 else places.get(key, name) for key, name in own.items())
-    return dict(zip(own, unique_names(chosen), strict=True))
+    chosen = (name if counts[name] == 1 else places.get(key, name) for key, name in written.items())
+    return dict(zip(written, unique_names(chosen), strict=True))
 
 
 def _is_listed(place: str) -> bool:
@@ -54,20 +54,20 @@ def _is_listed(place: str) -> bool:
 
 def _object_paths(loaded: Any, handles: dict[int, int]) -> dict[int, str]:
     """The shortest attribute path to each variable, breadth first."""
-    found: dict[int, str] = {}
-    seen: set[int] = set()
+    paths: dict[int, str] = {}
+    visited: set[int] = set()
     queue: list[tuple[Any, tuple[str, ...]]] = [(loaded, ())]
     while queue:
         node, place = queue.pop(0)
-        if id(node) in seen or not hasattr(node, "_trackable_children"):
+        if id(node) in visited or not hasattr(node, "_trackable_children"):
             continue
-        seen.add(id(node))
+        visited.add(id(node))
         for name, child in node._trackable_children().items():
             if name == "signatures" or name.startswith("_all_variables"):
                 continue
             handle = getattr(child, "handle", None)
             key = handles.get(id(handle)) if handle is not None else None
-            if key is not None and key not in found:
-                found[key] = "/".join((*place, name.lstrip("_") or name))
+            if key is not None and key not in paths:
+                paths[key] = "/".join((*place, name.lstrip("_") or name))
             queue.append((child, (*place, name)))
-    return found
+    return paths

@@ -63,10 +63,10 @@ def blocked_by(operation: str, masks: Sequence[int], total: int) -> int:
     if not total or operation in PIECEWISE_LINEAR:
         return 0
     if operation in MULTILINEAR:
-        both, seen = 0, 0
+        both, earlier = 0, 0
         for mask in masks:
-            both |= seen & mask
-            seen |= mask
+            both |= earlier & mask
+            earlier |= mask
         return both
     if operation in DIVISIONS:
         return masks[1] if len(masks) > 1 else 0

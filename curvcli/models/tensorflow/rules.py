@@ -209,10 +209,10 @@ def _convolution(context: Context, index: Array) -> LinearUse | str:
         if padding == "EXPLICIT":
             data = tf.pad(data, np.reshape(pads, (4, 2)))
             mode = "VALID"
-        found = tf.image.extract_patches(data, [1, height, width, 1], strides, rates, mode)
+        columns = tf.image.extract_patches(data, [1, height, width, 1], strides, rates, mode)
         shape = [samples, layout.positions, height * width, groups, channels // groups]
-        found = tf.transpose(tf.reshape(found, shape), [0, 3, 2, 4, 1])
-        return tf.reshape(found, [samples, groups, inputs, layout.positions])
+        columns = tf.transpose(tf.reshape(columns, shape), [0, 3, 2, 4, 1])
+        return tf.reshape(columns, [samples, groups, inputs, layout.positions])
 
     def direct(data: Any, delta: Any, n: Any) -> Any:
         return tf.raw_ops.Conv2DBackpropFilter(

@@ -125,17 +125,17 @@ def _refuse(meta: Any, path: Path) -> None:
     if disguised:
         raise ModelError(f"{path}: a function in it has the name of an operation ({disguised[0][:60]}).")
     saver = _functions_of_the_saver(meta, library)
-    found: set[str] = set()
+    refused: set[str] = set()
     for name, nodes in _bodies(meta):
         allowed = ALLOWED | OF_THE_SAVER if name is None or name in saver else ALLOWED
-        found |= {node.op for node in nodes if not (node.op in allowed or node.op in library or _prints_to_log(node))}
-    if "XlaCallModule" in found:
+        refused |= {node.op for node in nodes if not (node.op in allowed or node.op in library or _prints_to_log(node))}
+    if "XlaCallModule" in refused:
         raise ModelError(
             f"{path}: its network is one XlaCallModule, compiled by JAX, which has no second derivative.\n"
             "Export it from Keras's TensorFlow backend: KERAS_BACKEND=tensorflow; or from its torch backend as .pt2."
         )
-    if found:
-        told = ", ".join(sorted(found)[:5])
+    if refused:
+        told = ", ".join(sorted(refused)[:5])
         raise ModelError(
             f"{path}: the graph contains {told[:200]}, which curvcli does not run: it may touch files, the network or "
             "Python.\nExport the network alone, without its input pipeline."
@@ -214,14 +214,14 @@ def _functions_of_the_saver(meta: Any, library: dict[str, Any]) -> set[str]:
 
 def _closure(roots: Iterable[str], library: dict[str, Any]) -> set[str]:
     """All functions that these call, themselves included."""
-    found: set[str] = set()
+    names: set[str] = set()
     waiting = [name for name in roots if name in library]
     while waiting:
         name = waiting.pop()
-        if name not in found:
-            found.add(name)
+        if name not in names:
+            names.add(name)
             waiting += [other for node in library[name].node_def for other in called(node) if other in library]
-    return found
+    return names
 
 
 # -- taking out what need not run -------------------------------------------------------------------------------------
@@ -319,8 +319,10 @@ def _drop_saving(meta: Any, path: Path) -> None:
         ModelError: it reads another checkpoint than its own, other than into variables.
     """
     graph, saver = meta.graph_def, meta.saver_def
-    own = source(saver.filename_tensor_name)
-    foreign = {n.name for n in graph.node if n.op in _RESTORING and (not own or source(n.input[0]) != own)}
+    checkpoint = source(saver.filename_tensor_name)
+    foreign = {
+        n.name for n in graph.node if n.op in _RESTORING and (not checkpoint or source(n.input[0]) != checkpoint)
+    }
     restoring = _with_dependents(foreign, graph)
     others = {node.op for node in graph.node if node.name in restoring - foreign}
     if foreign and (others - _ASSIGNING or not others & {"Assign", "AssignVariableOp"}):
@@ -337,7 +339,7 @@ def _drop_saving(meta: Any, path: Path) -> None:
 
 def _with_dependents(names: set[str], graph: Any) -> set[str]:
     """These nodes, and all that read them or wait for them."""
-    found = set(names)
-    while more := {n.name for n in graph.node if n.name not in found and found & set(map(source, n.input))}:
-        found |= more
-    return found
+    dependents = set(names)
+    while more := {n.name for n in graph.node if n.name not in dependents and dependents & set(map(source, n.input))}:
+        dependents |= more
+    return dependents

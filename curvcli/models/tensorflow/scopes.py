@@ -51,11 +51,11 @@ class _Body:
 
 
 def _consumers(nodes: Iterable[Any]) -> dict[str, list[Any]]:
-    found: dict[str, list[Any]] = {}
+    consumers: dict[str, list[Any]] = {}
     for node in nodes:
         for name in dict.fromkeys(source(tensor) for tensor in node.input if not tensor.startswith("^")):
-            found.setdefault(name, []).append(node)
-    return found
+            consumers.setdefault(name, []).append(node)
+    return consumers
 
 
 def _read(name: str, consumers: dict[str, list[Any]], library: dict[str, _Body], above: tuple[str, ...] = ()) -> str:
@@ -65,13 +65,13 @@ def _read(name: str, consumers: dict[str, list[Any]], library: dict[str, _Body],
             return str(node.name) if node.op == "ReadVariableOp" else f"{node.name}/read"
         called = next((node.attr[key].func.name for key in _BODIES if key in node.attr), "")
         if node.op == "Identity":
-            found = _read(node.name, consumers, library, above)
+            reader = _read(node.name, consumers, library, above)
         elif called in library and called not in above:
             place = [source(tensor) for tensor in node.input if not tensor.startswith("^")].index(name)
             body = library[called]
-            found = _read(body.arguments[place], body.consumers, library, (*above, called))
+            reader = _read(body.arguments[place], body.consumers, library, (*above, called))
         else:
             continue
-        if found:
-            return found
+        if reader:
+            return reader
     return ""

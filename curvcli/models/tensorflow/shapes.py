@@ -33,16 +33,16 @@ def measure(forward: Forward, tensors: Sequence[str], data: Batch) -> dict[str, 
     tf = tensorflow()
 
     def run(weights: Any, fed: Any) -> Any:
-        found = forward.import_graph(weights, forward.input_tensors, fed, tensors)
-        steady = [tensor.shape.is_fully_defined() for tensor in found]
-        dtypes = [tensor.dtype.base_dtype.as_datatype_enum for tensor in found]
-        return [tf.shape(tensor) for tensor in found], tf.constant(dtypes), tf.constant(steady)
+        values = forward.import_graph(weights, forward.input_tensors, fed, tensors)
+        steady = [tensor.shape.is_fully_defined() for tensor in values]
+        dtypes = [tensor.dtype.base_dtype.as_datatype_enum for tensor in values]
+        return [tf.shape(tensor) for tensor in values], tf.constant(dtypes), tf.constant(steady)
 
     shapes, dtypes, steady = forward.functions.call(
         ("shapes", tuple(tensors)), run, forward.all_weights(), forward.feed(data)
     )
     columns = zip(tensors, shapes, dtypes.numpy(), steady.numpy(), strict=True)
-    return {t: Measured(tuple(int(n) for n in s), int(d), bool(known)) for t, s, d, known in columns}
+    return {t: Measured(tuple(int(n) for n in s), int(d), bool(steady)) for t, s, d, steady in columns}
 
 
 def changing(
@@ -59,9 +59,9 @@ def changing(
         rows: those whose first axis must count samples; others may lack that axis, or repeat it for all samples.
     """
     loose = [t for t, measured in first.items() if not measured.steady]
-    found: set[str] = set()
+    varying: set[str] = set()
     if not loose:
-        return found
+        return varying
     samples = len(next(batches))
     for data in batches:
         here, now = len(data), measure(forward, loose, data)
@@ -69,5 +69,5 @@ def changing(
             before, after = first[tensor].shape, now[tensor].shape
             in_step = before[1:] == after[1:] and bool(before) and before[0] * here == after[0] * samples
             if not in_step and (tensor in rows or before != after):
-                found.add(tensor)
-    return found
+                varying.add(tensor)
+    return varying

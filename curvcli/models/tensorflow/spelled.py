@@ -34,12 +34,12 @@ def _differentiate_moments(node: Any, by_name: dict[str, Any]) -> None:
     Σ(x − m)² has no first derivative by its own mean m, so stopping the gradient there changes nothing in a first
     derivative; but it drops the term −2/n from the second one, which makes every layer norm's Hessian wrong.
     """
-    for mine, other in ((0, 1), (1, 0)):
+    for place, other in ((0, 1), (1, 0)):
         stopped = by_name.get(source(node.input[other]))
         if stopped is None or stopped.op != "StopGradient":
             continue
         mean = by_name.get(source(stopped.input[0]))
-        if mean is not None and mean.op == "Mean" and mean.input[0] == node.input[mine]:
+        if mean is not None and mean.op == "Mean" and mean.input[0] == node.input[place]:
             stopped.op = "Identity"
 
 
@@ -73,14 +73,14 @@ def _factor_out_gamma(graph_def: Any, node: Any, by_name: dict[str, Any]) -> Non
     """Rewrite Add(Mul(x, inv), Sub(β, Mul(mean, inv))) with inv = Mul(r, γ), none but x depending on the data."""
 
     def maker(tensor: str, operation: str) -> Any | None:
-        found = by_name.get(source(tensor))
-        return found if found is not None and found.op == operation else None
+        node_of = by_name.get(source(tensor))
+        return node_of if node_of is not None and node_of.op == operation else None
 
     if len(node.input) < 2:
         return
-    product, rest = maker(node.input[0], "Mul"), maker(node.input[1], "Sub")
-    shift = maker(rest.input[1], "Mul") if rest is not None else None
-    if product is None or rest is None or shift is None:
+    product, shifted = maker(node.input[0], "Mul"), maker(node.input[1], "Sub")
+    shift = maker(shifted.input[1], "Mul") if shifted is not None else None
+    if product is None or shifted is None or shift is None:
         return
     shared = set(product.input) & set(shift.input)
     if len(shared) != 1:
@@ -96,7 +96,7 @@ def _factor_out_gamma(graph_def: Any, node: Any, by_name: dict[str, Any]) -> Non
     if root is None or gamma is None or x is None or mean is None:
         return
     write = Writer(graph_def, node.name, node.attr["T"].type)
-    node.input[0], node.input[1] = _normalised(write, x, mean, root, gamma), rest.input[0]
+    node.input[0], node.input[1] = _normalised(write, x, mean, root, gamma), shifted.input[0]
 
 
 def uses_batch(node: Any) -> bool:
@@ -197,14 +197,14 @@ def _interpolation(write: Writer, name: str, before: str, after: str, *, corners
     zero, middle, one = (write.constant(f"{name}/{n}", v) for n, v in (("zero", 0), ("middle", 0.5), ("one", 1)))
     size, target = (write.cast(f"{name}/{n}", t, _whole()) for n, t in (("size", before), ("target", after)))
     here = write.cast(f"{name}/here", _range(write, f"{name}/old", before), _whole())
-    there = write.cast(f"{name}/there", _range(write, f"{name}/new", after), _whole())
+    targets = write.cast(f"{name}/there", _range(write, f"{name}/new", after), _whole())
     last = add("last", "Sub", size, one)
     if corners:
         gaps = add("gaps", "Maximum", add("target_last", "Sub", target, one), one)
-        place = add("place", "Mul", there, add("scale", "RealDiv", last, gaps))
+        place = add("place", "Mul", targets, add("scale", "RealDiv", last, gaps))
     else:
         scale = add("scale", "RealDiv", size, target)
-        centre = add("centre", "AddV2", there, middle) if half else there
+        centre = add("centre", "AddV2", targets, middle) if half else targets
         place = add("place", "Mul", centre, scale)
         place = add("place_of_centre", "Sub", place, middle) if half else place
     inside = add("inside", "Minimum", add("not_before", "Maximum", place, zero), last)

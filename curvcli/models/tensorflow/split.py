@@ -32,11 +32,11 @@ class SplitFunction:
         tf = tensorflow()
         signature = [tf.TensorSpec(t.shape, t.dtype) for t in (*arguments, vector)]
         whole = tf.function(function, autograph=False).get_concrete_function(*signature)
-        inputs, result = list(whole.inputs), whole.graph.outputs[0]
-        frontier = _frontier(inputs[-1], result)
+        inputs, output = list(whole.inputs), whole.graph.outputs[0]
+        frontier = _frontier(inputs[-1], output)
         definition = whole.graph.as_graph_def()
         self._before = _part(definition, inputs[:-1], frontier)
-        self._after = _part(definition, [*frontier, inputs[-1]], [result])
+        self._after = _part(definition, [*frontier, inputs[-1]], [output])
 
     def before(self, arguments: Sequence[Any]) -> list[Any]:
         """What all vectors share."""
@@ -62,9 +62,9 @@ def _part(definition: Any, feeds: Sequence[Any], fetches: Sequence[Any]) -> Any:
     return tf.function(function, autograph=False)
 
 
-def _frontier(vector: Any, result: Any) -> list[Any]:
-    """The tensors that flow from operations without the vector into those with it, on the way to the result."""
-    consumers = _consumers(result.op)
+def _frontier(vector: Any, output: Any) -> list[Any]:
+    """The tensors that flow from operations without the vector into those with it, on the way to the output."""
+    consumers = _consumers(output.op)
     dependent = {vector.op}
     waiting = [vector.op]
     while waiting:
@@ -72,26 +72,26 @@ def _frontier(vector: Any, result: Any) -> list[Any]:
             if consumer not in dependent:
                 dependent.add(consumer)
                 waiting.append(consumer)
-    found: dict[int, Any] = {}
+    tensors: dict[int, Any] = {}
     for operation in dependent:
         for tensor in operation.inputs:
             # Constants are cheap to have in both parts, and some shapes must be known when the graph is built.
             if tensor.op not in dependent and tensor.op.type != "Const":
-                found[id(tensor)] = tensor
-    return list(found.values())
+                tensors[id(tensor)] = tensor
+    return list(tensors.values())
 
 
-def _consumers(result: Any) -> dict[Any, list[Any]]:
-    """Who reads, or waits for, each operation that ``result`` needs."""
-    found: dict[Any, list[Any]] = {}
-    seen = {result}
-    waiting = [result]
+def _consumers(output: Any) -> dict[Any, list[Any]]:
+    """Who reads, or waits for, each operation that ``output`` needs."""
+    readers: dict[Any, list[Any]] = {}
+    visited = {output}
+    waiting = [output]
     while waiting:
         current = waiting.pop()
         # Some second derivatives wait for the incoming gradient though they do not read it.
         for source in (*(t.op for t in current.inputs), *current.control_inputs):
-            found.setdefault(source, []).append(current)
-            if source not in seen:
-                seen.add(source)
+            readers.setdefault(source, []).append(current)
+            if source not in visited:
+                visited.add(source)
                 waiting.append(source)
-    return found
+    return readers

@@ -50,7 +50,7 @@ def function_of(session: Session1, signature: str) -> tuple[Any, list[Any]]:
     """A signature as a concrete function of inputs by name, and the variables that it has, in the graph's order."""
     tf = tensorflow()
     entry = session.signatures[signature]
-    outputs = {name: info.name for name, info in entry.outputs.items()}
+    outputs = {name: tensor_info.name for name, tensor_info in entry.outputs.items()}
     part = tf.compat.v1.graph_util.extract_sub_graph(session.graph_def, [source(t) for t in outputs.values()])
     variables: dict[str, Any] = {}
     for node in part.node:
@@ -65,12 +65,16 @@ def function_of(session: Session1, signature: str) -> tuple[Any, list[Any]]:
     handles = {node.name for node in part.node if node.op in _HANDLES}
     present = {node.name for node in part.node}
     specs = {
-        name: tf.TensorSpec(tf.TensorShape(info.tensor_shape), tf.as_dtype(info.dtype), name=name)
-        for name, info in entry.inputs.items()
+        name: tf.TensorSpec(tf.TensorShape(tensor_info.tensor_shape), tf.as_dtype(tensor_info.dtype), name=name)
+        for name, tensor_info in entry.inputs.items()
     }
 
     def serve(**inputs: Any) -> dict[str, Any]:
-        fed = {info.name: inputs[name] for name, info in entry.inputs.items() if source(info.name) in present}
+        fed = {
+            tensor_info.name: inputs[name]
+            for name, tensor_info in entry.inputs.items()
+            if source(tensor_info.name) in present
+        }
         for name, variable in variables.items():
             fed[f"{name}:0"] = variable.handle if name in handles else variable.read_value()
         made = tf.graph_util.import_graph_def(part, input_map=fed, return_elements=list(outputs.values()), name="")

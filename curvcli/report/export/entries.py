@@ -1,4 +1,4 @@
-"""The long form: one row per entry of each parameter, read a piece at a time."""
+"""The long form: one row per entry of each parameter, read a slab at a time."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from curvcli.errors import ReportError
 from curvcli.report.export.rows import about
 from curvcli.report.export.table import Batch, Constant, Field, Table, Values
 from curvcli.report.hdf5.chunks import chunk_shape
-from curvcli.report.hdf5.pieces import ARRAYS, dtypes, read_piece
 from curvcli.report.hdf5.read import Report
+from curvcli.report.hdf5.slabs import ARRAYS, dtypes, read_slab
 from curvcli.report.records.matrices import named_together
 from curvcli.report.records.summaries import ParameterSummary
 from curvcli.report.units import CURVATURE, GRADIENT
@@ -69,9 +69,9 @@ def _held(report: Report) -> tuple[list[tuple[str, ParameterSummary]], list[str]
 
 def _parameter(report: Report, layer: str, parameter: ParameterSummary, rank: int) -> Iterator[Batch]:
     shape = parameter.shape
-    for start, piece in _pieces(shape):
-        # Opened for each piece anew: whoever takes the batch may fail, and that is not to look like a damaged report.
-        arrays = read_piece(report.path, layer, parameter, piece)
+    for start, slab in _slabs(shape):
+        # Opened for each slab anew: whoever takes the batch may fail, and that is not to look like a damaged report.
+        arrays = read_slab(report.path, layer, parameter, slab)
         size = len(next(iter(arrays.values())))
         columns: dict[str, Values] = {"layer": Constant(layer), "parameter": Constant(parameter.label)}
         places: Sequence[Any] = np.unravel_index(np.arange(start, start + size), shape) if shape else ()
@@ -80,14 +80,14 @@ def _parameter(report: Report, layer: str, parameter: ParameterSummary, rank: in
         yield Batch(size, columns)
 
 
-def _pieces(shape: tuple[int, ...]) -> Iterator[tuple[int, tuple[slice, ...]]]:
-    """Yield pieces of about a megabyte that follow one another in memory order, each with its first entry's number."""
+def _slabs(shape: tuple[int, ...]) -> Iterator[tuple[int, tuple[slice, ...]]]:
+    """Yield slabs of about a megabyte that follow one another in memory order, each with its first entry's number."""
     if prod(shape) == 0:
         return
     steps = chunk_shape(shape, 8)
     start = 0
     for corner in np.ndindex(*(-(-length // step) for length, step in zip(shape, steps, strict=True))):
         lengths = zip(corner, steps, shape, strict=True)
-        piece = tuple(slice(at * step, min((at + 1) * step, length)) for at, step, length in lengths)
-        yield start, piece
-        start += prod(part.stop - part.start for part in piece)
+        slab = tuple(slice(at * step, min((at + 1) * step, length)) for at, step, length in lengths)
+        yield start, slab
+        start += prod(part.stop - part.start for part in slab)

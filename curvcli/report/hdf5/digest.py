@@ -31,15 +31,15 @@ def content_digest(path: Path) -> str:
     Raises:
         ReportError: the file can't be read.
     """
-    result = hashlib.sha256()
+    digest = hashlib.sha256()
     with opened(path) as file:
-        for piece in _pieces(file):
-            result.update(len(piece).to_bytes(8, "little"))
-            result.update(piece)
-    return result.hexdigest()
+        for block in _blocks(file):
+            digest.update(len(block).to_bytes(8, "little"))
+            digest.update(block)
+    return digest.hexdigest()
 
 
-def _pieces(group: h5py.Group) -> Iterator[bytes]:
+def _blocks(group: h5py.Group) -> Iterator[bytes]:
     """Yield the bytes of a group and all below it, in the order of names."""
     volatile = VOLATILE if group.name == f"/{PROVENANCE}" else frozenset()
     yield b"group " + group.name.encode()
@@ -47,7 +47,7 @@ def _pieces(group: h5py.Group) -> Iterator[bytes]:
     for name in sorted(set(group) - volatile):
         item = group[name]
         if isinstance(item, h5py.Group):
-            yield from _pieces(item)
+            yield from _blocks(item)
         else:
             yield b"dataset " + item.name.encode()
             yield from _attributes(item, frozenset())

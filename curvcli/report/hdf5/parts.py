@@ -178,22 +178,22 @@ class Parts:
                 earlier.path.unlink(missing_ok=True)
         return row
 
-    def save_progress(self, work: str, state: State) -> None:
+    def save_progress(self, key: str, state: State) -> None:
         """Keep how far a computation has come.
 
         Raises:
             ReportError: the disk is full or the directory has become unwritable.
         """
         with self.exclusive:
-            save_progress(progress_path(self.directory, work), self._sha256, state)
+            save_progress(progress_path(self.directory, key), self._sha256, state)
 
-    def progress(self, work: str) -> State | None:
+    def progress(self, key: str) -> State | None:
         """How far an earlier run with an equal key had come with a computation."""
-        return load_progress(progress_path(self.directory, work), self._sha256)
+        return load_progress(progress_path(self.directory, key), self._sha256)
 
-    def drop_progress(self, work: str) -> None:
+    def drop_progress(self, key: str) -> None:
         """Forget a computation whose layers are saved."""
-        progress_path(self.directory, work).unlink(missing_ok=True)
+        progress_path(self.directory, key).unlink(missing_ok=True)
 
     def merge(
         self,

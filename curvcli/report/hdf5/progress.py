@@ -19,9 +19,9 @@ PATTERN = r"work-[0-9a-f]{24}\.npz"
 State = Mapping[str, npt.NDArray[np.float64]]
 
 
-def progress_path(directory: Path, work: str) -> Path:
+def progress_path(directory: Path, key: str) -> Path:
     """Where the state of the computation with this name is kept."""
-    return directory / f"work-{hashlib.sha256(work.encode()).hexdigest()[:24]}.npz"
+    return directory / f"work-{hashlib.sha256(key.encode()).hexdigest()[:24]}.npz"
 
 
 def save_progress(path: Path, run: str, state: State) -> None:

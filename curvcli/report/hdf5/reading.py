@@ -81,16 +81,16 @@ def read_texts(dataset: Any) -> list[str]:
         raise TypeError("not a column of texts")
     texts: list[str] = []
     left = size = dataset.file.id.get_filesize()
-    for piece in _text_pieces(dataset, size):
-        left -= sum(map(len, piece))
+    for block in _text_blocks(dataset, size):
+        left -= sum(map(len, block))
         if left < 0:
             raise ValueError("more text than the file has bytes")
-        texts += piece
+        texts += block
     return texts
 
 
-def _text_pieces(dataset: Any, size: int) -> Iterator[list[str]]:
-    """Yield texts in pieces that would fit into memory were each of them as long as the file."""
+def _text_blocks(dataset: Any, size: int) -> Iterator[list[str]]:
+    """Yield texts in blocks that would fit into memory were each of them as long as the file."""
     longest = max(size, dataset.dtype.itemsize)
     few = len(dataset) * longest <= _FEW_BYTES  # asking how much memory is free takes longer than reading them
     at_once = len(dataset) if few else min(max(1, available_memory() // 4 // longest), _MOST_TEXTS)

@@ -32,11 +32,11 @@ class Scales:
 
     def attach(self, dataset: Any, axes: Sequence[str]) -> None:
         """Give each axis of `dataset` its dimension; those beyond `axes` are called by their positions."""
-        seen: Counter[tuple[str, int]] = Counter()
+        count_by_axis: Counter[tuple[str, int]] = Counter()
         for place, length in enumerate(dataset.shape):
             axis = axes[place] if place < len(axes) else f"axis_{place}"
-            dataset.dims[place].attach_scale(self._scale(axis, length, seen[axis, length]))
-            seen[axis, length] += 1
+            dataset.dims[place].attach_scale(self._scale(axis, length, count_by_axis[axis, length]))
+            count_by_axis[axis, length] += 1
 
     def _scale(self, axis: str, length: int, repeated: int) -> Any:
         key = (axis, length, repeated)

@@ -54,7 +54,7 @@ class _RefusedError(Exception):
 
 def _walk(file: h5py.File, size: int) -> None:
     root = h5py.h5g.open(file.id, b"/")
-    seen = {h5py.h5o.get_info(root).addr}
+    visited = {h5py.h5o.get_info(root).addr}
     stored = _check_attributes(root, b"/", size)
     waiting: list[tuple[bytes, Any]] = [(b"", root)]
     while waiting:
@@ -67,9 +67,9 @@ def _walk(file: h5py.File, size: int) -> None:
             path = place + b"/" + name
             if kind != h5py.h5l.TYPE_HARD:
                 raise _RefusedError(path, f"is {_LINKS.get(kind, 'a link of an unknown kind')}")
-            if address in seen:
+            if address in visited:
                 raise _RefusedError(path, "is a second name of another object in the file")
-            seen.add(address)
+            visited.add(address)
             item = h5py.h5o.open(group, name)
             if isinstance(item, h5py.h5g.GroupID):
                 waiting.append((path, item))
@@ -102,7 +102,7 @@ def _sound(item: Any, place: bytes) -> int:
 def _check_attributes(item: Any, place: bytes, size: int) -> int:
     """Return the bytes that they take in the file, at least."""
     sizes: list[tuple[bytes, int]] = []
-    h5py.h5a.iterate(item, lambda name, info: sizes.append((name, int(info.data_size))), info=True)
+    h5py.h5a.iterate(item, lambda name, header: sizes.append((name, int(header.data_size))), info=True)
     for name, declared in sizes:
         if declared <= _SMALL_ATTRIBUTE:  # whatever it is, reading it takes no memory to speak of
             continue

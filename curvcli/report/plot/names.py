@@ -34,12 +34,12 @@ def labels(names: Sequence[str], most: int = LONGEST) -> tuple[list[str], str]:
     shown = [printable(name) or "(root)" for name in names]
     paths = [name for name in shown if not name.startswith("(")]
     prefix = _shared(paths) if len(paths) > 1 and max(map(len, paths)) > most // 2 else ""
-    rest = [name.removeprefix(prefix) for name in shown]
+    bare = [name.removeprefix(prefix) for name in shown]
     for head in _HEADS:
-        short = [elided(name, most, head) for name in rest]
+        short = [elided(name, most, head) for name in bare]
         if len(set(short)) == len(short):
             return short, prefix
-    short = [f"{i + 1}: {elided(name, most - 5, _HEADS[0])}" for i, name in enumerate(rest)]
+    short = [f"{i + 1}: {elided(name, most - 5, _HEADS[0])}" for i, name in enumerate(bare)]
     return short, prefix
 
 

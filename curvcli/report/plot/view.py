@@ -134,8 +134,8 @@ class View:
             *([] if self.new.report.status == "complete" else [f"{self.new.report.status} report"]),
             *([] if self.base is None else [f"compared with {elided(self.base.label, 50)}"]),
         ]
-        rest = " · ".join(words)
-        return f"{elided(printable(run.model_path), max(16, min(60, room - len(rest))))} · {rest}"
+        details = " · ".join(words)
+        return f"{elided(printable(run.model_path), max(16, min(60, room - len(details))))} · {details}"
 
 
 def _matrices(rows: Sequence[LayerSummary]) -> str:

@@ -146,10 +146,10 @@ def squared_norm(array: Array | None) -> float | None:
 def _totals(array: Array | None, rounding: float) -> _Totals | None:
     if array is None:
         return None
-    result = _Totals()
+    totals = _Totals()
     with np.errstate(over="ignore", invalid="ignore"):
         for block in _blocks(array):
-            result += _Totals(
+            totals += _Totals(
                 block.size,
                 float(np.sum(block)),
                 float(np.sum(np.abs(block))),
@@ -160,7 +160,7 @@ def _totals(array: Array | None, rounding: float) -> _Totals | None:
                 # What is zero to the bit is so by the structure of the model.
                 nan if isnan(rounding) else int(np.count_nonzero((np.abs(block) <= rounding) & (block != 0))),
             )
-    return result
+    return totals
 
 
 def _blocks(array: Array) -> Iterator[npt.NDArray[np.float64]]:

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 HESSIAN: Final = "hessian"
+FISHER: Final = "fisher"
 MATRICES: Final[Mapping[str, str]] = {
-    "hessian": "Hessian",
+    HESSIAN: "Hessian",
     "gauss_newton": "Gauss–Newton matrix",
-    "fisher": "Fisher matrix",
+    FISHER: "Fisher matrix",
     "empirical_fisher": "empirical Fisher matrix",
 }
 

@@ -52,7 +52,7 @@ def with_sparklines(report: Report, section: Section, *, ascii: bool) -> Section
     if not drawn:
         return section
     legend = [f"diagonal: entries by decade, {_axis(scale, ascii)}; zeros and smaller ones are not drawn"]
-    if sampled := sum(histogram.seen < histogram.size for histogram in drawn.values()):
+    if sampled := sum(histogram.looked_at < histogram.size for histogram in drawn.values()):
         legend.append(f"diagonal: about a million entries of each large parameter are drawn ({sampled} layers)")
     column = Shown(
         "diagonal",
@@ -136,20 +136,20 @@ def _diagonal(report: Report, row: LayerSummary, ascii: bool) -> Iterator[Sectio
     columns = (
         Shown("parameter", printable),
         Shown("diagonal", lambda label: by_label[label].line(ascii=ascii), False, 0, drawn=True),
-        Shown("zero", lambda label: share(by_label[label].zeros / by_label[label].seen), True, 1),
+        Shown("zero", lambda label: share(by_label[label].zeros / by_label[label].looked_at), True, 1),
     )
     footer = [
         f"{_axis(scale, ascii)}" + (", smaller ones are not drawn" if any(h.below for h in by_label.values()) else "")
     ]
     footer += [
-        f"{printable(label)}: {h.seen} of {h.size} entries, spread evenly, are drawn"
+        f"{printable(label)}: {h.looked_at} of {h.size} entries, spread evenly, are drawn"
         for label, h in by_label.items()
-        if h.seen < h.size
+        if h.looked_at < h.size
     ]
     yield Section(
         "distribution of the diagonal",
         columns,
-        [label for label, h in by_label.items() if h.seen],
+        [label for label, h in by_label.items() if h.looked_at],
         (*footer,),
     )
 

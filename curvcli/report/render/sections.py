@@ -7,7 +7,9 @@ from dataclasses import replace
 
 from curvcli.report.hdf5.read import Report
 from curvcli.report.numbers import number, or_dash
+from curvcli.report.records.matrices import FISHER
 from curvcli.report.records.random_data import SAID
+from curvcli.report.records.summaries import LayerSummary
 from curvcli.report.render.depth import depth_sections, with_sparklines
 from curvcli.report.render.entries import entry_sections
 from curvcli.report.render.inputs import inputs_section
@@ -52,16 +54,23 @@ def heading(report: Report, view: View = WHOLE) -> tuple[tuple[str, str], ...]:
     """Return what stands above the tables, as label and text."""
     run = report.provenance
     loss = ("loss", f"{printable(run.loss)} = {number(run.loss_value, 6)} ({printable(run.reduction)})")
+    fisher = run.likelihood and any(_of_fisher(layer) for layer in report.layers)
     computed = run.samples > 0  # none where a check found that the data do not fit the model
     return (
         ("model", printable(run.model_path)),
         # A function of the inputs may be any output of the model, without a loss.
         *([loss] if run.loss and computed else []),
+        *([("likelihood", printable(run.likelihood))] if fisher else []),
         *([("samples", str(run.samples))] if computed else []),
         *([("data", SAID)] if run.random_data else []),
         ("dtype", f"{run.dtype} on {printable(run.device)} ({printable(run.backend)})"),
         ("status", ", ".join([report.status, *_counts(report, view)])),
     )
+
+
+def _of_fisher(layer: LayerSummary) -> bool:
+    """Return whether any of a layer's numbers are of a matrix over targets that the model itself predicts."""
+    return FISHER in {*layer.matrix.split("+"), *(parameter.matrix for parameter in layer.parameters)}
 
 
 def notes(report: Report) -> tuple[str, ...]:

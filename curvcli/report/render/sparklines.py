@@ -10,8 +10,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from curvcli.report.hdf5.pieces import diagonal_blocks
 from curvcli.report.hdf5.read import Report
+from curvcli.report.hdf5.slabs import diagonal_blocks
 from curvcli.report.records.summaries import LayerSummary, ParameterSummary
 
 _BLOCKS: Final = ("▁▂▃▄▅▆▇█", "│")
@@ -51,7 +51,7 @@ class Histogram:
         positive: counts of positive ones.
         zeros: exact zeros.
         below: entries, not zero, smaller than the scale shows.
-        seen: entries that were looked at.
+        looked_at: entries that were looked at.
         size: entries that there are.
     """
 
@@ -59,7 +59,7 @@ class Histogram:
     positive: npt.NDArray[np.int64]
     zeros: int
     below: int
-    seen: int
+    looked_at: int
     size: int
 
     def __add__(self, other: Histogram) -> Histogram:
@@ -68,7 +68,7 @@ class Histogram:
             self.positive + other.positive,
             self.zeros + other.zeros,
             self.below + other.below,
-            self.seen + other.seen,
+            self.looked_at + other.looked_at,
             self.size + other.size,
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import inf, isnan
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from rich.console import Console
 
@@ -16,10 +16,9 @@ from curvcli.report.render.table import render_table
 from curvcli.report.rules.judge import Assessment, Judgement
 from curvcli.report.verdicts.github import render_github
 from curvcli.report.verdicts.junit import render_junit
-from curvcli.report.verdicts.verdict import Verdict, counted, place
+from curvcli.report.verdicts.verdict import Format, Verdict, counted, place
 from curvcli.text import printable
 
-Format = Literal["table", "json", "markdown", "junit", "github"]
 SCHEMA_VERSION: Final = "1.0"
 
 _NAME: Final = "curvcli assert"

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Ending = Literal["passed", "failed", "undecided"]
+# How verdicts are printed.
+Format = Literal["table", "json", "markdown", "junit", "github"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ import torch
 
 import curvcli
 from curvcli.analysis.quantities import block
-from curvcli.curvature.diagonal import activation_probes
+from curvcli.curvature.diagonal import rounds
 from curvcli.curvature.trace import hutchpp
 from curvcli.report.compare.figures import figures
 from curvcli.report.hdf5.read import read_report
@@ -35,7 +35,7 @@ def test_another_round_of_activation_probes_has_other_degrees_of_freedom(monkeyp
     """Each round gives its mean away: of 32 probes four in rounds of eight, eight in rounds of four."""
     options = {"method": "activation_probes", "probes": 32}
     rounds_of_eight = figure_of("diagonal", "diagonal_max", **options)
-    monkeypatch.setattr(activation_probes, "ROUND", 4)
+    monkeypatch.setattr(rounds, "ROUND", 4)
     rounds_of_four = figure_of("diagonal", "diagonal_max", **options)
     assert (rounds_of_eight.degrees, rounds_of_four.degrees) == (28, 24)
 

@@ -1,4 +1,4 @@
-"""Large arrays of a report, a piece at a time."""
+"""Large arrays of a report, a slab at a time."""
 
 from __future__ import annotations
 
@@ -65,10 +65,10 @@ def dtypes(path: Path, layers: Sequence[LayerSummary]) -> list[tuple[str, Parame
         ]
 
 
-def read_piece(
-    path: Path, layer: str, parameter: ParameterSummary, piece: tuple[slice, ...]
+def read_slab(
+    path: Path, layer: str, parameter: ParameterSummary, slab: tuple[slice, ...]
 ) -> dict[str, npt.NDArray[Any]]:
-    """Return a piece of each array that a parameter has, flat, by name.
+    """Return a slab of each array that a parameter has, flat, by name.
 
     Raises:
         ReportError: the report can't be read any more.
@@ -76,7 +76,7 @@ def read_piece(
     with opened(path) as file:
         datasets = _arrays(file, layer, parameter)
         return {
-            name: np.asarray(dataset[piece] if parameter.shape else dataset[()]).reshape(-1)
+            name: np.asarray(dataset[slab] if parameter.shape else dataset[()]).reshape(-1)
             for name, dataset in datasets.items()
         }
 
