@@ -22,15 +22,15 @@ Shape = tuple[int, ...]
 Failure = TypeVar("Failure", bound=CurvcliError)
 
 
-def with_others(first: Failure, found: FoundSpec, open_it: Callable[[], Model]) -> Failure:
+def with_others(first: Failure, spec: FoundSpec, open_it: Callable[[], Model]) -> Failure:
     """An error of a spec, or of its data, with all that can be said besides.
 
     Args:
         first: what is wrong.
-        found: the spec.
+        spec: as it was found.
         open_it: opens the model.
     """
-    parts = salvaged(found.text, TABLES, path=found.path, model=found.model)
+    parts = salvaged(spec.text, TABLES, path=spec.path, model=spec.model)
     if parts is None:
         return first
     told = [first]  # type: list[CurvcliError]
@@ -45,9 +45,9 @@ def with_others(first: Failure, found: FoundSpec, open_it: Callable[[], Model]) 
     except CurvcliError as error:
         told.append(error)
     else:
-        label = found.path.name
+        label = spec.path.name
         told += [UsageError(text) for text in misfits(model, parts.inputs, shapes, label) if parts.inputs]
-        told += [UsageError(text) for text in wrong_output(model, parts.output, said=parts.has_loss)]
+        told += [UsageError(text) for text in wrong_output(model, parts.output, has_loss=parts.has_loss)]
     return joined(first, told)
 
 
@@ -92,20 +92,20 @@ def misfits(model: Model, fed: Sequence[str], shapes: Mapping[str, Shape], where
     return told
 
 
-def wrong_output(model: Model, output: str | None, *, said: bool = True) -> list[str]:
+def wrong_output(model: Model, output: str | None, *, has_loss: bool = True) -> list[str]:
     """What is wrong with the output that a loss is taken of, as far as the file tells.
 
     Args:
         model: opened.
         output: named in the spec; None for the only one.
-        said: whether the spec could have named one.
+        has_loss: whether the spec could have named one.
     """
     names = [port.name for port in model.outputs]
-    if not said or not names:
+    if not has_loss or not names:
         return []
     if all(_NUMBERS.fullmatch(port.dtype) for port in model.outputs):
-        known = len(names) == 1 and output in (None, "output")
-        wrong = not known and (output is None or output not in names)
+        is_the_only = len(names) == 1 and output in (None, "output")
+        wrong = not is_the_only and (output is None or output not in names)
         return [no_such_output(names, str(model.path), output)] if wrong else []
     if [port.dtype for port in model.outputs] == [_SCRIPTS] and output not in (None, "output", "0"):
         return [f"{model.path} has no output {output!r}: it has a single unnamed one (call it output)."]

@@ -94,7 +94,7 @@ def init(
         opened |= {name: value for name, value in requested.items() if value is not None}
         if input is not None and not isinstance(input, Mapping):
             raise UsageError('input: must be columns by input, such as {"x": "images"}.')
-        given = {
+        arguments = {
             "input": tuple(f"{name}={column}" for name, column in (input or {}).items()),
             "target": target,
             "loss": loss,
@@ -105,7 +105,7 @@ def init(
             "check": check,
             "yes": True,
         }
-        values = read_arguments((ModelOptions, InitOptions), {**given, **opened})
+        values = read_arguments((ModelOptions, InitOptions), {**arguments, **opened})
         voice = QuietVoice(flag_of("verbose", verbose))
         source = None if data is None else str(path_of("data", data, "the path of the data, or a pattern for files"))
         job = InitJob(filled(ModelOptions, values), source, filled(InitOptions, values), voice)

@@ -103,13 +103,13 @@ def _first_that_runs(
 
 def _ways(model: Model, shapes: Mapping[str, Shape | None]) -> Iterator[dict[str, dict[str, Any]]]:
     """Columns for all inputs, with one size after another for what is open."""
-    seen: list[dict[str, dict[str, Any]]] = []
+    earlier: list[dict[str, dict[str, Any]]] = []
     for size in _SIZES:
         columns: dict[str, dict[str, Any]] = {}
         for port in model.inputs:
-            said = shapes.get(port.name)
-            if said is not None:
-                columns[port.name] = {"shape": list(said), **_values(port, model.layers)}
+            requested = shapes.get(port.name)
+            if requested is not None:
+                columns[port.name] = {"shape": list(requested), **_values(port, model.layers)}
             elif port.shape is not None:
                 shape = [size if n is None else n for n in port.shape[1:]]
                 columns[port.name] = {"shape": shape, **_values(port, model.layers)}
@@ -117,8 +117,8 @@ def _ways(model: Model, shapes: Mapping[str, Shape | None]) -> Iterator[dict[str
                 columns[port.name] = first
             else:
                 return
-        if columns not in seen:
-            seen.append(columns)
+        if columns not in earlier:
+            earlier.append(columns)
             yield columns
 
 

@@ -70,13 +70,13 @@ def fits(port: Port, names: Sequence[str], shape: Shape, values: Callable[[], Va
     if not shapes:
         return []
     dtypes = list(_dtypes(port, shape, values))
-    found = []
+    ways = []
     for step in shapes:
         for number in dtypes:
             doubtful = {key: one.doubtful for one in (step, number) if one.doubtful for key in one.entries}
             why = {key: one.why for one in (step, number) for key in one.entries}
-            found.append(Fit(tuple(names), {**number.entries, **step.entries}, step.cost + number.cost, why, doubtful))
-    return sorted(found, key=lambda fit: fit.cost)
+            ways.append(Fit(tuple(names), {**number.entries, **step.entries}, step.cost + number.cost, why, doubtful))
+    return sorted(ways, key=lambda fit: fit.cost)
 
 
 def _shapes(stored: Shape, wanted: tuple[int | None, ...] | None) -> Iterator[_Step]:
@@ -127,18 +127,18 @@ def _agree(stored: Sequence[int], wanted: Sequence[int | None]) -> bool:
 
 def _filled(stored: Shape, wanted: Sequence[int | None]) -> Shape | None:
     """The wanted shape with its one open size, for a sample of as many numbers; None where there is none."""
-    known = prod(n for n in wanted if n is not None)
+    size_of_others = prod(n for n in wanted if n is not None)
     free = sum(n is None for n in wanted)
     size = prod(stored)
-    if free > 1 or known == 0 or size % known or (not free and size != known):
+    if free > 1 or size_of_others == 0 or size % size_of_others or (not free and size != size_of_others):
         return None
-    return tuple(size // known if n is None else n for n in wanted)
+    return tuple(size // size_of_others if n is None else n for n in wanted)
 
 
 def _dtypes(port: Port, shape: Shape, values: Callable[[], Values]) -> Iterator[_Step]:
     held = values()
-    known = port.shape is not None
-    takes_integers = known and port.dtype.startswith(("int", "uint", "bool"))
+    declared = port.shape is not None
+    takes_integers = declared and port.dtype.startswith(("int", "uint", "bool"))
     as_stored = _Step({}, 0)
     if takes_integers:
         if not held.whole or (port.rows is not None and not 0 <= held.low <= held.high < port.rows):
@@ -149,7 +149,7 @@ def _dtypes(port: Port, shape: Shape, values: Callable[[], Values]) -> Iterator[
         return
     if not held.integers:
         yield as_stored
-        if not known and held.whole:
+        if not declared and held.whole:
             yield _Step({"dtype": "int64"}, 1, "the model takes whole numbers, found by trying")
         return
     if held.numbers.dtype == np.uint8 and held.high > 1 and prod(shape) >= _LEAST_PIXELS:
@@ -160,6 +160,6 @@ def _dtypes(port: Port, shape: Shape, values: Callable[[], Values]) -> Iterator[
             ("another, with mean and std", "none"),
         )
         return
-    if not known:
+    if not declared:
         yield as_stored
     yield _Step({"dtype": "float64"}, 1, "whole numbers, and the model takes fractions")

@@ -144,9 +144,9 @@ def guess_spec(
     stored = Stored(columns)
     check_wishes(wishes, model, guesses)
     named = {
-        name: found
+        name: chosen
         for name, text in wishes.inputs.items()
-        if (found := _columns(text, stored, option("input", f"{name}={text}"), columns, guesses))
+        if (chosen := _columns(text, stored, option("input", f"{name}={text}"), columns, guesses))
     }
     target = _columns(wishes.target, stored, option("target", wishes.target or ""), columns, guesses)
     matcher = Matcher(model.inputs, stored, guesses, target)
@@ -217,19 +217,23 @@ def _source(
 ) -> tuple[dict[str, Any], Catalogue]:
     path = Path(data).expanduser().absolute()
     written = str(path) if absolute else Path(os.path.relpath(path, spec.absolute().parent)).as_posix()
-    found = recognised(data, path)
-    source: dict[str, Any] = {"format": found["format"], "path": written, **found}
-    entries = _openable(source, spec)
-    columns = catalogue(entries.spec.source, entries.resolve)
-    if found["format"] == "imagefolder":
+    recognition = recognised(data, path)
+    source: dict[str, Any] = {"format": recognition["format"], "path": written, **recognition}
+    opened = _openable(source, spec)
+    columns = catalogue(opened.spec.source, opened.resolve)
+    if recognition["format"] == "imagefolder":
         source |= _resized(model, columns)
-        entries = _openable(source, spec)
-        columns = catalogue(entries.spec.source, entries.resolve)
-    guesses.add("source", found["format"], "by its name and contents")
-    if "delimiter" in found or "header" in found:
-        guesses.add("source", ", ".join(f"{k} = {found[k]!r}" for k in found if k != "format"), "by its first line")
-    if "split" in found:
-        guesses.doubt("source.split", found["split"], "what models are trained on", ["another split of the folder"])
+        opened = _openable(source, spec)
+        columns = catalogue(opened.spec.source, opened.resolve)
+    guesses.add("source", recognition["format"], "by its name and contents")
+    if "delimiter" in recognition or "header" in recognition:
+        guesses.add(
+            "source", ", ".join(f"{k} = {recognition[k]!r}" for k in recognition if k != "format"), "by its first line"
+        )
+    if "split" in recognition:
+        guesses.doubt(
+            "source.split", recognition["split"], "what models are trained on", ["another split of the folder"]
+        )
     return source, columns
 
 

@@ -90,7 +90,7 @@ class Matcher:
         """
         for port in self._ports:
             if port.name in named:
-                self._take(port, named[port.name], "as requested", said=True)
+                self._take(port, named[port.name], "as requested", requested=True)
         for level in (_NAMED, _WRITTEN_ALIKE, _CALLED_ALIKE):
             self._by_name(level)
         self._numbered()
@@ -122,14 +122,14 @@ class Matcher:
             shape = (*shapes[0][:-1], sum(one[-1] for one in shapes))
         return fits(port, names, shape, partial(self._stored.values, names))
 
-    def _take(self, port: Port, names: Sequence[str], why: str, *, said: bool = False) -> None:
+    def _take(self, port: Port, names: Sequence[str], why: str, *, requested: bool = False) -> None:
         ways = self._ways(port, names)
         if ways:
             self._matched.ways[port.name] = ways
             self._matched.whys[port.name] = why
         else:
             self._matched.ways[port.name] = []
-            otherwise = "" if said else f" Name another with {option('input', f'{port.name}=COLUMN')}."
+            otherwise = "" if requested else f" Name another with {option('input', f'{port.name}=COLUMN')}."
             self._guesses.mistake(
                 f"inputs.{port.name}: column {_told(names)} ({why}) holds {self._held(names)}; the model takes "
                 f"{_taken(port)}.{otherwise}"
@@ -218,8 +218,8 @@ class Matcher:
             )
             target = names[-1 - place]
             self._kept_for_target = {target}
-            rest = [name for name in names if name != target]
-            self._take(port, rest, f"the {len(rest)} columns of numbers but the target, in order")
+            others = [name for name in names if name != target]
+            self._take(port, others, f"the {len(others)} columns of numbers but the target, in order")
             return
         self._nothing(port)
 

@@ -65,12 +65,12 @@ def fitting(output: Returned, target: Values, last_axis: bool) -> list[Choice]:
         last_axis: whether the framework's convention has the classes last.
     """
     shape = output.shape
-    found = [*_of_classes(output, target, last_axis)]
+    choices = [*_of_classes(output, target, last_axis)]
     if _plain(target.shape) == _plain(shape):
-        found += _like_output(output, target)
-    if not found and _plain(shape)[-1:] and [*_plain(target.shape)] in _halves(shape):
-        found += _of_variances(output)
-    return found
+        choices += _like_output(output, target)
+    if not choices and _plain(shape)[-1:] and [*_plain(target.shape)] in _halves(shape):
+        choices += _of_variances(output)
+    return choices
 
 
 def _plain(shape: Shape) -> list[int]:

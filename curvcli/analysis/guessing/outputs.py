@@ -78,17 +78,17 @@ class Outputs:
     # -- the model's own loss ------------------------------------------------------------------------------------------
 
     def _own(self, outputs: Sequence[Returned], output: str | None) -> dict[str, Any]:
-        found = [(one, choice) for one in outputs if (choice := own_loss(one, self._samples))]
-        found.sort(key=lambda pair: plain(pair[0].name) not in _LOSSES)
-        if not found:
+        own = [(one, choice) for one in outputs if (choice := own_loss(one, self._samples))]
+        own.sort(key=lambda pair: plain(pair[0].name) not in _LOSSES)
+        if not own:
             shapes = listed([f"{one.name} {_shape(one)}" for one in outputs], last="and")
             self._guesses.mistake(
                 f"target: no column is left for it, and the model returns no loss of its own: {shapes}.\n"
                 f"Name it with {option('target', 'COLUMN')}."
             )
             return {}
-        named = [pair for pair in found if plain(pair[0].name) in _LOSSES]
-        likely = named or found
+        named = [pair for pair in own if plain(pair[0].name) in _LOSSES]
+        likely = named or own
         place = 0
         if len(likely) > 1 and output is None:
             place = self._say_output([one for one, _ in likely], "the first that is a number per sample")
@@ -111,7 +111,7 @@ class Outputs:
         return [*((name,) for name in some), *([numbers] if len(numbers) > 1 else [])]
 
     def _pairs(self, outputs: Sequence[Returned], targets: Sequence[tuple[str, ...]], loss: str | None) -> list[Pair]:
-        found = []
+        pairs = []
         for names in targets:
             target = self._stored.values(names)
             for one in outputs:
@@ -121,10 +121,10 @@ class Outputs:
                 if loss is not None:
                     choices = [of_name(loss, one, target, choices)]
                 if choices:
-                    found.append(Pair(one, names, target, choices))
-        if any(len(pair.names) == 1 for pair in found) and not any(len(names) > 1 for names in targets[:1]):
-            found = [pair for pair in found if len(pair.names) == 1]  # several together only where none will do alone
-        return found
+                    pairs.append(Pair(one, names, target, choices))
+        if any(len(pair.names) == 1 for pair in pairs) and not any(len(names) > 1 for names in targets[:1]):
+            pairs = [pair for pair in pairs if len(pair.names) == 1]  # several together only where none will do alone
+        return pairs
 
     def _taken(self, pairs: Sequence[Pair], output: str | None, *, target_known: bool) -> Pair:
         targets = list(dict.fromkeys(pair.names for pair in pairs))
@@ -219,8 +219,8 @@ def usual_output(outputs: Sequence[Returned], name: str | None, guesses: Guesses
     if name is not None:
         named = [one for one in outputs if one.name == name]
         if not named:
-            known = listed([one.name for one in outputs], last="and")
-            guesses.mistake(f"{option('output_name', name)}: the model has no such output; it has {known}.")
+            names = listed([one.name for one in outputs], last="and")
+            guesses.mistake(f"{option('output_name', name)}: the model has no such output; it has {names}.")
         return (named or list(outputs))[0]
     usual = [one for word in ("loss", *_USUAL_OUTPUTS) for one in outputs if plain(one.name) == word]
     ordered = [*usual, *(one for one in outputs if one not in usual)]

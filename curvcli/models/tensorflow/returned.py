@@ -15,7 +15,7 @@ def returned_by(forward: Forward, batch: Batch) -> tuple[Returned, ...]:
         forward: of a graph that serves for nothing else.
         batch: to run it on.
     """
-    found = []
+    outputs = []
     for name in tuple(forward.flat.outputs):
         tensor = forward.returned(name)
         values = forward.values(tensor, batch)
@@ -24,5 +24,5 @@ def returned_by(forward: Forward, batch: Batch) -> tuple[Returned, ...]:
             _, final = logits_of(forward, tensor, batch, axis, values.ndim)
             if final is not None:
                 finals[axis] = final
-        found.append(Returned(name, values, finals))
-    return tuple(found)
+        outputs.append(Returned(name, values, finals))
+    return tuple(outputs)

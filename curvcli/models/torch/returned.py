@@ -22,7 +22,7 @@ def returned_by(program: Program, parameters: Parameters, where: str, batch: Bat
     forward = Forward(program, parameters, None, where)
     arguments = forward.tensors(batch)
     outputs = forward.outputs(arguments)
-    found = []
+    all_outputs = []
     for name, tensor in outputs.items():
         one = Forward(program, parameters, name if len(outputs) > 1 else None, where)
         finals = {}
@@ -31,5 +31,5 @@ def returned_by(program: Program, parameters: Parameters, where: str, batch: Bat
             final = final_of_graph(tensor, axis) if cut is None else cut.name
             if final is not None:
                 finals[axis] = final
-        found.append(Returned(name, as_float64(tensor.detach().cpu()), finals))
-    return tuple(found)
+        all_outputs.append(Returned(name, as_float64(tensor.detach().cpu()), finals))
+    return tuple(all_outputs)
