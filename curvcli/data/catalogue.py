@@ -83,6 +83,8 @@ def catalogue(source: SourceTable, resolve: Resolve) -> Catalogue:
     columns: dict[str, Column] = {}
     unusable: dict[str, str] = {}
     _describe(source, list(names), resolve, columns, unusable)
+    if not columns:
+        raise DataError(next(iter(unusable.values())))
     return Catalogue({name: columns[name] for name in names if name in columns}, unusable, source, resolve)
 
 
@@ -94,7 +96,7 @@ def _describe(
         reader = _opened(source, names, names, resolve)
         texts = [name for name in names if reader.column(name).text]
         # Where nothing but the spec tells texts from numbers, all are texts that are declared so.
-        really = [name for name in texts if _holds_text(reader, name)]
+        really = _words(reader, texts)
         if len(really) < len(texts):
             reader = _opened(source, names, really, resolve)
         columns.update({name: reader.column(name) for name in names})
@@ -120,10 +122,14 @@ def _as_text(source: SourceTable, name: str, resolve: Resolve, columns: dict[str
     return True
 
 
-def _holds_text(reader: Reader, name: str) -> bool:
-    rows = np.arange(min(reader.column(name).rows, _LOOKED_AT), dtype=np.int64)
+def _words(reader: Reader, texts: Sequence[str]) -> list[str]:
+    """Those columns of text that hold something else than numbers."""
+    if not texts:
+        return []
+    rows = np.arange(min(reader.column(name).rows for name in texts), dtype=np.int64)[:_LOOKED_AT]
+    first = reader.read(list(texts), rows)
     # An empty cell is a number that is missing.
-    return not all(is_number(text_of(value) or "nan") for value in reader.read([name], rows)[name].ravel())
+    return [name for name in texts if not all(is_number(text_of(value) or "nan") for value in first[name].ravel())]
 
 
 def _opened(source: SourceTable, names: Sequence[str], texts: Sequence[str], resolve: Resolve) -> Reader:

@@ -152,11 +152,12 @@ def _dtypes(port: Port, shape: Shape, values: Callable[[], Values]) -> Iterator[
         if not declared and held.whole:
             yield _Step({"dtype": "int64"}, 1, "the model takes whole numbers, found by trying")
         return
-    if held.numbers.dtype == np.uint8 and held.high > 1 and prod(shape) >= _LEAST_PIXELS:
+    pixels = held.low >= 0 and (held.high > 1 if held.numbers.dtype == np.uint8 else 128 <= held.high <= 255)
+    if pixels and prod(shape) >= _LEAST_PIXELS:
         yield _Step(
             {"scale": 1 / 255},
             1,
-            f"bytes, here from {held.range}, are usually divided by 255",
+            f"bytes of pixels, here from {held.range}, are usually divided by 255",
             ("another, with mean and std", "none"),
         )
         return

@@ -222,7 +222,9 @@ def _source(
     opened = _openable(source, spec)
     columns = catalogue(opened.spec.source, opened.resolve)
     if recognition["format"] == "imagefolder":
-        source |= _resized(model, columns)
+        source |= (changes := _resized(model, columns))
+        for key, value in changes.items():
+            guesses.doubt(f"source.{key}", str(value), "what the model takes", ["images brought to it in another way"])
         opened = _openable(source, spec)
         columns = catalogue(opened.spec.source, opened.resolve)
     guesses.add("source", recognition["format"], "by its name and contents")
