@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from curvcli.api.compute import density, diagonal, eigenvalues, hessian, trace
     from curvcli.api.init import GuessedSpec, init
     from curvcli.api.inputs import inputs
-    from curvcli.api.model import Model, open_model
+    from curvcli.api.model import Model
+    from curvcli.api.open_model import open_model
     from curvcli.api.plot import Plots, plot
     from curvcli.api.report import Report, read_report
     from curvcli.api.results import Results
@@ -72,7 +73,8 @@ _MODULES = {
     "curvcli.api.compute": ("density", "diagonal", "eigenvalues", "hessian", "trace"),
     "curvcli.api.init": ("GuessedSpec", "init"),
     "curvcli.api.inputs": ("inputs",),
-    "curvcli.api.model": ("Model", "open_model"),
+    "curvcli.api.model": ("Model",),
+    "curvcli.api.open_model": ("open_model",),
     "curvcli.api.plot": ("Plots", "plot"),
     "curvcli.api.report": ("Report", "read_report"),
     "curvcli.api.results": ("Results",),

@@ -39,6 +39,9 @@ _BLOCK: Final = 1 << 20
 # More than any text that a person writes: specs and configs.
 TEXT_LIMIT: Final = 1 << 20
 
+# How the temporary folders begin in which models and data of a Python session are saved.
+IN_MEMORY: Final = "curvcli-in-memory-"
+
 _KINDS: Final = (
     (stat.S_ISDIR, "is a directory"),
     (stat.S_ISFIFO, "is a named pipe"),
@@ -200,3 +203,8 @@ def _cause(error: OSError | ValueError) -> str:
     if isinstance(error, OSError):
         return _CAUSES.get(error.errno or 0) or error.strerror or "can't be read"
     return "no path can hold such a character"  # a NUL, or half of a surrogate pair
+
+
+def lasting(path: Path) -> str:
+    """A path to be shown after the run: of what lay in memory, its name, since the temporary folder goes with it."""
+    return f"(in memory) {path.name}" if path.parent.name.startswith(IN_MEMORY) else str(path)

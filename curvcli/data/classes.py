@@ -31,15 +31,15 @@ def numbered(values: Array, classes: Sequence[str], place: str, rows: Rows) -> A
         DataError: a name is none of the classes.
     """
     numbers = {name: number for number, name in enumerate(classes)}
-    found = np.empty(values.shape, np.int64)
+    class_numbers = np.empty(values.shape, np.int64)
     for index in np.ndindex(values.shape):
         name = text_of(values[index])
         number = numbers.get(name)
         if number is None:
             hint = did_you_mean(name, classes, f"there are {len(classes)}")
             raise DataError(f"{place}, row {rows[index[0]]}: {quoted(name)} is none of target.classes; {hint}.")
-        found[index] = number
-    return found
+        class_numbers[index] = number
+    return class_numbers
 
 
 def text_of(value: object) -> str:

@@ -12,6 +12,7 @@ import pytest
 from curvcli.cli.main import run
 from curvcli.models.open import open_model
 from curvcli.models.tensorflow.runtime import tensorflow
+from curvcli.report.hdf5.read import read_report
 
 from .conftest import Outcome, assert_close
 from .test_savedmodel import DECLARED, LOGITS, by_tape, data, network
@@ -91,6 +92,7 @@ def test_mixed_precision_is_widened(tf: Any, policy: str, diag: Diag, tmp_path: 
     result = diag(tmp_path / "m.keras", {"x": x}, y, LOGITS)
     assert result.code == 0
     assert_close(result.diagonal, by_tape(tf, exact, x, y), 1e-9)
+    assert read_report(result.report).provenance.widened
 
 
 def test_frozen_layers_have_parameters_without_weight_decay(tmp_path: Path) -> None:

@@ -20,18 +20,22 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 NAMES = ("vgg16_digits", "mlp_tanh", "attention_digits")
 # Of the others, TensorFlow traces half a minute and a whole one.
 LIGHT_FIRST = [pytest.param(name, marks=() if name == "mlp_tanh" else pytest.mark.slow) for name in NAMES]
+SUFFIXES = {"torch": ".pt", "export": ".pt2", "tensorflow": ""}
 LABELS = {"kernel": "weight", "gamma": "weight", "beta": "bias"}
 
 
 @pytest.fixture(scope="module")
 def outcome(tmp_path_factory: pytest.TempPathFactory) -> object:
-    """``outcome(name, backend, dtype)``: one run per model, format and precision, 37 samples in batches of 16."""
+    """``outcome(name, form, dtype)``: one run per model, format and precision, 37 samples in batches of 16.
+
+    The form is ``torch`` for TorchScript, ``export`` for ``.pt2``, ``tensorflow`` for a SavedModel.
+    """
     folder, made = tmp_path_factory.mktemp("samples"), {}
 
     def call(name: str, backend: str, dtype: str = "float64") -> Outcome:
         key = f"{name}-{backend}-{dtype}"
         if key not in made:
-            path = ROOT / "sample_models" / (f"{name}.pt" if backend == "torch" else name)
+            path = ROOT / "sample_models" / f"{name}{SUFFIXES[backend]}"
             sampling = ["--limit", "37", "--batch-size", "16", "--dtype", dtype]
             made[key] = Outcome(
                 run(["diag", str(path), "-q", "-o", str(folder / f"{key}.h5"), *sampling]), folder / f"{key}.h5"
@@ -67,6 +71,15 @@ def test_both_formats_give_the_same(name: str, outcome: object) -> None:
     assert ours.code == theirs.code == 0
     assert ours.loss == pytest.approx(theirs.loss, rel=1e-12)
     assert_equal_layers(torch_layout(theirs.diagonal), ours.diagonal, 1e-9)
+
+
+def test_the_archive_of_torch_export_gives_the_same(outcome: object) -> None:
+    """``.pt2`` and TorchScript of the same weights agree in diagonal, gradient and loss to 1e-9."""
+    ours, theirs = outcome("mlp_tanh", "torch"), outcome("mlp_tanh", "export")
+    assert ours.code == theirs.code == 0
+    assert ours.loss == pytest.approx(theirs.loss, rel=1e-12)
+    assert_equal_layers(theirs.diagonal, ours.diagonal, 1e-9)
+    assert_equal_layers(theirs.gradient, ours.gradient, 1e-9)
 
 
 @pytest.mark.parametrize(

@@ -17,12 +17,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-ADAPTERS = {"torch": "curvcli.models.torch.torchscript", "tensorflow": "curvcli.models.tensorflow.savedmodel"}
+ADAPTERS = {
+    "torch": ("curvcli.models.torch.torchscript",),
+    "tensorflow": ("curvcli.models.tensorflow.savedmodel", "curvcli.models.tensorflow.keras_file", "keras"),
+}
 
 
 def warm_up(framework: str) -> None:
     """Import what commands import; threads come later, for a fork has only one."""
-    for name in (framework, ADAPTERS[framework], "curvcli.cli.main", "curvcli.report.lookup", "scipy.linalg"):
+    for name in (framework, *ADAPTERS[framework], "curvcli.cli.main", "curvcli.report.lookup", "scipy.linalg"):
         import_module(name)
     for name in (
         "export.entries",

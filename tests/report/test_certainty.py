@@ -122,7 +122,9 @@ def test_the_digest_sees_every_one_of_them(tmp_path, make_layer, make_quantity, 
     assert content_digest(tmp_path / "before.h5") != content_digest(tmp_path / "after.h5")
 
 
-@pytest.mark.parametrize("change", [{"threads": 4}, {"deterministic": False}, {"verification_passes": 3}])
+@pytest.mark.parametrize(
+    "change", [{"threads": 4}, {"deterministic": False}, {"widened": True}, {"verification_passes": 3}]
+)
 def test_the_run_says_what_it_was_computed_with_and_none_of_it_is_volatile(tmp_path, layers, provenance, change):
     """Sums of other threads are other sums."""
     assert not VOLATILE & set(change)

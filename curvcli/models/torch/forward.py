@@ -16,7 +16,7 @@ from curvcli.data.interface import Batch
 from curvcli.errors import DataError, ModelError, UsageError
 from curvcli.models.outputs import named_output, no_such_output
 from curvcli.models.torch.parameters import Parameters
-from curvcli.models.torch.program import Original, Program, differentiable
+from curvcli.models.torch.program import Original, Program, UnfitBatchError, differentiable
 
 # How far the outputs of two ways to compute the same may be apart, relative to the largest.
 _SAME = {torch.float32: 1e-3, torch.float64: 1e-9}
@@ -34,11 +34,12 @@ class Forward:
         output: the name of the output that the loss is taken of; None for the only one.
         where: the model, for messages.
         edge_cut: whether the loss's input stands one operation before what a pass returns.
+        flattened: whether samples and what each has many of are one axis of that output; here it is two.
     """
 
     def __init__(self, program: Program, parameters: Parameters, output: str | None, where: str) -> None:
         self.program, self.parameters, self.output, self.where = program, parameters, output, where
-        self.edge_cut = False
+        self.edge_cut = self.flattened = False
         self._before_final: Program | None = None
 
     def cut(self, before: Program | None) -> None:
@@ -67,9 +68,13 @@ class Forward:
             ModelError: the forward pass fails.
             UsageError: there is no such output.
         """
-        if output is not None:
-            return choose(self._run(self.program, arguments), output, self.where)
-        return choose(self._run(self._before_final or self.program, arguments), self.output, self.where)
+        program = self.program if output is not None else self._before_final or self.program
+        chosen = choose(self._run(program, arguments), self.output if output is None else output, self.where)
+        return self._by_sample(chosen, arguments) if output in (None, self.output) else chosen
+
+    def _by_sample(self, output: Tensor, arguments: Mapping[str, Tensor]) -> Tensor:
+        n = samples_of(arguments)
+        return output.reshape(n, len(output) // n, *output.shape[1:]) if self.flattened else output
 
     def outputs(self, arguments: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """All tensors that the whole model returns for one batch, by name; an only unnamed one is called ``output``.
@@ -95,7 +100,8 @@ class Forward:
         """
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            return choose(self._run(program, arguments), self.output, self.where).detach()
+            chosen = choose(self._run(program, arguments), self.output, self.where).detach()
+            return self._by_sample(chosen, arguments)
 
     def compare(self, original: Original, arguments: Mapping[str, Tensor]) -> None:
         """Compare what the program returns with what the file's own function does.
@@ -122,6 +128,11 @@ class Forward:
                 f"(by {error / scale:.2g} of the largest), so its derivatives would be of another function.\n"
                 "Please report this with the model; torch.export may give a file that works."
             )
+
+
+def samples_of(arguments: Mapping[str, Tensor]) -> int:
+    """How many samples a batch has."""
+    return next(len(tensor) for tensor in arguments.values() if tensor.ndim)
 
 
 def choose(result: Any, name: str | None, where: str) -> Tensor:
@@ -171,6 +182,8 @@ def _forward_failed(where: str, arguments: Mapping[str, Tensor], error: Exceptio
     shapes = ", ".join(
         f"{name} {tuple(t.shape)} {str(t.dtype).removeprefix('torch.')}" for name, t in arguments.items()
     )
+    if isinstance(error, UnfitBatchError):
+        return DataError(f"{where}: {error}\n{error.advice}")
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     reason = next((line for line in reversed(lines) if "Error" in line or "error" in line), lines[-1] if lines else "")
     advice = "Check [inputs] of the dataset spec: shape, layout, dtype."

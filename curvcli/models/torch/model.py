@@ -22,6 +22,7 @@ from curvcli.models.torch.returned import returned_by
 from curvcli.spec.loss import LossSpec
 from curvcli.wording import option
 
+HALVES = (torch.float16, torch.bfloat16)
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -41,6 +42,7 @@ class TorchModel:
         reopened: the same path once more, in another dtype.
         caveat: see ``model.ModelObjective``.
         ports: what the file says of the inputs; empty where it has their names alone.
+        widened: see ``model.ModelObjective``.
     """
 
     path: Path
@@ -54,6 +56,7 @@ class TorchModel:
     reopened: Callable[[str], TorchModel]
     caveat: str | None = None
     ports: tuple[Port, ...] = ()
+    widened: bool = False
 
     @property
     def backend(self) -> Backend:
@@ -91,7 +94,7 @@ class TorchModel:
         forward = Forward(self.program, self.parameters, loss.output, where)
         batch_size = self.program.samples or batch_size
         objective = TorchObjective(forward, DataLoss(samples, loss, batch_size, where), original)
-        objective.caveat = self.caveat
+        objective.caveat, objective.widened = self.caveat, self.widened
         return objective
 
 

@@ -235,6 +235,7 @@ class Provenance:
         host: the machine's name. The writer sets it, whatever stands here.
         threads: of the computation; 0 where it is not known.
         deterministic: whether equal inputs gave equal results. Where they did not, nothing is exact.
+        widened: whether the model's file rounds to 16 bits what was computed in ``dtype`` throughout.
         verification_passes: over single batches, spent on checks of what the report says.
         command_name: of the command, e.g. ``diag``; empty in reports of earlier versions.
         model_location: the model's path as seen from the report's folder; empty in reports of earlier versions.
@@ -264,6 +265,7 @@ class Provenance:
     host: str = ""
     threads: int = 0
     deterministic: bool = True
+    widened: bool = False
     verification_passes: int = 0
     command_name: str = ""
     model_location: str = ""

@@ -19,6 +19,9 @@ from curvcli.report.render.view import WHOLE, View
 from curvcli.text import printable
 from curvcli.wording import shell_option
 
+# Of a model that was computed wider than its file says.
+_ROUNDS = "; the file rounds to 16 bits, this run does not"
+
 
 def sections(report: Report, view: View = WHOLE, *, entries: bool = False) -> tuple[Section, ...]:
     """Return a table for each sort of result that there is; an empty one of layers where there is none at all.
@@ -63,7 +66,7 @@ def heading(report: Report, view: View = WHOLE) -> tuple[tuple[str, str], ...]:
         *([("likelihood", printable(run.likelihood))] if fisher else []),
         *([("samples", str(run.samples))] if computed else []),
         *([("data", SAID)] if run.random_data else []),
-        ("dtype", f"{run.dtype} on {printable(run.device)} ({printable(run.backend)})"),
+        ("dtype", f"{run.dtype} on {printable(run.device)} ({printable(run.backend)}){_ROUNDS if run.widened else ''}"),
         ("status", ", ".join([report.status, *_counts(report, view)])),
     )
 
