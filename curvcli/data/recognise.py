@@ -49,7 +49,10 @@ def recognised(written: str, path: Path) -> Mapping[str, Any]:
         DataError: there is nothing, or nothing that is read.
     """
     if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for names that are too long
-        return _folder(written, path)
+        try:
+            return _folder(written, path)
+        except OSError as error:
+            raise DataError(f"{written}: the folder can't be read: {error.strerror or error}.") from None
     if not os.path.lexists(path) and glob.has_magic(written):
         path = path.parent / Path(expanded(written, lambda one: path.parent / Path(one).name)[0]).name
     if not os.path.lexists(path):
