@@ -15,6 +15,8 @@ from curvcli.models.base import Port
 _CHANNELS: Final = frozenset({1, 3, 4})
 # Numbers of one sample from which bytes are taken for an image's.
 _LEAST_PIXELS: Final = 16
+# Bytes up to this have a range of their own, such as 17 grey levels.
+_HALF: Final = 127
 _INTEGERS: Final = frozenset({"int32", "int64"})
 
 Shape = tuple[int, ...]
@@ -155,9 +157,9 @@ def _dtypes(port: Port, shape: Shape, values: Callable[[], Values]) -> Iterator[
     pixels = held.low >= 0 and (held.high > 1 if held.numbers.dtype == np.uint8 else 128 <= held.high <= 255)
     if pixels and prod(shape) >= _LEAST_PIXELS:
         yield _Step(
-            {"scale": 1 / 255},
+            {"scale": 1 / (255 if held.high > _HALF else held.high)},
             1,
-            f"bytes of pixels, here from {held.range}, are usually divided by 255",
+            f"pixels, here from {held.range}, are usually brought to 0 to 1",
             ("another, with mean and std", "none"),
         )
         return

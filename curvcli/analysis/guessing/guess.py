@@ -327,7 +327,7 @@ def _say_inputs(ways: Mapping[str, Fit], matched: Matched, guesses: Guesses) -> 
             some = f"column {quoted(way.columns[0])}" if len(way.columns) == 1 else f"{len(way.columns)} columns"
             guesses.add(f"inputs.{name}", some, matched.whys[name])
         for key, value in way.entries.items():
-            shown = "1/255" if key == "scale" else str(value)
+            shown = f"1/{1 / value:.6g}" if key == "scale" else str(value)
             others = way.doubtful.get(key, ())
             if others:
                 guesses.doubt(f"inputs.{name}.{key}", shown, way.why[key], others)
