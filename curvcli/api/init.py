@@ -16,6 +16,7 @@ from curvcli.api.model import Model, how_opened
 from curvcli.api.turn import IN_PYTHON, TURN
 from curvcli.api.voice import QuietVoice
 from curvcli.errors import UsageError
+from curvcli.files import lasting
 from curvcli.report.records.checks import CheckRecord
 
 
@@ -89,6 +90,8 @@ def init(
         ['cross_entropy']
     """
     with IN_PYTHON, TURN:
+        if isinstance(model, Model) and output is None and str(lasting(model.path)) != str(model.path):
+            raise UsageError("a model from memory has no place for a spec: name one with output=, or save the model.")
         opened = how_opened(model) if isinstance(model, Model) else {"model": path_of("model", model)}
         requested = {"device": device, "dtype": dtype, "signature": signature, "tag_set": tag_set}
         opened |= {name: value for name, value in requested.items() if value is not None}

@@ -261,6 +261,10 @@ def test_from_python_the_guesses_come_back(fresh: Path) -> None:
         package.init(fresh / "model.pt", fresh / "data.npz")
     with pytest.raises(package.UsageError, match="random_data=64"):
         package.init(fresh / "model.pt", output=fresh / "o.toml")
+    with pytest.raises(package.UsageError, match="from memory"):
+        package.init(
+            package.open_model(nn.Sequential(nn.Linear(4, 3)), data=(torch.zeros(3, 4), [0, 1, 2]), loss="mse")
+        )
     drawn = package.init(fresh / "model.pt", random_data=8, output=fresh / "o.toml", check=False)
     assert [guess.place for guess in drawn.undecided] == ["loss"]
     assert drawn.checks == ()
