@@ -76,6 +76,15 @@ class Forward:
         n = samples_of(arguments)
         return output.reshape(n, len(output) // n, *output.shape[1:]) if self.flattened else output
 
+    def outputs(self, arguments: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """All tensors that the whole model returns for one batch, by name; an only unnamed one is called ``output``.
+
+        Raises:
+            DataError: the data do not fit the model.
+            ModelError: the forward pass fails, or returns no tensors.
+        """
+        return named_tensors(self._run(self.program, arguments), self.where)
+
     def _run(self, program: Callable[[Mapping[str, Tensor]], Any], arguments: Mapping[str, Tensor]) -> Any:
         try:
             with differentiable(self.parameters.dtype):
@@ -137,18 +146,35 @@ def choose(result: Any, name: str | None, where: str) -> Tensor:
         if name not in (None, "output", "0"):
             raise UsageError(f"{where} has no output {name!r}: it has a single unnamed one (call it output).")
         return result
-    if isinstance(result, dict):
-        outputs: dict[str, Any] = {str(k): v for k, v in result.items()}
-    elif hasattr(result, "_fields"):
-        outputs = dict(zip(result._fields, result, strict=True))
-    elif isinstance(result, (tuple, list)):
-        outputs = {str(i): v for i, v in enumerate(result)}
-    else:
-        raise ModelError(f"{where} returns a {type(result).__name__}, not tensors.")
+    outputs = _by_name(result, where)
     chosen = named_output({n: value for n, value in outputs.items() if value is not None}, name, where)
     if not isinstance(chosen, Tensor):
         raise UsageError(no_such_output(outputs, where))
     return chosen
+
+
+def named_tensors(result: Any, where: str) -> dict[str, Tensor]:
+    """All tensors of whatever the module returned, by name.
+
+    Raises:
+        ModelError: there are none.
+    """
+    if isinstance(result, Tensor):
+        return {"output": result}
+    tensors = {name: value for name, value in _by_name(result, where).items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise ModelError(f"{where} returns no tensors.")
+    return tensors
+
+
+def _by_name(result: Any, where: str) -> dict[str, Any]:
+    if isinstance(result, dict):
+        return {str(k): v for k, v in result.items()}
+    if hasattr(result, "_fields"):
+        return dict(zip(result._fields, result, strict=True))
+    if isinstance(result, (tuple, list)):
+        return {str(i): v for i, v in enumerate(result)}
+    raise ModelError(f"{where} returns a {type(result).__name__}, not tensors.")
 
 
 def _forward_failed(where: str, arguments: Mapping[str, Tensor], error: Exception) -> DataError | ModelError:
