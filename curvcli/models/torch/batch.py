@@ -100,10 +100,10 @@ class TorchBatch:
         return derivatives([self._end.edge], list(inputs), [cotangent], failure, create_graph=create_graph)
 
     def gradient(self, parameters: Sequence[str]) -> dict[str, Array]:
-        found = self._backward([self._tensors[p] for p in parameters], self._end.cotangent.detach())
+        gradients = self._backward([self._tensors[p] for p in parameters], self._end.cotangent.detach())
         return {
             p: np.zeros(self._tensors[p].shape) if g is None else as_float64(g.cpu())
-            for p, g in zip(parameters, found, strict=True)
+            for p, g in zip(parameters, gradients, strict=True)
         }
 
     def _first_derivatives(self, parameters: Sequence[str]) -> list[Tensor | None]:
@@ -131,8 +131,8 @@ class TorchBatch:
     # -- the graph ----------------------------------------------------------------------------------------------------
 
     def sites(self, parameters: Sequence[str]) -> dict[str, Site]:
-        found = self._structure.sites
-        return {name: found[name] for name in parameters}
+        sites = self._structure.sites
+        return {name: sites[name] for name in parameters}
 
     def rows(self, parameter: str) -> Array | None:
         if parameter not in self._rows:
@@ -205,7 +205,7 @@ class TorchBatch:
     def activation_probes(self, parameters: Sequence[str], signs: Array, *, remainder: bool) -> dict[str, Array]:
         edge, first = self._first_by_output(parameters, remainder=remainder)
         uses = {p: self._uses.use(p) for p in parameters}
-        found = {p: np.zeros((len(signs), *self._tensors[p].shape)) for p in parameters}
+        estimates = {p: np.zeros((len(signs), *self._tensors[p].shape)) for p in parameters}
         if first is not None and first.requires_grad:
             layout = next(iter(uses.values())).layout
             for k, probe in enumerate(signs):
@@ -213,21 +213,21 @@ class TorchBatch:
                 (product,) = self._second([first], [edge], [vector])
                 if product is not None:
                     for name, use in uses.items():
-                        found[name][k] = as_float64(use.products([vector], [product]).cpu())
-        return found
+                        estimates[name][k] = as_float64(use.products([vector], [product]).cpu())
+        return estimates
 
     def sample_gradients(self, parameters: Sequence[str], columns: Array) -> Array:
         edges, which = self._uses.edges(parameters)
         uses = [self._uses.use(p) for p in parameters]
         starts = np.cumsum([0, *(self._tensors[p].numel() for p in parameters)])
-        found = np.zeros((len(columns), self.samples, int(starts[-1])))
+        gradients = np.zeros((len(columns), self.samples, int(starts[-1])))
         for k, column in enumerate(columns):
             deltas = self._backward(edges, self._forward.parameters.tensor(column))
             for j, (use, i) in enumerate(zip(uses, which, strict=True)):
                 delta = deltas[i]
                 if delta is not None:
-                    found[k, :, starts[j] : starts[j + 1]] = use.sample_gradients(delta).cpu()
-        return found
+                    gradients[k, :, starts[j] : starts[j + 1]] = use.sample_gradients(delta).cpu()
+        return gradients
 
     def _second(
         self, first: Sequence[Tensor | None], inputs: Sequence[Any], vectors: Sequence[Tensor] | None
@@ -240,8 +240,8 @@ class TorchBatch:
         tensors = [self._tensors[p] for p in block]
         products = np.zeros(vectors.shape)
         first = self._first_derivatives(block)
-        for k, found in self._along(first, tensors, tensors, vectors):
-            products[k] = _joined(found, tensors)
+        for k, parts in self._along(first, tensors, tensors, vectors):
+            products[k] = _joined(parts, tensors)
         return products
 
     def _along(

@@ -74,17 +74,17 @@ class TorchChainBatch:
         if self._end.edge is None:
             raise ModelError(f"{where}: the loss does not depend on {layer[0]}.")
         graph = AutogradGraph(self._end.edge.node)
-        found = graph.entries({name: weights[name] for name in layer})
-        if not found:
+        by_name = graph.entries({name: weights[name] for name in layer})
+        if not by_name:
             raise ModelError(f"{where}: the loss does not depend on {layer[0]}.")
-        several = next((name for name, entries in found.items() if len(entries) > 1), None)
+        several = next((name for name, entries in by_name.items() if len(entries) > 1), None)
         if several is not None:
-            times = len(found[several])
+            times = len(by_name[several])
             raise ModelError(
                 f"{where}: {several} is used {times} times, so its layer has no single output to split at."
             )
         place = {id(node): i for i, node in enumerate(graph.nodes)}
-        last = max((entries[0] for entries in found.values()), key=lambda e: place[id(e.node)])
+        last = max((entries[0] for entries in by_name.values()), key=lambda e: place[id(e.node)])
         # Whole numbers are no leaves of the graph: what looks rows up by them meets the data all the same.
         meets = operation(last.node) in _LOOK_UPS or graph.downstream(graph.leaves(data)) & {last.node}
         if data and not meets:
@@ -92,7 +92,7 @@ class TorchChainBatch:
                 f"{where}: {layer[0]} passes through {operation(last.node)} before it meets the data, so its layer "
                 "has no output to split at."
             )
-        return last, {name: entries[0] for name, entries in found.items()}
+        return last, {name: entries[0] for name, entries in by_name.items()}
 
     def _linear(self, z: Entry, entries: dict[str, Entry]) -> dict[str, LinearUse]:
         """The canonical forms of the parameters that z is known to be linear in: their Jacobians need no pass."""
@@ -113,15 +113,15 @@ class TorchChainBatch:
         return self._rows_gradient(self._forward.parameters.tensor(weighted_signs(weights, tuple(self._end.raw.shape))))
 
     def _rows_gradient(self, cotangent: Tensor) -> Array:
-        (found,) = self._backward(self._end.edge, [self._z], cotangent)
-        return np.zeros(z_shape(self._z.node)) if found is None else as_float64(found.cpu())
+        (gradient,) = self._backward(self._end.edge, [self._z], cotangent)
+        return np.zeros(z_shape(self._z.node)) if gradient is None else as_float64(gradient.cpu())
 
     def output_gradient(self) -> Array:
         return self._rows.by_sample(self._rows_gradient(self._end.cotangent.detach()))
 
-    def _shaped(self, by: str, found: Tensor | None) -> Array:
+    def _shaped(self, by: str, pulled: Tensor | None) -> Array:
         like = self._by[by]
-        values = np.zeros(tuple(like.shape)) if found is None else as_float64(found.cpu())
+        values = np.zeros(tuple(like.shape)) if pulled is None else as_float64(pulled.cpu())
         return values.reshape(self.samples, *self._shape(by)) if by in self._inputs else values
 
     def _shape(self, by: str) -> tuple[int, ...]:
@@ -132,22 +132,22 @@ class TorchChainBatch:
         return self._forward.parameters.tensor(self._rows.whole(by_sample))
 
     def gradient(self, by: str) -> Array:
-        (found,) = self._backward(self._end.edge, [self._by[by]], self._end.cotangent.detach())
-        return self._shaped(by, found)
+        (gradient,) = self._backward(self._end.edge, [self._by[by]], self._end.cotangent.detach())
+        return self._shaped(by, gradient)
 
     def products(self, by: str, cotangents: Array) -> Array:
-        found = []
+        products = []
         for cotangent in cotangents:
             (pulled,) = self._backward(self._z, [self._by[by]], self._like_z(cotangent))
-            found.append(self._shaped(by, pulled))
-        return np.stack(found)
+            products.append(self._shaped(by, pulled))
+        return np.stack(products)
 
     def sample_products(self, by: str, cotangents: Array) -> Array:
         if by in self._inputs:
             return self.products(by, cotangents)
         if by in self._uses:
             rows = [self._uses[by].sample_gradients(self._like_z(u)) for u in cotangents]
-            found = [as_float64(row.detach().cpu()) for row in rows]
-            return np.stack(found).reshape(len(cotangents), self.samples, *self._shape(by))
+            gradients = [as_float64(row.detach().cpu()) for row in rows]
+            return np.stack(gradients).reshape(len(cotangents), self.samples, *self._shape(by))
         alone = np.eye(self.samples).reshape(self.samples, self.samples, *(1,) * len(self.z_shape))
         return np.stack([self.products(by, u[None] * alone) for u in cotangents])

@@ -110,8 +110,8 @@ class Forward:
                     own = choose(original.run(narrow), self.output, self.where).detach().to(self.parameters.dtype)
             except RuntimeError as failure:
                 raise _forward_failed(self.where, narrow, failure) from failure
-        mine = self.repeatable(self.program, arguments)
-        error, scale = (float(t.abs().max()) if t.numel() else 0.0 for t in (own - mine, own))
+        rewritten = self.repeatable(self.program, arguments)
+        error, scale = (float(t.abs().max()) if t.numel() else 0.0 for t in (own - rewritten, own))
         same = _SAME_ROUGHLY if original.rough else _SAME.get(original.dtype, _SAME_ROUGHLY)
         if torch.isfinite(own).all() and error > same * scale:
             raise ModelError(
@@ -126,25 +126,25 @@ def samples_of(arguments: Mapping[str, Tensor]) -> int:
     return next(len(tensor) for tensor in arguments.values() if tensor.ndim)
 
 
-def choose(result: Any, name: str | None, where: str) -> Tensor:
+def choose(returned: Any, name: str | None, where: str) -> Tensor:
     """The output of some name, from whatever the module returned; what it left out is None, and no output.
 
     Raises:
         UsageError: there is none of that name, or several and no name.
         ModelError: the module returns no tensors.
     """
-    if isinstance(result, Tensor):
+    if isinstance(returned, Tensor):
         if name not in (None, "output", "0"):
             raise UsageError(f"{where} has no output {name!r}: it has a single unnamed one (call it output).")
-        return result
-    if isinstance(result, dict):
-        outputs: dict[str, Any] = {str(k): v for k, v in result.items()}
-    elif hasattr(result, "_fields"):
-        outputs = dict(zip(result._fields, result, strict=True))
-    elif isinstance(result, (tuple, list)):
-        outputs = {str(i): v for i, v in enumerate(result)}
+        return returned
+    if isinstance(returned, dict):
+        outputs: dict[str, Any] = {str(k): v for k, v in returned.items()}
+    elif hasattr(returned, "_fields"):
+        outputs = dict(zip(returned._fields, returned, strict=True))
+    elif isinstance(returned, (tuple, list)):
+        outputs = {str(i): v for i, v in enumerate(returned)}
     else:
-        raise ModelError(f"{where} returns a {type(result).__name__}, not tensors.")
+        raise ModelError(f"{where} returns a {type(returned).__name__}, not tensors.")
     chosen = named_output({n: value for n, value in outputs.items() if value is not None}, name, where)
     if not isinstance(chosen, Tensor):
         raise UsageError(no_such_output(outputs, where))

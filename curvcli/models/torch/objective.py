@@ -106,8 +106,8 @@ class TorchObjective(DataObjective):
             yield self._batch(next(self.data_loss.batches(start=start)), parameters)
 
     def _read_sites(self, parameters: Sequence[str]) -> Mapping[str, Site]:
-        found = list(map(lambda batch: batch.sites(parameters), self._examined(parameters)))  # noqa: C417 - one at a time
-        return {name: merged_sites([sites[name] for sites in found]) for name in parameters}
+        by_batch = list(map(lambda batch: batch.sites(parameters), self._examined(parameters)))  # noqa: C417 - one at a time
+        return {name: merged_sites([sites[name] for sites in by_batch]) for name in parameters}
 
     def _tables(self, parameters: Sequence[str]) -> list[str]:
         return [name for name in parameters if self.parameters[name].ndim > 1]
@@ -117,8 +117,8 @@ class TorchObjective(DataObjective):
         return {name: batch.rows(name) for name in tables}
 
     def joint_blocker(self, parameters: Sequence[str]) -> str | None:
-        found = (batch.joint_blocker(parameters) for batch in self._examined(parameters))
-        return next((blocker for blocker in found if blocker is not None), None)
+        blockers = (batch.joint_blocker(parameters) for batch in self._examined(parameters))
+        return next((blocker for blocker in blockers if blocker is not None), None)
 
     # -- derivatives by the inputs, and in two parts ------------------------------------------------------------------
 

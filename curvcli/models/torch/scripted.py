@@ -88,10 +88,10 @@ class ScriptProgram:
         return FinalOperation(name, self._with(graph))
 
     def _with(self, graph: Any) -> ScriptProgram:
-        found = object.__new__(ScriptProgram)
-        found.__dict__.update(self.__dict__)
-        found._graph, found._function = graph, torch._C._create_function_from_graph("forward", graph)
-        return found
+        program = object.__new__(ScriptProgram)
+        program.__dict__.update(self.__dict__)
+        program._graph, program._function = graph, torch._C._create_function_from_graph("forward", graph)
+        return program
 
 
 def derivative_of(graph: Any) -> str | None:

@@ -70,8 +70,8 @@ def operator_of(target: str) -> Operator:
     if name != place and name in _TENSORS and overload != "out" and not overload.endswith("_out"):
         packet = getattr(torch.ops.aten, name, None)
         if packet is not None and overload in packet.overloads():
-            found = _tensor_operator(target, getattr(packet, overload))
-            return replace(found, function=_nothing) if name == _CHECK else found
+            operator = _tensor_operator(target, getattr(packet, overload))
+            return replace(operator, function=_nothing) if name == _CHECK else operator
     if name != place and name in ATEN:
         raise MisfitError(
             f"its graph takes a derivative itself ({shown(name)}), whose own derivatives PyTorch lacks or gets wrong",
@@ -104,10 +104,10 @@ def _bounded(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function of sizes, for results that a size could have."""
 
     def bounded(*numbers: Any) -> Any:
-        result = function(*numbers)
-        if isinstance(result, int) and abs(result) > _LARGEST:
+        number = function(*numbers)
+        if isinstance(number, int) and abs(number) > _LARGEST:
             raise RuntimeError("a size is computed that no tensor can have")
-        return result
+        return number
 
     return bounded
 
