@@ -64,7 +64,8 @@ class TorchBatch:
         # Where the model branches, batches with one graph may still read their data in another order.
         self._place = place = (self._names, data.start if forward.program.branches else None)
         forward.parameters.require(self._names)
-        self._end = LossEnd(forward, data_loss, forward(forward.tensors(data)), data)
+        raw, samples = forward.whole(forward.tensors(data))
+        self._end = LossEnd(forward, data_loss, raw, data, samples)
         self.samples = self._end.samples
         self._first: dict[Hashable, tuple[Tensor | None, ...]] = {}
         self._rows: dict[str, Array | None] = {}
@@ -76,7 +77,7 @@ class TorchBatch:
             alike = structures.get((*place, signature))
             return alike is not None and alike.interleaved.get(parameter, False)
 
-        self._uses = Sites(root, self._tensors, self.samples, time_major)
+        self._uses = Sites(root, self._tensors, self._end.rows, time_major)
 
     # -- the loss -----------------------------------------------------------------------------------------------------
 
@@ -105,6 +106,10 @@ class TorchBatch:
             p: np.zeros(self._tensors[p].shape) if g is None else as_float64(g.cpu())
             for p, g in zip(parameters, gradients, strict=True)
         }
+
+    def _by_row(self, by_sample: Array) -> Tensor:
+        """(k, samples, …) → (k, rows, …) on the device: zeros for what the batch was filled up with."""
+        return self._forward.parameters.tensor(self._end.filled(by_sample))
 
     def _first_derivatives(self, parameters: Sequence[str]) -> list[Tensor | None]:
         """∂ℓ/∂W with its own graph, made once for all parameters of the batch and kept for all its products."""
@@ -165,7 +170,7 @@ class TorchBatch:
         for start in range(0, len(columns), _FLUSH):
             part: dict[str, Tensor] = {}
             held: list[tuple[Tensor | None, ...]] = []
-            chunk = self._forward.parameters.tensor(columns[start : start + _FLUSH])
+            chunk = self._by_row(columns[start : start + _FLUSH])
             for number, column in enumerate(chunk):
                 held.append(self._backward(edges, column))
                 room = sum(d.numel() for d in held[-1] if d is not None) * (len(held) + 1) <= _HELD
@@ -208,8 +213,8 @@ class TorchBatch:
         estimates = {p: np.zeros((len(signs), *self._tensors[p].shape)) for p in parameters}
         if first is not None and first.requires_grad:
             layout = next(iter(uses.values())).layout
-            for k, probe in enumerate(signs):
-                vector = layout.original(self._forward.parameters.tensor(probe))
+            for k, probe in enumerate(self._by_row(signs)):
+                vector = layout.original(probe)
                 (product,) = self._second([first], [edge], [vector])
                 if product is not None:
                     for name, use in uses.items():
@@ -221,12 +226,12 @@ class TorchBatch:
         uses = [self._uses.use(p) for p in parameters]
         starts = np.cumsum([0, *(self._tensors[p].numel() for p in parameters)])
         gradients = np.zeros((len(columns), self.samples, int(starts[-1])))
-        for k, column in enumerate(columns):
-            deltas = self._backward(edges, self._forward.parameters.tensor(column))
+        for k, column in enumerate(self._by_row(columns)):
+            deltas = self._backward(edges, column)
             for j, (use, i) in enumerate(zip(uses, which, strict=True)):
                 delta = deltas[i]
                 if delta is not None:
-                    gradients[k, :, starts[j] : starts[j + 1]] = use.sample_gradients(delta).cpu()
+                    gradients[k, :, starts[j] : starts[j + 1]] = use.sample_gradients(delta)[: self.samples].cpu()
         return gradients
 
     def _second(
@@ -271,12 +276,12 @@ class TorchBatch:
         for k, (value,) in self._along([by_name[p] for p in block], tensors, [dummy], vectors):
             if value is not None:
                 pushed[k] = value.cpu()
-        return pushed
+        return pushed if self._end.samples == self._end.rows else pushed[:, : self.samples]
 
     def pullback(self, block: Sequence[str], cotangents: Array) -> Array:
         tensors = [self._tensors[p] for p in block]
         pulled = np.zeros((len(cotangents), sum(t.numel() for t in tensors)))
-        for k, cotangent in enumerate(self._forward.parameters.tensor(cotangents)):
+        for k, cotangent in enumerate(self._by_row(cotangents)):
             pulled[k] = _joined(self._backward(tensors, cotangent), tensors)
         return pulled
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from curvcli.data.interface import Batch
-from curvcli.errors import DataError, ModelError
+from curvcli.errors import ModelError
 from curvcli.models.base import Array, as_float64
 from curvcli.models.data_loss import DataLoss
 from curvcli.models.rows import RowOrder, weighted_signs
@@ -48,21 +48,15 @@ class TorchChainBatch:
         arguments = forward.tensors(data)
         # All of them, as that shows which operations the data go through.
         floating = {n: t.requires_grad_() for n, t in arguments.items() if t.is_floating_point()}
-        self._end = LossEnd(forward, data_loss, forward(arguments), data)
+        raw, samples = forward.whole(arguments)
+        self._end = LossEnd(forward, data_loss, raw, data, samples)
         self.samples = self._end.samples
-        exported = forward.program.samples
-        if exported is not None and self.samples < exported:
-            raise DataError(
-                f"{forward.where}: it was exported for batches of {exported} samples, and one has {self.samples}: what "
-                f"it is filled up with has a part of {layer[0]}'s output too.\n"
-                f"Use a multiple of {exported} samples (sampling.limit), or export it with dynamic_shapes."
-            )
         self._inputs = frozenset(inputs)
         self._by = {name: weights[name] for name in parameters} | {name: floating[name] for name in inputs}
         entry, entries = self._find(layer, weights, list(floating.values()))
         self._z = GradientEdge(entry.node, 0)
         self.operation = operation(entry.node)
-        self._rows = RowOrder.find(z_shape(entry.node), self.samples, self._weighted, layer[0])
+        self._rows = RowOrder.find(z_shape(entry.node), self._end.rows, self._weighted, layer[0])
         self.z_shape = self._rows.shape
         self._uses = self._linear(entry, {n: e for n, e in entries.items() if n in parameters})
 
@@ -99,7 +93,7 @@ class TorchChainBatch:
         uses = {}
         for name, entry in entries.items():
             if entry.node is z.node and not self._scalar and not self._rows.time_first:
-                use = linear_use(entry, self._by[name], self.samples, interleaved=self._rows.interleaved)
+                use = linear_use(entry, self._by[name], self._end.rows, interleaved=self._rows.interleaved)
                 if not isinstance(use, str):
                     uses[name] = use
         return uses
@@ -117,7 +111,7 @@ class TorchChainBatch:
         return np.zeros(z_shape(self._z.node)) if gradient is None else as_float64(gradient.cpu())
 
     def output_gradient(self) -> Array:
-        return self._rows.by_sample(self._rows_gradient(self._end.cotangent.detach()))
+        return self._rows.by_sample(self._rows_gradient(self._end.cotangent.detach()))[: self.samples]
 
     def _shaped(self, by: str, pulled: Tensor | None) -> Array:
         like = self._by[by]
@@ -129,7 +123,8 @@ class TorchChainBatch:
         return shape if by not in self._inputs or self._scalar else shape[1:]
 
     def _like_z(self, by_sample: Array) -> Tensor:
-        return self._forward.parameters.tensor(self._rows.whole(by_sample))
+        (by_row,) = self._end.filled(by_sample[None])
+        return self._forward.parameters.tensor(self._rows.whole(by_row))
 
     def gradient(self, by: str) -> Array:
         (gradient,) = self._backward(self._end.edge, [self._by[by]], self._end.cotangent.detach())
@@ -146,7 +141,7 @@ class TorchChainBatch:
         if by in self._inputs:
             return self.products(by, cotangents)
         if by in self._uses:
-            rows = [self._uses[by].sample_gradients(self._like_z(u)) for u in cotangents]
+            rows = [self._uses[by].sample_gradients(self._like_z(u))[: self.samples] for u in cotangents]
             gradients = [as_float64(row.detach().cpu()) for row in rows]
             return np.stack(gradients).reshape(len(cotangents), self.samples, *self._shape(by))
         alone = np.eye(self.samples).reshape(self.samples, self.samples, *(1,) * len(self.z_shape))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import redirect_stdout
 from typing import Any
 
@@ -70,17 +70,36 @@ class Forward:
         """
         program = self.program if output is not None else self._before_final or self.program
         chosen = choose(self._run(program, arguments), self.output if output is None else output, self.where)
-        return self._by_sample(chosen, arguments) if output in (None, self.output) else chosen
+        return self._by_sample(chosen, samples_of(arguments)) if output in (None, self.output) else chosen
 
-    def _by_sample(self, output: Tensor, arguments: Mapping[str, Tensor]) -> Tensor:
-        n = samples_of(arguments)
-        return output.reshape(n, len(output) // n, *output.shape[1:]) if self.flattened else output
+    def whole(self, arguments: Mapping[str, Tensor]) -> tuple[Tensor, int | None]:
+        """What the loss is taken of, for one batch, which may be filled up to as many samples as the file takes.
 
-    def _run(self, program: Callable[[Mapping[str, Tensor]], Any], arguments: Mapping[str, Tensor]) -> Any:
+        Returns:
+            It, and how many of its rows are the batch's own; None if all. Every value on the way has as many rows as in
+            any other batch, so that this graph can be read like theirs.
+
+        Raises:
+            DataError: the data do not fit the model.
+            ModelError: the forward pass fails.
+        """
+        samples, most = samples_of(arguments), self.program.samples
+        if most is None or samples >= most:
+            return self(arguments), None
+        program = self._before_final or self.program
+        chosen = self._by_sample(choose(self._run(program, arguments, whole=True), self.output, self.where), most)
+        if len(chosen) > most:
+            return chosen[: samples * (len(chosen) // most)], None  # several rows each, which the targets will refuse
+        return chosen, samples
+
+    def _by_sample(self, output: Tensor, samples: int) -> Tensor:
+        return output.reshape(samples, len(output) // samples, *output.shape[1:]) if self.flattened else output
+
+    def _run(self, program: Program, arguments: Mapping[str, Tensor], *, whole: bool = False) -> Any:
         try:
             with differentiable(self.parameters.dtype):
                 # In place on what is differentiated by, autograd forbids it; and the arguments serve more than once.
-                return program({n: t.clone() for n, t in arguments.items()})
+                return program({n: t.clone() for n, t in arguments.items()}, whole=whole)
         except RuntimeError as error:
             raise _forward_failed(self.where, arguments, error) from error
 
@@ -92,7 +111,7 @@ class Forward:
         with torch.random.fork_rng():
             torch.manual_seed(0)
             chosen = choose(self._run(program, arguments), self.output, self.where).detach()
-            return self._by_sample(chosen, arguments)
+            return self._by_sample(chosen, samples_of(arguments))
 
     def compare(self, original: Original, arguments: Mapping[str, Tensor]) -> None:
         """Compare what the program returns with what the file's own function does.

@@ -65,7 +65,8 @@ class ScriptProgram:
         self._module, self._graph = module, graph
         self._function = torch._C._create_function_from_graph("forward", graph)
 
-    def __call__(self, arguments: Mapping[str, Tensor]) -> Any:
+    def __call__(self, arguments: Mapping[str, Tensor], *, whole: bool = False) -> Any:
+        del whole  # a script takes any number of samples: nothing is filled up
         values = (arguments.get(name, default) for name, default in self._arguments)
         with script_errors():
             return self._function(self._module, *values)

@@ -66,16 +66,18 @@ class ExportedProgram:
         # By the samples of a short batch, the places of outputs that are not theirs alone.
         self._padded: dict[int, set[int]] = {}
 
-    def __call__(self, arguments: Mapping[str, Tensor]) -> Any:
+    def __call__(self, arguments: Mapping[str, Tensor], *, whole: bool = False) -> Any:
         arguments = {one.name: _typed(one, arguments[one.name]) for one in self.signature.fed}
         count = next((len(arguments[one.name]) for one in self.signature.fed if one.sizes), None)
         short = self.samples is not None and count is not None and 0 < count < self.samples
         if not short or self.samples is None or count is None:
             return self._named(self._run(arguments))
-        own = unpadded(self._run(padded(arguments, self.samples)), count, self.samples)
+        rows = self._run(padded(arguments, self.samples))
+        own = unpadded(rows, count, self.samples)
         if count not in self._padded or self.branches:
             self._padded[count] = self._not_of_samples(arguments, own, count, self.samples)
-        return self._named([None if i in self._padded[count] else one for i, one in enumerate(own)])
+        without = self._padded[count].union(i for i, one in enumerate(own) if one is None)
+        return self._named([None if i in without else one for i, one in enumerate(rows if whole else own)])
 
     def _not_of_samples(self, arguments: Mapping[str, Tensor], own: list[Any], count: int, samples: int) -> set[int]:
         """The places of outputs that change with what a batch is filled up with; see `check_apart`."""
