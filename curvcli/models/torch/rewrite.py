@@ -89,6 +89,11 @@ def rewrite(graph: Any) -> bool:
     return changed
 
 
+def _data(write: Writer, node: Any) -> Any:
+    """What is changed in place through ``.data``, autograd does not see: it would take the new numbers for the old."""
+    return write.add("aten::detach", node.inputsAt(0))
+
+
 def _hard_sigmoid(write: Writer, node: Any) -> Any:
     """It has no second derivative at all."""
     moved = write.add("aten::add", node.inputsAt(0), write.number(3), write.number(1))
@@ -182,6 +187,8 @@ _WRITTEN_OUT: Final[dict[str, Callable[[Writer, Any], Any | None]]] = {
     "aten::hardsigmoid_": _hard_sigmoid_in_place,
     "aten::_weight_norm": _weight_norm,
     "aten::embedding_bag": _embedding_bag,
+    "prim::data": _data,
+    "aten::data": _data,
 }
 # Of these PyTorch has second derivatives, and no right ones beyond them.
 _OF_HIGHER_ORDER: Final[dict[str, Callable[[Writer, Any], Any | None]]] = {"aten::layer_norm": _layer_norm}

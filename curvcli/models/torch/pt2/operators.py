@@ -22,8 +22,6 @@ _SIZES: Final = frozenset(
 )
 # Derivatives that somebody else wrote down trust their caller with indices; an exported network has none.
 _TENSORS: Final = frozenset(name for name in ATEN if "backward" not in name and "_jvp" not in name) | _SIZES
-# Holds dtypes and layouts against those of the export, which need not be the ones that are computed in.
-_CHECK: Final = "_assert_tensor_metadata"
 # What a size computed from sizes may be: powers of powers would take for ever.
 _LARGEST: Final = 1 << 62
 _EXPONENT: Final = 64
@@ -71,7 +69,7 @@ def operator_of(target: str) -> Operator:
         packet = getattr(torch.ops.aten, name, None)
         if packet is not None and overload in packet.overloads():
             operator = _tensor_operator(target, getattr(packet, overload))
-            return replace(operator, function=_nothing) if name == _CHECK else operator
+            return replace(operator, function=_INSTEAD.get(name, operator.function))
     if name != place and name in ATEN:
         raise MisfitError(
             f"its graph takes a derivative itself ({shown(name)}), whose own derivatives PyTorch lacks or gets wrong",
@@ -98,6 +96,14 @@ def _tensor_operator(target: str, function: Any) -> Operator:
 
 
 def _nothing(*_: Any, **__: Any) -> None: ...
+
+
+_INSTEAD: Final[dict[str, Callable[..., Any]]] = {
+    # Holds dtypes and layouts against those of the export, which need not be the ones that are computed in.
+    "_assert_tensor_metadata": _nothing,
+    # What is changed in place through it, autograd does not see.
+    "data": torch.ops.aten.detach.default,
+}
 
 
 def _bounded(function: Callable[..., Any]) -> Callable[..., Any]:
