@@ -51,8 +51,11 @@ def saved(form: str, kind: str, folder: Path) -> tuple[nn.Module, Path]:
     return module, exported(module, (example,), folder / "m.pt2", free=None if kind == "four" else "samples")
 
 
-def call(command: str, form: str, path: Path, folder: Path, *options: str) -> tuple[int, Path]:
-    axis = "\nclass_axis = 2" if form == "two axes" else ""
+def call(
+    command: str, form: str, path: Path, folder: Path, *options: str, class_axis: int | None = None
+) -> tuple[int, Path]:
+    declared = 2 if form == "two axes" else class_axis
+    axis = "" if declared is None else f"\nclass_axis = {declared}"
     links = "false" if form.startswith("prob") else "true"
     loss = f'name = "cross_entropy"\nfrom_logits = {links}\nignore_index = {IGNORED}{axis}'
     spec = write_spec(folder, "data", {"x": X}, LABELS, loss, batch=4)
@@ -110,6 +113,15 @@ def test_every_form_has_the_same_diagonal(form: str, kind: str, tmp_path: Path) 
     """The dense one; an export for four samples at a time, of which the last batch has two, included."""
     module, path = saved(form, kind, tmp_path)
     code, report = call("diag", form, path, tmp_path)
+    assert code == 0
+    assert_diagonal(read_report(report), module)
+
+
+@pytest.mark.parametrize("class_axis", [1, pytest.param(-1, marks=pytest.mark.slow)])
+def test_the_classes_of_rows_are_their_only_axis(class_axis: int, tmp_path: Path) -> None:
+    """Counted as the model returns them: seen by sample, axis 1 is the tokens, and the labels would fit it too."""
+    module, path = saved("rows", "trace", tmp_path)
+    code, report = call("diag", "rows", path, tmp_path, class_axis=class_axis)
     assert code == 0
     assert_diagonal(read_report(report), module)
 

@@ -56,8 +56,12 @@ class TorchObjective(DataObjective):
             forward.flattened = True
             probe = forward(arguments)
         axis = data_loss.class_axis(tuple(probe.shape), -1 if forward.flattened else _CLASS_AXIS)
-        if forward.flattened and data_loss.spec.class_axis is None:
-            data_loss.undecided = None  # it is the last of the two that the rows have
+        if forward.flattened:
+            declared = data_loss.spec.class_axis
+            if declared is None:
+                data_loss.undecided = None  # it is the last of the two that the rows have
+            elif 0 < declared < probe.ndim - 1:
+                axis = declared + 1  # of what the model returns: one axis for samples and tokens
         final = final_of_program(forward, arguments, axis)
         name = None if final is None else final.name
         if final is None:
