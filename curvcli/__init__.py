@@ -1,6 +1,6 @@
 """How curved a trained network's loss is, from the saved model alone.
 
-The functions for notebooks and scripts, `open_model`, `diagonal`, `trace`, `eigenvalues`, `density`, `hessian`,
+The functions for notebooks and scripts, `init`, `open_model`, `diagonal`, `trace`, `eigenvalues`, `density`, `hessian`,
 `inputs`, `split`, `run`, `check`, `read_report`, `compare`, `check_rules` and `plot`, are imported when they are first
 used: ``import curvcli`` itself imports nothing, least of all a framework.
 """
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from curvcli.api.check import check
     from curvcli.api.compare import compare
     from curvcli.api.compute import density, diagonal, eigenvalues, hessian, trace
+    from curvcli.api.init import GuessedSpec, init
     from curvcli.api.inputs import inputs
     from curvcli.api.model import Model
     from curvcli.api.open_model import open_model
@@ -39,6 +40,7 @@ __all__ = [
     "CurvcliError",
     "CurvcliWarning",
     "DataError",
+    "GuessedSpec",
     "Model",
     "ModelError",
     "NotFiniteError",
@@ -55,6 +57,7 @@ __all__ = [
     "diagonal",
     "eigenvalues",
     "hessian",
+    "init",
     "inputs",
     "open_model",
     "plot",
@@ -68,6 +71,7 @@ _MODULES = {
     "curvcli.api.check": ("check",),
     "curvcli.api.compare": ("compare",),
     "curvcli.api.compute": ("density", "diagonal", "eigenvalues", "hessian", "trace"),
+    "curvcli.api.init": ("GuessedSpec", "init"),
     "curvcli.api.inputs": ("inputs",),
     "curvcli.api.model": ("Model",),
     "curvcli.api.open_model": ("open_model",),

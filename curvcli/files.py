@@ -13,6 +13,7 @@ import stat
 import struct
 import zipfile
 import zlib
+from collections.abc import Callable
 from io import BufferedReader
 from pathlib import Path
 from typing import Final
@@ -161,12 +162,12 @@ def read_bounded(
     return data
 
 
-def check_room(size: int, what: str, *, error: type[CurvcliError] = UsageError) -> None:
+def check_room(size: int, what: str | Callable[[], str], *, error: type[CurvcliError] = UsageError) -> None:
     """Check that `size` bytes are free, before they are allocated.
 
     Args:
         size: in bytes.
-        what: takes them, for the message; also the place.
+        what: takes them, for the message; also the place. A function where finding out takes longer than the check.
         error: to raise.
 
     Raises:
@@ -176,7 +177,8 @@ def check_room(size: int, what: str, *, error: type[CurvcliError] = UsageError) 
         return
     free = available_memory()
     if size > free:
-        raise error(f"{what}: takes {size_text(size)} of memory, and {size_text(free)} are free.")
+        place = what if isinstance(what, str) else what()
+        raise error(f"{place}: takes {size_text(size)} of memory, and {size_text(free)} are free.")
 
 
 def size_text(size: float) -> str:

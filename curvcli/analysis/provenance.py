@@ -88,6 +88,7 @@ def provenance(
         deterministic=deterministic,
         widened=session.objective.widened if isinstance(session, Session) else False,
         verification_passes=verification_passes,
+        random_data=session.drawn,
         likelihood=likelihood,
         **Origin(command, session.path, session.loaded.path).locations(report),
     )

@@ -51,7 +51,7 @@ def carried_out(request: Request, model: Any, voice: QuietVoice, line: str, *, s
     """
     refuse_to_overwrite(request)
     if isinstance(model, Model):
-        opened = with_data(model.opened, request.model, request.data)
+        opened = with_data(model.opened, request.model, request.data, voice)
     else:
         opened = open_files(request.model, request.data, voice)
     session = session_of(opened, needs_layers=request.command != "inputs")

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from curvcli.cli.command import Command
 from curvcli.cli.console import Voice
 from curvcli.cli.options import config_option, layer_options, voice_options
+from curvcli.cli.words import Word
 from curvcli.errors import ExitCode, ReportError, UsageError
 from curvcli.files import same_file
 from curvcli.report.export.rows import TABLES, rows_table
@@ -34,7 +36,7 @@ _MISSING = {
 }
 
 
-@click.command("export")
+@click.command("export", cls=Command)
 @click.argument("report", type=click.Path(path_type=Path))
 @click.option(
     "--output",
@@ -47,13 +49,13 @@ _MISSING = {
 @click.option(
     "--format",
     "form",
-    type=click.Choice(FORMATS),
+    type=Word(FORMATS),
     help="Default: what FILE's suffix says; CSV on standard output.",
 )
 @click.option(
     "--table",
     "name",
-    type=click.Choice(TABLES),
+    type=Word(TABLES),
     help="One row per layer, parameter, function of the inputs, check, or entry of a parameter. "
     "Default: layers; without any, inputs, else checks.",
 )

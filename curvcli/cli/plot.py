@@ -9,15 +9,17 @@ import click
 
 from curvcli.analysis.options.record import filled
 from curvcli.analysis.plotting import FORMATS, PlotOptions, drawn
+from curvcli.cli.command import Command
 from curvcli.cli.console import Voice
 from curvcli.cli.options import config_option, layer_options, record_option, voice_options
 from curvcli.cli.repeatable import Repeatable
+from curvcli.cli.words import Word
 from curvcli.errors import ExitCode
 from curvcli.report.hdf5.read import read_report
 from curvcli.report.plot.kinds import KINDS
 
 
-@click.command("plot")
+@click.command("plot", cls=Command)
 @click.argument("report", type=click.Path(path_type=Path))
 @click.option(
     "--against",
@@ -29,7 +31,7 @@ from curvcli.report.plot.kinds import KINDS
     "--kind",
     "-k",
     cls=Repeatable,
-    type=click.Choice(list(KINDS)),
+    type=Word(list(KINDS)),
     help="Which plots; repeatable. Default: all that the report has figures for.",
 )
 @layer_options
@@ -49,7 +51,7 @@ from curvcli.report.plot.kinds import KINDS
 @click.option(
     "--format",
     cls=Repeatable,
-    type=click.Choice(FORMATS),
+    type=Word(FORMATS),
     help="What is written to a directory; repeatable. Default: all three.",
 )
 @config_option

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from curvcli.analysis.run_config import read_run_config
+from curvcli.cli.command import Command
 from curvcli.cli.compute import Presentation, run_request
 from curvcli.cli.config import option_names, option_values
 from curvcli.cli.options import format_option, voice_options
@@ -25,7 +26,7 @@ def _shown(**values: Any) -> None:
 _SHOWN = click.command("run")(_shown)
 
 
-@click.command("run")
+@click.command("run", cls=Command)
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Show methods, costs and time from one timed pass; compute nothing else.")
 @click.option(

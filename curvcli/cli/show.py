@@ -11,9 +11,11 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from curvcli.cli.command import Command
 from curvcli.cli.numbers import Whole
 from curvcli.cli.options import config_option, format_option, layer_options
 from curvcli.cli.repeatable import Repeatable
+from curvcli.cli.words import column_names
 from curvcli.errors import ExitCode, UsageError
 from curvcli.report.hdf5.read import Report, read_report
 from curvcli.report.render import render_report
@@ -24,7 +26,7 @@ from curvcli.spec.patterns import select
 from curvcli.text import visible
 
 
-@click.command("show")
+@click.command("show", cls=Command)
 @click.argument("report", type=click.Path(path_type=Path))
 @layer_options
 @click.option(
@@ -35,6 +37,7 @@ from curvcli.text import visible
 @click.option(
     "--sort",
     metavar="COLUMN",
+    shell_complete=column_names,
     help="Sort by a column, named as in --format csv or json (trace, diagonal_max, top-eigenvalue …): largest "
     "magnitude first, text ascending, what was not computed last.",
 )

@@ -30,11 +30,23 @@ def unreadable(where: str, kind: str, error: Exception) -> DataError:
     return DataError(f"{where}: is no complete {kind} file; make it again or check source.format.\nReason: {reason}.")
 
 
+class NoSuchColumnError(DataError):
+    """Columns are not there.
+
+    Attributes:
+        available: those that are, in the order of the file.
+    """
+
+    def __init__(self, message: str, available: Iterable[str]) -> None:
+        super().__init__(message)
+        self.available = tuple(available)
+
+
 def check_columns(wanted: Sequence[str], where: str, available: Iterable[str]) -> None:
     """Look for every wanted column.
 
     Raises:
-        DataError: some are not there; a line for each, with the name nearest to it, and a line with what there is.
+        NoSuchColumnError: some are not there; a line for each, with the name nearest to it, and what there is.
     """
     names = list(available)
     there = set(names)
@@ -50,7 +62,7 @@ def check_columns(wanted: Sequence[str], where: str, available: Iterable[str]) -
         lines.append(f"{where}: there are no such columns as {len(missing) - _MOST_NAMES} others either.")
     shown = ", ".join(map(cut, names[:_MOST_NAMES]))
     shown += f" … ({len(names)} in all)" if len(names) > _MOST_NAMES else ""
-    raise DataError("\n".join([*lines, f"Available: {shown or 'none'}."]))
+    raise NoSuchColumnError("\n".join([*lines, f"Available: {shown or 'none'}."]), names)
 
 
 class Mistakes:

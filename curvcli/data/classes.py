@@ -47,6 +47,17 @@ def text_of(value: object) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
+def is_number(text: str) -> bool:
+    """Whether a text is a number as other programs write one."""
+    if "_" in text:  # Python reads 1_000, nobody else does
+        return False
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def unnumbered(reader: Reader, column: Column, place: str) -> DataError:
     """The error for a target of text whose classes are not stated, with the line to write."""
     rows = np.arange(min(column.rows, _LOOKED_AT), dtype=np.int64)

@@ -67,6 +67,15 @@ def _open(source: HuggingFaceSource, wanted: Wanted) -> Reader:
     return Shards(written, list(paths), files, partial(ArrowReader, source))
 
 
+def splits_of(folder: Path, written: str) -> list[str]:
+    """The names of the data sets in a folder that ``DatasetDict.save_to_disk`` wrote.
+
+    Raises:
+        DataError: its description is damaged.
+    """
+    return _strings(_json(folder, "dataset_dict.json", written, folder).get("splits"))
+
+
 def _resolved(paths: dict[str, Path], name: str) -> Path:
     return paths[name]
 

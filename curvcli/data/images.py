@@ -21,6 +21,7 @@ from curvcli.text import quoted
 IMAGE, LABEL = "image", "label"
 _FORMATS: Final = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".webp": "WEBP",
                    ".ppm": "PPM", ".pgm": "PPM"}  # fmt: skip
+IMAGE_SUFFIXES: Final = frozenset(_FORMATS)
 _MOST_FILES: Final = 20_000_000
 
 

@@ -74,7 +74,10 @@ class ParquetReader:
         starts = [sum(rows[:number]) for number in self._groups]
         check_columns(wanted.names, written, available)
         self._names = list(wanted.names)
-        self._check_chunks(groups)
+        try:
+            self._check_chunks(groups)
+        except self._errors as error:  # a name that is no text
+            raise unreadable(written, "Parquet", error) from None
         first = self._first_rows()
         columns = {name: column_of(name, written, sum(rows), first[name], steps) for name in wanted.names}
         self._forward = Forward(columns, starts or [0], self._blocks)

@@ -13,7 +13,7 @@ from .conftest import ROOT, SPEC, Curvcli
 FRAMEWORKS = {"torch", "tensorflow", "keras"}
 
 
-@pytest.mark.parametrize("command", ["diag", "inputs", "split", "check", "layers", "show", "env"])
+@pytest.mark.parametrize("command", ["init", "diag", "inputs", "split", "check", "layers", "show", "env"])
 def test_every_command_has_help_and_stands_in_the_readme(command: str, curvcli: Curvcli) -> None:
     """--help works for each, and the README shows its use."""
     done = curvcli(command, "--help")

@@ -47,7 +47,9 @@ def test_a_gzip_file_that_inflates_for_ever_is_refused(tmp_path: Path, monkeypat
         read("csv", tmp_path, ("x",), path="d.csv.gz")
 
 
-@pytest.mark.parametrize("form", [name for name in FORMATS if name not in {"npy", "imagefolder", "huggingface"}])
+@pytest.mark.parametrize(
+    "form", [name for name in FORMATS if name not in {"npy", "imagefolder", "huggingface", "random"}]
+)
 def test_files_of_other_formats_are_refused_with_how_to_convert_them(form: str, tmp_path: Path) -> None:
     for suffix, said in {
         "mat": r"scipy\.io\.loadmat", "xlsx": "save it as CSV", "safetensors": r"safetensors\.numpy\.load_file",

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from covering import slow
 
 from curvcli.cli.main import run
 from curvcli.models.open import open_model
@@ -29,15 +30,15 @@ def tf() -> Any:
 def saved(exact: Any, model: Any, path: Path) -> Any:
     """Give both networks the same random float32 weights, and save the second."""
     rng = np.random.default_rng(5)
-    for slow, fast in zip(exact.weights, model.weights, strict=True):
+    for wide, fast in zip(exact.weights, model.weights, strict=True):
         value = rng.uniform(0.5, 1.5, fast.shape) if "var" in fast.name else rng.standard_normal(fast.shape) * 0.6
         fast.assign(value.astype(np.float32))
-        slow.assign(value.astype(np.float32).astype(np.float64))
+        wide.assign(value.astype(np.float32).astype(np.float64))
     model.save(path)
     return exact
 
 
-@pytest.mark.parametrize("name", ["convolutions", "smooth", pytest.param("attention", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["smooth", *slow(["convolutions", "attention"])])
 def test_the_diagonal_is_the_dense_hessians(tf: Any, name: str, diag: Diag, tmp_path: Path) -> None:
     """All parameters of a saved Keras model, to 1e-9."""
     exact = saved(network(name, "float64"), network(name, "float32"), tmp_path / "m.keras")

@@ -20,6 +20,7 @@ from curvcli.models.torch.pt2.archive import ExportArchive, read_export
 from curvcli.models.torch.pt2.equal import written_out
 from curvcli.models.torch.pt2.fields import MisfitError, shown
 from curvcli.models.torch.pt2.graph import Graph, GraphReader
+from curvcli.models.torch.pt2.ports import ports_of
 from curvcli.models.torch.pt2.program import ExportedProgram
 from curvcli.models.torch.pt2.signature import Held, Signature, signature_of
 
@@ -78,6 +79,7 @@ def _opened(path: Path, device: str, dtype: str) -> TorchModel:
         ),
         reopened=partial(_opened, path, device),
         caveat=None if archive.as_exported else _DECOMPOSED,
+        ports=ports_of(signature, graph, tensors),
         widened=not reader.replaced.union(_dtypes(archive)).isdisjoint(HALVES),
     )
 

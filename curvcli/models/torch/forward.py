@@ -92,6 +92,15 @@ class Forward:
             return chosen[: samples * (len(chosen) // most)], None  # several rows each, which the targets will refuse
         return chosen, samples
 
+    def outputs(self, arguments: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """All tensors that the whole model returns for one batch, by name; an only unnamed one is called ``output``.
+
+        Raises:
+            DataError: the data do not fit the model.
+            ModelError: the forward pass fails, or returns no tensors.
+        """
+        return named_tensors(self._run(self.program, arguments), self.where)
+
     def _by_sample(self, output: Tensor, samples: int) -> Tensor:
         return output.reshape(samples, len(output) // samples, *output.shape[1:]) if self.flattened else output
 
@@ -156,18 +165,35 @@ def choose(returned: Any, name: str | None, where: str) -> Tensor:
         if name not in (None, "output", "0"):
             raise UsageError(f"{where} has no output {name!r}: it has a single unnamed one (call it output).")
         return returned
-    if isinstance(returned, dict):
-        outputs: dict[str, Any] = {str(k): v for k, v in returned.items()}
-    elif hasattr(returned, "_fields"):
-        outputs = dict(zip(returned._fields, returned, strict=True))
-    elif isinstance(returned, (tuple, list)):
-        outputs = {str(i): v for i, v in enumerate(returned)}
-    else:
-        raise ModelError(f"{where} returns a {type(returned).__name__}, not tensors.")
+    outputs = _by_name(returned, where)
     chosen = named_output({n: value for n, value in outputs.items() if value is not None}, name, where)
     if not isinstance(chosen, Tensor):
         raise UsageError(no_such_output(outputs, where))
     return chosen
+
+
+def named_tensors(returned: Any, where: str) -> dict[str, Tensor]:
+    """All tensors of whatever the module returned, by name.
+
+    Raises:
+        ModelError: there are none.
+    """
+    if isinstance(returned, Tensor):
+        return {"output": returned}
+    tensors = {name: value for name, value in _by_name(returned, where).items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise ModelError(f"{where} returns no tensors.")
+    return tensors
+
+
+def _by_name(returned: Any, where: str) -> dict[str, Any]:
+    if isinstance(returned, dict):
+        return {str(k): v for k, v in returned.items()}
+    if hasattr(returned, "_fields"):
+        return dict(zip(returned._fields, returned, strict=True))
+    if isinstance(returned, (tuple, list)):
+        return {str(i): v for i, v in enumerate(returned)}
+    raise ModelError(f"{where} returns a {type(returned).__name__}, not tensors.")
 
 
 def _forward_failed(where: str, arguments: Mapping[str, Tensor], error: Exception) -> DataError | ModelError:

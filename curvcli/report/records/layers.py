@@ -240,6 +240,7 @@ class Provenance:
         command_name: of the command, e.g. ``diag``; empty in reports of earlier versions.
         model_location: the model's path as seen from the report's folder; empty in reports of earlier versions.
         spec_location: the same of the file that holds the dataset spec.
+        random_data: whether the samples were drawn at random: nothing here tells of a trained minimum then.
         likelihood: the distribution of targets whose negative log-likelihood the loss is, which a Fisher matrix is of;
             empty where there is none, and in reports of earlier versions.
     """
@@ -269,4 +270,5 @@ class Provenance:
     command_name: str = ""
     model_location: str = ""
     spec_location: str = ""
+    random_data: bool = False
     likelihood: str = ""
