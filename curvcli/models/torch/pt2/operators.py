@@ -70,7 +70,7 @@ def operator_of(target: str) -> Operator:
         if packet is not None and overload in packet.overloads():
             operator = _tensor_operator(target, getattr(packet, overload))
             return replace(operator, function=_INSTEAD.get(name, operator.function))
-    if name != place and name in ATEN:
+    if name != place and name in ATEN and name not in _TENSORS:
         raise MisfitError(
             f"its graph takes a derivative itself ({shown(name)}), whose own derivatives PyTorch lacks or gets wrong",
             "Write the derivative's formula out in the network, or call torch.autograd.grad in it and save it by "
