@@ -59,8 +59,11 @@ def test_words_are_offered(words: tuple[str, ...], expected: list[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("diag", "m.pt", "--method", "gaussnewton"), "'--method': 'gaussnewton': did you mean gauss_newton?"),
-        (("eigs", "m.pt", "--which", "top"), "'--which': 'top': choose largest, smallest, magnitude or both."),
+        (
+            ("diag", "m.pt", "--method", "gaussnewton"),
+            "'--method': 'gaussnewton'; did you mean gauss_newton? Choose auto, gauss_newton, ",
+        ),
+        (("eigs", "m.pt", "--which", "top"), "'--which': 'top'. Choose largest, smallest, magnitude or both."),
         (("diag", "m.pt", "--dtype", "float16"), "did you mean float64?"),
     ],
 )
@@ -82,4 +85,4 @@ def test_help_begins_with_the_commands_own_options(name: str, capsys: pytest.Cap
     assert headings == [heading for heading in order if heading in headings]
     assert page.rstrip().splitlines()[-1].split()[:2] == ["-h,", "--help"]
     own = page.split("\nOptions:\n")[1].split("\n\n")[0] if "Options" in headings else ""
-    assert not re.search(r"^  (-\w, )?--(data|seed|device|output|quiet|config|layer)\b", own, re.MULTILINE)
+    assert not re.search(r"^  (-\w, )?--(data|seed|device|output|quiet|config|layer)(?![\w-])", own, re.MULTILINE)
