@@ -123,8 +123,8 @@ def _told(elements: Iterator[Any]) -> Iterator[Any]:
             lines = [line.strip() for line in str(error).splitlines() if line.strip()]
             last = cut(lines[-1], 200) if lines else ""
             kind = type(error).__name__
-            said = last if last.startswith(kind) else ": ".join(filter(None, [kind, last]))
-            raise DataError(f"data: number {number} (from 0) of what it gives can't be had: {said}") from error
+            reason = last if last.startswith(kind) else ": ".join(filter(None, [kind, last]))
+            raise DataError(f"data: number {number} (from 0) of what it gives can't be had: {reason}") from error
         yield element
 
 

@@ -219,6 +219,10 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
         r"number 1 \(from 0\) of what it gives can't be had: KeyError: 'image 6 is broken'$",
     ),
     ({"data": ((X * 9).int(), LABELS), "loss": "mse"}, r"It takes x.float\(\). Pass batches as in training: data="),
+    (
+        {"data": {"input": X, "price": LABELS}, "loss": "mse"},
+        r"takes input; in a dict of all, the targets are called labe",
+    ),
     ({"data": (X, LABELS, LABELS, X), "loss": "mse"}, r"data: 4 arrays; pass \(x, y\) or \(x, y, weight\)"),
     ({"data": {"labels": LABELS}, "loss": "mse"}, r"data: there are targets and no inputs"),
     ({"data": 3, "loss": "mse"}, r"data: an object of type int is neither arrays"),

@@ -74,10 +74,11 @@ def _try_forward(model: torch.nn.Module, name: str, args: tuple[Any, ...], kwarg
     except Exception as error:
         shapes = ", ".join(str(tuple(t.shape)) for t in (*args, *kwargs.values()))
         takes = ", ".join(inspect.signature(model.forward).parameters)
+        passed = "in a dict of all, the targets are called labels" if kwargs else "several inputs are a tuple or a dict"
         hint = _as_in_training(model, args, kwargs)
         raise UsageError(
             f"data: {name} does not take inputs of these shapes, {shapes}: {_first_line(error)}\n"
-            + (hint or f"Its forward takes {takes}; several inputs are a tuple or a dict of arrays.")
+            + (hint or f"Its forward takes {takes}; {passed}.")
         ) from error
 
 
