@@ -85,6 +85,7 @@ def _layer_names(context: click.Context, parameter: click.Parameter, incomplete:
     from curvcli.report.hdf5.read import read_report
 
     path = context.params.get("report") or context.params.get("base")
+    path = path[0] if isinstance(path, tuple) else path
     try:
         rows = read_report(Path(path)).layers if path else ()
     except CurvcliError:
