@@ -217,7 +217,7 @@ INPUTS: Final = Table("inputs_summary", "function", (
 ))
 SPLIT: Final = Table("split_parts", "part", (
     Column("layer", "text", "the layer at whose output z the gradient is split", heading=Heading("layer", 10),
-           inside=frozenset[Place]({"hdf5"})),
+           inside=frozenset[Place]({"hdf5", "export"})),
     Column("by", "text", "the parameter's name inside the layer, or the input's name", heading=Heading("by", 20)),
     Column("kind", "text", "parameter or input", heading=Heading("kind", 30, 4)),
     Column("operation", "text", "operation that computes z"),

@@ -61,7 +61,13 @@ def pictures(view: View, chosen: Collection[str], images: Collection[Image]) -> 
         ReportError: the report can't be read any more.
     """
     with styled():
-        drawn = (plot for kind, make in KINDS.items() if kind in chosen for plot in make(view))
+        several = view.course is not None
+        drawn = (
+            plot
+            for kind, make in KINDS.items()
+            if kind in chosen and kinds.KINDS[kind].many == several
+            for plot in make(view)
+        )
         names: list[str] = []
         for plot in drawn:
             names.append(plot.stem)
