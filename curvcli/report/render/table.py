@@ -19,8 +19,8 @@ _PROSE: Final = 24  # a sentence gets at least so many characters per line
 _NAME: Final = 12  # and so many of a name stay: what wraps into single letters can't be read
 _STYLES: Final = {
     **dict.fromkeys(("over_budget", "partial", "not_converged", "undecided"), "yellow"),
-    **dict.fromkeys(("nonfinite", "failed", "imprecise", "unverified", "changed"), "red"),
-    **dict.fromkeys(("within error", "same"), "dim"),
+    **dict.fromkeys(("nonfinite", "failed", "imprecise", "unverified", "changed", "worse"), "red"),
+    **dict.fromkeys(("within error", "same", "not worse", "not judged"), "dim"),
     "passed": "green",
 }
 

@@ -8,7 +8,8 @@ from math import inf, nan
 import numpy as np
 import pytest
 
-from curvcli.report.compare.comparison import Tolerances, compare
+from curvcli.report.compare.change import Tolerances
+from curvcli.report.compare.comparison import compare
 from curvcli.report.compare.figure import COMPARED, is_quantity
 from curvcli.report.compare.figures import bounded, figures
 
