@@ -1,8 +1,8 @@
 """How curved a trained network's loss is, from the saved model alone.
 
 The functions for notebooks and scripts, `open_model`, `diagonal`, `trace`, `eigenvalues`, `density`, `hessian`,
-`inputs`, `split`, `run`, `check`, `read_report`, `compare`, `check_rules` and `plot`, are imported when they are first
-used: ``import curvcli`` itself imports nothing, least of all a framework.
+`inputs`, `split`, `run`, `check`, `read_report`, `compare`, `course`, `check_rules` and `plot`, are imported when they
+are first used: ``import curvcli`` itself imports nothing, least of all a framework.
 """
 
 from importlib import import_module
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from curvcli.api.check import check
     from curvcli.api.compare import compare
     from curvcli.api.compute import density, diagonal, eigenvalues, hessian, trace
+    from curvcli.api.course import Course, course
     from curvcli.api.inputs import inputs
     from curvcli.api.model import Model, open_model
     from curvcli.api.plot import Plots, plot
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "Course",
     "CurvcliError",
     "CurvcliWarning",
     "DataError",
@@ -50,6 +52,7 @@ __all__ = [
     "check",
     "check_rules",
     "compare",
+    "course",
     "density",
     "diagonal",
     "eigenvalues",
@@ -67,6 +70,7 @@ _MODULES = {
     "curvcli.api.check": ("check",),
     "curvcli.api.compare": ("compare",),
     "curvcli.api.compute": ("density", "diagonal", "eigenvalues", "hessian", "trace"),
+    "curvcli.api.course": ("Course", "course"),
     "curvcli.api.inputs": ("inputs",),
     "curvcli.api.model": ("Model", "open_model"),
     "curvcli.api.plot": ("Plots", "plot"),

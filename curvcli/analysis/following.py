@@ -12,6 +12,7 @@ from typing import Annotated
 from curvcli.analysis.options.kinds import Flag, Names, OneOf
 from curvcli.analysis.options.record import Options
 from curvcli.errors import ReportError
+from curvcli.report.compare.subjects import subjects
 from curvcli.report.course.course import Course, course_of
 from curvcli.report.course.order import ORDERS, Order, natural, ordered
 from curvcli.report.hdf5.read import Report
@@ -44,7 +45,8 @@ def followed(reports: Sequence[Report], options: CourseOptions) -> Course:
     """
     layers: list[str] | None = None
     if options.layer or options.exclude:
-        names = list(dict.fromkeys(row.name for report in reports for row in report.layers))
+        rows = [row.name for report in reports for row in report.layers]
+        names = list(dict.fromkeys(rows or [name for report in reports for name in subjects(report)]))
         layers = [names[i] for i in select(names, options.layer, options.exclude)]
     return course_of(ordered(reports, options.order), layers, allow_mismatch=options.allow_mismatch)
 

@@ -123,6 +123,8 @@ def compare(
     judged = [change for change in of_layers or changes if change.outcome not in {"undecided", "not judged"}]
     if not judged and not any(change.outcome in {"changed", "worse"} for change in changes):
         doubt = _doubt(of_layers or changes)
+        if all(change.outcome == "not judged" for change in changes):
+            raise UsageError(f"{new.path}: {option('worse', True)} judges none of these quantities: {doubt}.")
         raise UsageError(f"{new.path}: nothing can be judged: {doubt}.\nCompute both with more probes, or exactly.")
     return Comparison(
         base=base,

@@ -82,6 +82,12 @@ def is_quantity(name: str) -> bool:
     return name in COMPARED or name in ONLY_BOUNDED or (rank != name and rank.isdecimal() and int(rank) > 0)
 
 
+def is_of_layers(name: str) -> bool:
+    """Whether layers can have a quantity of this name."""
+    column = columns.LAYERS.find(name)
+    return (column is not None and bool(column.role)) or name not in (*COMPARED, *ONLY_BOUNDED)
+
+
 def place(name: str) -> tuple[int, int]:
     """Return what sorts names into the order of `COMPARED`, ranked eigenvalues after the top one."""
     if name in COMPARED:

@@ -11,8 +11,10 @@ from curvcli.errors import UsageError
 from curvcli.report import columns
 from curvcli.report.compare.figure import LOSS, Figure, place
 from curvcli.report.compare.figures import figures, loss_figure
+from curvcli.report.compare.subjects import subjects
 from curvcli.report.course.order import Ordered
 from curvcli.report.course.refusal import course_notes, differences
+from curvcli.report.hdf5.read import Report
 from curvcli.report.records.summaries import LayerSummary
 from curvcli.report.units import CURVATURE
 from curvcli.report.units import LOSS as LOSS_UNIT
@@ -21,10 +23,12 @@ from curvcli.wording import option
 
 Of = Literal["report", "whole", "layers", "layer"]
 
-_UNITS: Final = {column.name: column.unit for column in columns.LAYERS.columns} | {LOSS: LOSS_UNIT}
+_UNITS: Final = {column.name: column.unit for table in (columns.INPUTS, columns.LAYERS) for column in table.columns} | {
+    LOSS: LOSS_UNIT
+}
 _SHOWN: Final = 5  # differences in one message
 
-_Figures = Mapping[str, tuple[LayerSummary, Mapping[str, Figure]]]
+_Figures = Mapping[str, tuple[LayerSummary | None, Mapping[str, Figure]]]
 _Layers = Sequence[tuple[LayerSummary, Figure]]
 _Join = Callable[[_Layers], tuple[float, float, float]]  # value, standard error, bound
 
@@ -129,10 +133,9 @@ def course_of(ordered: Ordered, layers: Sequence[str] | None = None, *, allow_mi
     """
     reports = ordered.reports
     mismatches = list(differences(ordered, layers))
-    figures_of = [
-        {row.name: (row, figures(report, row)) for row in report.layers if layers is None or row.name in layers}
-        for report in reports
-    ]
+    # Without any layer, what there is to follow are functions of the inputs, each by itself.
+    joined = layers is None and any(report.layers for report in reports)
+    figures_of = [_figures(report, layers) for report in reports]
     mismatches += _other_matrices(ordered, figures_of)
     if mismatches and not allow_mismatch:
         shown = "; ".join(mismatches[:_SHOWN])
@@ -142,7 +145,7 @@ def course_of(ordered: Ordered, layers: Sequence[str] | None = None, *, allow_mi
             f"Leave out the others, or give {option('allow_mismatch', True)} to show them together."
         )
     names = list(dict.fromkeys(name for one in figures_of for name in one))
-    lines = _joined(figures_of) if layers is None else [line for name in names for line in _of_layer(name, figures_of)]
+    lines = _joined(figures_of) if joined else [line for name in names for line in _of_layer(name, figures_of)]
     if not lines:
         raise UsageError(
             f"{reports[0].path} and {len(reports) - 1} more: no figures to follow; `curvcli show REPORT` tells what is "
@@ -155,10 +158,20 @@ def course_of(ordered: Ordered, layers: Sequence[str] | None = None, *, allow_mi
     return Course(
         ordered=ordered,
         lines=(*of_loss, *lines),
-        joined=layers is None,
+        joined=joined,
         mismatches=tuple(mismatches),
         notes=course_notes(ordered),
     )
+
+
+def _figures(report: Report, layers: Sequence[str] | None) -> _Figures:
+    of_layers = {row.name: (row, figures(report, row)) for row in report.layers if layers is None or row.name in layers}
+    of_functions = {
+        name: (None, one.figures)
+        for name, one in subjects(report).items()
+        if one.sort == "inputs" and not report.layers and (layers is None or name in layers)
+    }
+    return of_layers | of_functions
 
 
 def _other_matrices(ordered: Ordered, figures_of: Sequence[_Figures]) -> list[str]:
@@ -206,7 +219,7 @@ def _joined(figures_of: Sequence[_Figures]) -> list[Line]:
 
 def _tied(figures_of: _Figures) -> bool:
     """Whether layers share a parameter, which would count twice."""
-    names = [parameter.name for row, _ in figures_of.values() for parameter in row.parameters]
+    names = [parameter.name for row, _ in figures_of.values() if row is not None for parameter in row.parameters]
     return len(set(names)) < len(names)
 
 
@@ -218,7 +231,7 @@ def _whole(name: str) -> bool:
 def _together(figures_of: _Figures, quantity: str, join: _Join) -> Value | None:
     """Return a figure of all layers; ``None`` where one of them lacks it."""
     rows = [(row, by_name.get(quantity)) for name, (row, by_name) in figures_of.items() if not _whole(name)]
-    present = [(row, figure) for row, figure in rows if figure is not None]
+    present = [(row, figure) for row, figure in rows if row is not None and figure is not None]
     if not present or len(present) < len(rows):
         return None
     value, stderr, bound = join(present)
