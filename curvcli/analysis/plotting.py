@@ -222,8 +222,10 @@ def _drawing(view: View, options: PlotOptions, voice: Voice) -> Drawing:
     images: list[Image] = []
     if "png" in formats:
         images.append("png")
-    if "svg" in formats or "html" in formats:
+    if "svg" in formats:
         images.append("svg")
+    if "html" in formats:
+        images.append("page")
     made = []
     for picture in pictures(view, options.kind or KINDS, images):
         voice.detail(f"drawn: {picture.title}")

@@ -72,7 +72,8 @@ def course(
 
     Returns:
         ``lines``, each with ``layer``, ``quantity``, ``unit`` and ``values``: one per report with ``value``,
-        ``stderr``, ``bound`` and ``note``, or None; ``ordered`` with ``reports`` and ``steps``; ``to_pandas()`` makes one table.
+        ``stderr``, ``bound`` and ``note``, or None; ``ordered`` with ``reports`` and ``steps``; ``to_pandas()`` makes
+        one table.
 
     Raises:
         UsageError: they are not of one training run, or have no steps to be ordered by.
