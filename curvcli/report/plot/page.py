@@ -50,6 +50,7 @@ def page(view: View, pictures: Sequence[Picture], *, most: int = _MOST) -> bytes
     text = _PAGES.from_string(_text("page.html")).render(
         title=_title(view),
         units=_UNITS,
+        caption="Layers" if view.course is None else "Reports",
         number=Markup(' class="number"'),
         kinds=list(dict.fromkeys(picture.kind for picture in pictures)),
         titles={name: kind.title for name, kind in KINDS.items()},
@@ -82,7 +83,7 @@ def _breakable(text: str) -> Markup:
     """Return a path or a name that may be wrapped behind its separators, and nowhere else if there is room."""
     return Markup("").join(  # what is not markup already is escaped
         part if place % 2 == 0 else Markup("{}<wbr>").format(part)
-        for place, part in enumerate(re.split(r"([/._,:-])", text))
+        for place, part in enumerate(re.split(r"([/.,:+_-])", text))
     )
 
 
