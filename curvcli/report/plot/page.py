@@ -98,7 +98,7 @@ def _figures(pictures: Sequence[Picture], sheet: Sheet, most: int) -> tuple[list
     size = 0
     for place in sorted(range(len(pictures)), key=lambda i: (rank[i], i)):
         picture = pictures[place]
-        svg = inlined(picture.images["page"].decode(), f"f{place}", picture.title, sheet)
+        svg = inlined((picture.images.get("page") or picture.images["svg"]).decode(), f"f{place}", picture.title, sheet)
         if size + len(svg.encode()) <= most or not drawn:
             drawn[place] = svg
             size += len(svg.encode())

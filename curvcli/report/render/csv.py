@@ -32,8 +32,7 @@ def neutral(cell: str) -> str:
 
 
 def render_csv(report: Report) -> str:
-    """Return one header line and one line per layer; floats read back to the same bits, a number that is not there, or is none,
-    is empty, as in exports.
+    """Return one header line and one line per layer; floats read back to the same bits, missing numbers are empty.
 
     Columns and their order are the same for every report. Eigenvalues share one, separated by blanks. A report without
     layers has a line per function differentiated by the inputs instead, and without those one per check. Text that a
