@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite, isnan, nan, sqrt
 from typing import Any, Final, Literal
@@ -210,7 +210,7 @@ def _joined(figures_of: Sequence[_Figures]) -> list[Line]:
     else:
         of_layers = {}
         for quantity, join in _JOINS.items():
-            values = [_together(one, quantity, join) for one in figures_of]
+            values = [_together(one, single, quantity, join) for one in figures_of]
             if any(value is not None for value in values):
                 of_layers[quantity] = _line(None, "layers", len(single), quantity, values)
     by_quantity = of_layers | of_whole
@@ -228,11 +228,11 @@ def _whole(name: str) -> bool:
     return name.startswith("(whole")
 
 
-def _together(figures_of: _Figures, quantity: str, join: _Join) -> Value | None:
-    """Return a figure of all layers; ``None`` where one of them lacks it."""
+def _together(figures_of: _Figures, names: Collection[str], quantity: str, join: _Join) -> Value | None:
+    """Return a figure of all the named layers; ``None`` where one of them is missing, or lacks it."""
     rows = [(row, by_name.get(quantity)) for name, (row, by_name) in figures_of.items() if not _whole(name)]
     present = [(row, figure) for row, figure in rows if row is not None and figure is not None]
-    if not present or len(present) < len(rows):
+    if not present or len(present) < max(len(rows), len(names)):
         return None
     value, stderr, bound = join(present)
     notes = dict.fromkeys(_note(figure) for _, figure in present)
