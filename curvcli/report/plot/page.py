@@ -33,6 +33,7 @@ from curvcli.text import printable
 
 _UNITS: Final = f". Traces, diagonals and eigenvalues in {CURVATURE}, gradients in {GRADIENT}"
 _PAGES: Final = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
+_LONG: Final = 20  # characters of a word that a narrow window has room for
 _MOST: Final = 1_700_000  # bytes of figures; a page of more is slow to open, and no one looks at all of them
 
 
@@ -80,11 +81,15 @@ def _title(view: View) -> str:
 
 
 def _breakable(text: str) -> Markup:
-    """Return a path or a name that may be wrapped behind its separators, and nowhere else if there is room."""
-    return Markup("").join(  # what is not markup already is escaped
-        part if place % 2 == 0 else Markup("{}<wbr>").format(part)
-        for place, part in enumerate(re.split(r"([/.,:+_-])", text))
-    )
+    """Return a text whose long words, paths and names, may be wrapped behind their separators."""
+    return Markup(" ").join(map(_word, text.split(" ")))
+
+
+def _word(word: str) -> str | Markup:
+    if len(word) <= _LONG:
+        return word  # escaped by whoever joins it
+    parts = re.split(r"(?<=[/._+-])", word)
+    return Markup("<wbr>").join(parts)
 
 
 def _figures(pictures: Sequence[Picture], sheet: Sheet, most: int) -> tuple[list[dict[str, Any]], list[Picture]]:
