@@ -1,6 +1,6 @@
 """How curved a trained network's loss is, from the saved model alone.
 
-The functions for notebooks and scripts, `open_model`, `diagonal`, `trace`, `eigenvalues`, `density`, `hessian`,
+The functions for notebooks and scripts, `init`, `open_model`, `diagonal`, `trace`, `eigenvalues`, `density`, `hessian`,
 `inputs`, `split`, `run`, `check`, `read_report`, `compare`, `course`, `check_rules` and `plot`, are imported when they
 are first used: ``import curvcli`` itself imports nothing, least of all a framework.
 """
@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from curvcli.api.compare import compare
     from curvcli.api.compute import density, diagonal, eigenvalues, hessian, trace
     from curvcli.api.course import Course, course
+    from curvcli.api.init import GuessedSpec, init
     from curvcli.api.inputs import inputs
-    from curvcli.api.model import Model, open_model
+    from curvcli.api.model import Model
+    from curvcli.api.open_model import open_model
     from curvcli.api.plot import Plots, plot
     from curvcli.api.report import Report, read_report
     from curvcli.api.results import Results
@@ -40,6 +42,7 @@ __all__ = [
     "CurvcliError",
     "CurvcliWarning",
     "DataError",
+    "GuessedSpec",
     "Model",
     "ModelError",
     "NotFiniteError",
@@ -57,6 +60,7 @@ __all__ = [
     "diagonal",
     "eigenvalues",
     "hessian",
+    "init",
     "inputs",
     "open_model",
     "plot",
@@ -71,8 +75,10 @@ _MODULES = {
     "curvcli.api.compare": ("compare",),
     "curvcli.api.compute": ("density", "diagonal", "eigenvalues", "hessian", "trace"),
     "curvcli.api.course": ("Course", "course"),
+    "curvcli.api.init": ("GuessedSpec", "init"),
     "curvcli.api.inputs": ("inputs",),
-    "curvcli.api.model": ("Model", "open_model"),
+    "curvcli.api.model": ("Model",),
+    "curvcli.api.open_model": ("open_model",),
     "curvcli.api.plot": ("Plots", "plot"),
     "curvcli.api.report": ("Report", "read_report"),
     "curvcli.api.results": ("Results",),

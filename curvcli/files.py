@@ -13,6 +13,7 @@ import stat
 import struct
 import zipfile
 import zlib
+from collections.abc import Callable
 from io import BufferedReader
 from pathlib import Path
 from typing import Final
@@ -38,6 +39,9 @@ _ALWAYS_HAD: Final = 1 << 16
 _BLOCK: Final = 1 << 20
 # More than any text that a person writes: specs and configs.
 TEXT_LIMIT: Final = 1 << 20
+
+# How the temporary folders begin in which models and data of a Python session are saved.
+IN_MEMORY: Final = "curvcli-in-memory-"
 
 _KINDS: Final = (
     (stat.S_ISDIR, "is a directory"),
@@ -158,12 +162,12 @@ def read_bounded(
     return data
 
 
-def check_room(size: int, what: str, *, error: type[CurvcliError] = UsageError) -> None:
+def check_room(size: int, what: str | Callable[[], str], *, error: type[CurvcliError] = UsageError) -> None:
     """Check that `size` bytes are free, before they are allocated.
 
     Args:
         size: in bytes.
-        what: takes them, for the message; also the place.
+        what: takes them, for the message; also the place. A function where finding out takes longer than the check.
         error: to raise.
 
     Raises:
@@ -173,7 +177,8 @@ def check_room(size: int, what: str, *, error: type[CurvcliError] = UsageError) 
         return
     free = available_memory()
     if size > free:
-        raise error(f"{what}: takes {size_text(size)} of memory, and {size_text(free)} are free.")
+        place = what if isinstance(what, str) else what()
+        raise error(f"{place}: takes {size_text(size)} of memory, and {size_text(free)} are free.")
 
 
 def size_text(size: float) -> str:
@@ -200,3 +205,8 @@ def _cause(error: OSError | ValueError) -> str:
     if isinstance(error, OSError):
         return _CAUSES.get(error.errno or 0) or error.strerror or "can't be read"
     return "no path can hold such a character"  # a NUL, or half of a surrogate pair
+
+
+def lasting(path: Path) -> str:
+    """A path to be shown after the run: of what lay in memory, its name, since the temporary folder goes with it."""
+    return f"(in memory) {path.name}" if path.parent.name.startswith(IN_MEMORY) else str(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -78,3 +79,23 @@ def _sentence(message: str) -> str:
     match = re.fullmatch(r"(.*?) ?\(at (.*)\)", message, flags=re.DOTALL)
     what, where = match.groups() if match else (message, "the file")
     return f"{where}: {what[:1].lower()}{what[1:_MOST_TOLD]}; this is not TOML."
+
+
+def toml_value(value: Any) -> str:
+    """A text, number, truth value, or a list of these, as TOML; NumPy's scalars are numbers.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    value = value.item() if hasattr(value, "item") and not getattr(value, "ndim", 0) else value
+    value = value.tolist() if hasattr(value, "tolist") else value
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return repr(value)
+        case str():
+            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        case list() | tuple():
+            return f"[{', '.join(map(toml_value, value))}]"
+    raise TypeError(f"{type(value).__name__} is nothing that TOML has")

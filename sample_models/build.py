@@ -1,4 +1,4 @@
-"""Build the sample models: train small networks, and save each as TorchScript and as a SavedModel.
+"""Build the sample models: train small networks, and save each as TorchScript and as a SavedModel, one as .pt2 too.
 
     python sample_models/build.py
         Rebuild everything beside this file (about a minute on one core): ``digits.npz`` with the held-out digits, the
@@ -171,6 +171,14 @@ def script(model: nn.Module, path: Path) -> None:
     torch.jit.script(model.eval()).save(str(path))
 
 
+def export(model: nn.Module, image: Tensor, path: Path) -> None:
+    """Save ``model`` with ``torch.export``, for any number of images; without the places in the code it came from."""
+    program = torch.export.export(model.eval(), (image,), dynamic_shapes=({0: torch.export.Dim.AUTO},))
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)
+    torch.export.save(program, path)
+
+
 def fresh(directory: Path) -> str:
     """Remove what a former run left at ``directory``, and return it as TensorFlow takes it."""
     if directory.exists():
@@ -222,11 +230,12 @@ def build_vgg16_digits(folder: Path, images: Tensor, labels: Tensor) -> None:
 
 
 def build_mlp_tanh(folder: Path, images: Tensor, labels: Tensor) -> None:
-    """Train a small MLP; saved by ``torch.jit.trace`` and ``tf.saved_model.save`` of a Keras model."""
+    """Train a small MLP; saved by ``torch.jit.trace``, ``torch.export`` and ``tf.saved_model.save`` of Keras."""
     torch.manual_seed(SEED)
     model = TorchMLP()
     train(model, model.logits, images, labels, Recipe(epochs=60, learning_rate=1e-2, weight_decay=0.1))
     torch.jit.trace(model, images[:2]).save(str(folder / "mlp_tanh.pt"))
+    export(model, images[:2], folder / "mlp_tanh.pt2")
     twin = keras_mlp("mlp_tanh")
     copy_weights(model, keras_variables(twin))
     save_keras(twin, folder / "mlp_tanh", "probabilities")
@@ -263,6 +272,8 @@ def build_digits(folder: Path) -> None:
         outputs = compare(torchscript, saved_model, channels_first(resize(images), dataset.scale))
         print(f"  held-out accuracy {(outputs.argmax(axis=1) == labels).mean():.2%} of {len(labels)} digits")
         write_specifications(saved_model, torchscript, dataset)
+        if (exported := folder / f"{name}.pt2").exists():
+            shutil.copyfile(folder / f"{name}.pt.toml", exported.with_name(f"{name}.pt2.toml"))
 
 
 def build_full_vgg16(folder: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from curvcli.analysis.session import Opened, Session
+from curvcli.files import lasting
 from curvcli.report.hdf5.origin import Origin
 from curvcli.report.records.layers import Provenance
 from curvcli.version import __version__
@@ -65,7 +66,7 @@ def provenance(
     """
     spec = session.loaded.spec
     return Provenance(
-        model_path=str(session.path),
+        model_path=lasting(session.path),
         model_sha256=session.model.sha256,
         dataset_digest=session.samples.digest,
         spec_text=session.loaded.text,
@@ -85,7 +86,9 @@ def provenance(
         versions=versions(session.model.backend),
         threads=session.model.threads,
         deterministic=deterministic,
+        widened=session.objective.widened if isinstance(session, Session) else False,
         verification_passes=verification_passes,
+        random_data=session.drawn,
         likelihood=likelihood,
         **Origin(command, session.path, session.loaded.path).locations(report),
     )

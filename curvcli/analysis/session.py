@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from pathlib import Path
 
 import numpy as np
 
+from curvcli.analysis.mistakes import joined, misfits, with_others, wrong_output
 from curvcli.analysis.options.shared import DataOptions, ModelOptions, Selection
 from curvcli.analysis.progress import Voice
 from curvcli.curvature.operator import Block, MatrixProducts
 from curvcli.curvature.rounding import Multiply, Twins
 from curvcli.curvature.tasks import Data
 from curvcli.data.interface import Samples
-from curvcli.data.registry import TABLES
+from curvcli.data.registry import FORMATS, TABLES
 from curvcli.data.samples import open_samples
 from curvcli.engine.serial import SerialEngine
 from curvcli.engine.work import computed
-from curvcli.errors import CurvcliError, ModelError, SpecError
+from curvcli.errors import CurvcliError, DataError, ModelError, SpecError, UsageError
 from curvcli.models.base import Array
 from curvcli.models.model import Model, ModelObjective
 from curvcli.models.open import format_of, open_model
+from curvcli.report.records.random_data import SAID
 from curvcli.spec.dataset import LoadedSpec, with_overrides
-from curvcli.spec.lookup import find_dataset_spec
+from curvcli.spec.lookup import FoundSpec, find_dataset_spec
 from curvcli.spec.patterns import select
 from curvcli.wording import option
 
@@ -44,6 +48,11 @@ class Opened:
     device: str
     dtype: str
 
+    @property
+    def drawn(self) -> bool:
+        """Whether the samples are drawn at random."""
+        return FORMATS[self.loaded.spec.source.format].drawn
+
 
 @dataclass(frozen=True)
 class Session(Opened):
@@ -62,22 +71,38 @@ def open_files(model: ModelOptions, data: DataOptions, voice: Voice) -> Opened:
     format_of(path)
     spec = find_dataset_spec(path, data.data, Path.cwd())
     voice.detail(f"dataset spec: {spec.source_description}")
-    loaded = with_overrides(spec.load(TABLES), limit=data.limit, batch_size=data.batch_size, seed=data.seed)
-    samples = open_samples(loaded)
-    _ = samples.digest  # reads every input once: a NaN is found now and not in the middle
-    opened = open_model(path, device=model.device, dtype=model.dtype, choice=model.choice)
-    return Opened(path, opened, loaded, samples, model.device, model.dtype)
+    opener = partial(open_model, path, device=model.device, dtype=model.dtype, choice=model.choice)
+    loaded, samples = _data(spec, data, opener)
+    opened = opener()
+    return _told(Opened(path, opened, loaded, samples, model.device, model.dtype), voice)
 
 
-def with_data(model: Model, options: ModelOptions, data: DataOptions) -> Opened:
+def _data(spec: FoundSpec, data: DataOptions, opener: Callable[[], Model]) -> tuple[LoadedSpec, Samples]:
+    """The spec and its samples; where something is wrong with them, the model is looked at for more."""
+    try:
+        loaded = with_overrides(spec.load(TABLES), limit=data.limit, batch_size=data.batch_size, seed=data.seed)
+        samples = open_samples(loaded)
+        _ = samples.digest  # reads every input once: a NaN is found now and not in the middle
+    except (SpecError, DataError) as error:
+        raise with_others(error, spec, opener) from None
+    return loaded, samples
+
+
+def _told(opened: Opened, voice: Voice) -> Opened:
+    if opened.drawn:
+        voice.warn(f"{opened.loaded.path.name}: the data are {SAID}")
+    return opened
+
+
+def with_data(model: Model, options: ModelOptions, data: DataOptions, voice: Voice) -> Opened:
     """A model that is open already, and its data.
 
     Raises:
         CurvcliError: whatever is wrong with the spec or the data.
     """
     spec = find_dataset_spec(options.model, data.data, Path.cwd())
-    loaded = with_overrides(spec.load(TABLES), limit=data.limit, batch_size=data.batch_size, seed=data.seed)
-    return Opened(options.model, model, loaded, open_samples(loaded), options.device, options.dtype)
+    loaded, samples = _data(spec, data, lambda: model)
+    return _told(Opened(options.model, model, loaded, samples, options.device, options.dtype), voice)
 
 
 def open_session(model: ModelOptions, data: DataOptions, voice: Voice, *, needs_layers: bool = True) -> Session:
@@ -99,7 +124,12 @@ def session_of(opened: Opened, *, needs_layers: bool = True) -> Session:
     """
     if needs_layers and not opened.model.layers:
         raise ModelError(opened.model.why_no_layers)
-    objective = objective_of(opened, opened.samples, fitting_batch_size(opened))
+    try:
+        size = fitting_batch_size(opened)
+    except SpecError as error:
+        others = wrong_output(opened.model, opened.loaded.spec.loss.output)
+        raise joined(error, [error, *map(UsageError, others)]) from None
+    objective = objective_of(opened, opened.samples, size)
     return Session(**vars(opened), objective=objective)
 
 
@@ -111,7 +141,17 @@ def objective_of(opened: Opened, samples: Samples, batch_size: int) -> ModelObje
         DataError: targets that do not fit the output.
         ModelError: the forward pass fails.
     """
-    return opened.model.objective(samples, opened.loaded.spec.loss, batch_size)
+    loss = opened.loaded.spec.loss
+    try:
+        return opened.model.objective(samples, loss, batch_size)
+    except SpecError as error:
+        if not isinstance(loss.from_logits, bool):
+            raise
+        try:  # whatever else is wrong, were this right
+            opened.model.objective(samples, loss.model_copy(update={"from_logits": "auto"}), batch_size)
+        except CurvcliError as other:
+            raise joined(error, [error, other]) from None
+        raise
 
 
 def twins(opened: Opened, memory: int) -> Twins:
@@ -172,25 +212,10 @@ def fitting_batch_size(opened: Opened) -> int:
         SpecError: the spec feeds other inputs than the model takes, or of another shape.
     """
     model, samples, loaded = opened.model, opened.samples, opened.loaded
-    where = loaded.path.name
-    expected, fed = [p.name for p in model.inputs], list(samples.input_shapes)
-    if set(expected) != set(fed):
-        raise SpecError(
-            f"{where}: inputs: the spec feeds {', '.join(fed)}; {model.path} takes {', '.join(expected)}.\n"
-            f"Name the table [inputs.{expected[0] if expected else '…'}]."
-        )
+    if wrong := misfits(model, list(samples.input_shapes), samples.input_shapes, loaded.path.name):
+        raise SpecError("\n".join(wrong))
     size = loaded.spec.sampling.batch_size
     for port in model.inputs:
-        if port.shape is None:
-            continue
-        shape = samples.input_shapes[port.name]
-        model_shape = port.shape[1:]
-        if len(model_shape) != len(shape) or any(w not in (None, s) for w, s in zip(model_shape, shape, strict=True)):
-            pretty = "×".join("?" if n is None else str(n) for n in model_shape) or "one number"
-            raise SpecError(
-                f"{where}: inputs.{port.name}: one sample has shape {'×'.join(map(str, shape)) or 'one number'}, "
-                f"{model.path} takes {pretty}.\nUse shape or layout in [inputs.{port.name}]."
-            )
         fixed = port.shape[0] if port.shape else None
         if fixed is not None:
             if len(samples) % fixed:

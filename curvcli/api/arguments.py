@@ -25,8 +25,8 @@ SINGLE = (Number, OneOf, Size, Text, Whole)
 SHARED: tuple[type[Options], ...] = (ModelOptions, DataOptions, Selection, ComputingOptions, OutputOptions)
 # What has to be there where a path is, by the argument's name.
 _PATHS = {
-    "model": "what curvcli.open_model returns, or the path of a saved model",
-    "data": "the path of a dataset spec (save arrays with numpy.savez and name them there)",
+    "model": "what curvcli.open_model returns or takes: the path of a saved model, a torch.nn.Module, a Keras model",
+    "data": "the path of a dataset spec, or samples in memory: (x, y), a DataLoader",
     "against": "the path of a saved model",
     "against_data": "the path of a dataset spec",
     "output": "the path of the report to write",

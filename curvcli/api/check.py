@@ -7,18 +7,20 @@ from curvcli.analysis.options.quantities import CheckOptions
 from curvcli.analysis.options.request import command_line
 from curvcli.api.arguments import Patterns, StrPath, flag_of, request_from
 from curvcli.api.computed import finished, refuse_to_overwrite
-from curvcli.api.model import Model, how_opened
+from curvcli.api.live import AnyData, AnyModel, Loss, in_files
+from curvcli.api.model import OPENED_WITH, Model, how_opened
 from curvcli.api.report import Report
 from curvcli.api.turn import IN_PYTHON, TURN
 from curvcli.api.voice import QuietVoice
 
 
 def check(
-    model: Model | StrPath,
+    model: AnyModel,
     *,
     layer: Patterns = (),
     exclude: Patterns = (),
-    data: StrPath | None = None,
+    data: AnyData | None = None,
+    loss: Loss | None = None,
     limit: int | None = None,
     batch_size: int | None = None,
     seed: int | None = None,
@@ -52,12 +54,11 @@ def check(
         >>> [(one.name, one.outcome) for one in report.checks if one.subject == "fc3"]
         [('gradient', 'passed'), ('Hessian', 'passed'), ('symmetry', 'passed'), ('float32', 'passed')]
     """
-    arguments = dict(locals())
-    if isinstance(model, Model):
-        requested = {"device": device, "dtype": dtype, "signature": signature, "tag_set": tag_set}
-        arguments |= how_opened(model) | {name: value for name, value in requested.items() if value is not None}
-    with IN_PYTHON, TURN:
-        request = request_from("check", CheckOptions, arguments)
+    with IN_PYTHON, TURN, in_files(dict(locals())) as values:
+        if isinstance(opened := values["model"], Model):
+            requested = {name: values[name] for name in ("data", *OPENED_WITH) if values[name] is not None}
+            values.update({"data": opened.data} | how_opened(opened) | requested)
+        request = request_from("check", CheckOptions, values)
         refuse_to_overwrite(request)
         voice = QuietVoice(flag_of("verbose", verbose))
         return finished(CheckJob(request, voice, command_line(request)), voice, request, stacklevel=0)

@@ -14,7 +14,7 @@ from curvcli.analysis.options.quantities import (
 )
 from curvcli.api.arguments import Patterns, StrPath
 from curvcli.api.computed import computed
-from curvcli.api.model import Model
+from curvcli.api.live import AnyData, AnyModel, Loss
 from curvcli.api.report import Report
 from curvcli.api.results import Results
 from curvcli.report.records.layers import ParameterRecord
@@ -24,12 +24,13 @@ Kind = TypeVar("Kind", TraceRecord, EigenRecord, DensityRecord, BlockRecord)
 
 
 def diagonal(
-    model: Model | StrPath,
+    model: AnyModel,
     *,
     layer: Patterns = (),
     exclude: Patterns = (),
     matrix: str = DiagonalOptions.matrix,
-    data: StrPath | None = None,
+    data: AnyData | None = None,
+    loss: Loss | None = None,
     limit: int | None = None,
     batch_size: int | None = None,
     seed: int | None = None,
@@ -52,12 +53,14 @@ def diagonal(
     """The Hessian diagonal and the gradient of every parameter, as ``curvcli diag`` computes them.
 
     Args:
-        model: of `open_model`, or a path; an opened one is not read again.
+        model: of `open_model`, or what that takes: a path, or a model in memory. An opened one is not read again.
         layer: names, parts of a path (``conv4_3``), globs, ``re:REGEX``, or an opened model's layers; one or several.
             Default: all. An empty list is refused.
         exclude: leave these out.
         matrix: whose diagonal: ``hessian``, ``gauss_newton``, ``fisher`` or ``empirical_fisher``.
-        data: the dataset spec (TOML). Default: the one in or beside the model, then ``curvcli.toml`` here.
+        data: the path of a dataset spec (TOML), or samples in memory, as `open_model` takes them. Default: what the
+            model was opened with, the spec in or beside it, then ``curvcli.toml`` here.
+        loss: of samples in memory, as `open_model` takes it.
         limit: use a random subset of this many samples.
         batch_size: samples at once: memory and speed, never the result.
         seed: of all that is random.
@@ -105,13 +108,14 @@ def diagonal(
 
 
 def trace(
-    model: Model | StrPath,
+    model: AnyModel,
     *,
     layer: Patterns = (),
     exclude: Patterns = (),
     whole_model: bool = False,
     matrix: str = TraceOptions.matrix,
-    data: StrPath | None = None,
+    data: AnyData | None = None,
+    loss: Loss | None = None,
     limit: int | None = None,
     batch_size: int | None = None,
     seed: int | None = None,
@@ -157,7 +161,7 @@ def trace(
 
 
 def eigenvalues(
-    model: Model | StrPath,
+    model: AnyModel,
     *,
     k: int = EigenOptions.k,
     which: str = EigenOptions.which,
@@ -165,7 +169,8 @@ def eigenvalues(
     exclude: Patterns = (),
     whole_model: bool = False,
     matrix: str = EigenOptions.matrix,
-    data: StrPath | None = None,
+    data: AnyData | None = None,
+    loss: Loss | None = None,
     limit: int | None = None,
     batch_size: int | None = None,
     seed: int | None = None,
@@ -215,13 +220,14 @@ def eigenvalues(
 
 
 def density(
-    model: Model | StrPath,
+    model: AnyModel,
     *,
     layer: Patterns = (),
     exclude: Patterns = (),
     whole_model: bool = False,
     matrix: str = DensityOptions.matrix,
-    data: StrPath | None = None,
+    data: AnyData | None = None,
+    loss: Loss | None = None,
     limit: int | None = None,
     batch_size: int | None = None,
     seed: int | None = None,
@@ -264,13 +270,14 @@ def density(
 
 
 def hessian(
-    model: Model | StrPath,
+    model: AnyModel,
     *,
     layer: Patterns = (),
     exclude: Patterns = (),
     whole_model: bool = False,
     matrix: str = HessianOptions.matrix,
-    data: StrPath | None = None,
+    data: AnyData | None = None,
+    loss: Loss | None = None,
     limit: int | None = None,
     batch_size: int | None = None,
     seed: int | None = None,

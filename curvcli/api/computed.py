@@ -14,6 +14,7 @@ from curvcli.analysis.outputs import report_path
 from curvcli.analysis.plan import Runnable, plan_run
 from curvcli.analysis.session import open_files, session_of, with_data
 from curvcli.api.arguments import flag_of, request_from
+from curvcli.api.live import in_files
 from curvcli.api.model import Model, settled
 from curvcli.api.report import Report, read_report, read_temporary
 from curvcli.api.turn import IN_PYTHON, TURN
@@ -31,10 +32,10 @@ def computed(command: str, record: type[Options], arguments: Mapping[str, Any]) 
     Raises:
         CurvcliError: whatever is wrong with the arguments, path, spec, data or model, or with one against the other.
     """
-    with IN_PYTHON, TURN:
-        model = arguments["model"]
-        request = request_from(command, record, {**arguments, **settled(model, arguments)})
-        voice = QuietVoice(flag_of("verbose", arguments["verbose"]))
+    with IN_PYTHON, TURN, in_files(arguments) as values:
+        model = values["model"]
+        request = request_from(command, record, {**values, **settled(model, values)})
+        voice = QuietVoice(flag_of("verbose", values["verbose"]))
         return carried_out(request, model, voice, command_line(request), stacklevel=1)
 
 
@@ -50,7 +51,7 @@ def carried_out(request: Request, model: Any, voice: QuietVoice, line: str, *, s
     """
     refuse_to_overwrite(request)
     if isinstance(model, Model):
-        opened = with_data(model.opened, request.model, request.data)
+        opened = with_data(model.opened, request.model, request.data, voice)
     else:
         opened = open_files(request.model, request.data, voice)
     session = session_of(opened, needs_layers=request.command != "inputs")

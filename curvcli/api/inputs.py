@@ -7,13 +7,13 @@ from functools import partial
 from curvcli.analysis.options.quantities import InputOptions
 from curvcli.api.arguments import Patterns, StrPath
 from curvcli.api.computed import computed
-from curvcli.api.model import Model
+from curvcli.api.live import AnyData, AnyModel, Loss
 from curvcli.api.results import Results
 from curvcli.report.records.inputs import InputsRecord
 
 
 def inputs(
-    model: Model | StrPath,
+    model: AnyModel,
     *,
     of: Patterns = (),
     input: Patterns = (),
@@ -24,7 +24,8 @@ def inputs(
     gradient_only: bool = False,
     budget: int | None = None,
     probes: int = InputOptions.probes,
-    data: StrPath | None = None,
+    data: AnyData | None = None,
+    loss: Loss | None = None,
     limit: int | None = None,
     batch_size: int | None = None,
     seed: int | None = None,

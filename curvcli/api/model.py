@@ -1,4 +1,4 @@
-"""A saved model, opened once for many calls."""
+"""A model, opened once for many calls."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any, Final
 from curvcli.analysis.options.record import filled
 from curvcli.analysis.options.shared import ModelOptions
 from curvcli.api.arguments import Name, StrPath, name_of, path_of
-from curvcli.api.turn import IN_PYTHON, TURN
 from curvcli.errors import UsageError
+from curvcli.files import lasting
 from curvcli.models import open as files
 from curvcli.models.base import Array, Layer, Port
 from curvcli.models.choice import Choice
@@ -18,14 +18,17 @@ from curvcli.models.model import Model as OpenedModel
 from curvcli.spec.mistakes import listed
 from curvcli.text import did_you_mean
 
-_OPENED_WITH: Final = ("device", "dtype", "signature", "tag_set")
+# What a model is opened with, by the names of options.
+OPENED_WITH: Final = ("device", "dtype", "signature", "tag_set")
 
 
 class Model:
-    """A saved model, opened; see `open_model`.
+    """A model, opened; see `open_model`.
 
     Attributes:
-        path: the file or directory, as it was passed; absolute once the working directory is another one.
+        path: the file or directory, as it was passed; absolute once the working directory is another one. Of a model
+            from memory, the temporary file or directory in which it was saved, which lives as long as this object.
+        data: the dataset spec that it was opened with; None if that is looked for by each call.
         device: e.g. ``cpu``.
         dtype: ``float32`` or ``float64``.
         signature: as it was passed.
@@ -36,8 +39,11 @@ class Model:
         outputs: likewise.
     """
 
-    def __init__(self, opened: OpenedModel, *, device: str, dtype: str, choice: Choice) -> None:
+    def __init__(
+        self, opened: OpenedModel, *, device: str, dtype: str, choice: Choice, data: Path | None = None
+    ) -> None:
         self.opened = opened
+        self.data = None if data is None else data.absolute()
         self._as_written: Path = opened.path
         self._absolute = self._as_written.absolute()
         self.device, self.dtype = device, dtype
@@ -69,73 +75,48 @@ class Model:
 
     def __repr__(self) -> str:
         size = sum(layer.size for layer in self.layers)
-        return (
-            f"<curvcli.Model {self.path}: {len(self.layers)} layers, {size:,} entries, {self.dtype} on {self.device}>"
-        )
+        has = f"{len(self.layers)} layers, {size:,} entries"
+        return f"<curvcli.Model {lasting(self.path)}: {has}, {self.dtype} on {self.device}>"
 
 
-def open_model(
-    path: StrPath,
-    device: str = "cpu",
-    dtype: str = "float32",
-    *,
-    signature: str | None = None,
-    tag_set: str | None = None,
-) -> Model:
-    """Open a saved model, as ``curvcli layers`` does; nothing in it is executed but its graph.
+def opened(path: Path, how: Mapping[str, Any], *, data: Path | None = None) -> Model:
+    """Open a path.
 
     Args:
-        path: a torch.export archive (.pt2), a TensorFlow SavedModel directory, a Keras file or a TorchScript file.
-        device: ``cpu``, ``cuda``, ``cuda:1`` ….
-        dtype: ``float32`` or ``float64``: the whole model is converted.
-        signature: of a SavedModel that has several; its only one, or ``serving_default``, if None.
-        tag_set: the tags of one graph of a SavedModel that has several, with commas between; its only one, or
-            ``serve``, if None.
+        path: of a saved model.
+        how: the values of `OPENED_WITH`; None for a default.
+        data: the dataset spec to go with it.
 
     Raises:
         UsageError: a wrong path or device, or the framework is not installed.
         ModelError: the file can't be opened.
-
-    Example:
-        >>> import curvcli
-        >>> model = curvcli.open_model("sample_models/mlp_tanh.pt")
-        >>> [layer.name for layer in model.layers]
-        ['fc1', 'norm', 'fc2', 'fc3']
-        >>> model.values("fc1.weight").shape
-        (32, 64)
     """
-    with IN_PYTHON, TURN:
-        file = path_of(
-            "path",
-            path,
-            "the path of a saved model: a torch.export archive, SavedModel directory, Keras file or TorchScript file",
-        )
-        options = filled(
-            ModelOptions,
-            {"model": file, "device": str(device), "dtype": dtype} | {"signature": signature, "tag_set": tag_set},
-        )
-        opened = files.open_model(options.model, device=options.device, dtype=options.dtype, choice=options.choice)
-    return Model(opened, device=options.device, dtype=options.dtype, choice=options.choice)
+    values = {"model": path} | {name: value for name, value in how.items() if value is not None}
+    options = filled(ModelOptions, values)
+    model = files.open_model(options.model, device=options.device, dtype=options.dtype, choice=options.choice)
+    return Model(model, device=options.device, dtype=options.dtype, choice=options.choice, data=data)
 
 
 def settled(model: Model | StrPath, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """A call's path and how it is opened: as an opened model was, or by the arguments of these names.
+    """A call's path, and how it is opened: as an opened model was, or by the arguments of these names.
+
+    Also the dataset spec that goes with an opened model, unless the call has another.
 
     Raises:
         UsageError: the model was opened otherwise.
     """
     if not isinstance(model, Model):
         return {"model": path_of("model", model)}
-    for name in _OPENED_WITH:
+    for name in OPENED_WITH:
         value, opened = arguments[name], getattr(model, name)
         if value is not None and str(value) != opened:
             raise UsageError(
                 f"{name}={value!r}: {model.path} was opened with {opened!r}.\n"
                 f"Open it anew: curvcli.open_model(path, {name}={value!r})."
             )
-    return how_opened(model)
+    return how_opened(model) | ({} if arguments["data"] is not None else {"data": model.data})
 
 
 def how_opened(model: Model) -> dict[str, Any]:
     """An opened model's path, and what it was opened with, by the names of options."""
-    return {"model": model.path} | {name: getattr(model, name) for name in _OPENED_WITH}
+    return {"model": model.path} | {name: getattr(model, name) for name in OPENED_WITH}

@@ -13,7 +13,8 @@ from curvcli.analysis.options.request import Request, request_of
 from curvcli.analysis.run_config import TOGETHER, quantity_options, read_run_config
 from curvcli.api.arguments import SHARED, Patterns, StrPath, flag_of, path_of, read_arguments
 from curvcli.api.computed import carried_out
-from curvcli.api.model import Model, settled
+from curvcli.api.live import AnyData, AnyModel, Loss, in_files
+from curvcli.api.model import settled
 from curvcli.api.report import Report
 from curvcli.api.turn import IN_PYTHON, TURN
 from curvcli.api.voice import QuietVoice
@@ -26,7 +27,7 @@ _BESIDE_CONFIG = ("config", "force", "resume", "verbose")
 
 
 def run(
-    model: Model | StrPath | None = None,
+    model: AnyModel | None = None,
     *,
     config: StrPath | None = None,
     diag: Table | None = None,
@@ -37,7 +38,8 @@ def run(
     layer: Patterns = (),
     exclude: Patterns = (),
     whole_model: bool = False,
-    data: StrPath | None = None,
+    data: AnyData | None = None,
+    loss: Loss | None = None,
     limit: int | None = None,
     batch_size: int | None = None,
     seed: int | None = None,
@@ -72,13 +74,12 @@ def run(
         >>> fc3.parameters[0].diagonal.shape, fc3.eigen.values.shape
         ((10, 32), (2,))
     """
-    arguments = dict(locals())
-    with IN_PYTHON, TURN:
+    with IN_PYTHON, TURN, in_files(dict(locals())) as arguments:
         voice = QuietVoice(flag_of("verbose", verbose))
         if config is not None:
             request, line = _by_config(path_of("config", config), arguments)
             model = request.model.model
-        elif model is None:
+        elif (model := arguments["model"]) is None:
             raise UsageError("model: name a model, or a config with config=.")
         else:
             request = _by_tables({**arguments, **settled(model, arguments)})

@@ -8,7 +8,7 @@ from curvcli.analysis.options.kinds import Size
 from curvcli.analysis.options.quantities import SplitOptions
 from curvcli.api.arguments import Patterns, StrPath
 from curvcli.api.computed import computed
-from curvcli.api.model import Model
+from curvcli.api.live import AnyData, AnyModel, Loss
 from curvcli.api.report import Report
 from curvcli.api.results import Results
 from curvcli.errors import ReportError
@@ -16,12 +16,13 @@ from curvcli.report.records.split import SplitRecord
 
 
 def split(
-    model: Model | StrPath,
+    model: AnyModel,
     *,
     at: Patterns,
     by: Patterns = (),
     jacobian_limit: int | str = Size.spelled(SplitOptions.jacobian_limit),
-    data: StrPath | None = None,
+    data: AnyData | None = None,
+    loss: Loss | None = None,
     limit: int | None = None,
     batch_size: int | None = None,
     seed: int | None = None,

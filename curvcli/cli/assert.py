@@ -12,6 +12,7 @@ from rich.console import Console
 
 from curvcli.analysis.judging import Assertion, AssertOptions
 from curvcli.analysis.options.record import filled
+from curvcli.cli.command import Command
 from curvcli.cli.console import Voice
 from curvcli.cli.options import config_option, layer_options, record_option, voice_options
 from curvcli.cli.verdicts import verdict_format_option, write_verdicts
@@ -22,7 +23,7 @@ from curvcli.report.rules.render import render_assessment, summary
 _METAVAR = "[PATTERN:]QUANTITY=NUMBER"
 
 
-@click.command("assert")
+@click.command("assert", cls=Command)
 @click.argument("report", type=click.Path(path_type=Path))
 @record_option(
     AssertOptions,

@@ -11,6 +11,7 @@ from curvcli.analysis.options.quantities import CheckOptions
 from curvcli.analysis.options.record import filled
 from curvcli.analysis.options.request import request_of
 from curvcli.analysis.outputs import report_path
+from curvcli.cli.command import Command
 from curvcli.cli.compute import Presentation
 from curvcli.cli.confinement import confine
 from curvcli.cli.options import (
@@ -26,7 +27,7 @@ from curvcli.cli.options import (
 )
 
 
-@click.command("check")
+@click.command("check", cls=Command)
 @model_argument
 @layer_options
 @data_options

@@ -14,6 +14,7 @@ from rich.console import Console
 from curvcli.analysis.comparing import ATOL, RTOL, CompareOptions, compared, read_tolerance
 from curvcli.analysis.following import CourseOptions
 from curvcli.analysis.options.record import filled
+from curvcli.cli.command import Command
 from curvcli.cli.console import Voice
 from curvcli.cli.options import config_option, layer_options, record_option, voice_options
 from curvcli.cli.repeatable import Repeatable
@@ -40,7 +41,7 @@ class Tolerance(click.ParamType):  # type: ignore[type-arg]  # generic only sinc
             self.fail(f"{error}.", param, ctx)
 
 
-@click.command("compare")
+@click.command("compare", cls=Command)
 @click.argument("base", type=click.Path(path_type=Path))
 @click.argument("new", nargs=-1, type=click.Path(path_type=Path))
 @click.option(

@@ -8,13 +8,15 @@ from pathlib import Path
 import click
 from click.shell_completion import get_completion_class
 
+from curvcli.cli.command import Command
+from curvcli.cli.words import Word
 from curvcli.errors import ExitCode, UsageError
 
 SHELLS = ("bash", "zsh", "fish")
 
 
-@click.command("completion")
-@click.argument("shell", type=click.Choice(SHELLS), required=False)
+@click.command("completion", cls=Command)
+@click.argument("shell", type=Word(SHELLS), required=False)
 @click.pass_context
 def command(context: click.Context, shell: str | None) -> int:
     r"""Print the script that makes a shell complete commands, options and their values.

@@ -7,11 +7,12 @@ from typing import Any
 import click
 
 from curvcli.analysis.options.quantities import DiagonalOptions
+from curvcli.cli.command import Command
 from curvcli.cli.compute import compute
 from curvcli.cli.options import computing, matrix_option, record_option
 
 
-@click.command("diag")
+@click.command("diag", cls=Command)
 @computing
 @matrix_option(DiagonalOptions)
 @record_option(

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from curvcli.cli.command import Command
 from curvcli.cli.confinement import landlock_version
 from curvcli.errors import ExitCode
 from curvcli.version import __version__
@@ -31,7 +32,7 @@ _QUESTIONS = {
 }
 
 
-@click.command("env")
+@click.command("env", cls=Command)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for other programs.")
 def command(as_json: bool) -> int:
     r"""Show versions and devices, and which backend is missing and why.

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 import click
 
 from curvcli.analysis.following import CourseOptions, followed
+from curvcli.cli.command import Command
 from curvcli.cli.console import Voice
 from curvcli.cli.options import config_option, layer_options, voice_options
 from curvcli.cli.reports import course_options, opened, reports_argument
+from curvcli.cli.words import Word
 from curvcli.errors import ExitCode, ReportError, UsageError
 from curvcli.files import same_file
 from curvcli.report.course.course import Course
@@ -41,7 +43,7 @@ _MISSING = {
 }
 
 
-@click.command("export")
+@click.command("export", cls=Command)
 @reports_argument
 @click.option(
     "--output",
@@ -54,13 +56,13 @@ _MISSING = {
 @click.option(
     "--format",
     "form",
-    type=click.Choice(FORMATS),
+    type=Word(FORMATS),
     help="Default: what FILE's suffix says; CSV on standard output.",
 )
 @click.option(
     "--table",
     "name",
-    type=click.Choice((*TABLES, COURSE)),
+    type=Word((*TABLES, COURSE)),
     help="One row per layer, parameter, function of the inputs, part of a split gradient, check, or entry of a "
     "parameter; course: one per report, layer and figure. Default: layers; without any, inputs, else checks; course "
     "of many reports.",

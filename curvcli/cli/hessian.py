@@ -7,11 +7,12 @@ from typing import Any
 import click
 
 from curvcli.analysis.options.quantities import HessianOptions
+from curvcli.cli.command import Command
 from curvcli.cli.compute import compute
 from curvcli.cli.options import computing, matrix_option, record_option, whole_model_option
 
 
-@click.command("hessian")
+@click.command("hessian", cls=Command)
 @computing
 @whole_model_option
 @matrix_option(HessianOptions)

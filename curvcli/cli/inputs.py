@@ -7,11 +7,12 @@ from typing import Any
 import click
 
 from curvcli.analysis.options.quantities import InputOptions
+from curvcli.cli.command import Command
 from curvcli.cli.compute import compute
 from curvcli.cli.options import job_options, model_argument, record_option
 
 
-@click.command("inputs")
+@click.command("inputs", cls=Command)
 @model_argument
 @record_option(
     InputOptions,

@@ -11,6 +11,7 @@ from curvcli.analysis.options.record import filled
 from curvcli.analysis.options.shared import DataOptions, ModelOptions, Selection
 from curvcli.analysis.plan import diagonal_plan
 from curvcli.analysis.session import chosen_layers, open_session
+from curvcli.cli.command import Command
 from curvcli.cli.compute import Presentation
 from curvcli.cli.confinement import confine
 from curvcli.cli.options import (
@@ -29,7 +30,7 @@ from curvcli.models.base import Layer, Port
 from curvcli.models.open import open_model
 
 
-@click.command("layers")
+@click.command("layers", cls=Command)
 @model_argument
 @layer_options
 @data_options

@@ -31,6 +31,7 @@ _LOG = logging.getLogger("curvcli")
 _LOG.addHandler(logging.NullHandler())
 # A command's module is imported when the command is called, so that --help costs nothing.
 _COMMANDS = {
+    "init": "The dataset spec, guessed from the model and its data, and checked.",
     "diag": "The exact Hessian diagonal and the gradient of chosen layers.",
     "trace": "The Hessian's trace with its errors, per layer or for the whole model.",
     "eigs": "The top eigenvalues with their residuals.",
@@ -128,6 +129,7 @@ def cli() -> None:
     r"""How curved your trained network's loss is, from the saved model alone.
 
     \b
+      curvcli init MODEL DATA               the dataset spec, guessed and checked
       curvcli layers MODEL                  what is in it
       curvcli diag MODEL --layer conv4_3    the exact Hessian diagonal of a layer
       curvcli trace MODEL                   the trace of every layer

@@ -23,7 +23,8 @@ from curvcli.cli.console import LOG
 from curvcli.cli.numbers import ByteSize, Real, Whole
 from curvcli.cli.repeatable import Repeatable
 from curvcli.cli.streams import TolerantLog
-from curvcli.errors import CurvcliError, UsageError
+from curvcli.cli.words import Word, completed, layer_names
+from curvcli.errors import UsageError
 from curvcli.text import cut
 from curvcli.toml import read_tables
 from curvcli.wording import shell_option
@@ -65,7 +66,7 @@ def _click_type(kind: Kind) -> click.ParamType[Any]:
         case kinds.Number():
             return Real(kind.least, kind.most, min_open=kind.above)
         case OneOf():
-            return click.Choice(kind.words)
+            return Word(kind.words)
         case Size():
             return ByteSize()
         case File():
@@ -80,26 +81,13 @@ def model_argument(function: F) -> F:
     return click.argument("model", type=click.Path(path_type=Path))(function)
 
 
-def _layer_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """For a shell that completes: the layers of the report that is named already; a model would take too long."""
-    from curvcli.report.hdf5.read import read_report
-
-    path = context.params.get("report") or context.params.get("base")
-    path = path[0] if isinstance(path, tuple) else path
-    try:
-        rows = read_report(Path(path)).layers if path else ()
-    except CurvcliError:
-        rows = ()
-    return [row.name for row in rows if row.name.startswith(incomplete)]
-
-
 def layer_options(function: F) -> F:
     """Options that choose layers."""
     function = record_option(
         Selection,
         "exclude",
         metavar="PATTERN",
-        shell_complete=_layer_names,
+        shell_complete=layer_names,
         help="Leave these layers out; repeatable, like --layer.",
     )(function)
     return record_option(
@@ -107,7 +95,7 @@ def layer_options(function: F) -> F:
         "layer",
         "-l",
         metavar="PATTERN",
-        shell_complete=_layer_names,
+        shell_complete=layer_names,
         help="A layer's name, a part of its path (conv4_3), a glob ('conv*') or re:REGEX; repeatable. Default: all.",
     )(function)
 
@@ -133,7 +121,9 @@ def data_options(function: F) -> F:
 
 def device_option(function: F) -> F:
     """The option that chooses the device."""
-    return record_option(ModelOptions, "device", metavar="NAME", help="cpu, cuda, cuda:1 …")(function)
+    return record_option(
+        ModelOptions, "device", metavar="NAME", shell_complete=completed(("cpu", "cuda")), help="cpu, cuda, cuda:1 …"
+    )(function)
 
 
 def choice_options(function: F) -> F:
@@ -251,7 +241,7 @@ def printed_as(formats: Sequence[str]) -> Callable[[F], F]:
     return click.option(
         "--format",
         "output_format",
-        type=click.Choice(formats),
+        type=Word(formats),
         default="table",
         show_default=True,
         help="How results are printed on standard output.",

@@ -11,16 +11,18 @@ import click
 from curvcli.analysis.following import CourseOptions, expanded, followed
 from curvcli.analysis.options.record import filled
 from curvcli.analysis.plotting import FORMATS, STDOUT, PlotOptions, drawn, drawn_course
+from curvcli.cli.command import Command
 from curvcli.cli.console import Voice
 from curvcli.cli.options import config_option, layer_options, record_option, voice_options
 from curvcli.cli.repeatable import Repeatable
 from curvcli.cli.reports import course_options, for_one_alone, reports_argument
+from curvcli.cli.words import Word
 from curvcli.errors import ExitCode
 from curvcli.report.hdf5.read import read_report
 from curvcli.report.plot.kinds import KINDS
 
 
-@click.command("plot")
+@click.command("plot", cls=Command)
 @reports_argument
 @click.option(
     "--against",
@@ -32,7 +34,7 @@ from curvcli.report.plot.kinds import KINDS
     "--kind",
     "-k",
     cls=Repeatable,
-    type=click.Choice(list(KINDS)),
+    type=Word(list(KINDS)),
     help="Which plots; repeatable. Default: all that the report has figures for.",
 )
 @layer_options
@@ -53,7 +55,7 @@ from curvcli.report.plot.kinds import KINDS
 @click.option(
     "--format",
     cls=Repeatable,
-    type=click.Choice(FORMATS),
+    type=Word(FORMATS),
     help="What is written to a directory; repeatable. Default: all three; html to standard output.",
 )
 @course_options

@@ -10,9 +10,11 @@ from typing import Any
 import click
 
 from curvcli.analysis.run_config import read_run_config
+from curvcli.cli.command import Command
 from curvcli.cli.compute import Presentation, run_request
 from curvcli.cli.config import option_names, option_values
 from curvcli.cli.options import FORMATS, format_option, voice_options
+from curvcli.cli.words import Word
 from curvcli.errors import UsageError
 
 
@@ -25,14 +27,14 @@ def _shown(**values: Any) -> None:
 _SHOWN = click.command("run")(_shown)
 
 
-@click.command("run")
+@click.command("run", cls=Command)
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Show methods, costs and time from one timed pass; compute nothing else.")
 @click.option(
     "--resume/--no-resume", default=None, help="Resume an interrupted run of the same config. Default: resume."
 )
 @click.option("--force", is_flag=True, help="Replace a report of another command, model or dataset spec.")
-@click.option("--format", "output_format", type=click.Choice(FORMATS), help="How results are printed. Default: table.")
+@click.option("--format", "output_format", type=Word(FORMATS), help="How results are printed. Default: table.")
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but results and errors.")
 @click.option("--verbose", "-v", count=True, help="Print more; -vv shows tracebacks.")
 def command(

@@ -12,10 +12,12 @@ import click
 from rich.console import Console
 
 from curvcli.analysis.following import CourseOptions, followed
+from curvcli.cli.command import Command
 from curvcli.cli.numbers import Whole
 from curvcli.cli.options import config_option, format_option, layer_options
 from curvcli.cli.repeatable import Repeatable
 from curvcli.cli.reports import course_options, for_one_alone, opened, reports_argument
+from curvcli.cli.words import column_names
 from curvcli.errors import ExitCode, UsageError
 from curvcli.report.course.course import Course
 from curvcli.report.course.order import Order
@@ -29,7 +31,7 @@ from curvcli.spec.patterns import select
 from curvcli.text import visible
 
 
-@click.command("show")
+@click.command("show", cls=Command)
 @reports_argument
 @layer_options
 @click.option(
@@ -40,6 +42,7 @@ from curvcli.text import visible
 @click.option(
     "--sort",
     metavar="COLUMN",
+    shell_complete=column_names,
     help="Sort by a column, named as in --format csv or json (trace, diagonal_max, top-eigenvalue …): largest "
     "magnitude first, text ascending, what was not computed last.",
 )

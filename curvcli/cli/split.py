@@ -7,12 +7,13 @@ from typing import Any
 import click
 
 from curvcli.analysis.options.quantities import SplitOptions
+from curvcli.cli.command import Command
 from curvcli.cli.compute import compute
 from curvcli.cli.options import job_options, model_argument, record_option
 from curvcli.cli.repeatable import Repeatable
 
 
-@click.command("split")
+@click.command("split", cls=Command)
 @model_argument
 @click.option(
     "--at",

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final, Literal
 
 from curvcli.data.arrow_columns import blocks_of, column_of, pyarrow
 from curvcli.data.checks import check_columns, unreadable
+from curvcli.data.encoded import ImageSource
 from curvcli.data.files import existing_file
 from curvcli.data.forward import Blocks, Forward, rows_at_once
 from curvcli.data.interface import Array, Column, Format, Reader, Rows, Wanted
 from curvcli.data.shards import sharded
 from curvcli.errors import DataError
 from curvcli.files import UNREADABLE, open_regular
-from curvcli.spec.sources import SourceTable
 from curvcli.spec.table import Text
 
 _FILE: Final = b"ARROW1"
 _OLD_FEATHER: Final = b"FEA1"
 
 
-class ArrowSource(SourceTable):
+class ArrowSource(ImageSource):
     """Arrow files, Feather files (version 2) or Arrow streams; lists of equal lengths make columns of more axes.
 
     Attributes:
@@ -35,7 +36,7 @@ class ArrowSource(SourceTable):
 class ArrowReader:
     """The wanted columns of one file, mapped into memory; a compressed one is unpacked batch by batch of its own."""
 
-    def __init__(self, written: str, wanted: Wanted) -> None:
+    def __init__(self, steps: ImageSource, written: str, wanted: Wanted) -> None:
         """Look at every batch once.
 
         Raises:
@@ -46,6 +47,7 @@ class ArrowReader:
         self._pool = pa.system_memory_pool()  # Arrow's own keeps what it once had
         self._errors = (*UNREADABLE, pa.ArrowException)
         self._where = written
+        self._steps = steps
         path = existing_file(written, wanted.resolve)
         with open_regular(path, "an Arrow file", shown=written, error=DataError) as stream:
             begin = stream.read(len(_FILE))
@@ -63,14 +65,14 @@ class ArrowReader:
             schema = self._opened().schema
             check_columns(wanted.names, written, schema.names)
             self._fields = [schema.names.index(name) for name in self._names]
-            columns = {n: column_of(n, written, 0, pa.array([], schema.field(n).type)) for n in wanted.names}
+            columns = {n: self._described(n, pa.array([], schema.field(n).type)) for n in wanted.names}
             self._starts: list[int] = []
             rows = 0
             for batch in self._batches(0):
                 if len(batch):
                     if not rows:
                         batch.validate(full=True)
-                        columns = {name: column_of(name, written, 0, batch.column(name)) for name in wanted.names}
+                        columns = {n: self._described(n, batch.column(n)) for n in wanted.names}
                     self._starts.append(rows)
                     rows += len(batch)
             columns = {name: replace(column, rows=rows) for name, column in columns.items()}
@@ -85,6 +87,9 @@ class ArrowReader:
     def read(self, names: Sequence[str], rows: Rows) -> dict[str, Array]:
         """Wanted columns' rows; see `Reader`."""
         return self._forward.read(names, rows)
+
+    def _described(self, name: str, first: Any) -> Column:
+        return column_of(name, self._where, 0, first, self._steps)
 
     def _opened(self) -> Any:
         # Only what is wanted is unpacked.
@@ -108,19 +113,14 @@ class ArrowReader:
         row = self._starts[start] if self._starts else 0
         try:
             for batch in self._batches(start):
-                yield from blocks_of(batch, columns, row, rows_at_once(columns))
+                yield from blocks_of(batch, columns, row, rows_at_once(columns), self._steps)
                 row += len(batch)
         except self._errors as error:
             raise unreadable(self._where, "Arrow", error) from None
 
 
-def open_arrow(path: str, wanted: Wanted) -> Reader:
-    """The reader of an Arrow file or stream, or of several by a pattern."""
-    return sharded(path, wanted, ArrowReader)
-
-
 def _open(source: ArrowSource, wanted: Wanted) -> Reader:
-    return open_arrow(source.path, wanted)
+    return sharded(source.path, wanted, partial(ArrowReader, source))
 
 
 FORMAT = Format(ArrowSource, _open)

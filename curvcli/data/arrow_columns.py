@@ -1,4 +1,4 @@
-"""Arrow's columns as NumPy arrays: numbers of any rank, and text; shared by parquet, arrow and huggingface."""
+"""Arrow's columns as NumPy arrays: numbers of any rank, text, images; shared by parquet, arrow and huggingface."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from curvcli.data.arrow_images import held_bytes, holds_images, image_bytes
 from curvcli.data.checks import describe
+from curvcli.data.encoded import ImageSource, decoded_bytes
 from curvcli.data.files import needed
+from curvcli.data.forward import Blocks
 from curvcli.data.interface import Array, Column
 from curvcli.errors import DataError
 from curvcli.files import check_room
@@ -27,7 +30,7 @@ def pyarrow(what: str, module: str = "pyarrow") -> Any:
     return needed(module, "pyarrow", what)
 
 
-def column_of(name: str, where: str, rows: int, first: Any) -> Column:
+def column_of(name: str, where: str, rows: int, first: Any, steps: ImageSource) -> Column:
     """Describe a column by its first rows.
 
     Args:
@@ -35,10 +38,15 @@ def column_of(name: str, where: str, rows: int, first: Any) -> Column:
         where: it lies.
         rows: that it has in all.
         first: a ``pyarrow.Array`` of at least its first row, if it has any.
+        steps: how to convert images.
 
     Raises:
-        DataError: it holds what is neither number nor text, or lists of different lengths.
+        DataError: it holds what is neither number nor text nor images, or lists of different lengths.
     """
+    if holds_images(first):
+        place = f"{where}: column {quoted(name)}, row 0"
+        shape = decoded_bytes(held_bytes(first, 0, place), place, steps, None).shape if len(first) else (1, 1, 1)
+        return describe(name, where, (rows, *shape), np.dtype(np.uint8))
     kind = value_type(first.type)
     place = f"{where}: column {quoted(name)}"
     pa = pyarrow("Arrow")
@@ -64,21 +72,28 @@ def value_type(kind: Any) -> Any:
     return kind
 
 
-def values_of(array: Any, column: Column, first: int) -> Array:
+def values_of(array: Any, column: Column, first: int, steps: ImageSource) -> Array:
     """Rows as an array in the column's dtype, (k, …).
 
     Args:
         array: a ``pyarrow.Array`` of k rows.
         column: as described; its numbers are widened where the file's own are narrower.
         first: the first row's number in the file, for messages.
+        steps: how to convert images.
 
     Raises:
-        DataError: a list of another length than the first row's, or a missing whole number or text.
+        DataError: a list of another length than the first row's, or a missing whole number, text or image.
     """
     pa = pyarrow("Arrow")
     place = f"{column.where}: column {quoted(column.name)}"
     array.validate(full=True)  # offsets and lengths are the file's own
     rows = len(array)
+    if image_bytes(array.type) is not None:
+        images = np.empty((rows, *column.shape), column.dtype)
+        for number in range(rows):
+            shown = f"{place}, row {first + number}"
+            images[number] = decoded_bytes(held_bytes(array, number, shown), shown, steps, column.shape)
+        return images
     shape: list[int] = []
     while True:
         if isinstance(array, pa.ExtensionArray):
@@ -188,15 +203,13 @@ def _number(kind: Any, place: str) -> np.dtype[Any]:
     if types.is_temporal(kind):
         raise DataError(f"{place} holds dates or times; store it as numbers.")
     if types.is_binary(kind) or types.is_large_binary(kind) or types.is_struct(kind):
-        raise DataError(
-            f"{place} holds {'records' if types.is_struct(kind) else 'bytes'}; store it as numbers, images decoded: "
-            "[np.asarray(i).tolist() for i in images]."
-        )
+        held = "records" if types.is_struct(kind) else "bytes"
+        raise DataError(f"{place} holds {held}, which are no images that are read; store it as numbers.")
     raise DataError(f"{place} holds {cut(str(kind))}; store it as numbers.")
 
 
-def blocks_of(batch: Any, columns: Mapping[str, Column], first: int, size: int) -> Any:
+def blocks_of(batch: Any, columns: Mapping[str, Column], first: int, size: int, steps: ImageSource) -> Blocks:
     """Cut a record batch into blocks of rows, each as arrays by name."""
     for begin in range(0, len(batch), size):
-        piece = batch.slice(begin, size)
-        yield {name: values_of(piece.column(name), column, first + begin) for name, column in columns.items()}
+        block = batch.slice(begin, size)
+        yield {name: values_of(block.column(name), column, first + begin, steps) for name, column in columns.items()}

@@ -16,9 +16,10 @@ from curvcli.text import cut, nearest, quoted
 _MOST_NAMES = 12
 _MOST_TEXT = 1 << 16
 _MOST_REASON = 120
-# Names are compared in quadratic time.
 # What a row takes for its number, and for the choice of a random subset.
 _ROW_BYTES = 32
+# All whole numbers up to it are float64.
+_MOST_EXACT = 2**53
 
 
 def unreadable(where: str, kind: str, error: Exception) -> DataError:
@@ -29,11 +30,23 @@ def unreadable(where: str, kind: str, error: Exception) -> DataError:
     return DataError(f"{where}: is no complete {kind} file; make it again or check source.format.\nReason: {reason}.")
 
 
+class NoSuchColumnError(DataError):
+    """Columns are not there.
+
+    Attributes:
+        available: those that are, in the order of the file.
+    """
+
+    def __init__(self, message: str, available: Iterable[str]) -> None:
+        super().__init__(message)
+        self.available = tuple(available)
+
+
 def check_columns(wanted: Sequence[str], where: str, available: Iterable[str]) -> None:
     """Look for every wanted column.
 
     Raises:
-        DataError: some are not there; a line for each, with the name nearest to it, and a line with what there is.
+        NoSuchColumnError: some are not there; a line for each, with the name nearest to it, and what there is.
     """
     names = list(available)
     there = set(names)
@@ -49,7 +62,7 @@ def check_columns(wanted: Sequence[str], where: str, available: Iterable[str]) -
         lines.append(f"{where}: there are no such columns as {len(missing) - _MOST_NAMES} others either.")
     shown = ", ".join(map(cut, names[:_MOST_NAMES]))
     shown += f" … ({len(names)} in all)" if len(names) > _MOST_NAMES else ""
-    raise DataError("\n".join([*lines, f"Available: {shown or 'none'}."]))
+    raise NoSuchColumnError("\n".join([*lines, f"Available: {shown or 'none'}."]), names)
 
 
 class Mistakes:
@@ -145,8 +158,35 @@ def check_finite(values: Array, place: str, rows: Rows, *, allow_nan: bool = Fal
     if not wrong.any():
         return
     first = tuple(np.argwhere(wrong)[0])
-    found = "NaN" if np.isnan(values[first]) else "an infinite value"
-    raise DataError(f"{place}, row {rows[first[0]]}: {found}.\nRemove the row or fill it in.")
+    kind = "NaN" if np.isnan(values[first]) else "an infinite value"
+    raise DataError(f"{place}, row {rows[first[0]]}: {kind}.\nRemove the row or fill it in.")
+
+
+def check_exact(values: Array, column: Column, rows: Rows) -> None:
+    """Look for whole numbers that a column of fractions would round.
+
+    Args:
+        values: (k, …), of any dtype.
+        column: that they become part of.
+        rows: (k,), the rows' numbers in the file.
+
+    Raises:
+        DataError: there is one.
+    """
+    if values.dtype.kind not in "iu" or column.dtype.kind != "f":
+        return
+    for index in np.argwhere((values > _MOST_EXACT) | (values < -_MOST_EXACT)):
+        number = int(values[tuple(index)])
+        if int(float(number)) != number:
+            raise inexact(f"{column.where}: column {quoted(column.name)}, row {rows[index[0]]}", number)
+
+
+def inexact(place: str, number: int) -> DataError:
+    """The error for a whole number that no fraction can be."""
+    return DataError(
+        f"{place}: {number} would be rounded, because the column has fractions too.\n"
+        "Store whole numbers above 2^53 in a column of their own."
+    )
 
 
 def cast(values: Array, dtype: str | None, place: str, rows: Rows) -> Array:

@@ -31,20 +31,31 @@ def numbered(values: Array, classes: Sequence[str], place: str, rows: Rows) -> A
         DataError: a name is none of the classes.
     """
     numbers = {name: number for number, name in enumerate(classes)}
-    found = np.empty(values.shape, np.int64)
+    class_numbers = np.empty(values.shape, np.int64)
     for index in np.ndindex(values.shape):
         name = text_of(values[index])
         number = numbers.get(name)
         if number is None:
             hint = did_you_mean(name, classes, f"there are {len(classes)}")
             raise DataError(f"{place}, row {rows[index[0]]}: {quoted(name)} is none of target.classes; {hint}.")
-        found[index] = number
-    return found
+        class_numbers[index] = number
+    return class_numbers
 
 
 def text_of(value: object) -> str:
     """A text that is stored as ``str`` or as bytes of UTF-8."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a number as other programs write one."""
+    if "_" in text:  # Python reads 1_000, nobody else does
+        return False
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def unnumbered(reader: Reader, column: Column, place: str) -> DataError:

@@ -13,7 +13,7 @@ from typing import IO, Any, Final, Literal
 import numpy as np
 from pydantic import field_validator
 
-from curvcli.data.checks import check_columns, describe
+from curvcli.data.checks import check_columns, describe, inexact
 from curvcli.data.files import existing_file, is_gzip, opened
 from curvcli.data.forward import Blocks, Forward, rows_at_once
 from curvcli.data.interface import Array, Column, Format, Reader, Rows, Wanted
@@ -30,6 +30,8 @@ _STRIDE: Final = 256
 _MOST_CLASSES: Final = 8
 # Parsed at once: cells take ten times the memory of numbers.
 _MOST_ROWS: Final = 1024
+# Shorter whole numbers are float64.
+_ROUNDED_DIGITS: Final = 16
 _TABS: Final = frozenset({".tsv", ".tab"})
 # A line's number, the byte after the row, and its cells.
 _Line = tuple[int, int, list[str]]
@@ -141,19 +143,26 @@ class CsvReader:
 
     def _blocks(self, start: int) -> Blocks:
         size = min(rows_at_once(self._forward.columns), _MOST_ROWS)
+        row = start * _STRIDE
         with opened(self._path, "a CSV file", self._where) as file:
             file.seek(self._starts[start])
             rows = self._lines(file)
             while block := [cells for _, _, cells in islice(rows, size)]:
-                yield {name: self._values(name, position, block) for name, position in self._positions.items()}
+                yield {name: self._values(name, position, row, block) for name, position in self._positions.items()}
+                row += len(block)
 
-    def _values(self, name: str, position: int, block: list[list[str]]) -> Array:
+    def _values(self, name: str, position: int, first: int, block: list[list[str]]) -> Array:
         dtype = self._forward.columns[name].dtype
         try:
             cells = [row[position] for row in block]
             if dtype.kind == "O":
                 return np.array([cell.strip() for cell in cells], dtype=object)
-            return np.array(list(map(int if dtype.kind == "i" else float, cells)), dtype)
+            if dtype.kind == "i":
+                return np.array(list(map(int, cells)), dtype)
+            for row, cell in enumerate(cells, first):
+                if len(cell) >= _ROUNDED_DIGITS and _is_whole(cell) and int(float(cell)) != int(cell):
+                    raise inexact(f"{self._where}: column {quoted(name)}, row {row}", int(cell))
+            return np.array(list(map(float, cells)), dtype)
         except (ValueError, OverflowError, IndexError):
             raise DataError(f"{self._where}: changed while it was read; run the command again.") from None
 
@@ -181,7 +190,7 @@ class CsvReader:
             place[0] += len(line)
             yield line.decode(encoding)
 
-    def _no_number(self, name: str, row: int, line: int, cell: str, rest: Iterator[_Line]) -> DataError:
+    def _no_number(self, name: str, row: int, line: int, cell: str, later: Iterator[_Line]) -> DataError:
         place = f"{self._where}: column {quoted(name)}, row {row} (line {line})"
         if not cell.strip():
             return DataError(f"{place}: the cell is empty.\nCorrect the cell; used columns hold numbers only.")
@@ -189,7 +198,7 @@ class CsvReader:
             advice = "If the first row holds names, set source.header = true."
         elif row == 0:
             position = self._positions[name]
-            others = (cells[position].strip() for _, _, cells in islice(rest, 1000) if len(cells) > position)
+            others = (cells[position].strip() for _, _, cells in islice(later, 1000) if len(cells) > position)
             distinct = sorted({cell.strip(), *others})
             shown = ", ".join(f'"{cut(text)}"' for text in distinct[:_MOST_CLASSES])
             shown += ", …" * (len(distinct) > _MOST_CLASSES)

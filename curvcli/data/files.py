@@ -79,18 +79,18 @@ def expanded(written: str, resolve: Callable[[str], Path]) -> list[str]:
     folder = f"{start[0]}{start[1]}"
     pattern = written[len(folder) :]
     root = path.parents[len(Path(pattern).parts) - 1]  # the folder itself need not be one that the spec may name
-    found: list[str] = []
+    paths: list[str] = []
     for number, name in enumerate(glob.iglob(pattern, root_dir=root, recursive=True)):  # noqa: PTH207 - names as written, one at a time
         if os.path.isfile(root / name):  # noqa: PTH113 - as above
-            found.append(f"{folder}{name}")
-        if len(found) > _MOST_FILES or number > _MOST_LOOKED_AT:
-            raise DataError(f"{written}: stands for more than {len(found) - 1:,} files; write a narrower pattern.")
-    if not found:
+            paths.append(f"{folder}{name}")
+        if len(paths) > _MOST_FILES or number > _MOST_LOOKED_AT:
+            raise DataError(f"{written}: stands for more than {len(paths) - 1:,} files; write a narrower pattern.")
+    if not paths:
         raise DataError(
             f"{written}: no file has such a name; looked in {root.absolute()}.\n"
             "Relative paths start from the spec's folder."
         )
-    return sorted(found)
+    return sorted(paths)
 
 
 @contextmanager

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from curvcli.data.arrow import ArrowReader
+from curvcli.data.encoded import ImageSource
 from curvcli.data.files import existing_folder, inside
 from curvcli.data.interface import Format, Reader, Wanted
 from curvcli.data.shards import Shards
 from curvcli.errors import DataError
 from curvcli.files import is_regular, read_bounded
-from curvcli.spec.sources import SourceTable
 from curvcli.spec.table import Text
 from curvcli.text import cut, did_you_mean, quoted
 
@@ -21,7 +21,7 @@ _MOST_JSON: Final = 1 << 26
 _MOST_FILES: Final = 100_000
 
 
-class HuggingFaceSource(SourceTable):
+class HuggingFaceSource(ImageSource):
     """A folder that ``save_to_disk`` of ``Dataset`` or ``DatasetDict`` wrote.
 
     Attributes:
@@ -61,14 +61,19 @@ def _open(source: HuggingFaceSource, wanted: Wanted) -> Reader:
     if not names:
         raise DataError(f"{written}: state.json names no data files; make it again with save_to_disk.")
     paths = {f"{written}/{name}": _child(folder, name, written, root) for name in names}
-    return _joined(written, paths, wanted)
-
-
-def _joined(written: str, paths: dict[str, Path], wanted: Wanted) -> Reader:
     files = Wanted(wanted.names, partial(_resolved, paths), wanted.texts)
     if len(paths) == 1:
-        return ArrowReader(next(iter(paths)), files)
-    return Shards(written, list(paths), files, ArrowReader)
+        return ArrowReader(source, next(iter(paths)), files)
+    return Shards(written, list(paths), files, partial(ArrowReader, source))
+
+
+def splits_of(folder: Path, written: str) -> list[str]:
+    """The names of the data sets in a folder that ``DatasetDict.save_to_disk`` wrote.
+
+    Raises:
+        DataError: its description is damaged.
+    """
+    return _strings(_json(folder, "dataset_dict.json", written, folder).get("splits"))
 
 
 def _resolved(paths: dict[str, Path], name: str) -> Path:

@@ -90,10 +90,12 @@ class Format(Generic[Source]):
     Attributes:
         table: its ``[source]`` table in a spec, which names the format.
         reader: makes a `Reader`.
+        drawn: whether the samples are drawn at random, and so say nothing of what the model was trained on.
     """
 
     table: type[Source]
     reader: Callable[[Source, Wanted], Reader]
+    drawn: bool = False
 
     @property
     def name(self) -> str:

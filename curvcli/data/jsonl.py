@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import json
-from array import array
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterator
 from typing import IO, Any, Final, Literal
 
 import numpy as np
 
 from curvcli.data.arrow_columns import ragged
-from curvcli.data.checks import check_columns, describe
-from curvcli.data.files import existing_file, is_gzip, opened
-from curvcli.data.forward import Blocks, Forward, rows_at_once
-from curvcli.data.interface import Array, Column, Format, Reader, Rows, Wanted
+from curvcli.data.checks import inexact
+from curvcli.data.interface import Array, Format, Reader, Wanted
+from curvcli.data.scanned import ScannedReader
 from curvcli.data.shards import sharded
 from curvcli.errors import DataError
-from curvcli.files import open_regular
 from curvcli.spec.sources import SourceTable
 from curvcli.spec.table import Text
 from curvcli.text import cut, quoted
 
 _MOST_LINE: Final = 1 << 26
-_STRIDE: Final = 64
 _MOST_AXES: Final = 31
 
 
@@ -38,69 +33,25 @@ class JsonLinesSource(SourceTable):
     path: Text
 
 
-class JsonLinesReader:
-    """The wanted columns of one file: int64 if all numbers are whole, else float64, where null is NaN.
+class JsonLinesReader(ScannedReader):
+    """The wanted columns of one file: int64 if all numbers are whole, else float64, where null is NaN."""
 
-    The file is read once to check every value. Afterwards lines are parsed where they lie, some at a time.
-    """
+    what = "a JSON Lines file"
 
-    def __init__(self, written: str, wanted: Wanted) -> None:
-        """Read the file once.
-
-        Raises:
-            DataError: it is missing, damaged, lacks a column, or a row differs in shape from the first.
-        """
-        self._where = written
-        self._path = existing_file(written, wanted.resolve)
-        self._names = wanted.names
-        with open_regular(self._path, "a JSON Lines file", shown=written, error=DataError) as stream:
-            packed = is_gzip(stream)
-        self._starts = array("q")
-        columns = self._scanned()
-        rows = next(iter(columns.values())).rows
-        if packed:  # unpacked from the beginning, wherever reading is to begin
-            self._starts = self._starts[:1]
-        self._forward = Forward(columns, range(0, max(rows, 1), _STRIDE)[: len(self._starts)], self._blocks)
-
-    def column(self, name: str) -> Column:
-        """Describe a wanted column; see `Reader`."""
-        return self._forward.column(name)
-
-    def read(self, names: Sequence[str], rows: Rows) -> dict[str, Array]:
-        """Wanted columns' rows; see `Reader`."""
-        return self._forward.read(names, rows)
-
-    def _scanned(self) -> dict[str, Column]:
-        shapes: dict[str, tuple[int, ...]] = {}
-        dtypes: dict[str, np.dtype[Any]] = {}
-        rows = 0
-        with opened(self._path, "a JSON Lines file", self._where) as file:
-            for row, (begin, record) in enumerate(self._records(file)):
-                if row % _STRIDE == 0:
-                    self._starts.append(begin)
-                rows = row + 1
-                check_columns(self._names, self._where if not row else f"{self._where}, row {row}", record)
-                for name in self._names:
-                    values = self._value(name, row, record[name])
-                    if shapes.setdefault(name, values.shape) != values.shape:
-                        raise self._differs(name, row, values.shape, shapes[name])
-                    dtypes[name] = self._common(name, row, dtypes.get(name, values.dtype), values.dtype)
-        if not rows:
-            raise DataError(f"{self._where}: the file is empty; there is nothing to compute on.")
-        return {n: describe(n, self._where, (rows, *shapes[n]), dtypes[n]) for n in self._names}
-
-    def _differs(self, name: str, row: int, shape: tuple[int, ...], first: tuple[int, ...]) -> DataError:
+    def _differs(self, name: str, row: int, values: Array, first: Array) -> DataError:
         place = f"{self._where}: column {quoted(name)}"
-        if len(shape) == len(first) == 1:
-            return ragged(place, row, shape[0], first[0], name)
-        return DataError(f"{place}, row {row}: shape {shape}, row 0 has {first}; every sample needs one shape.")
+        if values.shape == first.shape:
+            return DataError(f"{place}, row {row}: text and numbers, or flags, are mixed.")
+        if values.ndim == first.ndim == 1:
+            return ragged(place, row, len(values), len(first), name)
+        return DataError(
+            f"{place}, row {row}: shape {values.shape}, row 0 has {first.shape}; every sample needs one shape."
+        )
 
-    def _common(self, name: str, row: int, one: np.dtype[Any], other: np.dtype[Any]) -> np.dtype[Any]:
-        if one == other:
-            return one
+    def _common(self, one: np.dtype[Any], other: np.dtype[Any]) -> np.dtype[Any] | None:
         if {one.kind, other.kind} == {"i", "f"}:
             return np.dtype(np.float64)
-        raise DataError(f"{self._where}: column {quoted(name)}, row {row}: text and numbers, or flags, are mixed.")
+        return super()._common(one, other)
 
     def _value(self, name: str, row: int, value: Any) -> Array:
         """An array of int64, float64, bool or ``str``."""
@@ -124,6 +75,9 @@ class JsonLinesReader:
             dtype = np.int64
         elif kinds <= {int, float, type(None)}:
             dtype = np.float64
+            rounded = next((entry for entry in flat if isinstance(entry, int) and _is_rounded(entry)), None)
+            if rounded is not None:
+                raise inexact(place, rounded)
             flat = [float("nan") if entry is None else entry for entry in flat]
         else:
             raise DataError(f"{place}: holds neither a number nor a list of numbers.")
@@ -153,25 +107,12 @@ class JsonLinesReader:
                 yield begin, record
             begin += len(line)
 
-    def _blocks(self, start: int) -> Blocks:
-        columns = self._forward.columns
-        size = min(rows_at_once(columns), 1024)
-        row = start * _STRIDE
-        with opened(self._path, "a JSON Lines file", self._where) as file:
-            file.seek(self._starts[start])
-            records = self._records(file)
-            while block := [record for _, record in islice(records, size)]:
-                yield {name: self._stacked(columns[name], row, block) for name in columns}
-                row += len(block)
 
-    def _stacked(self, column: Column, row: int, block: Sequence[dict[str, Any]]) -> Array:
-        values = np.empty((len(block), *column.shape), column.dtype)
-        for number, record in enumerate(block):
-            value = self._value(column.name, row + number, record.get(column.name))
-            if value.shape != column.shape:
-                raise DataError(f"{self._where}: changed while it was read; run the command again.")
-            values[number] = value
-        return values
+def _is_rounded(number: int) -> bool:
+    try:
+        return int(float(number)) != number
+    except OverflowError:  # told by its size
+        return False
 
 
 def _open(source: JsonLinesSource, wanted: Wanted) -> Reader:

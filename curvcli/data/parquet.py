@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final, Literal
 
 import numpy as np
 
 from curvcli.data.arrow_columns import blocks_of, column_of, pyarrow
+from curvcli.data.arrow_images import image_bytes
 from curvcli.data.checks import check_columns, unreadable
+from curvcli.data.encoded import ImageSource
 from curvcli.data.files import existing_file
-from curvcli.data.forward import Blocks, Forward, rows_at_once
+from curvcli.data.forward import BLOCK_BYTES, Blocks, Forward, rows_at_once
 from curvcli.data.interface import Array, Column, Format, Reader, Rows, Wanted
 from curvcli.data.shards import sharded
 from curvcli.errors import DataError
 from curvcli.files import UNREADABLE, check_room, open_regular
-from curvcli.spec.sources import SourceTable
+from curvcli.memory import available_memory
 from curvcli.spec.table import Text
 from curvcli.text import quoted
 
@@ -26,7 +30,7 @@ _MOST_TEXT: Final = 1 << 16
 _TEXTS: Final = frozenset({"string", "large_string"})
 
 
-class ParquetSource(SourceTable):
+class ParquetSource(ImageSource):
     """Parquet files; lists of equal lengths make columns of more axes.
 
     Attributes:
@@ -40,7 +44,7 @@ class ParquetSource(SourceTable):
 class ParquetReader:
     """The wanted columns of one file, decoded forward from the beginning of any of its row groups."""
 
-    def __init__(self, written: str, wanted: Wanted) -> None:
+    def __init__(self, steps: ImageSource, written: str, wanted: Wanted) -> None:
         """Read the file's own description, and the first rows.
 
         Raises:
@@ -49,14 +53,15 @@ class ParquetReader:
         parquet = pyarrow("Parquet", "pyarrow.parquet")
         self._errors = (*UNREADABLE, pyarrow("Parquet").ArrowException)
         self._where = written
+        self._steps = steps
         path = existing_file(written, wanted.resolve)
         stream = open_regular(path, "a Parquet file", shown=written, error=DataError)
         try:
             self._file: Any = parquet.ParquetFile(stream, pre_buffer=False, buffer_size=_BUFFER)
-            self._texts = texts = [field.name for field in self._file.schema_arrow if str(field.type) in _TEXTS]
-            if set(texts) & set(wanted.names):  # so that a text is there once, however many rows have it
+            shared = self._shared(self._file.schema_arrow, wanted.names)
+            if shared:  # so that a text or an image is there once, however many rows have it
                 stream.seek(0)
-                self._file = parquet.ParquetFile(stream, pre_buffer=False, buffer_size=_BUFFER, read_dictionary=texts)
+                self._file = parquet.ParquetFile(stream, pre_buffer=False, buffer_size=_BUFFER, read_dictionary=shared)
             described = self._file.metadata
             groups = [described.row_group(number) for number in range(described.num_row_groups)]
             available = self._file.schema_arrow.names
@@ -69,9 +74,12 @@ class ParquetReader:
         starts = [sum(rows[:number]) for number in self._groups]
         check_columns(wanted.names, written, available)
         self._names = list(wanted.names)
-        self._check_lists(groups)
+        try:
+            self._check_chunks(groups)
+        except self._errors as error:  # a name that is no text
+            raise unreadable(written, "Parquet", error) from None
         first = self._first_rows()
-        columns = {name: column_of(name, written, sum(rows), first[name]) for name in wanted.names}
+        columns = {name: column_of(name, written, sum(rows), first[name], steps) for name in wanted.names}
         self._forward = Forward(columns, starts or [0], self._blocks)
 
     def column(self, name: str) -> Column:
@@ -82,23 +90,35 @@ class ParquetReader:
         """Wanted columns' rows; see `Reader`."""
         return self._forward.read(names, rows)
 
-    def _check_lists(self, groups: Sequence[Any]) -> None:
+    def _shared(self, schema: Any, names: Sequence[str]) -> list[str]:
+        """Paths of the wanted columns of texts and images."""
+        fields = [field for field in schema if field.name in names]
+        self._texts = {field.name for field in fields if str(field.type) in _TEXTS}
+        images = [field for field in fields if image_bytes(field.type) is not None]
+        self._images = {
+            f"{field.name}.bytes" if pyarrow("Parquet").types.is_struct(field.type) else field.name for field in images
+        }
+        return sorted(self._texts | (self._images & {field.name for field in fields}))  # no part of a record can be
+
+    def _check_chunks(self, groups: Sequence[Any]) -> None:
         """Hold lists that the file makes out of almost nothing against the free memory: one row could have them all."""
+        self._at_once = sys.maxsize
         for number in self._groups:
-            pieces = [groups[number].column(position) for position in range(groups[number].num_columns)]
-            for piece in pieces:
-                size = 8 * int(piece.num_values)
-                if (
-                    piece.path_in_schema in self._texts
-                    and piece.total_uncompressed_size > _MOST_TEXT * piece.num_values
-                ):
-                    raise DataError(
-                        f"{self._where}: column {quoted(piece.path_in_schema)} holds texts too long for a class."
-                    )
-                if piece.path_in_schema.split(".")[0] in self._names and size > _MOST_INFLATED * int(
-                    piece.total_compressed_size
-                ):
-                    check_room(size, f"{self._where}: column {quoted(piece.path_in_schema)}", error=DataError)
+            for position in range(groups[number].num_columns):
+                chunk = groups[number].column(position)
+                path, count = chunk.path_in_schema, int(chunk.num_values)
+                # A column's parts are found by this prefix, and so is all that is read with it.
+                if not any(path == name or path.startswith(f"{name}.") for name in self._names):
+                    continue
+                place = f"{self._where}: column {quoted(path)}"
+                if path in self._texts and chunk.total_uncompressed_size > _MOST_TEXT * count:
+                    raise DataError(f"{place} holds texts too long for a class.")
+                if path in self._images:
+                    # The largest may be as large as all, and may be the one that all rows of a batch refer to.
+                    size = max(1, int(chunk.total_uncompressed_size))
+                    self._at_once = min(self._at_once, BLOCK_BYTES * count // size, available_memory() // 8 // size)
+                if 8 * count > _MOST_INFLATED * int(chunk.total_compressed_size):
+                    check_room(8 * count, place, error=DataError)
 
     def _first_rows(self) -> Any:
         pa = pyarrow("Parquet")
@@ -115,18 +135,18 @@ class ParquetReader:
 
     def _blocks(self, start: int) -> Blocks:
         columns = self._forward.columns
-        size = rows_at_once(columns)
+        size = max(1, min(rows_at_once(columns), self._at_once))
         row = int(np.sum([self._file.metadata.row_group(n).num_rows for n in self._groups[:start]], dtype=np.int64))
         try:
             for batch in self._batches(self._groups[start:], size):
-                yield from blocks_of(batch, columns, row, size)
+                yield from blocks_of(batch, columns, row, size, self._steps)
                 row += len(batch)
         except self._errors as error:
             raise unreadable(self._where, "Parquet", error) from None
 
 
 def _open(source: ParquetSource, wanted: Wanted) -> Reader:
-    return sharded(source.path, wanted, ParquetReader)
+    return sharded(source.path, wanted, partial(ParquetReader, source))
 
 
 FORMAT = Format(ParquetSource, _open)

@@ -83,10 +83,10 @@ class Preprocessor:
         shape = self._spec.shape
         if shape is None:
             return stored
-        known = prod(n for n in shape if n != -1)
+        stated = prod(n for n in shape if n != -1)
         size = prod(stored)
-        free = size // known
-        if known * (free if -1 in shape else 1) != size or free == 0:
+        free = size // stated
+        if stated * (free if -1 in shape else 1) != size or free == 0:
             raise DataError(
                 f"inputs.{self._name}: shape {list(shape)} does not hold one sample of {self._place}, which has shape "
                 f"{stored} ({size} values)."
@@ -99,10 +99,10 @@ class Preprocessor:
             return None if value is None else np.asarray(value, dtype=np.float64)
         axes = len(self._shape)
         if axes == 0 or self._shape[channel] != len(value):
-            found = f"axis {channel} has {self._shape[channel]}" if axes else "a sample is a single number"
+            length = f"axis {channel} has {self._shape[channel]}" if axes else "a sample is a single number"
             raise DataError(
                 f"inputs.{self._name}: {key} has {len(value)} entries, but {self._place} has shape {self._shape} per "
-                f"sample: {found}.\nName the channel axis with layout, e.g. 'NCHW->NCHW'."
+                f"sample: {length}.\nName the channel axis with layout, e.g. 'NCHW->NCHW'."
             )
         return np.asarray(value, dtype=np.float64).reshape([-1 if i == channel else 1 for i in range(axes)])
 

@@ -147,12 +147,12 @@ def open_samples(loaded: LoadedSpec) -> FileSamples:
         DataError: files, columns, shapes or targets are wrong.
     """
     spec = loaded.spec
-    wanted = [name for table in spec.inputs.values() for name in table.names]
-    wanted += spec.target.names if spec.target else ()
-    wanted += [spec.loss.sample_weight] if spec.loss.sample_weight else []
+    names = [name for table in spec.inputs.values() for name in table.names]
+    names += spec.target.names if spec.target else ()
+    names += [spec.loss.sample_weight] if spec.loss.sample_weight else []
     texts = frozenset(spec.target.names if spec.target and spec.target.classes else ())
-    asked = Wanted(tuple(dict.fromkeys(wanted)), loaded.resolve, texts)
-    return FileSamples(spec, FORMATS[spec.source.format].open(spec.source, asked))
+    wanted = Wanted(tuple(dict.fromkeys(names)), loaded.resolve, texts)
+    return FileSamples(spec, FORMATS[spec.source.format].open(spec.source, wanted))
 
 
 def read_column(loaded: LoadedSpec, name: str, rows: Rows) -> Array:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from curvcli.data.checks import check_exact
 from curvcli.data.files import expanded
 from curvcli.data.interface import Array, Column, Reader, Rows, Wanted
 from curvcli.errors import DataError
@@ -86,20 +87,23 @@ class Shards:
             begin = int(self._ends[number - 1]) if number else 0
             part = self._reader(number).read(names, rows[done:upto] - begin)
             for name, values in taken.items():
+                check_exact(
+                    part[name], replace(self._columns[name], where=self._files[number]), rows[done:upto] - begin
+                )
                 values[done:upto] = part[name]
             done = upto
         return taken
 
     def _describe(self, number: int) -> Mapping[str, Column]:
-        reader = self._reader(number, known=False)
+        reader = self._reader(number, described=False)
         return {name: reader.column(name) for name in self._wanted.names}
 
-    def _reader(self, number: int, *, known: bool = True) -> Reader:
+    def _reader(self, number: int, *, described: bool = True) -> Reader:
         if number in self._readers:
             self._readers.move_to_end(number)
             return self._readers[number]
         reader = self._open_one(self._files[number], self._wanted)
-        if known and any(reader.column(name) != column for name, column in self._described[number].items()):
+        if described and any(reader.column(name) != column for name, column in self._described[number].items()):
             raise DataError(f"{self._files[number]}: changed while it was read; run the command again.")
         self._readers[number] = reader
         if len(self._readers) > _MOST_OPEN:

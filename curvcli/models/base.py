@@ -60,11 +60,20 @@ class Layer:
 
 @dataclass(frozen=True)
 class Port:
-    """An input or output of the model; a None axis has any length, a None shape is not known from the file."""
+    """An input or output of the model; a None axis has any length, a None shape is not known from the file.
+
+    Attributes:
+        name: as the dataset spec has it.
+        shape: the samples' axis first.
+        dtype: of its numbers, in the framework's word.
+        rows: of an input that is looked up in tables as it is, the rows of the smallest: its numbers are below; None
+            where that can't be told.
+    """
 
     name: str
     shape: tuple[int | None, ...] | None
     dtype: str
+    rows: int | None = None
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from curvcli.data.interface import Samples
 from curvcli.losses.interface import Loss
 from curvcli.models.base import Array, Layer, Objective, Parameter, Port
 from curvcli.models.pointwise import PointwiseObjective
+from curvcli.models.returned import Returned
 from curvcli.models.vectors import VectorSpace
 from curvcli.spec.loss import LossSpec
 
@@ -143,6 +144,15 @@ class Model(Protocol):
 
         Raises:
             ModelError: it has an operation that float64 lacks, or the file was replaced meanwhile.
+        """
+        ...
+
+    def returned(self, samples: Samples, batch_size: int) -> tuple[Returned, ...]:
+        """What it returns for the first batch, without any loss; targets are not looked at.
+
+        Raises:
+            DataError: the data do not fit the model.
+            ModelError: the forward pass fails, or returns no tensors.
         """
         ...
 

@@ -172,8 +172,8 @@ def with_overrides(
     Raises:
         SpecError: a value out of range.
     """
-    given = {"limit": limit, "batch_size": batch_size, "seed": seed}
-    changes = {key: value for key, value in given.items() if value is not None}
+    overrides = {"limit": limit, "batch_size": batch_size, "seed": seed}
+    changes = {key: value for key, value in overrides.items() if value is not None}
     try:
         sampling = SamplingSpec.model_validate({**loaded.spec.sampling.model_dump(), **changes})
     except ValidationError as error:

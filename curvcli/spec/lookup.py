@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +11,9 @@ from curvcli.errors import SpecError, UsageError
 from curvcli.files import TEXT_LIMIT, UNREADABLE, is_regular, regular_file, size_text
 from curvcli.spec.dataset import LoadedSpec, Tables, parse_dataset_spec, read_text
 from curvcli.spec.mistakes import listed
-from curvcli.wording import option
+from curvcli.wording import either, option
 
 SPEC_NAME = "curvcli.toml"
-_INSIDE = "in the model"
 
 
 @dataclass(frozen=True)
@@ -65,33 +63,45 @@ def find_dataset_spec(model_path: Path, explicit: Path | None, cwd: Path) -> Fou
         regular_file(explicit, "a dataset spec", shown=option("data", str(explicit)))
         return _read(explicit, f"named with {option('data')}")
     tried: list[str] = []
-    for path, how in _beside(model_path):
+    inside = in_model(model_path)
+    for path in (*filter(None, [inside]), *beside(model_path)):
         if is_regular(path):
-            return _read(path, how, model_path if how == _INSIDE else None)
+            how, model = ("in the model", model_path) if path == inside else ("beside the model", None)
+            return _read(path, how, model)
         tried.append(str(path))
     if is_regular(model_path) and zipfile.is_zipfile(model_path):
-        inside = _in_archive(model_path)
-        if inside is not None:
-            return inside
+        packed = _in_archive(model_path)
+        if packed is not None:
+            return packed
         tried.append(f"{SPEC_NAME} inside {model_path.name}")
     if os.path.lexists(cwd / SPEC_NAME):
         return _read(cwd / SPEC_NAME, "in the working directory")
     raise UsageError(
         f"No dataset spec for {model_path}; looked for {listed([*tried, f'{SPEC_NAME} in the working directory'])}.\n"
-        f"Write one and name it: {option('data', 'spec.toml')}."
+        f"Write one: {either(f'curvcli init {model_path} DATA', 'curvcli.init(model, data)')}; or name it: "
+        f"{option('data', 'spec.toml')}."
     )
 
 
-def _beside(model_path: Path) -> Iterator[tuple[Path, str]]:
-    # "." and ".." have no name to append ".toml" to.
-    model = model_path if model_path.name not in ("", "..") else model_path.resolve()
-    if model.is_dir():
-        yield model / "assets.extra" / SPEC_NAME, _INSIDE
-    if not model.name:  # the root of all folders
-        return
-    yield model.with_name(f"{model.name}.toml"), "beside the model"
+def in_model(model_path: Path) -> Path | None:
+    """Where a spec lies in a model that is a folder; None for a file."""
+    return _named(model_path) / "assets.extra" / SPEC_NAME if model_path.is_dir() else None
+
+
+def beside(model_path: Path) -> tuple[Path, ...]:
+    """Where a spec is looked for beside a model, in this order; nowhere beside the root of all folders."""
+    model = _named(model_path)
+    if not model.name:
+        return ()
+    places = [model.with_name(f"{model.name}.toml")]
     if not model.is_dir() and model.suffix:
-        yield model.with_suffix(".toml"), "beside the model"
+        places.append(model.with_suffix(".toml"))
+    return tuple(places)
+
+
+def _named(model_path: Path) -> Path:
+    # "." and ".." have no name to append ".toml" to.
+    return model_path if model_path.name not in ("", "..") else model_path.resolve()
 
 
 def _in_archive(archive: Path) -> FoundSpec | None:

@@ -81,8 +81,8 @@ def _sentence(error: ErrorDetails, table_at: Callable[[Sequence[Hashable]], type
         case "missing":
             return f"missing; {_HINTS[key]}" if key in _HINTS and len(error["loc"]) == 1 else "missing"
         case "extra_forbidden":
-            known = list(table_at(error["loc"]).model_fields)
-            hint = did_you_mean(key, known, f"known here: {listed(known, last='and')}")
+            keys = list(table_at(error["loc"]).model_fields)
+            hint = did_you_mean(key, keys, f"known here: {listed(keys, last='and')}")
             return f"unknown key; {hint}"
         case "union_tag_invalid":
             return _unknown_format(str(context["tag"]), str(context["expected_tags"]))

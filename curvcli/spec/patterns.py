@@ -47,16 +47,16 @@ def select(
 
 def _matches(names: Sequence[str], pattern: str, noun: str) -> list[int]:
     if pattern.startswith("re:"):
-        found = _regex(names, pattern.removeprefix("re:"), noun)
+        positions = _regex(names, pattern.removeprefix("re:"), noun)
     elif pattern in names:
-        found = [i for i, name in enumerate(names) if name == pattern]
+        positions = [i for i, name in enumerate(names) if name == pattern]
     elif any(c in pattern for c in "*?["):
-        found = [i for i, name in enumerate(names) if _glob(name, pattern)]
+        positions = [i for i, name in enumerate(names) if _glob(name, pattern)]
     else:
-        found = _path(names, pattern, noun)
-    if not found:
+        positions = _path(names, pattern, noun)
+    if not positions:
         raise UsageError(f"No {noun} matches {pattern!r}. {_nearest(names, pattern)}")
-    return found
+    return positions
 
 
 def _components(name: str) -> list[str]:

@@ -28,11 +28,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"layer": np.array("fc1")}, "^layer: .* of type numpy.ndarray"),
     ({"layer": []}, "^layer: an empty list chooses nothing; leave it out for all layers"),
     ({"layer": set()}, "^layer: an empty list chooses nothing"),
-    (
-        {"data": np.zeros((3, 3))},
-        "^data: must be the path of a dataset spec .save arrays with numpy.savez and",
-    ),
-    ({"data": {"image": np.zeros(3)}}, "^data: must be the path of a dataset spec .* of type dict"),
+    ({"data": (np.zeros((3, 64)), np.zeros(3))}, "^loss: missing; say how the model's output is compared with y"),
+    ({"data": 3}, "^data: an object of type int is neither arrays .x, y., nor a DataLoader"),
+    ({"loss": "mse"}, "^loss: stands in the dataset spec"),
     ({"output": 3}, "^output: must be the path of the report to write; found an object of type int"),
     ({"output": b"r.h5"}, "^output: .* of type bytes"),
     ({"probes": [4]}, "^probes: must be one value, found an object of type list"),
@@ -55,9 +53,9 @@ def test_a_wrong_argument_is_one_sentence(options: dict[str, Any], said: str, mo
     [
         (
             lambda: curvcli.open_model(None),
-            "^path: must be the path of a saved model: a torch.export archive, SavedModel directory, Keras",
+            "^model: must be the path of a saved model, or a model in memory: a torch.nn.Module, a Keras model; found",
         ),
-        (lambda: curvcli.diagonal(LINEAR), "^model: must be what curvcli.open_model returns, or the path of a"),
+        (lambda: curvcli.diagonal(LINEAR), "^model: Linear does not say what its inputs look like"),
         (lambda: curvcli.check(3), "^model: must be what curvcli.open_model returns"),
         (lambda: curvcli.check(MODEL, against=LINEAR), "^against: must be the path of a saved model; found"),
         (lambda: curvcli.split(MODEL, at=[]), "^at: an empty list chooses nothing; name at least one"),

@@ -34,7 +34,7 @@ def test_one_opened_model_serves_several_threads(model: curvcli.Model) -> None:
     before = blas_threads()
     assert before
     with ThreadPoolExecutor(4) as pool:
-        rounds = [pool.submit(work, model) for _ in range(6) for work in CALLS]
+        rounds = [pool.submit(work, model) for _ in range(3) for work in CALLS]
         found = [one.result() for one in rounds]
     for number, values in enumerate(found):
         np.testing.assert_array_equal(values, alone[number % len(CALLS)])  # type: ignore[arg-type]

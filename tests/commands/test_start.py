@@ -13,13 +13,13 @@ from .conftest import ROOT, SPEC, Curvcli
 FRAMEWORKS = {"torch", "tensorflow", "keras"}
 
 
-@pytest.mark.parametrize("command", ["diag", "inputs", "split", "check", "layers", "show", "env"])
-def test_every_command_has_help_and_stands_in_the_readme(command: str, curvcli: Curvcli) -> None:
-    """--help works for each, and the README shows its use."""
+@pytest.mark.parametrize("command", ["init", "diag", "inputs", "split", "check", "layers", "show", "env"])
+def test_every_command_has_help_and_stands_in_the_tour(command: str, curvcli: Curvcli) -> None:
+    """--help works for each, and the tour shows its use."""
     done = curvcli(command, "--help")
     assert done.returncode == 0
     assert "Usage" in done.stdout
-    assert f"curvcli {command}" in (ROOT / "README.md").read_text()
+    assert f"curvcli {command}" in (ROOT / "docs" / "commands.md").read_text()
 
 
 @pytest.mark.parametrize("words", [["--help"], ["diag", "--help"], ["show", "missing.h5"], ["--version"]])

@@ -40,8 +40,7 @@ def test_a_reader_that_goes_away(line: str, tmp_path: Path) -> None:
         ("CURVCLI nope 2</dev/null", 2),  # open, but not to be written
         ("CURVCLI trace none.pt 2>/dev/full", 2),
         ("CURVCLI trace MODEL -o r.h5 --limit 8 2>/dev/full", 0),
-        ("CURVCLI trace MODEL -o r.h5 --limit 8 2>&-", 0),
-        ("CURVCLI trace MODEL -o r.h5 --limit 8 --log-file /dev/full", 0),
+        ("CURVCLI trace MODEL -o r.h5 --limit 8 --log-file /dev/full 2>&-", 0),
     ],
 )
 def test_closed_streams(line: str, code: int, tmp_path: Path) -> None:

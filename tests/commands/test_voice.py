@@ -5,35 +5,45 @@ from __future__ import annotations
 import os
 import pty
 import re
-import subprocess
-import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+
+import pytest
+from fuzzing.runner import Server
 
 from .conftest import Curvcli
 
 
-def on_a_terminal(folder: Path, *words: str, columns: int = 100, env: dict[str, str] | None = None) -> str:
-    """What a person's terminal gets, as the bytes come."""
-    master, slave = pty.openpty()
-    environment = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm-256color", **(env or {})}
-    command = [sys.executable, "-m", "curvcli", *words]
-    with subprocess.Popen(command, cwd=folder, env=environment, stdin=slave, stdout=slave, stderr=slave) as process:
+@pytest.fixture
+def on_a_terminal(server: Server) -> Callable[..., str]:
+    """``on_a_terminal(folder, "diag", …)``: what a person's terminal gets, as the bytes come."""
+
+    def call(folder: Path, *words: str, columns: int = 100, env: dict[str, str] | None = None) -> str:
+        master, slave = pty.openpty()
+        environment = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm-256color", **(env or {})}
+        pieces: list[bytes] = []
+        reader = threading.Thread(target=read_all, args=(master, pieces))
+        reader.start()
+        ended = server.run(words, folder, environment, terminal=os.ttyname(slave), bytes=1 << 40)
         os.close(slave)
-        said = b""
-        while True:
-            try:
-                piece = os.read(master, 1 << 16)
-            except OSError:  # how Linux says that the other end is closed
-                break
-            if not piece:
-                break
-            said += piece
-        assert process.wait() == 0
-    os.close(master)
-    return said.decode()
+        reader.join()
+        os.close(master)
+        assert ended.code == 0
+        return b"".join(pieces).decode()
+
+    return call
 
 
-def test_a_terminal_shows_a_bar_for_all_and_one_per_phase(work: Path) -> None:
+def read_all(master: int, pieces: list[bytes]) -> None:
+    """Until the other end is closed, which Linux calls an error."""
+    with suppress(OSError):
+        while piece := os.read(master, 1 << 16):
+            pieces.append(piece)
+
+
+def test_a_terminal_shows_a_bar_for_all_and_one_per_phase(work: Path, on_a_terminal: Callable[..., str]) -> None:
     """With the layer and the method, and nothing left of them at the end."""
     said = on_a_terminal(work, "diag", "model.pt")
     assert "in all" in said
@@ -42,7 +52,7 @@ def test_a_terminal_shows_a_bar_for_all_and_one_per_phase(work: Path) -> None:
     assert "[0/" not in said
 
 
-def test_no_color_and_sixty_columns(work: Path) -> None:
+def test_no_color_and_sixty_columns(work: Path, on_a_terminal: Callable[..., str]) -> None:
     """No colour, and no bar or row that is wider than the window; sentences are the terminal's to wrap."""
     said = on_a_terminal(work, "diag", "model.pt", columns=60, env={"NO_COLOR": "1"})
     assert not re.findall(r"\x1b\[(?:\d+;)*3\dm", said)
@@ -82,7 +92,7 @@ def test_a_log_file_that_cannot_be_written(work: Path, curvcli: Curvcli) -> None
     assert "--log-file nowhere/run.log" in done.stderr
 
 
-def test_a_plan_in_a_narrow_window(work: Path) -> None:
+def test_a_plan_in_a_narrow_window(work: Path, on_a_terminal: Callable[..., str]) -> None:
     """Dispensable columns are left out and named, and each reason wraps in its own column."""
     said = on_a_terminal(work, "layers", "model.pt", "--plan", columns=60)
     lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in said.splitlines() if line.strip()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from covering import covering, slow
 from scipy import stats
 
 from curvcli.curvature.student import widening, widening_for_skewness
@@ -27,20 +28,22 @@ SPECTRA = {
 }
 # Where estimates are skewed, or their errors shared: the others take part in the slow tests.
 HARD = ("power law", "indefinite")
-COUNTS = [16, pytest.param(32, marks=pytest.mark.slow), pytest.param(64, marks=pytest.mark.slow)]
+COUNTS = (16, 32, 64)
 
 
-# Each estimator on the spectra that it is for.
-PAIRS = [
-    pytest.param(name, method, marks=() if name in HARD else pytest.mark.slow)
-    for name, spectrum in SPECTRA.items()
-    for method in ESTIMATORS
-    if not REGISTRY[method].semidefinite or spectrum.min() >= 0
-]
+def suits(name: str, method: str, probes: int) -> bool:
+    """Whether the estimator is for such spectra."""
+    return not REGISTRY[method].semidefinite or SPECTRA[name].min() >= 0
 
 
-@pytest.mark.parametrize("probes", COUNTS)
-@pytest.mark.parametrize(("name", "method"), PAIRS)
+@pytest.mark.parametrize(
+    ("name", "method", "probes"),
+    [
+        *covering(HARD, ESTIMATORS, COUNTS[:1], given=suits),
+        *slow(HARD, ESTIMATORS, COUNTS[1:], given=suits),
+        *slow([name for name in SPECTRA if name not in HARD], ESTIMATORS, COUNTS, given=suits),
+    ],
+)
 def test_two_standard_errors_hold_the_truth_in_90_to_99_and_a_half_percent(
     name: str,
     method: str,

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from covering import covering
 
 from curvcli.curvature.algorithm import Algorithm
 from curvcli.curvature.dense import UnitProducts, WholeBlock
@@ -148,15 +149,18 @@ def steps_of(work: Work[Any]) -> list[int]:
     return passes
 
 
-@pytest.fixture(params=[False, True], ids=["many vectors at once", "one by one"], autouse=True)
+@pytest.fixture
 def stride(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """How many vectors a batch is given at once depends on the time it takes: both ends of it."""
-    if request.param:
+    if request.param == "one by one":
         monkeypatch.setattr(Stride, "parts", lambda self, start, stop: ((i, i + 1) for i in range(start, stop)))
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
-def test_stopped_after_any_step(name: str) -> None:
+STRIDES = ["many vectors at once", "one by one"]
+
+
+@pytest.mark.parametrize(("name", "stride"), covering(ALGORITHMS, STRIDES), indirect=["stride"])
+def test_stopped_after_any_step(name: str, stride: None) -> None:
     """No result changes by a bit, and what was made is not made again."""
     straight = made(name)
     steps = steps_of(straight)
@@ -183,8 +187,10 @@ def test_stopped_after_any_step(name: str) -> None:
             np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("name", [name for name in ALGORITHMS if name != "trace"])
-def test_a_step_is_one_batch(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "stride"), covering([name for name in ALGORITHMS if name != "trace"], STRIDES), indirect=["stride"]
+)
+def test_a_step_is_one_batch(name: str, stride: None) -> None:
     """Work looks up after every batch at least, so that a signal need not wait for a pass over the data."""
     assert max(steps_of(made(name))) <= 64
     assert len(steps_of(made(name))) >= len(SHARES)

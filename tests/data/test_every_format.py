@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,7 @@ import pytest
 
 from curvcli.data.interface import Reader, Wanted
 from curvcli.data.registry import FORMATS as READERS
-from curvcli.data.registry import TABLES
-from curvcli.data.samples import chosen_rows, open_samples
-from curvcli.spec.dataset import parse_dataset_spec
+from curvcli.data.samples import FileSamples, chosen_rows
 
 from .tables import FORMATS, Table, Written, cut, patterns, table
 
@@ -64,26 +63,10 @@ def test_many_tables_come_back_as_they_were_stored(way: Written, tmp_path: Path)
         check(way, seed, tmp_path / str(seed))
 
 
-SPEC = """version = 1
-[source]
-format = "{format}"
-path = "{path}"
-{options}
-[inputs.x]
-column = "x"
-[target]
-column = "y"
-[loss]
-name = "cross_entropy"
-from_logits = true
-[sampling]
-limit = {limit}
-seed = {seed}
-"""
-
-
 @pytest.mark.parametrize("kept", [True, False])
-def test_samples_are_the_same_from_every_format(kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_samples_are_the_same_from_every_format(
+    kept: bool, open_spec: Callable[..., FileSamples], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Batches of all sizes, limits and seeds, and the digest; whether decoded columns are kept or not."""
     if not kept:
         monkeypatch.setattr("curvcli.data.samples._KEPT", -1)
@@ -97,8 +80,11 @@ def test_samples_are_the_same_from_every_format(kept: bool, tmp_path: Path, monk
             folder.mkdir()
             path = store(way, columns, folder, seed)
             options = "\n".join(f'{key} = "{value}"' for key, value in way.options.items())
-            text = SPEC.format(format=way.format, path=path, options=options, limit=limit, seed=seed)
-            samples = open_samples(parse_dataset_spec(text, TABLES, path=folder / "spec.toml"))
+            samples = open_spec(
+                source=f'format = "{way.format}"\npath = "{folder.name}/{path}"\n{options}',
+                loss='name = "cross_entropy"\nfrom_logits = true',
+                sampling=f"limit = {limit}\nseed = {seed}",
+            )
             np.testing.assert_array_equal(samples.rows, rows)
             for name, values in (("x", [b.inputs["x"] for b in samples.batches(size)]), ("y", [samples.targets()])):
                 np.testing.assert_array_equal(np.concatenate(values), columns[name][rows], way.name)

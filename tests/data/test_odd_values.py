@@ -114,3 +114,59 @@ def test_a_number_as_a_tensors_name_may_be_too_long_to_be_printed(tmp_path: Path
     tensors(tmp_path / "d.pt", {2**20_000: Declared((4,), (1,)), "x": Declared((4,), (1,))})
     values = opened("torch", tmp_path, "x", path="d.pt").read(["x"], np.arange(4))["x"]
     np.testing.assert_array_equal(values, np.zeros(4))
+
+
+LARGE = 2**53 + 1
+
+
+@pytest.mark.parametrize(
+    ("form", "text"),
+    [
+        ("jsonl", f'{{"x": 1}}\n{{"x": {LARGE}}}\n{{"x": 0.5}}\n'),
+        ("jsonl", f'{{"x": 0.5}}\n{{"x": {-LARGE}}}\n'),
+        ("jsonl", f'{{"x": [1, 2]}}\n{{"x": [{LARGE}, 0.5]}}\n'),
+        ("csv", f"x\n1\n{LARGE}\n0.5\n"),
+        ("csv", f"x\n0.5\n{-LARGE}\n"),
+    ],
+)
+def test_a_whole_number_that_fractions_beside_it_would_round_is_refused(form: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / "d").write_text(text)
+    with pytest.raises(DataError, match=rf"'x', row 1: -?{LARGE} would be rounded, because the column has fractions"):
+        reader = opened(form, tmp_path, "x", path="d")
+        reader.read(["x"], np.arange(reader.column("x").rows))
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+def test_whole_numbers_in_one_file_are_not_rounded_by_fractions_in_another(form: str, tmp_path: Path) -> None:
+    def write(name: str, number: object) -> None:
+        (tmp_path / name).write_text(f"x\n{number}\n" if form == "csv" else f'{{"x": {number}}}\n')
+
+    write("a", LARGE)
+    write("b", 0.5)
+    with pytest.raises(DataError, match=rf"^a: column 'x', row 0: {LARGE} would be rounded"):
+        opened(form, tmp_path, "x", path="[ab]").read(["x"], np.arange(2))
+    write("a", 2**60)  # float64 has this one
+    values = opened(form, tmp_path, "x", path="[ab]").read(["x"], np.arange(2))["x"]
+    np.testing.assert_array_equal(values, [2.0**60, 0.5])
+    write("b", 1)
+    write("a", LARGE)
+    values = opened(form, tmp_path, "x", path="[ab]").read(["x"], np.arange(2))["x"]
+    assert values.tolist() == [LARGE, 1]
+
+
+def test_lists_made_of_nothing_are_refused_whatever_their_column_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One row could have them all; a dot in a name is no way around it."""
+    numbers = pa.array([np.zeros(1 << 22)] * 2)
+    for name in ("x", "x.y", "x.y.z"):
+        pa.parquet.write_table(pa.table({name: numbers}), tmp_path / "d", compression="zstd")
+        with monkeypatch.context() as patched:
+            patched.setattr("curvcli.files.available_memory", lambda: 1 << 22)
+            with pytest.raises(DataError, match=rf"d: column '{name}\.list\.element': takes 64 MiB"):
+                opened("parquet", tmp_path, name, path="d")
+
+
+def test_a_long_text_that_is_not_wanted_is_no_reason_to_refuse(tmp_path: Path) -> None:
+    pa.parquet.write_table(pa.table({"x": [1, 2], "text": ["a" * (1 << 18), "b" * (1 << 18)]}), tmp_path / "d")
+    assert opened("parquet", tmp_path, "x", path="d").column("x").rows == 2

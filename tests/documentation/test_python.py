@@ -13,7 +13,7 @@ import curvcli
 
 from .conftest import ROOT
 
-EXAMPLES = """check check_rules compare density diagonal eigenvalues hessian inputs open_model plot read_report run
+EXAMPLES = """check check_rules compare density diagonal eigenvalues hessian init inputs open_model plot read_report run
 split trace""".split()
 
 
@@ -37,10 +37,24 @@ def test_the_blocks_of_the_document_run_in_order(
     assert (tmp_path / "fc3.html").exists()
 
 
+def test_the_page_on_init_runs(
+    blocks: Callable[[str, str], list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """On sklearn's digits of 17 grey levels, whose scale nothing decides."""
+    (tmp_path / "sample_models").symlink_to(ROOT / "sample_models")
+    monkeypatch.chdir(tmp_path)
+    for block in blocks("init.md", "python"):
+        exec(compile(block, "docs/init.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("digits.toml []\ninputs.image.scale 1/16 ")
+
+
 def test_the_document_names_everything_that_is_exported() -> None:
     """Nothing public is undocumented, here and in its own docstring."""
     text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
-    for name in set(curvcli.__all__) - {"Model", "Plots", "Report", "Results"}:
+    for name in set(curvcli.__all__) - {"GuessedSpec", "Model", "Plots", "Report", "Results"}:
         assert name in text, name
     assert all(inspect.getdoc(getattr(curvcli, name)) for name in curvcli.__all__)
 

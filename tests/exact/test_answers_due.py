@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from covering import covering
 from torch import Tensor, nn
 
 from curvcli.report.hdf5.read import read_report
@@ -35,8 +36,7 @@ class Padded(nn.Module):
         return self.last(torch.tanh(self.mix(self.words(x)).sum(1)))
 
 
-@pytest.mark.parametrize("where", ["first", "second", "last", "all", "none"])
-@pytest.mark.parametrize("padding", [0, 5])
+@pytest.mark.parametrize(("padding", "where"), covering([0, 5], ["first", "second", "last", "all", "none"]))
 def test_padding_that_comes_late(padding: int, where: str, diag: Diag, tmp_path: Path) -> None:
     """Padding from the second batch on, in the last alone, everywhere or nowhere: dense diagonals, zero in its row."""
     torch.manual_seed(0)
@@ -74,8 +74,10 @@ class Kink(nn.Module):
 SECOND = {"diagonal": (), "full": ("--full",), "third": ("--order", "3"), "probes": ("--budget", "1", "--probes", "4")}
 
 
-@pytest.mark.parametrize("how", ["abs", "relu", "max", "constant", "product"])
-@pytest.mark.parametrize("what", SECOND)
+KINKS = ["abs", "relu", "max", "constant", "product"]
+
+
+@pytest.mark.parametrize(("what", "how"), covering(SECOND, KINKS))
 def test_every_second_derivative_by_the_inputs_of_kinks(
     what: str, how: str, compute: Compute, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -92,8 +94,7 @@ def test_every_second_derivative_by_the_inputs_of_kinks(
         assert not found.diagonal["x"][:, 1:].any()
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("how", ["abs", "relu", "max", "constant", "product"])
+@pytest.mark.parametrize(("how", "dtype"), covering(KINKS, ["float32", "float64"]))
 def test_inputs_of_functions_without_curvature(how: str, dtype: str, compute: Compute, tmp_path: Path) -> None:
     """Where no second derivative is left in the graph it is zero: gradients are right, and nobody speaks of a bug."""
     path = scripted(Kink(how), tmp_path / "m.pt")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from covering import covering
 from torch import nn
 
 from curvcli.report.hdf5.read import Report, read_report
@@ -85,8 +86,9 @@ def test_exact_traces_are_the_dense_ones(name: str, case: Callable[[str], Runnin
         assert found.batches.sum() == pytest.approx(found.value, rel=1e-9, abs=1e-12)
 
 
-@pytest.mark.parametrize("method", ["xtrace", "hutch++", "hutchinson"])
-@pytest.mark.parametrize("name", ["smooth", "convolutions", "recurrent"])
+@pytest.mark.parametrize(
+    ("name", "method"), covering(["smooth", "convolutions", "recurrent"], ["xtrace", "hutch++", "hutchinson"])
+)
 def test_estimated_traces_lie_within_their_errors(name: str, method: str, case: Callable[[str], Running]) -> None:
     """Within four standard errors, small blocks exactly; the batches' parts add up."""
     c = case(name)
@@ -98,8 +100,7 @@ def test_estimated_traces_lie_within_their_errors(name: str, method: str, case: 
         assert found.batches.sum() == pytest.approx(found.value)
 
 
-@pytest.mark.parametrize("matrix", ["hessian", "gauss_newton"])
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(("name", "matrix"), covering(NETWORKS, ["hessian", "gauss_newton"]))
 def test_full_blocks_are_the_dense_ones(name: str, matrix: str, case: Callable[[str], Running]) -> None:
     """Entry by entry to 1e-9 of the largest, with spectrum, inertia and norm; the Gauss–Newton matrix too."""
     c = case(name)
@@ -120,10 +121,10 @@ ENDS = [("lanczos", which) for which in ("largest", "smallest", "magnitude", "bo
 ENDS += [("dense", "both"), ("dense", "magnitude")]
 
 
-@pytest.mark.parametrize(("method", "which"), ENDS)
-@pytest.mark.parametrize("name", ["smooth", "recurrent", "attention"])
-def test_eigenvalues_are_the_dense_ones(name: str, method: str, which: str, case: Callable[[str], Running]) -> None:
+@pytest.mark.parametrize(("name", "end"), covering(["smooth", "recurrent", "attention"], ENDS), ids=str)
+def test_eigenvalues_are_the_dense_ones(name: str, end: tuple[str, str], case: Callable[[str], Running]) -> None:
     """To 1e-7 of the largest, and some true eigenvalue within each residual."""
+    method, which = end
     c = case(name)
     report = c.run("eigs", "--method", method, "--which", which, "-k", "3", "--whole-model", "--vectors")
     found = record(report, WHOLE, EigenRecord)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from covering import covering
 from torch import Tensor, nn
 
 from curvcli.report.hdf5.read import read_report
@@ -124,8 +125,7 @@ def data(order: str) -> np.ndarray:
     return x
 
 
-@pytest.mark.parametrize("order", ["second", "first", "last"])
-@pytest.mark.parametrize("name", BUILDS)
+@pytest.mark.parametrize(("name", "order"), covering(BUILDS, ["second", "first", "last"]))
 def test_every_batch_goes_its_own_way(name: str, order: str, diag: Diag, tmp_path: Path) -> None:
     """Whichever batch takes which way, all diagonals are the dense Hessian's over the same batches."""
     torch.manual_seed(0)
@@ -135,8 +135,7 @@ def test_every_batch_goes_its_own_way(name: str, order: str, diag: Diag, tmp_pat
     assert_close(result.diagonal, batchwise(module, x, LABELS, cross_entropies), 1e-9)
 
 
-@pytest.mark.parametrize("order", ["all", "none"])
-@pytest.mark.parametrize("name", BUILDS)
+@pytest.mark.parametrize(("name", "order"), covering(BUILDS, ["all", "none"]))
 def test_one_way_for_all_batches(name: str, order: str, diag: Diag, tmp_path: Path) -> None:
     """A way that no batch takes changes nothing; what it alone reads is zero."""
     torch.manual_seed(0)
@@ -173,8 +172,9 @@ def hessian(module: nn.Module, x: np.ndarray, y: np.ndarray, loss: SumLoss, pref
     return torch.autograd.functional.hessian(value, flat).numpy()
 
 
-@pytest.mark.parametrize("method", ["gram", "lanczos", "dense"])
-@pytest.mark.parametrize("name", ["BendsLater", "UsedLater", "Loop"])
+@pytest.mark.parametrize(
+    ("name", "method"), covering(["BendsLater", "UsedLater", "Loop"], ["gram", "lanczos", "dense"])
+)
 def test_eigenvalues_are_right_or_refused(
     name: str, method: str, compute: Compute, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -223,8 +223,7 @@ def test_gram_is_refused_where_a_later_batch_bends(
     assert not report.exists()
 
 
-@pytest.mark.parametrize("matrix", ["hessian", "gauss_newton"])
-@pytest.mark.parametrize("name", BUILDS)
+@pytest.mark.parametrize(("name", "matrix"), covering(BUILDS, ["hessian", "gauss_newton"]))
 def test_exact_traces(name: str, matrix: str, compute: Compute, tmp_path: Path) -> None:
     """Exact traces add up what each batch gives by its own way; an estimate says that it is one."""
     torch.manual_seed(0)
@@ -261,8 +260,7 @@ def gauss_newton_trace(module: nn.Module, x: np.ndarray, prefix: str) -> float:
     return total / len(x)
 
 
-@pytest.mark.parametrize("order", ["second", "first"])
-@pytest.mark.parametrize("name", ["BendsLater", "Sequence", "Loop"])
+@pytest.mark.parametrize(("name", "order"), covering(["BendsLater", "Sequence", "Loop"], ["second", "first"]))
 def test_activation_probes_are_unbiased_or_refused(
     name: str, order: str, diag: Diag, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from covering import covering
 from torch import Tensor, nn
 
 from curvcli.cli.main import run
@@ -120,8 +121,7 @@ def data(name: str) -> np.ndarray:
     return x
 
 
-@pytest.mark.parametrize("size", [16, 8, 37])
-@pytest.mark.parametrize("name", COMPANY)
+@pytest.mark.parametrize(("name", "size"), covering(COMPANY, [16, 8, 37]))
 def test_diagonals_where_samples_meet(name: str, size: int, diag: Diag, tmp_path: Path) -> None:
     """All diagonals are the dense Hessian's over the same batches, however far apart those are that meet."""
     if name == "Later" and size == 37:
@@ -135,8 +135,10 @@ def test_diagonals_where_samples_meet(name: str, size: int, diag: Diag, tmp_path
     assert_close(result.diagonal, batchwise(module, x, LABELS, cross_entropies, size=size), 1e-9)
 
 
-@pytest.mark.parametrize("method", ["gauss_newton", "output_hessian_shared", "output_hessian", "activation_probes"])
-@pytest.mark.parametrize("name", COMPANY)
+METHODS = ["gauss_newton", "output_hessian_shared", "output_hessian", "activation_probes"]
+
+
+@pytest.mark.parametrize(("name", "method"), covering(COMPANY, METHODS))
 def test_methods_that_need_samples_apart_refuse(
     name: str, method: str, diag: Diag, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -150,8 +152,7 @@ def test_methods_that_need_samples_apart_refuse(
     assert not result.report.exists()
 
 
-@pytest.mark.parametrize("name", COMPANY)
-@pytest.mark.parametrize("command", ["inputs", "split"])
+@pytest.mark.parametrize(("name", "command"), covering(COMPANY, ["inputs", "split"]))
 def test_inputs_and_split_refuse(
     name: str, command: str, compute: Compute, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,7 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from curvcli.models.open import open_model
+
 from .conftest import Outcome, assert_close
+from .exported import exported
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 RNG = np.random.default_rng(14)
@@ -71,13 +74,18 @@ FEW = [
     ("max", None, "offsets"),
     ("mean", None, "rows"),
 ]
+ONE = ("sum", PADDING, "offsets shares")
 
 
 @pytest.mark.parametrize(
     ("form", "way"),
     [
-        pytest.param(form, way, marks=() if form in FEW and way == "script" else pytest.mark.slow)
-        for form, way in product(FORMS, ("script", "trace"))
+        pytest.param(
+            form,
+            way,
+            marks=() if (form in FEW and way == "script") or (form == ONE and way == "export") else pytest.mark.slow,
+        )
+        for form, way in product(FORMS, ("script", "trace", "export"))
     ],
 )
 def test_bags_equal_their_definition(
@@ -88,12 +96,14 @@ def test_bags_equal_their_definition(
     module = Bags(*form).eval()
     inputs = {"tokens": TOKENS, "shares": SHARES, "lengths": LENGTHS}
     example = tuple(torch.from_numpy(array[:4]) for array in inputs.values())
-    saved = torch.jit.script(module) if way == "script" else torch.jit.trace(module, example, check_trace=False)
-    torch.jit.save(saved, tmp_path / "model.pt")
-    taken = [argument.name for argument in saved.forward.schema.arguments[1:]]
-    found = diag(
-        tmp_path / "model.pt", {n: inputs[n] for n in taken}, LABELS, 'name = "cross_entropy"\nfrom_logits = true'
-    )
+    path = tmp_path / "model.pt"
+    if way == "export":
+        path = exported(module, example, tmp_path / "model.pt2")
+    else:
+        saved = torch.jit.script(module) if way == "script" else torch.jit.trace(module, example, check_trace=False)
+        torch.jit.save(saved, path)
+    taken = [port.name for port in open_model(path).inputs]
+    found = diag(path, {n: inputs[n] for n in taken}, LABELS, 'name = "cross_entropy"\nfrom_logits = true')
     assert found.code == 0
     table = module.double().table.weight.detach()
 

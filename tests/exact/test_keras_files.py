@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from covering import slow
 
 from curvcli.cli.main import run
 from curvcli.models.open import open_model
 from curvcli.models.tensorflow.runtime import tensorflow
+from curvcli.report.hdf5.read import read_report
 
 from .conftest import Outcome, assert_close
 from .test_savedmodel import DECLARED, LOGITS, by_tape, data, network
@@ -28,15 +30,15 @@ def tf() -> Any:
 def saved(exact: Any, model: Any, path: Path) -> Any:
     """Give both networks the same random float32 weights, and save the second."""
     rng = np.random.default_rng(5)
-    for slow, fast in zip(exact.weights, model.weights, strict=True):
+    for wide, fast in zip(exact.weights, model.weights, strict=True):
         value = rng.uniform(0.5, 1.5, fast.shape) if "var" in fast.name else rng.standard_normal(fast.shape) * 0.6
         fast.assign(value.astype(np.float32))
-        slow.assign(value.astype(np.float32).astype(np.float64))
+        wide.assign(value.astype(np.float32).astype(np.float64))
     model.save(path)
     return exact
 
 
-@pytest.mark.parametrize("name", ["convolutions", "smooth", pytest.param("attention", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["smooth", *slow(["convolutions", "attention"])])
 def test_the_diagonal_is_the_dense_hessians(tf: Any, name: str, diag: Diag, tmp_path: Path) -> None:
     """All parameters of a saved Keras model, to 1e-9."""
     exact = saved(network(name, "float64"), network(name, "float32"), tmp_path / "m.keras")
@@ -91,6 +93,7 @@ def test_mixed_precision_is_widened(tf: Any, policy: str, diag: Diag, tmp_path: 
     result = diag(tmp_path / "m.keras", {"x": x}, y, LOGITS)
     assert result.code == 0
     assert_close(result.diagonal, by_tape(tf, exact, x, y), 1e-9)
+    assert read_report(result.report).provenance.widened
 
 
 def test_frozen_layers_have_parameters_without_weight_decay(tmp_path: Path) -> None:

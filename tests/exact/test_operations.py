@@ -22,6 +22,7 @@ from curvcli.models.tensorflow.spelled import spell_out
 from .conftest import SAMPLES, Outcome, assert_close
 
 pytestmark = pytest.mark.filterwarnings("ignore")
+ONE_BATCH = True
 Diag = Callable[..., Outcome]
 Weights = dict[str, Tensor]
 RNG = np.random.default_rng(12)
@@ -203,7 +204,7 @@ def save_tensorflow(operation: Operation, weights: Weights, path: Path) -> None:
                 key.replace(".", "_"): tf.Variable(value.numpy(), dtype=tf.float32) for key, value in weights.items()
             }
 
-        @tf.function(input_signature=[tf.TensorSpec((None, 5, 5, 2), tf.float32, name="x")])
+        @tf.function(autograph=False, input_signature=[tf.TensorSpec((None, 5, 5, 2), tf.float32, name="x")])
         def __call__(self, x: Any) -> dict[str, Any]:
             own = {key: self.all[f"middle_{key}".replace(".", "_")] for key in operation.weights}
             h = 2 * tf.tanh(tf.nn.conv2d(x, tf.transpose(self.all["first_weight"], (2, 3, 1, 0)), 1, "VALID"))

@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from covering import covering
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -121,8 +122,7 @@ def model(name: str, folder: Path) -> tuple[str, Path]:
     return operation, make(folder / "m.pt")
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(("name", "command"), covering(MODELS, COMMANDS))
 def test_every_command_refuses_random_answers(
     name: str, command: str, compute: Compute, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -168,8 +168,9 @@ def promises(report: Path) -> list[bool]:
     return found
 
 
-@pytest.mark.parametrize("command", [command for command in COMMANDS if command != "split"])
-@pytest.mark.parametrize("name", ["dropout", "later"])
+@pytest.mark.parametrize(
+    ("name", "command"), covering(["dropout", "later"], [command for command in COMMANDS if command != "split"])
+)
 def test_allowed_random_answers_promise_nothing(name: str, command: str, compute: Compute, tmp_path: Path) -> None:
     """With --allow-random there are numbers, none of them called exact or converged, and ``assert`` holds to it."""
     _, path = model(name, tmp_path)
@@ -200,8 +201,7 @@ class Normed(Net):
         return self.norm(h)
 
 
-@pytest.mark.parametrize("sort", ["traced", "functional"])
-@pytest.mark.parametrize("command", ["diag", "trace", "eigs", "inputs"])
+@pytest.mark.parametrize(("command", "sort"), covering(["diag", "trace", "eigs", "inputs"], ["traced", "functional"]))
 def test_a_batch_norm_that_uses_the_batch_is_refused(
     sort: str, command: str, compute: Compute, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -241,8 +241,7 @@ class Instance(Net):
         return self.norm(h.reshape(-1, 2, 3)).flatten(1)
 
 
-@pytest.mark.parametrize("how", ["script", "trace"])
-@pytest.mark.parametrize("build", [Zero, OnlyShape, Instance])
+@pytest.mark.parametrize(("build", "how"), covering([Zero, OnlyShape, Instance], ["script", "trace"]))
 def test_what_looks_random_and_is_not_is_computed(build: type[Net], how: str, diag: Diag, tmp_path: Path) -> None:
     """Answers decide, and not the names of operations: exit 0, the dense Hessian's diagonal, called exact."""
     torch.manual_seed(0)

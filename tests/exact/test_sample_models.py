@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from covering import slow
 from sessions import session_of
 from torch.nn import functional as F
 
@@ -19,20 +20,26 @@ from .counting import CountedObjective
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 NAMES = ("vgg16_digits", "mlp_tanh", "attention_digits")
 # Of the others, TensorFlow traces half a minute and a whole one.
-LIGHT_FIRST = [pytest.param(name, marks=() if name == "mlp_tanh" else pytest.mark.slow) for name in NAMES]
+LIGHT, HEAVY = "mlp_tanh", ["vgg16_digits", "attention_digits"]
+# Two whole batches: TensorFlow traces every shape of batch anew. Uneven ones are in test_savedmodel.py.
+SAMPLES, BATCH = 32, 16
+SUFFIXES = {"torch": ".pt", "export": ".pt2", "tensorflow": ""}
 LABELS = {"kernel": "weight", "gamma": "weight", "beta": "bias"}
 
 
 @pytest.fixture(scope="module")
 def outcome(tmp_path_factory: pytest.TempPathFactory) -> object:
-    """``outcome(name, backend, dtype)``: one run per model, format and precision, 37 samples in batches of 16."""
+    """``outcome(name, form, dtype)``: one run per model, format and precision.
+
+    The form is ``torch`` for TorchScript, ``export`` for ``.pt2``, ``tensorflow`` for a SavedModel.
+    """
     folder, made = tmp_path_factory.mktemp("samples"), {}
 
     def call(name: str, backend: str, dtype: str = "float64") -> Outcome:
         key = f"{name}-{backend}-{dtype}"
         if key not in made:
-            path = ROOT / "sample_models" / (f"{name}.pt" if backend == "torch" else name)
-            sampling = ["--limit", "37", "--batch-size", "16", "--dtype", dtype]
+            path = ROOT / "sample_models" / f"{name}{SUFFIXES[backend]}"
+            sampling = ["--limit", str(SAMPLES), "--batch-size", str(BATCH), "--dtype", dtype]
             made[key] = Outcome(
                 run(["diag", str(path), "-q", "-o", str(folder / f"{key}.h5"), *sampling]), folder / f"{key}.h5"
             )
@@ -60,7 +67,7 @@ def assert_equal_layers(found: Arrays, expected: Arrays, tolerance: float) -> No
         assert np.abs(found[name] - value).max() <= tolerance * scale, name
 
 
-@pytest.mark.parametrize("name", LIGHT_FIRST)
+@pytest.mark.parametrize("name", [LIGHT, *slow(HEAVY)])
 def test_both_formats_give_the_same(name: str, outcome: object) -> None:
     """SavedModel and TorchScript of the same weights agree in diagonal, gradient and loss to 1e-9."""
     ours, theirs = outcome(name, "torch"), outcome(name, "tensorflow")
@@ -69,13 +76,16 @@ def test_both_formats_give_the_same(name: str, outcome: object) -> None:
     assert_equal_layers(torch_layout(theirs.diagonal), ours.diagonal, 1e-9)
 
 
-@pytest.mark.parametrize(
-    ("name", "backend"),
-    [
-        *((name, "torch") for name in NAMES),
-        *(pytest.param(name, "tensorflow", marks=pytest.mark.slow) for name in NAMES),
-    ],
-)
+def test_the_archive_of_torch_export_gives_the_same(outcome: object) -> None:
+    """``.pt2`` and TorchScript of the same weights agree in diagonal, gradient and loss to 1e-9."""
+    ours, theirs = outcome("mlp_tanh", "torch"), outcome("mlp_tanh", "export")
+    assert ours.code == theirs.code == 0
+    assert ours.loss == pytest.approx(theirs.loss, rel=1e-12)
+    assert_equal_layers(theirs.diagonal, ours.diagonal, 1e-9)
+    assert_equal_layers(theirs.gradient, ours.gradient, 1e-9)
+
+
+@pytest.mark.parametrize(("name", "backend"), [(LIGHT, "torch"), *slow(HEAVY, ["torch"]), *slow(NAMES, ["tensorflow"])])
 def test_float32_is_close_to_float64(name: str, backend: str, outcome: object) -> None:
     """In float32 every entry is within 1e-4 of the largest one."""
     assert_equal_layers(outcome(name, backend, "float32").diagonal, outcome(name, backend).diagonal, 1e-4)
@@ -83,21 +93,21 @@ def test_float32_is_close_to_float64(name: str, backend: str, outcome: object) -
 
 def session(name: str, dtype: Dtype = "float64") -> Session:
     path = ROOT / "sample_models" / name
-    return session_of(path, limit=37, batch_size=16, dtype=dtype)
+    return session_of(path, limit=SAMPLES, batch_size=BATCH, dtype=dtype)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_random_coordinates_equal_torchs_own_second_derivatives(name: str, outcome: object) -> None:
-    """Ten random entries of every parameter equal a plain double backward through the loaded module."""
+    """Five random entries of every parameter equal a plain double backward through the loaded module."""
     diagonal = outcome(name, "torch").diagonal
     data = session(f"{name}.pt")
     module = torch.jit.load(str(ROOT / "sample_models" / f"{name}.pt")).double()
     parameters = dict(module.named_parameters())
-    found = {n: np.zeros(10) for n in parameters}
+    found = {n: np.zeros(5) for n in parameters}
     rng = np.random.default_rng(0)
-    chosen = {n: rng.integers(0, p.numel(), 10) for n, p in parameters.items()}
+    chosen = {n: rng.integers(0, p.numel(), 5) for n, p in parameters.items()}
     with torch.jit.optimized_execution(False):
-        for batch in data.samples.batches(37):
+        for batch in data.samples.batches(SAMPLES):
             o = module(torch.from_numpy(batch.inputs["image"]))
             y = torch.from_numpy(batch.target)
             loss = F.nll_loss(o.log(), y) if name == "mlp_tanh" else F.cross_entropy(o, y)

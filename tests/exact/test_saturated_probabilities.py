@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from covering import covering
 from torch import Tensor, nn
 
 from .batchwise import batchwise, scripted
@@ -196,8 +197,7 @@ def held(result: Outcome, x: np.ndarray, truth: np.ndarray, classes: int, dtype:
     assert_close(result.diagonal, diagonal, TOLERANCE[dtype])
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("build", SIGMOIDS)
+@pytest.mark.parametrize(("build", "dtype"), covering(SIGMOIDS, ["float64", "float32"]))
 def test_sigmoids(build: type[nn.Module], dtype: str, diag: Diag, tmp_path: Path) -> None:
     """From ±0.5 to ±800, right and wrong: loss, gradient and diagonal are those of the logits."""
     path, output = scripted(build(), tmp_path / "m.pt"), SIGMOIDS[build]
@@ -206,8 +206,7 @@ def test_sigmoids(build: type[nn.Module], dtype: str, diag: Diag, tmp_path: Path
     held(diag(path, {"x": x}, truth.astype(float), lines, "--dtype", dtype), x, truth, 2, dtype)
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("build", SOFTMAXES)
+@pytest.mark.parametrize(("build", "dtype"), covering(SOFTMAXES, ["float64", "float32"]))
 def test_softmaxes(build: type[nn.Module], dtype: str, diag: Diag, tmp_path: Path) -> None:
     """The same for three classes, wherever the softmax stands in what the model returns."""
     path, output = scripted(build(), tmp_path / "m.pt"), SOFTMAXES[build]
@@ -216,8 +215,7 @@ def test_softmaxes(build: type[nn.Module], dtype: str, diag: Diag, tmp_path: Pat
     held(diag(path, {"x": x}, truth, lines, "--dtype", dtype), x, truth, 3, dtype)
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("size", "dtype"), covering(SIZES, ["float64", "float32"]))
 def test_each_size_alone(size: float, dtype: str, diag: Diag, tmp_path: Path) -> None:
     """No larger entry hides a small one: each size of logit is right on its own scale, on either side of the truth."""
     path = scripted(Squeezed(), tmp_path / "m.pt")

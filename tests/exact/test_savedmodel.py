@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from covering import slow
 
 from curvcli.models.tensorflow.runtime import tensorflow
 from curvcli.report.hdf5.read import read_report
@@ -89,11 +91,11 @@ def build(name: str, path: Path) -> tuple[Any, np.ndarray, np.ndarray]:
     keras.utils.set_random_seed(0)
     model, exact = network(name, "float32"), network(name, "float64")
     rng = np.random.default_rng(5)
-    for slow, fast in zip(exact.weights, model.weights, strict=True):
+    for wide, fast in zip(exact.weights, model.weights, strict=True):
         value = rng.uniform(0.5, 1.5, fast.shape) if "var" in fast.name else rng.standard_normal(fast.shape) * 0.6
         value = value.astype(np.float32)
         fast.assign(value)
-        slow.assign(value.astype(np.float64))
+        wide.assign(value.astype(np.float64))
     model.export(str(path), verbose=False)
     return exact, *data(exact)
 
@@ -151,13 +153,29 @@ def by_differences(tf: Any, model: Any, x: np.ndarray, y: np.ndarray) -> Arrays:
     return found
 
 
+Built = Callable[[str], tuple[Path, np.ndarray, np.ndarray, Arrays]]
+
+
+@pytest.fixture(scope="module")
+def built(tf: Any, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """``built(name)``: a network's path, its data, and the dense Hessian's diagonal; each made once."""
+
+    @cache
+    def call(name: str) -> tuple[Path, np.ndarray, np.ndarray, Arrays]:
+        path = tmp_path_factory.mktemp(name) / "m"
+        exact, x, y = build(name, path)
+        return path, x, y, by_tape(tf, exact, x, y)
+
+    return call
+
+
 @pytest.mark.parametrize("name", ["convolutions", "signal", "embedding", "smooth", "einsum", "twice"])
-def test_the_diagonal_of_every_parameter_is_the_dense_hessians(tf: Any, name: str, diag: Diag, tmp_path: Path) -> None:
+def test_the_diagonal_of_every_parameter_is_the_dense_hessians(name: str, built: Built, diag: Diag) -> None:
     """Whatever the layers between, all diagonals of an exported Keras model equal the dense Hessian's to 1e-9."""
-    exact, x, y = build(name, tmp_path / "m")
-    result = diag(tmp_path / "m", {"x": x}, y, DECLARED if name == "smooth" else LOGITS)
+    path, x, y, expected = built(name)
+    result = diag(path, {"x": x}, y, DECLARED if name == "smooth" else LOGITS)
     assert result.code == 0
-    assert_close(result.diagonal, by_tape(tf, exact, x, y), 1e-9)
+    assert_close(result.diagonal, expected, 1e-9)
 
 
 @pytest.mark.parametrize(
@@ -177,23 +195,20 @@ def test_the_diagonal_is_the_change_of_the_gradient(tf: Any, name: str, diag: Di
 
 
 # Loops and attention take a minute of tracing.
-SLOW = [
-    pytest.param(name, marks=pytest.mark.slow) for name in ("attention", "recurrent", "normed", "embedding", "einsum")
-]
-
-
-@pytest.mark.parametrize("name", ["convolutions", "twice", *SLOW])
+@pytest.mark.parametrize(
+    "name", ["convolutions", *slow(["twice", "attention", "recurrent", "normed", "embedding", "einsum"])]
+)
 def test_products_give_symmetric_blocks_with_the_same_diagonal(
-    tf: Any, name: str, diag: Diag, compute: Callable[..., tuple[int, Path]], tmp_path: Path
+    name: str, built: Built, compute: Callable[..., tuple[int, Path]]
 ) -> None:
-    """Hessian–vector products, made in two parts, against the diagonal that was checked above; to 1e-9."""
-    _, x, y = build(name, tmp_path / "m")
-    diagonal = diag(tmp_path / "m", {"x": x}, y, LOGITS).diagonal
+    """Hessian–vector products, made in two parts, against the dense diagonal; to 1e-9."""
+    path, x, y, diagonal = built(name)
     blocks = {}
     for matrix in ("hessian", "gauss_newton"):
-        code, path = compute("hessian", tmp_path / "m", {"x": x}, y, LOGITS, "--matrix", matrix)
+        chosen = ("--layer", "first", "--layer", "norm") if name == "convolutions" else ()
+        code, report = compute("hessian", path, {"x": x}, y, LOGITS, "--matrix", matrix, *chosen)
         assert code == 0
-        blocks[matrix] = read_report(path)
+        blocks[matrix] = read_report(report)
     scale = max(np.abs(d).max() for d in diagonal.values())
     for row in blocks["hessian"].layers:
         labels = [p.label for p in row.parameters]
@@ -208,25 +223,21 @@ def test_products_give_symmetric_blocks_with_the_same_diagonal(
             assert np.abs(found.entries - psd.entries).max() <= 1e-9 * scale
 
 
-def test_the_split_of_the_data_and_the_reduction(tf: Any, diag: Diag, tmp_path: Path) -> None:
-    """Batches of 1, 16 and 37 give the same to 1e-12, and the sum is N times the mean."""
-    _, x, y = build("convolutions", tmp_path / "m")
-    whole = diag(tmp_path / "m", {"x": x}, y, LOGITS, "--batch-size", "37").diagonal
-    for size in ("1", "16"):
-        assert_close(diag(tmp_path / "m", {"x": x}, y, LOGITS, "--batch-size", size).diagonal, whole, 1e-12)
-    total = diag(tmp_path / "m", {"x": x}, y, LOGITS + '\nreduction = "sum"').diagonal
-    assert_close(total, {k: SAMPLES * v for k, v in whole.items()}, 1e-12)
+@pytest.mark.parametrize("size", ["16", *slow(["1"])])
+def test_the_split_of_the_data_and_the_reduction(size: str, built: Built, diag: Diag) -> None:
+    """Batches of any size give the same as one of all, and the sum is N times the mean."""
+    path, x, y, expected = built("twice" if size == "16" else "convolutions")
+    total = diag(path, {"x": x}, y, LOGITS + '\nreduction = "sum"', "--batch-size", size).diagonal
+    assert_close(total, {k: SAMPLES * v for k, v in expected.items()}, 1e-12)
 
 
-@pytest.mark.parametrize(
-    "method", ["output_hessian_shared", pytest.param("coordinate", marks=pytest.mark.slow), "gauss_newton"]
-)
-def test_every_method_gives_the_same_where_it_applies(tf: Any, method: str, diag: Diag, tmp_path: Path) -> None:
+# Without a method, all of these go by gauss_newton in the test above.
+@pytest.mark.parametrize("method", ["output_hessian_shared", *slow(["coordinate", "gauss_newton"])])
+def test_every_method_gives_the_same_where_it_applies(method: str, built: Built, diag: Diag) -> None:
     """Forced methods agree with the dense Hessian on convolutions."""
-    exact, x, y = build("convolutions", tmp_path / "m")
+    path, x, y, expected = built("convolutions")
     options = ("--layer", "first", "--layer", "second", "--layer", "norm", "--layer", "depth", "--method", method)
-    result = diag(tmp_path / "m", {"x": x}, y, LOGITS, *options)
-    expected = by_tape(tf, exact, x, y)
+    result = diag(path, {"x": x}, y, LOGITS, *options)
     assert len(result.diagonal) == 7
     assert_close(result.diagonal, {k: v for k, v in expected.items() if k in result.diagonal}, 1e-9)
 

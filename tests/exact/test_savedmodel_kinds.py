@@ -163,12 +163,13 @@ def test_layers_of_a_subclassed_model_have_their_names(tf: Any, tmp_path: Path) 
         def __init__(self) -> None:
             super().__init__()
             self.first, self.blocks = keras.layers.Dense(4, name="first"), [Block(), Block()]
+            self.norm = keras.layers.LayerNormalization()  # the one gamma and the one beta
 
         def call(self, x: Any) -> Any:
             x = self.first(x)
             for block in self.blocks:
                 x = block(x)
-            return x
+            return self.norm(x)
 
     net = Net()
     net(np.zeros((1, 3), np.float32))

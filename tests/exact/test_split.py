@@ -149,7 +149,7 @@ def test_both_frameworks(layer: str, label: str, tmp_path: Path) -> None:
     found = []
     for name in ("vgg16_digits.pt", "vgg16_digits"):
         report = tmp_path / f"{name}.h5"
-        options = ["--limit", "3", "--dtype", "float64", "-q", "-o", str(report), "--at", layer]
+        options = ["--limit", "1", "--dtype", "float64", "-q", "-o", str(report), "--at", layer]
         assert run(["split", str(ROOT / "sample_models" / name), *options]) == 0
         found.append(read_report(report).layer(layer).split)
     one, other = found

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from covering import covering
 from torch import Tensor, nn
 
 from .batchwise import SumLoss, batchwise, cross_entropies, places, scripted, squares, traced
@@ -88,8 +89,7 @@ ARRANGED = {
 }
 
 
-@pytest.mark.parametrize(("dtype", "how"), [("float32", "script"), ("float64", "script"), ("float32", "trace")])
-@pytest.mark.parametrize("name", ARRANGED)
+@pytest.mark.parametrize(("name", "how", "dtype"), covering(ARRANGED, ["script", "trace"], ["float32", "float64"]))
 def test_parameters_in_shared_memory_are_parameters_of_their_own(
     name: str, how: str, dtype: str, diag: Diag, tmp_path: Path
 ) -> None:
@@ -115,8 +115,7 @@ def gradients(module: nn.Module, y: np.ndarray, loss: SumLoss) -> Arrays:
     return {short: g.numpy() for short, g in zip(names.values(), found, strict=True)}
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("how", ["script", "trace"])
+@pytest.mark.parametrize(("how", "dtype"), covering(["script", "trace"], ["float32", "float64"]))
 def test_a_tied_parameter_is_one(how: str, dtype: str, diag: Diag, tmp_path: Path) -> None:
     """One parameter under two names is one in the report, its diagonal that of both uses together."""
     torch.manual_seed(0)
@@ -209,9 +208,9 @@ class Table(nn.Module):
 BARE = {b.__name__: b for b in (Expand, ExpandOne, UnsqueezeExpand, ViewExpand, Stack, Repeat, Index, Mixed)}
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
-@pytest.mark.parametrize("name", BARE)
+@pytest.mark.parametrize(
+    ("name", "loss", "dtype"), covering(BARE, ["mse", "cross_entropy"], ["float32", "float64"], pairs=[(1, 2)])
+)
 def test_a_parameter_that_never_meets_the_data(name: str, loss: str, dtype: str, diag: Diag, tmp_path: Path) -> None:
     """Repeated and moved only, on the way to the loss: its diagonal is the dense one, and not zero."""
     torch.manual_seed(0)

@@ -24,7 +24,7 @@ from curvcli.models.tensorflow.runtime import tensorflow
 from curvcli.models.tensorflow.savedmodel import opened
 
 from .conftest import SAMPLES, Arrays, Outcome, assert_close, write_spec
-from .tf_modules import by_common_differences, by_differences, float32_values, gradient_function, methods, save
+from .tf_modules import Gradient, by_common_differences, by_differences, float32_values, methods, save
 from .tf_operation_cases import CONSTANT, DIVISIONS, MULTILINEAR, PIECEWISE, Branch, like
 from .tf_rule_cases import RULE_CASES
 
@@ -78,7 +78,7 @@ def compared(call: Any, weights: Arrays, inputs: Arrays, diag: Diag, path: Path,
         save(call, weights, inputs, path)
     found = diag(path, inputs, y, MSE, *options)
     assert found.code == 0
-    gradient = gradient_function(call, inputs, squared_error(y))
+    gradient = Gradient(call, inputs, squared_error(y))
     assert_close(bare(found.gradient), gradient(weights), 1e-10)
     assert_close(bare(found.diagonal), by_common_differences(gradient, weights, 1e-6), 1e-7)
     return found
@@ -188,18 +188,18 @@ def test_operations_on_weights_have_the_form_that_is_written_down(
 
     save(call, weights, inputs, tmp_path / "m")
     y = target(call, weights, inputs)
-    sites = sites_of(tmp_path / "m", write_spec(tmp_path, "sites", inputs, y, MSE), list(weights))
-    assert {key for key, site in sites.items() if site.z is not None} == {k for k, rule in rules.items() if rule.known}
+    known = {key for key, rule in rules.items() if rule.known}
     assert name in operations(tmp_path / "m")
-    gradient = gradient_function(call, inputs, squared_error(y))
+    gradient = Gradient(call, inputs, squared_error(y))
     expected = by_common_differences(gradient, weights, 1e-6)
     if not each_method:
         found = diag(tmp_path / "m", inputs, y, MSE)
         assert found.code == 0
-        known = {key for key, site in sites.items() if site.z is not None}
         assert {key for key, method in methods(found.report).items() if method == "gauss_newton"} == known
         assert_close(bare(found.diagonal), expected, 1e-7)
         return
+    sites = sites_of(tmp_path / "m", write_spec(tmp_path, "sites", inputs, y, MSE), list(weights))
+    assert {key for key, site in sites.items() if site.z is not None} == known
     names = ("gauss_newton", "output_hessian", "output_hessian_shared", "coordinate")
     ways: dict[str, list[str]] = {method: [] for method in names}
     for key, site in sites.items():
@@ -232,6 +232,6 @@ def test_a_form_that_differentiation_contradicts_is_not_used(
 def test_the_tables_reference_is_itself_right() -> None:
     """Differences of all weights at once are those of one weight at a time."""
     call, weights = network(PIECEWISE, ["Abs", "Cumsum"])
-    gradient = gradient_function(call, {"x": X}, squared_error(target(call, weights, {"x": X})))
+    gradient = Gradient(call, {"x": X}, squared_error(target(call, weights, {"x": X})))
     together, alone = by_common_differences(gradient, weights, 1e-5), by_differences(gradient, weights, 1e-5)
     assert_close(together, alone, 1e-9)

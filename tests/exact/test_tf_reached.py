@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from covering import covering
 
 from .conftest import SAMPLES, Outcome, assert_close
-from .tf_modules import Network, by_differences, float32_values, gradient_function, methods, save
+from .tf_modules import Gradient, Network, by_differences, float32_values, methods, save
 
 ONE_BATCH = True
 Diag = Callable[..., Outcome]
@@ -70,7 +71,7 @@ def test_a_parameter_that_never_meets_data_is_reached(name: str, diag: Diag, tmp
     save(NETWORKS[name], weights, {"x": X}, tmp_path / "m")
     found = diag(tmp_path / "m", {"x": X}, Y, MSE)
     assert found.code == 0
-    gradient = gradient_function(NETWORKS[name], {"x": X}, mean_square)
+    gradient = Gradient(NETWORKS[name], {"x": X}, mean_square)
     assert_close(bare(found.gradient), gradient(weights), 1e-10)
     assert_close(bare(found.diagonal), by_differences(gradient, weights, 1e-3), 1e-8)
     assert methods(found.report)["w"] != "unreached"
@@ -131,8 +132,7 @@ def masked_rows(tf: Any, w: Any, given: Any) -> Any:
     return tf.math.unsorted_segment_sum(kept, rows, samples)
 
 
-@pytest.mark.parametrize("network", [kept_tokens, masked_rows])
-@pytest.mark.parametrize("even", [False, True])
+@pytest.mark.parametrize(("network", "even"), covering([kept_tokens, masked_rows], [True, False]))
 def test_shapes_that_the_data_makes_are_no_form(network: Network, even: bool, diag: Diag, tmp_path: Path) -> None:
     """Whether batches keep different numbers of tokens, or the first keeps as many as it has samples, times two."""
     rng = np.random.default_rng(3)
@@ -149,7 +149,7 @@ def test_shapes_that_the_data_makes_are_no_form(network: Network, even: bool, di
     save(network, weights, {"tokens": tokens}, tmp_path / "m")
     found = diag(tmp_path / "m", {"tokens": tokens}, Y, MSE)
     assert found.code == 0
-    gradient = gradient_function(network, {"tokens": tokens}, mean_square)
+    gradient = Gradient(network, {"tokens": tokens}, mean_square)
     assert_close(bare(found.gradient), gradient(weights), 1e-10)
     assert_close(bare(found.diagonal), by_differences(gradient, weights, 1e-3), 1e-7)
     if network is kept_tokens:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from covering import covering
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -48,18 +49,31 @@ def test_every_entry_has_a_case() -> None:
     assert set(MULTILINEAR) | {"MkldnnConvolution"} == set(torch_graph._MULTILINEAR)
 
 
-@pytest.mark.parametrize(("name", "number"), CASES)
-def test_piecewise_linear_operations(name: str, number: int, diag: Diag, tmp_path: Path) -> None:
+class SideBySide(nn.Module):
+    """Several networks on the same data, each layer in one of them; their logits are added up."""
+
+    def __init__(self, each: dict[str, nn.Module]) -> None:
+        super().__init__()
+        self.each = nn.ModuleDict(each)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.stack([module(x) for module in self.each.values()]).sum(0)
+
+
+# A dozen operations to a model: most of a small model's time goes into opening it and writing a report.
+@pytest.mark.parametrize("cases", [CASES[i : i + 12] for i in range(0, len(CASES), 12)], ids=lambda cases: cases[0][0])
+def test_piecewise_linear_operations(cases: list[tuple[str, int]], diag: Diag, tmp_path: Path) -> None:
     """The columns of the loss's Hessian are enough behind each of them, and what they give is the dense diagonal."""
     torch.manual_seed(0)
-    shape, function = PIECEWISE_LINEAR[name][number]
-    module = Around(function, shape)
-    result = held_to_dense(module, X, diag, tmp_path / "m.pt")
-    found = operations(module(torch.from_numpy(X).float()))
-    # Writes in place have other names in the graph, so that they are not taken for what the table lists.
-    if name != "Copy":
-        assert name in found or name == "SqueezeMultiple" or number == 0
-        assert set(result.method.values()) == {"gauss_newton"}
+    modules = {f"{name}{number}": Around(*reversed(PIECEWISE_LINEAR[name][number])) for name, number in cases}
+    result = held_to_dense(SideBySide(modules), X, diag, tmp_path / "m.pt")
+    for name, number in cases:
+        used = operations(modules[f"{name}{number}"](torch.from_numpy(X).float()))
+        # Writes in place have other names in the graph, so that they are not taken for what the table lists.
+        if name != "Copy":
+            assert name in used or name == "SqueezeMultiple" or number == 0
+            methods = {result.method[f"each.{name}{number}.one/{label}"] for label in ("weight", "bias")}
+            assert methods == {"gauss_newton"}, name
 
 
 class Pair(nn.Module):
@@ -84,8 +98,7 @@ class Pair(nn.Module):
 MEET = frozenset({"Mm", "Mv", "Addmm", "Addmv", "Addbmm", "Convolution", "PreluKernel"})
 
 
-@pytest.mark.parametrize("name", MULTILINEAR)
-@pytest.mark.parametrize("which", ["first", "second", "same"])
+@pytest.mark.parametrize(("which", "name"), covering(["first", "second", "same"], MULTILINEAR))
 def test_multilinear_operations(name: str, which: str, diag: Diag, tmp_path: Path) -> None:
     """Linear in either operand, with data or another layer as the other; with one layer in both it bends."""
     torch.manual_seed(0)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from covering import covering
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -64,8 +65,7 @@ def dense(module: nn.Module, x: np.ndarray, y: Tensor, loss: Loss) -> dict[str, 
     return found
 
 
-@pytest.mark.parametrize("how", ["script", "trace"])
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(("name", "how"), covering(NETWORKS, ["script", "trace"]))
 def test_the_diagonal_of_every_parameter_is_the_dense_hessians(name: str, how: str, diag: Diag, tmp_path: Path) -> None:
     """Whatever the layers between, scripted or traced, all diagonals equal the dense Hessian's to 1e-9."""
     torch.manual_seed(0)
@@ -90,8 +90,9 @@ def test_every_method_gives_the_same_where_it_applies(method: str, diag: Diag, t
     assert set(result.diagonal) == {"first/weight", "first/bias", "second/weight", "norm/weight", "norm/bias"}
 
 
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
-@pytest.mark.parametrize("ending", ["logits", "softmax", "log_softmax", "by_hand"])
+@pytest.mark.parametrize(
+    ("ending", "reduction"), covering(["logits", "softmax", "log_softmax", "by_hand"], ["mean", "sum"])
+)
 def test_cross_entropy_of_logits_and_of_probabilities(ending: str, reduction: str, diag: Diag, tmp_path: Path) -> None:
     """A model that ends in softmax has the same curvature as its logits."""
     torch.manual_seed(0)

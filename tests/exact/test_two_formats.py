@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from covering import slow
 from torch import Tensor, nn
 
 from curvcli.cli.main import run
@@ -20,6 +21,8 @@ from .exported import exported
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 MODELS = ROOT / "sample_models"
+# Whole batches: TensorFlow traces every shape of batch anew.
+SAMPLES = "32"
 
 
 @pytest.fixture
@@ -30,7 +33,9 @@ def both(tmp_path: Path) -> Callable[..., tuple[Report, Report]]:
         reports = []
         for i, path in enumerate((MODELS / model, MODELS / f"{model}.pt")):
             out = tmp_path / f"{command}{i}.h5"
-            assert run([command, str(path), "--dtype", "float64", "--limit", "37", "-q", "-o", str(out), *options]) == 0
+            assert (
+                run([command, str(path), "--dtype", "float64", "--limit", SAMPLES, "-q", "-o", str(out), *options]) == 0
+            )
             reports.append(read_report(out))
         return reports[0], reports[1]
 
@@ -46,7 +51,7 @@ def records(reports: tuple[Report, Report], kind: type) -> list[tuple]:
     return pairs
 
 
-@pytest.mark.parametrize("model", [pytest.param("vgg16_digits", marks=pytest.mark.slow), "mlp_tanh"])
+@pytest.mark.parametrize("model", ["mlp_tanh", *slow(["vgg16_digits"])])
 def test_exact_traces_agree(model: str, both: Callable[..., tuple[Report, Report]]) -> None:
     """To 1e-9, spread over batches included."""
     for a, b in records(both("trace", model, "--method", "exact", "--batch-size", "16"), TraceRecord):
@@ -58,11 +63,13 @@ def test_exact_traces_agree(model: str, both: Callable[..., tuple[Report, Report
 @pytest.mark.parametrize(
     ("model", "options"),
     [
-        ("vgg16_digits", ("--layer", "conv4_3", "--layer", "fc6")),
-        pytest.param("vgg16_digits", ("--layer", "conv4_3", "--method", "lanczos"), marks=pytest.mark.slow),
         ("mlp_tanh", ("--which", "both")),
         ("mlp_tanh", ("--whole-model", "--matrix", "gauss_newton")),
-        pytest.param("attention_digits", ("--layer", "mlp_in"), marks=pytest.mark.slow),
+        # Of this one the whole spectrum is compared below.
+        *slow(
+            ["vgg16_digits"], [("--layer", "conv4_3", "--layer", "fc6"), ("--layer", "conv4_3", "--method", "lanczos")]
+        ),
+        *slow(["attention_digits"], [("--layer", "mlp_in")]),
     ],
 )
 def test_eigenvalues_agree(model: str, options: tuple[str, ...], both: Callable[..., tuple[Report, Report]]) -> None:
@@ -128,6 +135,8 @@ class Tanh(nn.Module):
         return torch.softmax(self.fc3(torch.tanh(self.fc2(h))), -1)
 
 
+# In the gate, test_sample_models.py compares each format with the next.
+@pytest.mark.slow
 def test_an_export_agrees_with_both(tmp_path: Path) -> None:
     """The same weights as a torch.export archive: exact traces and gradients to 1e-9 of either's."""
     module = Tanh()

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from covering import covering
 from torch import Tensor, nn
 
 from curvcli.curvature.algorithm import About, Steps
@@ -66,8 +67,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...] | None]] = {
 }
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(("name", "dtype"), covering(NETWORKS, DTYPES))
 def test_every_parameter_is_checked(name: str, dtype: str, diag: Diag, tmp_path: Path) -> None:
     """Each record says by what it was checked and how far product and entry are apart: by rounding alone."""
     torch.manual_seed(0)
@@ -115,8 +115,7 @@ BROKEN: dict[str, tuple[type, float, set[str]]] = {
 }
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize(("name", "dtype"), covering(BROKEN, DTYPES))
 def test_a_broken_method_is_found(  # noqa: PLR0917
     name: str,
     dtype: str,
@@ -145,8 +144,7 @@ def test_a_broken_method_is_found(  # noqa: PLR0917
                 assert record.verified > 0.01 * np.abs(record.diagonal).max() or name.startswith("no")
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("lost", ["one.weight", "two.bias", "last.weight"])
+@pytest.mark.parametrize(("lost", "dtype"), covering(["one.weight", "two.bias", "last.weight"], DTYPES))
 def test_a_parameter_that_is_called_unreached_and_is_not(
     lost: str, dtype: str, diag: Diag, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,8 +167,7 @@ def test_a_parameter_that_is_called_unreached_and_is_not(
             assert "--method coordinate" in record.reason
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize(("name", "dtype"), covering(BROKEN, DTYPES))
 def test_a_broken_exact_trace_is_found(
     name: str, dtype: str, compute: Compute, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,15 @@ def save(network: Network, weights: Arrays, inputs: Arrays, path: Path) -> None:
             super().__init__()
             self.all = {name: tf.Variable(value.astype(np.float32), name=name) for name, value in weights.items()}
 
+        # Without AutoGraph, which takes a third of the time: no network here has Python control flow over tensors.
         @tf.function(
+            autograph=False,
             input_signature=[
                 {
                     name: tf.TensorSpec((None, *value.shape[1:]), _narrow(tf, value), name=name)
                     for name, value in inputs.items()
                 }
-            ]
+            ],
         )
         def __call__(self, given: dict[str, Any]) -> dict[str, Any]:
             return {"out": network(tf, self.all, given)}
@@ -45,65 +47,79 @@ def _narrow(tf: Any, value: np.ndarray) -> Any:
     return tf.float32 if value.dtype.kind == "f" else tf.as_dtype(value.dtype)
 
 
-def gradient_function(
-    network: Network, inputs: Arrays, loss: Callable[[Any, Any], Any]
-) -> Callable[[Mapping[str, np.ndarray]], Arrays]:
-    """Weights → the float64 gradient of ``loss(tf, output)``, by one taped pass."""
-    tf = tensorflow()
-    given = {name: tf.constant(value) for name, value in inputs.items()}
+class Gradient:
+    """The float64 gradient of ``loss(tf, output)`` by the weights, by one taped pass."""
 
-    @tf.function
-    def compiled(variables: dict[str, Any]) -> dict[str, Any]:
-        with tf.GradientTape() as tape:
-            tape.watch(variables)
-            value = loss(tf, network(tf, variables, given))
-        slopes = tape.gradient(value, variables)
-        return {
-            n: tf.zeros_like(v) if slopes[n] is None else tf.convert_to_tensor(slopes[n]) for n, v in variables.items()
-        }
+    def __init__(self, network: Network, inputs: Arrays, loss: Callable[[Any, Any], Any]) -> None:
+        self._tf = tf = tensorflow()
+        given = {name: tf.constant(value) for name, value in inputs.items()}
 
-    def call(weights: Mapping[str, np.ndarray]) -> Arrays:
-        found = compiled({name: tf.constant(value, dtype=tf.float64) for name, value in weights.items()})
+        def one(variables: dict[str, Any]) -> dict[str, Any]:
+            with tf.GradientTape() as tape:
+                tape.watch(variables)
+                value = loss(tf, network(tf, variables, given))
+            slopes = tape.gradient(value, variables)
+            return {
+                n: tf.zeros_like(v) if slopes[n] is None else tf.convert_to_tensor(slopes[n])
+                for n, v in variables.items()
+            }
+
+        def several(stacked: dict[str, Any]) -> dict[str, Any]:
+            signature = {name: tf.TensorSpec(rows.shape[1:], rows.dtype) for name, rows in stacked.items()}
+            return tf.map_fn(one, stacked, fn_output_signature=signature, parallel_iterations=1)
+
+        self._one, self._several = tf.function(one, autograph=False), tf.function(several, autograph=False)
+
+    def __call__(self, weights: Mapping[str, np.ndarray]) -> Arrays:
+        return self._called(self._one, weights)
+
+    def at(self, moved: Sequence[Mapping[str, np.ndarray]]) -> Arrays:
+        """At each of several places, one after the other in one call."""
+        return self._called(self._several, {name: np.stack([weights[name] for weights in moved]) for name in moved[0]})
+
+    def _called(self, function: Any, weights: Mapping[str, np.ndarray]) -> Arrays:
+        found = function({name: self._tf.constant(value, self._tf.float64) for name, value in weights.items()})
         return {name: value.numpy() for name, value in found.items()}
 
-    return call
 
-
-def by_differences(gradient: Callable[[Mapping[str, np.ndarray]], Arrays], weights: Arrays, step: float) -> Arrays:
+def by_differences(gradient: Gradient, weights: Arrays, step: float) -> Arrays:
     """The Hessian's diagonal by central differences of a gradient, of fourth order."""
     found = {}
     for name, value in weights.items():
-        diagonal = np.zeros(value.size)
-        for i in range(value.size):
-            slopes = []
-            for k in (-2, -1, 1, 2):
-                moved = value.astype(np.float64).reshape(-1).copy()
-                moved[i] += k * step
-                slopes.append(gradient({**weights, name: moved.reshape(value.shape)})[name].reshape(-1)[i])
-            diagonal[i] = (slopes[0] - 8 * slopes[1] + 8 * slopes[2] - slopes[3]) / (12 * step)
-        found[name] = diagonal.reshape(value.shape)
+        places = [weights | {name: moved(value, i, k * step)} for i in range(value.size) for k in STEPS]
+        slopes = gradient.at(places)[name].reshape(value.size, len(STEPS), value.size)
+        entries = np.arange(value.size)
+        found[name] = differences(slopes[entries, :, entries], step).reshape(value.shape)
     return found
 
 
-def by_common_differences(
-    gradient: Callable[[Mapping[str, np.ndarray]], Arrays], weights: Arrays, step: float
-) -> Arrays:
+def by_common_differences(gradient: Gradient, weights: Arrays, step: float) -> Arrays:
     """The same for weights none of which another's gradient depends on: an entry of each is moved at once."""
-    found = {name: np.zeros(value.size) for name, value in weights.items()}
-    for i in range(max(value.size for value in weights.values())):
-        slopes = []
-        for k in (-2, -1, 1, 2):
-            moved = {}
-            for name, value in weights.items():
-                flat = value.astype(np.float64).reshape(-1).copy()
-                flat[i : i + 1] += k * step
-                moved[name] = flat.reshape(value.shape)
-            slopes.append(gradient(moved))
-        for name, diagonal in found.items():
-            if i < diagonal.size:
-                a, b, c, d = (slope[name].reshape(-1)[i] for slope in slopes)
-                diagonal[i] = (a - 8 * b + 8 * c - d) / (12 * step)
-    return {name: diagonal.reshape(weights[name].shape) for name, diagonal in found.items()}
+    longest = max(value.size for value in weights.values())
+    slopes = gradient.at(
+        [{name: moved(value, i, k * step) for name, value in weights.items()} for i in range(longest) for k in STEPS]
+    )
+    found = {}
+    for name, value in weights.items():
+        own, entries = slopes[name].reshape(longest, len(STEPS), value.size), np.arange(value.size)
+        found[name] = differences(own[entries, :, entries], step).reshape(value.shape)
+    return found
+
+
+STEPS = (-2, -1, 1, 2)
+
+
+def moved(value: np.ndarray, entry: int, by: float) -> np.ndarray:
+    """With one entry moved, if there is one of this number."""
+    flat = value.astype(np.float64).reshape(-1).copy()
+    flat[entry : entry + 1] += by
+    return flat.reshape(value.shape)
+
+
+def differences(slopes: np.ndarray, step: float) -> np.ndarray:
+    """The derivatives, from slopes after each of the steps."""
+    a, b, c, d = slopes.T
+    return (a - 8 * b + 8 * c - d) / (12 * step)
 
 
 def methods(report: Path) -> dict[str, str]:

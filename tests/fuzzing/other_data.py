@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import zipfile
@@ -10,7 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
 from data import tables
+from PIL import Image
 
 from . import hostile_hdf5
 from .interface import Bases, Case
@@ -64,6 +68,8 @@ class OtherData:
 
 
 def _tables(rng: random.Random, folder: Path, name: str, columns: tables.Table) -> str:
+    if name in {"parquet", "arrow", "tfrecord"} and rng.random() < 0.3:
+        return _image_column(rng, folder, name)
     ways = [way for way in tables.FORMATS if way.format == name]
     way = rng.choice(ways)
     many = rng.random() < 0.3
@@ -164,8 +170,6 @@ def _hugging_face(rng: random.Random, folder: Path, name: str, columns: tables.T
 
 
 def _images(rng: random.Random, folder: Path, name: str, columns: tables.Table) -> str:
-    from PIL import Image
-
     suffix = rng.choice([".png", ".jpg", ".bmp", ".webp", ".pgm"])
     for number in range(6):
         path = folder / "images" / "abc"[number % 3] / f"{number}{suffix}"
@@ -179,6 +183,36 @@ def _images(rng: random.Random, folder: Path, name: str, columns: tables.Table) 
     data, story = mutated(rng, path.read_bytes())
     path.write_bytes(data)
     return f"{path.name}: {story}"
+
+
+def _image_column(rng: random.Random, folder: Path, name: str) -> str:
+    """Images that are damaged, of another size, or none, in a sound file."""
+    images = []
+    for number in range(6):
+        stream = io.BytesIO()
+        Image.fromarray(np.full((2, 2), number, np.uint8)).save(stream, rng.choice(["PNG", "JPEG", "BMP", "WEBP"]))
+        images.append(stream.getvalue())
+    place = rng.choice([0, 0, 4])
+    images[place], story = mutated(rng, images[place])
+    if name == "tfrecord":
+        records = []
+        for number, image in enumerate(images):
+            example = tables.example_class()()
+            example.features.feature["x"].BytesList.value.append(image)
+            example.features.feature["y"].Int64List.value.append(number % 3)
+            records.append(tables.framed(example.SerializeToString()))
+        (folder / "d").write_bytes(b"".join(records))
+    else:
+        paths = [None, "1.png", "/etc/passwd", "\x1b[31m"]
+        column = [{"bytes": rng.choice([image] * 9 + [None]), "path": rng.choice(paths)} for image in images]
+        table = pa.table({"x": rng.choice([column, images]), "y": [number % 3 for number in range(6)]})
+        if name == "parquet":
+            pa.parquet.write_table(table, folder / "d", row_group_size=rng.choice([2, 6]))
+        else:
+            with pa.ipc.new_file(folder / "d", table.schema) as file:
+                file.write_table(table)
+    _spec(folder, f'format = "{name}"\npath = "d"\nmode = "L"', steps='shape = [4]\ndtype = "float64"')
+    return f"image {place}: {story}"
 
 
 _HOSTILE: dict[str, Callable[[random.Random, Path, str, tables.Table], str]] = {

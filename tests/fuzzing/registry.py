@@ -6,6 +6,7 @@ from .config_text import ConfigText
 from .csv_data import CsvData
 from .export_archives import ExportArchives
 from .interface import Generator
+from .keras_files import KerasFiles
 from .npy_data import NpyData
 from .npz_data import NpzData
 from .options import Options
@@ -30,5 +31,6 @@ GENERATORS: tuple[Generator, ...] = (
     TorchScriptFiles(),
     ExportArchives(),
     SavedModels(),
+    KerasFiles(),
     *OTHER_DATA,
 )

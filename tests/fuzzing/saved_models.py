@@ -36,7 +36,7 @@ class SavedModels:
             story = f"{kind}: {self._edited(rng, model / 'saved_model.pb', kind)}"
         if rng.random() < 0.5:
             return Case(["layers", "m"], {}, "", story)
-        words = ["diag", "m", "--layer", "fc3", "--limit", "8", "-q", "-o", "out.h5"]
+        words = ["diag", "m", "--layer", "fc3", "--limit", "8", "-q", "--force", "-o", "out.h5"]
         return Case(words, {}, "out.h5", story)
 
     def _edited(self, rng: random.Random, path: Path, kind: str) -> str:

@@ -2,7 +2,8 @@
 
 One JSON object per line comes in: words, folder, env, seconds, bytes. One goes out when the command has ended: its exit
 code, or null where it was stopped; the most memory it held; what it wrote stands in ``stdout`` and ``stderr`` beside
-the folder. ``stop_before_merge`` ends a run as Ctrl-C does, when all layers are done and the report is not yet written.
+the folder, or went to ``terminal``, if one is named. ``stop_before_merge`` ends a run as Ctrl-C does, when all layers
+are done and the report is not yet written.
 """
 
 from __future__ import annotations
@@ -17,12 +18,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-ADAPTERS = {"torch": "curvcli.models.torch.torchscript", "tensorflow": "curvcli.models.tensorflow.savedmodel"}
+ADAPTERS = {
+    "torch": ("curvcli.models.torch.torchscript",),
+    "tensorflow": ("curvcli.models.tensorflow.savedmodel", "curvcli.models.tensorflow.keras_file", "keras"),
+}
 
 
 def warm_up(framework: str) -> None:
     """Import what commands import; threads come later, for a fork has only one."""
-    for name in (framework, ADAPTERS[framework], "curvcli.cli.main", "curvcli.report.lookup", "scipy.linalg"):
+    for name in (framework, *ADAPTERS[framework], "curvcli.cli.main", "curvcli.report.lookup", "scipy.linalg"):
         import_module(name)
     for name in (
         "export.entries",
@@ -44,6 +48,9 @@ def command(task: dict[str, Any], folder: Path) -> int:
     for name, number in (("stdout", 1), ("stderr", 2)):
         os.dup2(os.open(folder.parent / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    if terminal := task.get("terminal"):
+        for number in range(3):
+            os.dup2(os.open(terminal, os.O_RDWR | os.O_NOCTTY), number)
     for number in range(3, 64):
         if number not in (0, 1, 2):
             try:

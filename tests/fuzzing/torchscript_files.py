@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import random
 import re
-import zipfile
-from pathlib import Path
 
-from .interface import Bases, Case
+from .archives import Archives, Members
 from .mutations import mutated
 
 # What may stand in the place of an operator: other operators, what touches files, and nothing there is.
@@ -36,34 +34,19 @@ STATEMENTS = (
 )
 
 
-class TorchScriptFiles:
-    """The model itself is what somebody else made."""
+class TorchScriptFiles(Archives):
+    """Scripts: their code, pickles and the bytes of weights."""
 
     name = "torchscript"
     framework = "torch"
+    file = "model.pt"
+    kinds = ("bytes", "code", "code", "code", "statement", "statement", "pickle", "data", "members")
+    commands = ("diag", "diag", "layers", "check", "eigs")
 
-    def make(self, rng: random.Random, folder: Path, bases: Bases) -> Case:
-        path = folder / "model.pt"
-        kind = rng.choice(["bytes", "code", "code", "code", "statement", "statement", "pickle", "data", "members"])
-        if kind == "bytes":
-            data, story = mutated(rng, path.read_bytes())
-            path.write_bytes(data)
-        else:
-            with zipfile.ZipFile(path) as archive:
-                members = {name: archive.read(name) for name in archive.namelist()}
-            story = f"{kind}: {getattr(self, f'_{kind}')(rng, members)}"
-            with zipfile.ZipFile(path, "w", rng.choice([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])) as archive:
-                for name, data in members.items():
-                    archive.writestr(name, data)
-        command = rng.choice(["diag", "diag", "layers", "check", "eigs"])
-        if command == "layers":
-            return Case(["layers", "model.pt"], {}, "", story)
-        return Case([command, "model.pt", "-q", "-o", "out.h5"], {}, "out.h5", story)
-
-    def _some(self, rng: random.Random, members: dict[str, bytes], pattern: str) -> str:
+    def _some(self, rng: random.Random, members: Members, pattern: str) -> str:
         return rng.choice([name for name in members if re.search(pattern, name) and members[name]])
 
-    def _code(self, rng: random.Random, members: dict[str, bytes]) -> str:
+    def _code(self, rng: random.Random, members: Members) -> str:
         name = self._some(rng, members, r"\.py$")
         code, told = members[name].decode(), []
         for _ in range(rng.randint(1, 3)):
@@ -99,30 +82,18 @@ class TorchScriptFiles:
         members[name] = code.encode()
         return ", ".join(told)
 
-    def _statement(self, rng: random.Random, members: dict[str, bytes]) -> str:
+    def _statement(self, rng: random.Random, members: Members) -> str:
         name = self._some(rng, members, r"bases\.py$|\.py$")
         statement = rng.choice(STATEMENTS)
         members[name] = members[name].replace(b"    return ", f"    {statement}\n    return ".encode(), 1)
         return statement[:60]
 
-    def _pickle(self, rng: random.Random, members: dict[str, bytes]) -> str:
+    def _pickle(self, rng: random.Random, members: Members) -> str:
         name = self._some(rng, members, r"\.pkl$")
         members[name], told = mutated(rng, members[name])
         return told
 
-    def _data(self, rng: random.Random, members: dict[str, bytes]) -> str:
+    def _data(self, rng: random.Random, members: Members) -> str:
         name = self._some(rng, members, r"/data/\d+$")
         members[name], told = mutated(rng, members[name])
         return told
-
-    def _members(self, rng: random.Random, members: dict[str, bytes]) -> str:
-        name = rng.choice(sorted(members))
-        edit = rng.choice(["gone", "renamed", "elsewhere", "empty"])
-        data = members.pop(name)
-        if edit == "renamed":
-            members[name[:-1]] = data
-        elif edit == "elsewhere":
-            members[f"../{name}"] = data
-        elif edit == "empty":
-            members[name] = b""
-        return f"{name} {edit}"

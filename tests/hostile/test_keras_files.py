@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 
 from curvcli.cli.main import run
 from curvcli.errors import ModelError
+from curvcli.models.open import open_model
 from curvcli.models.tensorflow.keras_archive import read_keras
 
 Members = dict[str, bytes]
@@ -219,3 +221,77 @@ def test_a_file_of_keras_2_is_told(tmp_path: Path) -> None:
         archive.writestr("model.weights.h5", b"")
     with pytest.raises(ModelError, match=r"saved by Keras 2\.15\.0"):
         read_keras(path)
+
+
+def opened_layers(path: Path) -> list[str]:
+    """Names of layers, and of their parameters."""
+    opened = open_model(path)
+    return [f"{one.name}/{name}" for one in opened.layers for name in one.parameters]
+
+
+def test_weights_in_another_place_are_refused_in_one_line_of_ours(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Keras warns before it raises; that is not for the user."""
+
+    def moved(file: h5py.File) -> None:
+        file.move("layers/dense", "layers/dense_7")
+
+    assert run(["layers", str(written(tmp_path, model(dense()), weights(moved)))]) == 3
+    assert re.fullmatch(
+        r"Error: .*: its weights don't fit its layers: Layer 'one' expected.*\n", capsys.readouterr().err
+    )
+    assert not [one for one in recwarn if issubclass(one.category, UserWarning)]
+
+
+def test_layers_in_a_list_without_weights_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Keras tries them with mismatches allowed, which may leave them as they were drawn."""
+    import keras
+
+    cells = [keras.layers.SimpleRNNCell(2), keras.layers.SimpleRNNCell(1)]
+    made = keras.Sequential([keras.Input((3, 2)), keras.layers.RNN(cells)])
+    made.save(tmp_path / "m.keras")
+    assert run(["layers", str(tmp_path / "m.keras")]) == 0
+    capsys.readouterr()
+    with zipfile.ZipFile(tmp_path / "m.keras") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    stream = io.BytesIO(members["model.weights.h5"])
+    with h5py.File(stream, "r+") as file:
+        file.move("layers/rnn/cell/cells", "elsewhere")
+    members["model.weights.h5"] = stream.getvalue()
+    with zipfile.ZipFile(tmp_path / "m.keras", "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    assert run(["layers", str(tmp_path / "m.keras")]) == 3
+    assert "save the model again" in capsys.readouterr().err
+
+
+def test_the_state_of_an_optimizer_is_no_room_for_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def state(file: h5py.File) -> None:
+        file["optimizer/vars/0"] = np.zeros(1000, np.float32)
+
+    assert run(["layers", str(written(tmp_path, model(dense(units=2)), weights(state)))]) == 3
+    assert "more weights than the file holds" in capsys.readouterr().err
+    assert run(["layers", str(written(tmp_path, model(dense()), weights(state)))]) == 0
+
+
+def test_names_do_not_depend_on_what_was_opened_before(tmp_path: Path) -> None:
+    """Layers and variables without a name of their own have numbers from the beginning; others go on with theirs."""
+    import keras
+
+    scale = layer("LayerScale", {"dtype": DTYPE, "init_values": 0.1, "projection_dim": 2, "trainable": True})
+    scale |= {"module": "keras.src.applications.convnext", "build_config": {"input_shape": [None, 2]}}
+    scale["registered_name"] = "LayerScale"
+
+    def fill(file: h5py.File) -> None:
+        del file["layers/dense"]
+        file["layers/layer_scale/vars/0"] = np.ones(2, np.float32)
+
+    path = written(tmp_path, model(scale), weights(fill))
+    keras.Variable(np.ones(1))
+    keras.layers.Dense(1)
+    before = keras.layers.Dense(1).name
+    names = opened_layers(path)
+    assert opened_layers(path) == names
+    assert not any(name.rstrip("0123456789") != name for name in names), names
+    assert int(keras.layers.Dense(1).name.rpartition("_")[2]) == int(before.rpartition("_")[2]) + 1

@@ -5,13 +5,12 @@ Over 37 samples in batches of 16, with sample weights and ignored targets, as a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from covering import covering
 
 from curvcli.cli.main import run
 from curvcli.report.hdf5.read import read_report
@@ -32,17 +31,11 @@ def report(dense: Dense, folder: Path, framework: str, command: str, *options: s
     return read_report(out)
 
 
-# TensorFlow traces for seconds; what it has of its own is tried by these.
-TRACED = {"cross_entropy", "gaussian_nll", "huber"}
+# Every closed form is held to TensorFlow's derivatives in test_closed_forms.py.
+FRAMEWORKS = ["torch", "tensorflow"]
 
 
-def both(names: Iterable[str]) -> list[Any]:
-    """Each loss in both frameworks; most of TensorFlow's are slow tests."""
-    slow = [pytest.param(n, "tensorflow", marks=() if n in TRACED else pytest.mark.slow) for n in names]
-    return [*((name, "torch") for name in names), *slow]
-
-
-@pytest.mark.parametrize(("name", "framework"), both(SCENARIOS))
+@pytest.mark.parametrize(("name", "framework"), covering(SCENARIOS, FRAMEWORKS))
 def test_loss_gradient_and_diagonal(name: str, framework: str, tmp_path: Path) -> None:
     """To 1e-10; a loss without second derivatives has exact zeros."""
     dense = Dense(name, "sum" if name in ("huber", "cross_entropy", "poisson") else "mean")
@@ -62,7 +55,9 @@ def test_loss_gradient_and_diagonal(name: str, framework: str, tmp_path: Path) -
             np.testing.assert_allclose(joined, expected[place], rtol=1e-9, atol=1e-10 * scale, err_msg=kind)
 
 
-@pytest.mark.parametrize(("name", "framework"), both(["gaussian_nll", "cross_entropy_tokens", "bce", "hinge"]))
+@pytest.mark.parametrize(
+    ("name", "framework"), covering(["gaussian_nll", "cross_entropy_tokens", "bce", "hinge"], FRAMEWORKS)
+)
 def test_whole_hessian_and_trace(name: str, framework: str, tmp_path: Path) -> None:
     """A torch layer's block entry by entry, and the spectrum of TensorFlow's, whose kernels are transposed."""
     dense = Dense(name)

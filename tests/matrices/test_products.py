@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from covering import covering
 from losses.saved import BATCH, SCENARIOS, Dense
 
+from curvcli.curvature.matrices.fisher import FISHER
 from curvcli.curvature.matrices.hessian import HESSIAN
 from curvcli.curvature.matrices.interface import Matrix
 from curvcli.curvature.matrices.registry import REGISTRY
@@ -49,13 +51,21 @@ def opened(
 
 
 def cases(matrices: Sequence[Matrix]) -> list[Any]:
-    """Every scenario with every matrix in torch; in TensorFlow with one of them, in turn, and the others are slow."""
+    """Every loss, in torch or in TensorFlow, and every matrix in both; where the loss has a Fisher matrix."""
+    titles = {matrix.name: matrix for matrix in matrices}
+    product = covering(
+        SCENARIOS,
+        ["torch", "tensorflow"],
+        titles,
+        pairs=[(1, 2)],
+        given=lambda name, _, matrix: matrix != "fisher" or name not in WITHOUT_FISHER | UNEXPECTED,
+    )
     made = []
-    for place, name in enumerate(SCENARIOS):
-        for number, matrix in enumerate(matrices):
-            slow = () if number == place % len(matrices) else (pytest.mark.slow,)
-            made.append(pytest.param(("torch", name), matrix, id=f"{name}-torch-{matrix}"))
-            made.append(pytest.param(("tensorflow", name), matrix, id=f"{name}-tensorflow-{matrix}", marks=slow))
+    for case in product:
+        name, framework, matrix = case.values
+        made.append(
+            pytest.param((framework, name), titles[matrix], id=f"{name}-{framework}-{matrix}", marks=case.marks)
+        )
     return made
 
 
@@ -68,9 +78,6 @@ def test_products_diagonal_and_columns(matrix: Matrix, opened: tuple[Dense, Obje
     """Products with all unit vectors, entries by products, and the columns' sum, over uneven batches."""
     dense, objective, names, order = opened
     state = next(iter(objective.batches(names))).output
-    if matrix.name == "fisher" and (dense.name in WITHOUT_FISHER | UNEXPECTED):
-        assert bool(matrix.obstacle(state.loss)) == (dense.name not in UNEXPECTED)
-        return
     wanted = expected(dense, matrix, order)
     size, scale = len(wanted), np.abs(wanted).max() + 1e-30
     products, sizes = np.zeros(wanted.shape), [int(np.prod(shape)) for shape in dense.shapes.values()]
@@ -95,8 +102,6 @@ def test_squares_of_columns_are_the_diagonal(
 ) -> None:
     """With their signs, for every parameter: each is an operand of a dense layer."""
     dense, objective, names, order = opened
-    if matrix.name == "fisher" and (dense.name in WITHOUT_FISHER | UNEXPECTED):
-        return
     found = dict.fromkeys(names, 0.0)
     for batch in objective.batches(names):
         state, output = batch.output, matrix.by_output
@@ -114,6 +119,16 @@ def test_squares_of_columns_are_the_diagonal(
     np.testing.assert_allclose(
         np.concatenate(joined) / objective.denominator, wanted, rtol=1e-9, atol=1e-11 * (np.abs(wanted).max() + 1e-30)
     )
+
+
+@pytest.mark.parametrize("opened", [("torch", name) for name in SCENARIOS], ids=SCENARIOS, indirect=True)
+def test_losses_that_are_no_likelihoods_have_no_fisher_matrix(
+    opened: tuple[Dense, Objective, list[str], np.ndarray],
+) -> None:
+    """And say why; all others have one."""
+    dense, objective, names, _ = opened
+    state = next(iter(objective.batches(names))).output
+    assert bool(FISHER.obstacle(state.loss)) == (dense.name in WITHOUT_FISHER - UNEXPECTED)
 
 
 @pytest.mark.parametrize("name", ["cross_entropy", "bce_plain", "mse", "poisson"])

@@ -71,6 +71,7 @@ def save(case: Case, folder: Path, *, exported: bool = False) -> tuple[Path, Pat
         found = [torch.from_numpy(a[start : start + case.batch_size].copy()) for a in case.inputs.values()]
         return [t.to(dtype) if t.is_floating_point() else t for t in found]
 
+    state = {name: value.clone() for name, value in case.module.state_dict().items()}
     how = "export" if exported else case.save
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -84,6 +85,8 @@ def save(case: Case, folder: Path, *, exported: bool = False) -> tuple[Path, Pat
                         raise UnfitError("the saved module answers differently from the eager one")
         except (RuntimeError, torch.jit.Error, TypeError, ValueError, AssertionError) as error:
             raise UnfitError(f"torch can't {how} it: {(str(error).strip().splitlines() or ['?'])[-1][:120]}") from error
+        finally:
+            case.module.load_state_dict(state)  # it may change its buffers
     if set(dict(loaded.named_parameters())) != set(dict(case.module.named_parameters())):
         raise UnfitError("the saved module's parameters have other names")
     return path, spec

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from covering import covering, slow
 
 from curvcli.cli.main import run
 from curvcli.report.hdf5.read import Report, read_report
@@ -19,23 +22,38 @@ TOLERANCE = {"float32": 1e-7, "float64": 1e-12}
 Run = Callable[..., Report]
 
 
-@pytest.fixture(params=["torch", "tensorflow"])
-def suffix(request: pytest.FixtureRequest) -> str:
-    return ".pt" if request.param == "torch" else ""
+@dataclass(frozen=True)
+class Way:
+    """A format and a precision."""
+
+    framework: str
+    dtype: str
+
+    def __str__(self) -> str:
+        return f"{self.framework}-{self.dtype}"
+
+    @property
+    def suffix(self) -> str:
+        return {"torch": ".pt", "tensorflow": ""}[self.framework]
 
 
-@pytest.fixture(params=["float32", "float64"])
-def dtype(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+def ways() -> list[Any]:
+    """Both formats and both precisions; the other two pairs are slow tests."""
+    return [pytest.param(Way(*pair.values), marks=pair.marks) for pair in covering(["torch", "tensorflow"], TOLERANCE)]
+
+
+@pytest.fixture(params=ways(), ids=str)
+def way(request: pytest.FixtureRequest) -> Way:
+    return request.param
 
 
 @pytest.fixture
-def report(suffix: str, dtype: str, tmp_path: Path) -> Run:
+def report(way: Way, tmp_path: Path) -> Run:
     """``report(command, case, *options)``: run the command on a reference model and open what it wrote."""
 
     def call(command: str, case: str, *options: str) -> Report:
         path = tmp_path / f"{command}.h5"
-        words = [command, str(MODELS / f"{case}{suffix}"), "--dtype", dtype, "-o", str(path), "-q", *options]
+        words = [command, str(MODELS / f"{case}{way.suffix}"), "--dtype", way.dtype, "-o", str(path), "-q", *options]
         assert run(words) == 0
         return read_report(path)
 
@@ -43,11 +61,11 @@ def report(suffix: str, dtype: str, tmp_path: Path) -> Run:
 
 
 @pytest.fixture
-def close(dtype: str) -> Callable[[object, object], None]:
+def close(way: Way) -> Callable[[object, object], None]:
     def check(found: object, expected: object) -> None:
         found, expected = np.asarray(found, dtype=np.float64), np.asarray(expected, dtype=np.float64)
         assert found.shape == expected.shape
-        assert np.abs(found - expected).max() <= TOLERANCE[dtype] * max(1.0, np.abs(expected).max())
+        assert np.abs(found - expected).max() <= TOLERANCE[way.dtype] * max(1.0, np.abs(expected).max())
 
     return check
 
@@ -156,6 +174,7 @@ def test_gradient_in_two_parts(report: Run, close: Close) -> None:
     close(part.gradient, np.full((1, 10), 5.0))
 
 
+@pytest.mark.parametrize("suffix", [".pt", *slow([""])])  # TensorFlow traces it for six seconds
 def test_conv4_3_of_vgg16(suffix: str, tmp_path: Path) -> None:
     """Gradient and diagonal of the kernel's own shape, entries equal to one product each; the narrow sample model.
 

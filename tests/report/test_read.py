@@ -5,6 +5,7 @@ from __future__ import annotations
 import h5py
 import numpy as np
 import pytest
+from once import once
 
 from curvcli.errors import ReportError, UsageError
 from curvcli.report.hdf5.read import read_report
@@ -14,8 +15,7 @@ from curvcli.report.records.quantities import DensityRecord, EigenRecord, TraceR
 
 @pytest.fixture
 def path(tmp_path, layers, provenance):
-    write_report(tmp_path / "r.h5", layers, provenance)
-    return tmp_path / "r.h5"
+    return once("read", tmp_path / "r.h5", lambda path: write_report(path, layers, provenance))
 
 
 def test_layers_come_back_with_all_their_fields(path, layers):

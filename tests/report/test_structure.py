@@ -10,6 +10,8 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from covering import covering
+from once import once
 
 from curvcli.errors import ReportError
 from curvcli.memory import available_memory
@@ -26,11 +28,15 @@ SECRET = 4711.0
 @pytest.fixture
 def path(tmp_path: Path, layers: Any, provenance: Any) -> Path:
     """A report, beside another that holds a secret."""
-    for name in ("r.h5", "other.h5"):
-        write_report(tmp_path / name, layers, provenance)
-    with h5py.File(tmp_path / "other.h5", "a") as file:
-        for name in ("summary/trace", "layers/conv1/gradient/kernel"):
-            file[name][...] = SECRET
+
+    def other(path: Path) -> None:
+        write_report(path, layers, provenance)
+        with h5py.File(path, "a") as file:
+            for name in ("summary/trace", "layers/conv1/gradient/kernel"):
+                file[name][...] = SECRET
+
+    once("structure", tmp_path / "r.h5", lambda path: write_report(path, layers, provenance))
+    once("structure, other", tmp_path / "other.h5", other)
     (tmp_path / "secret.bin").write_bytes(np.full(100, SECRET).tobytes())
     return tmp_path / "r.h5"
 
@@ -132,15 +138,13 @@ READERS: dict[str, Callable[[Path], Any]] = {
 }
 
 
+PLACES = ("layers/conv1/gradient/kernel", "summary/trace", "layers/conv2")
+
+
 @pytest.mark.parametrize(
-    ("reader", "place"),
-    [
-        *((reader, "layers/conv1/gradient/kernel") for reader in READERS),
-        ("tables", "summary/trace"),
-        ("tables", "layers/conv2"),
-    ],
+    ("case", "reader", "place"),
+    covering(REFUSED, READERS, PLACES, given=lambda _, reader, place: reader == "tables" or place == PLACES[0]),
 )
-@pytest.mark.parametrize("case", REFUSED)
 def test_what_no_report_has_is_refused_by_every_reader(case: str, reader: str, place: str, path: Path) -> None:
     """One line says where in the file it is, and what; wherever it is, also where a reader would not look."""
     make, expected = REFUSED[case]

@@ -11,6 +11,7 @@ from typing import Any
 from curvcli.analysis.options.kinds import Flag, Kind, Names, Size
 from curvcli.analysis.options.record import Options, Record, changed, filled, kinds_of
 from curvcli.analysis.options.shared import ComputingOptions, DataOptions, ModelOptions, OutputOptions, Selection
+from curvcli.files import lasting
 from curvcli.wording import shell_option
 
 # How commands that call their layers otherwise spell the option for them.
@@ -104,9 +105,9 @@ def _option(name: str, kind: Kind, value: Any) -> Iterator[str]:
         case Size():
             yield from (shell_option(name), Size.spelled(value))
         case _:
-            yield from (shell_option(name), str(value))
+            yield from (shell_option(name), lasting(value) if isinstance(value, Path) else str(value))
 
 
 def _argument(path: Path) -> str:
     """A path as an argument, which is not taken for an option whatever it begins with."""
-    return f"./{path}" if str(path).startswith("-") else str(path)
+    return f"./{path}" if str(path).startswith("-") else lasting(path)

@@ -116,7 +116,7 @@ class TensorFlowBatch:
         total = {p: self._zeros(p) for p in parameters}
         for begin in range(0, len(columns), _FLUSH):
             part = self._tensor(columns[begin : begin + _FLUSH])
-            sums = self._cut.run(("columns", joints.names), body, part, fetch=joints.fetch)
+            sums = self._cut.run_rows(("columns", joints.names), body, part, fetch=joints.fetch)
             for name, value in zip(parameters, sums, strict=True):
                 total[name] += as_float64(value)
         return total
@@ -145,7 +145,7 @@ class TensorFlowBatch:
         for begin in range(start, stop, _FLUSH):
             numbers = np.arange(begin, min(begin + _FLUSH, stop))
             key = ("output-hessian", joints.names)
-            products = self._cut.run(key, body, tf.constant(numbers), fetch=joints.fetch)
+            products = self._cut.run_rows(key, body, tf.constant(numbers), fetch=joints.fetch)
             for name, use, values in zip(parameters, uses, products, strict=True):
                 for number, value in zip(numbers, as_float64(values), strict=True):
                     np.add.at(total[name], use.place(int(number) // layout.positions), value)
@@ -170,7 +170,7 @@ class TensorFlowBatch:
             return tf.map_fn(one, probes, fn_output_signature=signature, parallel_iterations=1)
 
         key = ("activation-probes", joints.names, remainder)
-        products = self._cut.run(key, body, self._tensor(signs), fetch=joints.fetch)
+        products = self._cut.run_rows(key, body, self._tensor(signs), fetch=joints.fetch)
         return {p: as_float64(value) for p, value in zip(parameters, products, strict=True)}
 
     def sample_gradients(self, parameters: Sequence[str], columns: Array) -> Array:
@@ -187,7 +187,7 @@ class TensorFlowBatch:
             return tf.map_fn(one, part, parallel_iterations=1)
 
         key = ("sample-gradients", joints.names)
-        return as_float64(self._cut.run(key, body, self._tensor(columns), fetch=joints.fetch))
+        return as_float64(self._cut.run_rows(key, body, self._tensor(columns), fetch=joints.fetch))
 
     # -- by the weights -----------------------------------------------------------------------------------------------
 
@@ -207,7 +207,7 @@ class TensorFlowBatch:
 
         if self._cut.loops:
             # What a loop keeps for its derivatives can't leave the graph: all vectors of the call share one run of it.
-            return as_float64(self._cut.run(("products", names), every, self._tensor(vectors)))
+            return as_float64(self._cut.run_rows(("products", names), every, self._tensor(vectors)))
         return self._cut.for_each(("products", names), one, vectors)
 
     def pushforward(self, block: Sequence[str], vectors: Array) -> Array:
@@ -226,7 +226,7 @@ class TensorFlowBatch:
 
             return tf.map_fn(one, rows, parallel_iterations=1)
 
-        return as_float64(self._cut.run(("pushforward", names), body, self._tensor(vectors)))
+        return as_float64(self._cut.run_rows(("pushforward", names), body, self._tensor(vectors)))
 
     def pullback(self, block: Sequence[str], cotangents: Array) -> Array:
         names = tuple(block)
@@ -251,7 +251,7 @@ class TensorFlowBatch:
             )
 
         numbers = tf.constant(np.asarray(indices, dtype=np.int64))
-        return as_float64(self._cut.run(("entries", parameter), body, numbers))
+        return as_float64(self._cut.run_rows(("entries", parameter), body, numbers))
 
     def diagonal_entries(self, places: Mapping[str, int]) -> dict[str, float]:
         if not self._cut.reached:

@@ -66,6 +66,11 @@ class CutBatch:
         function, captured = self._traceable(body, fetch)
         return self._forward.functions.call((*self._key, key, tuple(fetch)), function, *captured, *arguments)
 
+    def run_rows(self, key: Any, body: Callable[..., Any], rows: Any, fetch: Sequence[str] = ()) -> Any:
+        """The same of ``body(graph, rows)``, for any number of rows."""
+        function, own = self._traceable(body, fetch)
+        return self._forward.functions.call_for_rows((*self._key, key, tuple(fetch)), function, *own, rows)
+
     def _traceable(self, body: Callable[..., Any], fetch: Sequence[str] = ()) -> tuple[Callable[..., Any], list[Any]]:
         """``body`` as a function of tensors alone, and the ones it takes before its own arguments."""
         forward = self._forward

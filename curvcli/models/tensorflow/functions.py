@@ -38,6 +38,21 @@ class Functions:
                 self._functions[full] = tensorflow().function(function, autograph=False)
             return self._functions[full](*arguments)
 
+    def call_for_rows(self, key: Any, function: Callable[..., Any], *arguments: Any) -> Any:
+        """The same of tensors alone, the last with any number of rows: tracing takes longer than the last few.
+
+        Raises:
+            ModelError: it can't be differentiated or computed.
+        """
+        *shapes, (rows, dtype) = _shapes(arguments)
+        specs = [*shapes, ((None, *rows[1:]), dtype)]
+        full = (key, tuple(specs))
+        with self.explained():
+            if full not in self._functions:
+                signature = [tensorflow().TensorSpec(*spec) for spec in specs]
+                self._functions[full] = tensorflow().function(function, signature, autograph=False)
+            return self._functions[full](*arguments)
+
     def split(self, key: Any, function: Callable[..., Any], arguments: Sequence[Any], vector: Any) -> SplitFunction:
         """Cut ``function(*arguments, vector)`` in two, once per key and shapes."""
         full = (key, _shapes([*arguments, vector]))

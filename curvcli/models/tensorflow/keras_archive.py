@@ -18,6 +18,7 @@ from curvcli.models.tensorflow.keras_config import ForeignPartError, read_config
 _CONFIG, _WEIGHTS, _METADATA = "config.json", "model.weights.h5", "metadata.json"
 _TEXT_LIMIT: Final = 64 << 20
 _MOST_DEEP: Final = 256
+_OPTIMIZER: Final = b"optimizer"
 _SMALL_ATTRIBUTE: Final = 1 << 12
 _EXPORT: Final = "Open it where you trust it, and export the network alone: model.export(FOLDER)"
 
@@ -30,7 +31,7 @@ class KerasArchive:
         sha256: of the file.
         config: of the model, every class of which may be made.
         weights: an HDF5 file.
-        numbers: how many numbers its weights are.
+        numbers: how many numbers its weights are, those of optimizers not counted.
     """
 
     sha256: str
@@ -94,7 +95,7 @@ def _check_version(path: Path, data: bytes) -> None:
 
 
 def _check_weights(path: Path, data: bytes) -> int:
-    """Hold every object of the HDF5 file against what a model's weights need; return how many numbers it holds."""
+    """Hold every object against what a model's weights need; return how many numbers layers have in it."""
     import h5py
 
     from curvcli.hdf5 import UnsoundDatasetError
@@ -124,7 +125,9 @@ def _walk(root: Any, size: int) -> int:
                     waiting.append((path, item))
                 else:
                     held, taken = _numbers(item)
-                    numbers, stored = numbers + held, stored + taken
+                    stored += taken
+                    if _OPTIMIZER not in path.split(b"/"):
+                        numbers += held
             except UnsoundDatasetError as unsound:
                 raise UnsoundDatasetError(f"{path.decode('utf-8', 'replace')} {unsound}") from None
     if stored > size:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from contextlib import ExitStack
+import warnings
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+import numpy as np
 
 from curvcli.errors import CurvcliError, ModelError
 from curvcli.models.model import Model
@@ -17,6 +22,9 @@ from curvcli.models.tensorflow.keras_archive import KerasArchive, read_keras
 from curvcli.models.tensorflow.keras_config import operations
 from curvcli.models.tensorflow.names import unique_names
 from curvcli.models.tensorflow.runtime import device_of, hide_gpus, keras_on_tensorflow, quiet_stderr, tensorflow
+
+# Where Keras keeps the next numbers of names.
+_NUMBERS: Final = "object_name_uids"
 
 
 def opened(path: Path, *, device: str, dtype: str) -> Model:
@@ -70,6 +78,25 @@ def _loaded(keras: Any, archive: KerasArchive, path: Path) -> Any:
         found = getattr(sys.modules.get(module), name, None)
         if not (isinstance(found, type) and issubclass(found, keras.Operation) and found.__module__ == module):
             raise ModelError(f"{path}: it contains {module[:60]}.{name[:60]}, which is no operation of Keras.")
+    with _fresh_names(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what they are about is refused below
+        return _filled(keras, archive, path)
+
+
+@contextmanager
+def _fresh_names() -> Iterator[None]:
+    """Within it, Keras numbers what has no name from the beginning, whatever was made before in the process."""
+    from keras.src.backend.common import global_state
+
+    used = global_state.get_global_attribute(_NUMBERS)
+    global_state.set_global_attribute(_NUMBERS, defaultdict(int))
+    try:
+        yield
+    finally:
+        global_state.set_global_attribute(_NUMBERS, used if used is not None else defaultdict(int))
+
+
+def _filled(keras: Any, archive: KerasArchive, path: Path) -> Any:
     # Within the scope variables have shapes and no values yet: what a few bytes can ask for is not allocated.
     with ExitStack() as stack, keras.StatelessScope(initialize_variables=False) as scope:
         stack.callback(keras.utils.clear_session)
@@ -84,11 +111,30 @@ def _loaded(keras: Any, archive: KerasArchive, path: Path) -> Any:
             raise ModelError(f"{path}: its layers have more weights than the file holds; save the model again.")
         scope.initialize_variables = True
         stack.pop_all()
+    numbers = [v for v in network.variables if "float" in v.dtype]
+    for variable in numbers:
+        variable.assign(np.broadcast_to(np.float32(np.nan), variable.shape))
     with tempfile.TemporaryDirectory(prefix="curvcli-model-") as folder:
         weights = Path(folder) / "model.weights.h5"
         weights.write_bytes(archive.weights)
-        network.load_weights(str(weights))
+        try:
+            network.load_weights(str(weights))
+        except ValueError as error:
+            raise ModelError(f"{path}: {_reason(str(error))}; save the model again.") from error
+    # Keras passes over what it can't find of layers within lists.
+    for variable in numbers:
+        values = np.asarray(variable.value, dtype=np.float64)
+        if values.size and np.isnan(values).all():
+            raise ModelError(f"{path}: the file has no numbers for {variable.path[:80]}; save the model again.")
     return network
+
+
+def _reason(told: str) -> str:
+    """Keras's own reason among its many lines: the one after an introduction, where there is one."""
+    lines = [line.strip() for line in told.splitlines() if line.strip()]
+    line = lines[1] if len(lines) > 1 and lines[0].startswith("A total of") else lines[0] if lines else ""
+    missing = "there is no " if line[:1] + line[-1:] == "''" else ""  # all that h5py says of a key
+    return f"its weights don't fit its layers: {missing}{line[:200].rstrip('.')}"
 
 
 def _traced(keras: Any, network: Any, path: Path) -> Any:

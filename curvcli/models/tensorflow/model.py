@@ -14,11 +14,13 @@ from curvcli.models.base import Array, Layer, Port, as_float64
 from curvcli.models.data_loss import DataLoss
 from curvcli.models.memory import available_processors
 from curvcli.models.model import Backend
+from curvcli.models.returned import Returned
 from curvcli.models.tensorflow.flatten import FlatGraph
 from curvcli.models.tensorflow.forward import Forward, Original
 from curvcli.models.tensorflow.functions import Functions
 from curvcli.models.tensorflow.objective import TensorFlowObjective
 from curvcli.models.tensorflow.precision import float32_only, widen
+from curvcli.models.tensorflow.returned import returned_by
 from curvcli.models.tensorflow.runtime import tensorflow
 from curvcli.spec.loss import LossSpec
 
@@ -83,12 +85,20 @@ class TensorFlowModel:
     def values(self, parameter: str) -> Array:
         return self.unused[parameter] if parameter in self.unused else as_float64(self.weights[parameter])
 
-    def objective(self, samples: Samples, loss: LossSpec, batch_size: int) -> TensorFlowObjective:
+    def returned(self, samples: Samples, batch_size: int) -> tuple[Returned, ...]:
+        self._refuse_tables()
+        forward = Forward(self.flat, self.weights, self.dtype, Functions(self.device, str(self.path)))
+        return returned_by(forward, next(samples.batches(batch_size)))
+
+    def _refuse_tables(self) -> None:
         if set(self.flat.inputs) - {port.name for port in self.inputs}:
             raise ModelError(
                 f"{self.path}: its signature looks values up in a table, which can't be written out for derivatives.\n"
                 "Export the network from after the lookup (StringLookup, IntegerLookup)."
             )
+
+    def objective(self, samples: Samples, loss: LossSpec, batch_size: int) -> TensorFlowObjective:
+        self._refuse_tables()
         # Once per opened model: what was the same on one batch of data is the same function.
         original, self.original = self.original, None
         where = str(self.path)

@@ -24,8 +24,8 @@ def unique_names(names: Iterable[str]) -> list[str]:
 def variable_names(loaded: Any, signature: Any, variables: dict[int, Any]) -> dict[int, str]:
     """A name for every variable.
 
-    Its own; where names repeat, its place in the saved object; where that is a mere list, the scope of the operation
-    that reads it.
+    Its own; of names that repeat, its place in the saved object; where that is a mere list, all have the scope of the
+    operation that reads them.
 
     Args:
         loaded: the saved object.
@@ -42,7 +42,8 @@ def variable_names(loaded: Any, signature: Any, variables: dict[int, Any]) -> di
     scopes = {key: f"{scopes[key]}/{labels[key]}" for key in written if scopes.get(key)}
     repeated = [key for key, name in written.items() if counts[name] > 1]
     if any(key not in places or _is_listed(places[key]) for key in repeated) and scopes.keys() >= set(repeated):
-        places = scopes
+        # A name of which there is one says no more of its layer than those that repeat.
+        return dict(zip(written, unique_names(scopes.get(key, name) for key, name in written.items()), strict=True))
     chosen = (name if counts[name] == 1 else places.get(key, name) for key, name in written.items())
     return dict(zip(written, unique_names(chosen), strict=True))
 

@@ -54,6 +54,7 @@ class TensorFlowObjective(DataObjective):
         logits, final = logits_of(forward, returned, first, axis, values.ndim)
         if original is not None and not forward.flat.random:
             self.uncompared = forward.compare(original, first, values, data_loss.spec.output)
+        self.widened = forward.flat.narrow
         data_loss.settle(values, final, axis)
         forward.take(logits if self.loss.cut else returned)
 

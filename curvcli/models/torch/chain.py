@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from curvcli.data.interface import Batch
-from curvcli.errors import ModelError
+from curvcli.errors import DataError, ModelError
 from curvcli.models.base import Array, as_float64
 from curvcli.models.data_loss import DataLoss
 from curvcli.models.rows import RowOrder, weighted_signs
@@ -50,6 +50,13 @@ class TorchChainBatch:
         floating = {n: t.requires_grad_() for n, t in arguments.items() if t.is_floating_point()}
         self._end = LossEnd(forward, data_loss, forward(arguments), data)
         self.samples = self._end.samples
+        exported = forward.program.samples
+        if exported is not None and self.samples < exported:
+            raise DataError(
+                f"{forward.where}: it was exported for batches of {exported} samples, and one has {self.samples}: what "
+                f"it is filled up with has a part of {layer[0]}'s output too.\n"
+                f"Use a multiple of {exported} samples (sampling.limit), or export it with dynamic_shapes."
+            )
         self._inputs = frozenset(inputs)
         self._by = {name: weights[name] for name in parameters} | {name: floating[name] for name in inputs}
         entry, entries = self._find(layer, weights, list(floating.values()))

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 
 from curvcli.errors import ModelError
+
+# How autograd says that a value which a derivative needs is gone.
+_IN_PLACE: Final = "modified by an inplace operation"
+_WORKS_IN_PLACE: Final = (
+    "the network changes a value in place that its own derivative needs, so that PyTorch can't train it either.\n"
+    "Write that operation out of place (y = 2 * y instead of y.mul_(2)) and save it again."
+)
 
 
 def derivatives(
@@ -36,7 +43,10 @@ def derivatives(
             outputs, inputs, grad_outputs=cotangents, retain_graph=True, create_graph=create_graph, allow_unused=True
         )
     except RuntimeError as error:
-        raise ModelError(f"{failure} ({str(error).splitlines()[0][:200]}).") from error
+        said = str(error).splitlines()[0]
+        if _IN_PLACE in said:
+            raise ModelError(f"{failure}: {_WORKS_IN_PLACE}") from error
+        raise ModelError(f"{failure} ({said[:200]}).") from error
     return tuple(map(_solid, found))
 
 

@@ -13,13 +13,14 @@ from curvcli.errors import ModelError
 from curvcli.models.base import Port
 from curvcli.models.model import Model
 from curvcli.models.torch.layers import layers_of
-from curvcli.models.torch.model import DTYPES, TorchModel, device_of
+from curvcli.models.torch.model import DTYPES, HALVES, TorchModel, device_of
 from curvcli.models.torch.parameters import Parameters
 from curvcli.models.torch.program import Original
 from curvcli.models.torch.pt2.archive import ExportArchive, read_export
 from curvcli.models.torch.pt2.equal import written_out
 from curvcli.models.torch.pt2.fields import MisfitError, shown
 from curvcli.models.torch.pt2.graph import Graph, GraphReader
+from curvcli.models.torch.pt2.ports import ports_of
 from curvcli.models.torch.pt2.program import ExportedProgram
 from curvcli.models.torch.pt2.signature import Held, Signature, signature_of
 
@@ -78,6 +79,8 @@ def _opened(path: Path, device: str, dtype: str) -> TorchModel:
         ),
         reopened=partial(_opened, path, device),
         caveat=None if archive.as_exported else _DECOMPOSED,
+        ports=ports_of(signature, graph, tensors),
+        widened=not reader.replaced.union(_dtypes(archive)).isdisjoint(HALVES),
     )
 
 
@@ -93,6 +96,10 @@ def _held(archive: ExportArchive, signature: Signature) -> Iterator[tuple[str, b
         if one.is_parameter:
             yield one.name, id(known[one.name]) not in seen
             seen.add(id(known[one.name]))
+
+
+def _dtypes(archive: ExportArchive) -> set[torch.dtype]:
+    return {tensor.dtype for tensor in (*archive.weights.values(), *archive.constants.values())}
 
 
 def _dtype(archive: ExportArchive, names: Mapping[str, bool]) -> torch.dtype:

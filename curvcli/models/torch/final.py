@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,7 +37,7 @@ def final_of_program(forward: Forward, arguments: Mapping[str, Tensor], class_ax
 
 def final_of_graph(output: Tensor, class_axis: int) -> str | None:
     """The softmax along the classes, or the sigmoid, that an output comes from in its pass's graph."""
-    if output.grad_fn is None:
+    if output.grad_fn is None or not _as_it_was(output.grad_fn):
         return None
     name = _NORMALISERS.get(operation(output.grad_fn))
     if name in ("softmax", "log_softmax"):
@@ -45,3 +46,12 @@ def final_of_graph(output: Tensor, class_axis: int) -> str | None:
         axis = axis - (1 << 64) if axis >= 1 << 63 else axis
         return name if axis % output.ndim == class_axis else None
     return name
+
+
+def _as_it_was(node: Any) -> bool:
+    """Whether what an operation returned was not changed in place since, as ``torch.no_grad`` allows unseen."""
+    try:
+        _ = getattr(node, "_saved_result", None)
+    except RuntimeError:
+        return False
+    return True

@@ -16,7 +16,7 @@ from curvcli.data.interface import Batch
 from curvcli.errors import DataError, ModelError, UsageError
 from curvcli.models.outputs import named_output, no_such_output
 from curvcli.models.torch.parameters import Parameters
-from curvcli.models.torch.program import Original, Program, differentiable
+from curvcli.models.torch.program import Original, Program, UnfitBatchError, differentiable
 
 # How far the outputs of two ways to compute the same may be apart, relative to the largest.
 _SAME = {torch.float32: 1e-3, torch.float64: 1e-9}
@@ -34,11 +34,12 @@ class Forward:
         output: the name of the output that the loss is taken of; None for the only one.
         where: the model, for messages.
         edge_cut: whether the loss's input stands one operation before what a pass returns.
+        flattened: whether samples and what each has many of are one axis of that output; here it is two.
     """
 
     def __init__(self, program: Program, parameters: Parameters, output: str | None, where: str) -> None:
         self.program, self.parameters, self.output, self.where = program, parameters, output, where
-        self.edge_cut = False
+        self.edge_cut = self.flattened = False
         self._before_final: Program | None = None
 
     def cut(self, before: Program | None) -> None:
@@ -67,9 +68,22 @@ class Forward:
             ModelError: the forward pass fails.
             UsageError: there is no such output.
         """
-        if output is not None:
-            return choose(self._run(self.program, arguments), output, self.where)
-        return choose(self._run(self._before_final or self.program, arguments), self.output, self.where)
+        program = self.program if output is not None else self._before_final or self.program
+        chosen = choose(self._run(program, arguments), self.output if output is None else output, self.where)
+        return self._by_sample(chosen, arguments) if output in (None, self.output) else chosen
+
+    def _by_sample(self, output: Tensor, arguments: Mapping[str, Tensor]) -> Tensor:
+        n = samples_of(arguments)
+        return output.reshape(n, len(output) // n, *output.shape[1:]) if self.flattened else output
+
+    def outputs(self, arguments: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """All tensors that the whole model returns for one batch, by name; an only unnamed one is called ``output``.
+
+        Raises:
+            DataError: the data do not fit the model.
+            ModelError: the forward pass fails, or returns no tensors.
+        """
+        return named_tensors(self._run(self.program, arguments), self.where)
 
     def _run(self, program: Callable[[Mapping[str, Tensor]], Any], arguments: Mapping[str, Tensor]) -> Any:
         try:
@@ -86,7 +100,8 @@ class Forward:
         """
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            return choose(self._run(program, arguments), self.output, self.where).detach()
+            chosen = choose(self._run(program, arguments), self.output, self.where).detach()
+            return self._by_sample(chosen, arguments)
 
     def compare(self, original: Original, arguments: Mapping[str, Tensor]) -> None:
         """Compare what the program returns with what the file's own function does.
@@ -115,6 +130,11 @@ class Forward:
             )
 
 
+def samples_of(arguments: Mapping[str, Tensor]) -> int:
+    """How many samples a batch has."""
+    return next(len(tensor) for tensor in arguments.values() if tensor.ndim)
+
+
 def choose(result: Any, name: str | None, where: str) -> Tensor:
     """The output of some name, from whatever the module returned; what it left out is None, and no output.
 
@@ -126,18 +146,35 @@ def choose(result: Any, name: str | None, where: str) -> Tensor:
         if name not in (None, "output", "0"):
             raise UsageError(f"{where} has no output {name!r}: it has a single unnamed one (call it output).")
         return result
-    if isinstance(result, dict):
-        outputs: dict[str, Any] = {str(k): v for k, v in result.items()}
-    elif hasattr(result, "_fields"):
-        outputs = dict(zip(result._fields, result, strict=True))
-    elif isinstance(result, (tuple, list)):
-        outputs = {str(i): v for i, v in enumerate(result)}
-    else:
-        raise ModelError(f"{where} returns a {type(result).__name__}, not tensors.")
+    outputs = _by_name(result, where)
     chosen = named_output({n: value for n, value in outputs.items() if value is not None}, name, where)
     if not isinstance(chosen, Tensor):
         raise UsageError(no_such_output(outputs, where))
     return chosen
+
+
+def named_tensors(result: Any, where: str) -> dict[str, Tensor]:
+    """All tensors of whatever the module returned, by name.
+
+    Raises:
+        ModelError: there are none.
+    """
+    if isinstance(result, Tensor):
+        return {"output": result}
+    tensors = {name: value for name, value in _by_name(result, where).items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise ModelError(f"{where} returns no tensors.")
+    return tensors
+
+
+def _by_name(result: Any, where: str) -> dict[str, Any]:
+    if isinstance(result, dict):
+        return {str(k): v for k, v in result.items()}
+    if hasattr(result, "_fields"):
+        return dict(zip(result._fields, result, strict=True))
+    if isinstance(result, (tuple, list)):
+        return {str(i): v for i, v in enumerate(result)}
+    raise ModelError(f"{where} returns a {type(result).__name__}, not tensors.")
 
 
 def _forward_failed(where: str, arguments: Mapping[str, Tensor], error: Exception) -> DataError | ModelError:
@@ -145,6 +182,8 @@ def _forward_failed(where: str, arguments: Mapping[str, Tensor], error: Exceptio
     shapes = ", ".join(
         f"{name} {tuple(t.shape)} {str(t.dtype).removeprefix('torch.')}" for name, t in arguments.items()
     )
+    if isinstance(error, UnfitBatchError):
+        return DataError(f"{where}: {error}\n{error.advice}")
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     reason = next((line for line in reversed(lines) if "Error" in line or "error" in line), lines[-1] if lines else "")
     advice = "Check [inputs] of the dataset spec: shape, layout, dtype."

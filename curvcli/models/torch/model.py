@@ -13,13 +13,16 @@ from curvcli.errors import ModelError, UsageError
 from curvcli.models.base import Array, Layer, Port, as_float64
 from curvcli.models.data_loss import DataLoss
 from curvcli.models.model import Backend
+from curvcli.models.returned import Returned
 from curvcli.models.torch.forward import Forward
 from curvcli.models.torch.objective import TorchObjective
 from curvcli.models.torch.parameters import Parameters
 from curvcli.models.torch.program import Original, Program
+from curvcli.models.torch.returned import returned_by
 from curvcli.spec.loss import LossSpec
 from curvcli.wording import option
 
+HALVES = (torch.float16, torch.bfloat16)
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -38,6 +41,8 @@ class TorchModel:
         why_no_layers: see ``model.Model``.
         reopened: the same path once more, in another dtype.
         caveat: see ``model.ModelObjective``.
+        ports: what the file says of the inputs; empty where it has their names alone.
+        widened: see ``model.ModelObjective``.
     """
 
     path: Path
@@ -50,6 +55,8 @@ class TorchModel:
     why_no_layers: str
     reopened: Callable[[str], TorchModel]
     caveat: str | None = None
+    ports: tuple[Port, ...] = ()
+    widened: bool = False
 
     @property
     def backend(self) -> Backend:
@@ -61,7 +68,7 @@ class TorchModel:
 
     @property
     def inputs(self) -> tuple[Port, ...]:
-        return tuple(Port(name, None, "float") for name in self.program.inputs)
+        return self.ports or tuple(Port(name, None, "float") for name in self.program.inputs)
 
     @property
     def threads(self) -> int:
@@ -76,6 +83,10 @@ class TorchModel:
     def values(self, parameter: str) -> Array:
         return as_float64(self.parameters[parameter].detach().cpu())
 
+    def returned(self, samples: Samples, batch_size: int) -> tuple[Returned, ...]:
+        batch = next(samples.batches(self.program.samples or batch_size))
+        return returned_by(self.program, self.parameters, str(self.path), batch)
+
     def objective(self, samples: Samples, loss: LossSpec, batch_size: int) -> TorchObjective:
         # Once per opened model: what was the same on one batch of data is the same function.
         original, self.original = self.original, None
@@ -83,7 +94,7 @@ class TorchModel:
         forward = Forward(self.program, self.parameters, loss.output, where)
         batch_size = self.program.samples or batch_size
         objective = TorchObjective(forward, DataLoss(samples, loss, batch_size, where), original)
-        objective.caveat = self.caveat
+        objective.caveat, objective.widened = self.caveat, self.widened
         return objective
 
 

@@ -14,6 +14,7 @@ from curvcli.models.sites import merged_sites
 from curvcli.models.torch.batch import Structure, TorchBatch
 from curvcli.models.torch.chain import TorchChainBatch
 from curvcli.models.torch.final import final_of_graph, final_of_program
+from curvcli.models.torch.flattened import is_flattened, uncut
 from curvcli.models.torch.forward import Forward
 from curvcli.models.torch.inputs import TorchInputBatch
 from curvcli.models.torch.memory import memory_of
@@ -50,12 +51,21 @@ class TorchObjective(DataObjective):
         probe = forward(arguments)
         if original is not None:
             forward.compare(original, arguments)
-            self.widened = original.rough
-        axis = data_loss.class_axis(tuple(probe.shape), _CLASS_AXIS)
+        ending = probe
+        if is_flattened(forward, arguments, probe):
+            forward.flattened = True
+            probe = forward(arguments)
+        axis = data_loss.class_axis(tuple(probe.shape), -1 if forward.flattened else _CLASS_AXIS)
+        if forward.flattened and data_loss.spec.class_axis is None:
+            data_loss.undecided = None  # it is the last of the two that the rows have
         final = final_of_program(forward, arguments, axis)
-        name = final_of_graph(probe, axis) if final is None else final.name
+        name = None if final is None else final.name
+        if final is None:
+            name = final_of_graph(ending, axis - forward.flattened)
+            if name is not None and forward.flattened:
+                raise uncut(forward.where, name)
         values = as_float64(probe.detach().cpu())
-        del probe
+        del probe, ending
         data_loss.settle(values, name, axis)
         if self.loss.cut:
             forward.cut(None if final is None else final.before)
@@ -71,6 +81,10 @@ class TorchObjective(DataObjective):
     @property
     def batch_statistics(self) -> bool:
         return self._forward.program.batch_statistics
+
+    def outputs(self, batch_size: int) -> Array:
+        """See ``model.ModelObjective``; no more at a time than the file was made for."""
+        return super().outputs(min(batch_size, self._forward.program.samples or batch_size))
 
     def _output_values(self, batch: Batch) -> Array:
         self.parameters.require([])

@@ -93,6 +93,15 @@ class Original:
     rough: bool = False
 
 
+class UnfitBatchError(RuntimeError):
+    """The program can't be run on a batch as it is, whatever the numbers in it; a person reads it."""
+
+    def __init__(self, reason: str, advice: str) -> None:
+        """What is wrong with the batch, and what to do."""
+        super().__init__(reason)
+        self.advice = advice
+
+
 @contextmanager
 def differentiable(dtype: torch.dtype) -> Iterator[None]:
     """Kernels that have a second derivative, a graph whose operations can be seen, and numbers of one dtype.

@@ -23,6 +23,9 @@ _MOVES_ENTRIES: Final = frozenset(
     ).split()
 )
 _BY_ONE: Final = frozenset({"aten::mul", "aten::div"})
+_NORM_BACKWARD: Final = re.compile(r"(?:native_|cudnn_|miopen_)?(?:layer|batch|group)_norm_backward")
+# How a schema marks a tensor that the operation changes.
+_CHANGED: Final = re.compile(r"Tensor\(\w+!")
 
 
 @contextmanager
@@ -77,6 +80,9 @@ class ScriptProgram:
             if not _moves_entries(node):
                 return None
             reader, index = node, 0
+        nodes = list(all_nodes(graph))
+        if any(map(_changes, nodes[nodes.index(node) + 1 :])):
+            return None  # what the normaliser reads or returns may be changed in place since, or seen otherwise
         name = _NORMALISERS[node.kind()]
         reader.replaceInput(index, node.inputsAt(0))
         return FinalOperation(name, self._with(graph))
@@ -86,6 +92,14 @@ class ScriptProgram:
         found.__dict__.update(self.__dict__)
         found._graph, found._function = graph, torch._C._create_function_from_graph("forward", graph)
         return found
+
+
+def derivative_of(graph: Any) -> str | None:
+    """The first operation in a graph that is another's derivative, and has itself no right one to the second order."""
+    inlined = graph.copy()
+    torch._C._jit_pass_inline(inlined)
+    names = (node.kind().removeprefix("aten::") for node in all_nodes(inlined))
+    return next((name for name in names if _NORM_BACKWARD.match(name)), None)
 
 
 def _silence(graph: Any) -> None:
@@ -112,6 +126,11 @@ def _moves_entries(node: Any) -> bool:
         factor = constant(node.inputsAt(1))
         return isinstance(factor, int | float) and factor == 1
     return node.kind() in _MOVES_ENTRIES
+
+
+def _changes(node: Any) -> bool:
+    """Whether an operation changes one of its tensors in place."""
+    return _CHANGED.search(node.schema()) is not None
 
 
 def _returned(graph: Any, output: str | None) -> tuple[Any, int] | None:

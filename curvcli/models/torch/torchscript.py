@@ -20,10 +20,10 @@ from curvcli.models.base import Port
 from curvcli.models.model import Model
 from curvcli.models.torch.archive import read_archive
 from curvcli.models.torch.layers import layers_of
-from curvcli.models.torch.model import DTYPES, TorchModel, device_of
+from curvcli.models.torch.model import DTYPES, HALVES, TorchModel, device_of
 from curvcli.models.torch.parameters import Parameters, own_storage
 from curvcli.models.torch.program import Original
-from curvcli.models.torch.scripted import ScriptProgram, script_errors
+from curvcli.models.torch.scripted import ScriptProgram, derivative_of, script_errors
 
 
 def opened(path: Path, *, device: str, dtype: str) -> Model:
@@ -38,6 +38,13 @@ def _opened(path: Path, device: str, dtype: str) -> TorchModel:
     sizes = [p.numel() * p.element_size() for p in (*module.parameters(), *module.buffers())]
     check_room(sum(sizes), f"{path}: what its parameters declare", error=ModelError)
     own_storage(module)
+    written = derivative_of(module.forward.graph)
+    if written is not None:
+        raise ModelError(
+            f"{path}: its code takes a derivative itself ({written}), whose own derivatives PyTorch gets wrong.\n"
+            "Use torch.autograd.grad in the forward, or write the formula out, and script it again."
+        )
+    narrow = any(t.dtype in HALVES for t in (*module.parameters(), *module.buffers()))
     trainable = {name: p.requires_grad for name, p in module.named_parameters() if p.is_floating_point()}
     program = ScriptProgram(module, numbers)
     original = _original(module, numbers, program)
@@ -61,6 +68,7 @@ def _opened(path: Path, device: str, dtype: str) -> TorchModel:
             "Save the module before torch.jit.freeze or optimize_for_inference."
         ),
         reopened=partial(_opened, path, device),
+        widened=program.halves or narrow,
     )
 
 

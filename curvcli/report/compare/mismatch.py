@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from curvcli.report.hdf5.read import Report
+from curvcli.report.records.random_data import SAID
 from curvcli.report.records.summaries import LayerSummary
 from curvcli.text import printable
 from curvcli.toml import TomlError, parse_toml
@@ -57,7 +58,9 @@ def mismatches(base: Report, new: Report, layers: Layers) -> tuple[str, ...]:
     ]
     differences += _loss_options(before.spec_text, after.spec_text)
     if before.dataset_digest != after.dataset_digest:
-        differences.append(f"other data ({after.samples} samples, was {before.samples})")
+        drawn = {(True, False): ", was drawn at random", (False, True): ", drawn at random"}
+        which = drawn.get((before.random_data, after.random_data), "")
+        differences.append(f"other data ({after.samples} samples, was {before.samples}{which})")
     elif before.denominator != after.denominator:
         differences.append(f"the loss is divided by {after.denominator:g}, was {before.denominator:g}")
     if layers.missing:
@@ -78,6 +81,9 @@ def notes(base: Report, new: Report) -> tuple[str, ...]:
         f"{name}: the model's output is random ({shell_option('allow_random')}), so its figures are not exact"
         for name, run in (("BASE", before), ("NEW", after))
         if not run.deterministic
+    ]
+    sentences += [
+        f"{name}: the data were {SAID}" for name, run in (("BASE", before), ("NEW", after)) if run.random_data
     ]
     if before.model_sha256 == after.model_sha256:
         sentences.append("both are of the same model: what differs is how it was computed")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from curvcli.errors import ReportError
+from curvcli.files import lasting
 from curvcli.report.hdf5.atomic import is_free
 from curvcli.report.hdf5.read import Head, read_head
 from curvcli.report.records.layers import Provenance
@@ -38,7 +39,12 @@ class Origin:
 
 
 def location(path: Path, report: Path) -> str:
-    """A path as seen from the report's folder, so that it means the same from every working directory."""
+    """A path as seen from the report's folder, so that it means the same from every working directory.
+
+    What lay in memory has its name alone: the same class of model and the same kind of data, whatever they now hold.
+    """
+    if lasting(path) != str(path):
+        return lasting(path)
     folder = _real(report).parent
     try:
         return Path(os.path.relpath(_real(path), folder)).as_posix()

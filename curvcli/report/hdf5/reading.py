@@ -52,7 +52,7 @@ def read_numbers(dataset: Any) -> npt.NDArray[Any]:
     """
     if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind not in "iuf":
         raise TypeError("not a dataset of numbers")
-    check_room(int(dataset.nbytes), f"{dataset.file.filename}: {dataset.name}", error=ReportError)
+    check_room(int(dataset.nbytes), lambda: f"{dataset.file.filename}: {dataset.name}", error=ReportError)
     # np.asarray: h5py gives a NumPy scalar, not an array, for a dataset without axes.
     return np.asarray(dataset[()])
 

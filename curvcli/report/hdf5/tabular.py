@@ -160,12 +160,13 @@ def read_table(file: h5py.File, table: Table) -> Iterator[dict[str, Any]]:
     group = file[table.group]
     fields = [column for column in table.inside("hdf5") if column.value is None]
     flat = [c for c in fields if c.kind in _FORMATS and (c.name in group or not c.later)]
-    rows = len(dataset_at(group, table.dimension))
-    if any(dataset_at(group, name).shape != (rows,) for name in (table.dimension, *(column.name for column in flat))):
+    names, datasets = dataset_at(group, table.dimension), [dataset_at(group, column.name) for column in flat]
+    rows = len(names)
+    if any(dataset.shape != (rows,) for dataset in (names, *datasets)):
         raise ValueError("columns of different length")
     check_room(rows * _ROW_BYTES, f"{group.file.filename}: {group.name}, {rows} rows", error=ReportError)
-    values = {"name": read_texts(dataset_at(group, table.dimension))}
-    values |= {column.name: _read_column(group, column) for column in flat}
+    values = {"name": read_texts(names)}
+    values |= {column.name: _read_column(dataset, column) for column, dataset in zip(flat, datasets, strict=True)}
     wide = {c: _read_matrix(group, c, rows) for c in fields if c.kind in _MATRICES and c.name in group}
     for place, line in enumerate(zip(*values.values(), strict=True)):
         row = dict(zip(values, line, strict=True))
@@ -173,8 +174,8 @@ def read_table(file: h5py.File, table: Table) -> Iterator[dict[str, Any]]:
         yield row | decoded
 
 
-def _read_column(group: h5py.Group, column: Column) -> list[Any]:
-    dataset, form = dataset_at(group, column.name), _FORMATS[column.kind]
+def _read_column(dataset: Any, column: Column) -> list[Any]:
+    form = _FORMATS[column.kind]
     if form.dtype is _TEXT:
         return [form.decode(text) for text in read_texts(dataset)]
     stored = read_numbers(dataset)

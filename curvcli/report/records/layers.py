@@ -235,10 +235,12 @@ class Provenance:
         host: the machine's name. The writer sets it, whatever stands here.
         threads: of the computation; 0 where it is not known.
         deterministic: whether equal inputs gave equal results. Where they did not, nothing is exact.
+        widened: whether the model's file rounds to 16 bits what was computed in ``dtype`` throughout.
         verification_passes: over single batches, spent on checks of what the report says.
         command_name: of the command, e.g. ``diag``; empty in reports of earlier versions.
         model_location: the model's path as seen from the report's folder; empty in reports of earlier versions.
         spec_location: the same of the file that holds the dataset spec.
+        random_data: whether the samples were drawn at random: nothing here tells of a trained minimum then.
         likelihood: the distribution of targets whose negative log-likelihood the loss is, which a Fisher matrix is of;
             empty where there is none, and in reports of earlier versions.
     """
@@ -263,8 +265,10 @@ class Provenance:
     host: str = ""
     threads: int = 0
     deterministic: bool = True
+    widened: bool = False
     verification_passes: int = 0
     command_name: str = ""
     model_location: str = ""
     spec_location: str = ""
+    random_data: bool = False
     likelihood: str = ""

@@ -8,6 +8,7 @@ from dataclasses import replace
 from curvcli.report.hdf5.read import Report
 from curvcli.report.numbers import number, or_dash
 from curvcli.report.records.matrices import FISHER
+from curvcli.report.records.random_data import SAID
 from curvcli.report.records.summaries import LayerSummary
 from curvcli.report.render.depth import depth_sections, with_sparklines
 from curvcli.report.render.entries import entry_sections
@@ -17,6 +18,9 @@ from curvcli.report.render.section import Section
 from curvcli.report.render.view import WHOLE, View
 from curvcli.text import printable
 from curvcli.wording import shell_option
+
+# Of a model that was computed wider than its file says.
+_ROUNDS = "; the file rounds to 16 bits, this run does not"
 
 
 def sections(report: Report, view: View = WHOLE, *, entries: bool = False) -> tuple[Section, ...]:
@@ -62,7 +66,8 @@ def heading(report: Report, view: View = WHOLE) -> tuple[tuple[str, str], ...]:
         *([loss] if run.loss and computed else []),
         *([("likelihood", printable(run.likelihood))] if fisher else []),
         *([("samples", str(run.samples))] if computed else []),
-        ("dtype", f"{run.dtype} on {printable(run.device)} ({printable(run.backend)})"),
+        *([("data", SAID)] if run.random_data else []),
+        ("dtype", f"{run.dtype} on {printable(run.device)} ({printable(run.backend)}){_ROUNDS if run.widened else ''}"),
         ("status", ", ".join([report.status, *_counts(report, view)])),
     )
 

@@ -86,6 +86,11 @@ def arranged(report: Report, *, sort: str = "", reverse: bool = False, top: int 
     return replace(report, **narrowed), view
 
 
+def sortable_columns(report: Report) -> list[str]:
+    """The columns by which `arranged` sorts a report's main table."""
+    return list(_sortable(_main(report)[1]))
+
+
 def _named(name: str, sortable: Mapping[str, Column]) -> str:
     """Return the name of the column that `name` means: its own, or its heading.
 

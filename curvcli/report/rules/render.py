@@ -9,6 +9,7 @@ from rich.console import Console
 
 from curvcli.report.documents import json_text
 from curvcli.report.numbers import MISSING, beside
+from curvcli.report.records.random_data import SAID
 from curvcli.report.render.markdown import render_markdown
 from curvcli.report.render.section import Document, Section, Shown
 from curvcli.report.render.table import render_table
@@ -54,6 +55,8 @@ def summary(assessment: Assessment) -> str:
         text = f"{counted(total, 'assertion')} hold" + ("s" if total == 1 else "")
     if assessment.report.status != "complete":
         text += f"; {_PARTIAL}"
+    if assessment.report.provenance.random_data:
+        text += f"; the data were {SAID}"
     return text
 
 

@@ -101,10 +101,13 @@ def _embedding_bag(
     if padding_idx is not None:
         # torch.ops.aten has −1 for none.
         within = within & (indices != padding_idx)[None]
-    rows = torch.embedding(weight, indices)
+    # No `embedding`: where all bags are empty, its second derivative fails.
+    rows = weight.index_select(0, indices)
     count = within.sum(1, keepdim=True)
     if mode == _MAX:
-        largest = rows[None].masked_fill(~within[..., None], -float("inf")).amax(1) if len(indices) else rows.sum()
+        values = torch.where(within[..., None], rows[None], -float("inf"))
+        # One more, so that there is a largest where all bags are empty.
+        largest = torch.nn.functional.pad(values, (0, 0, 0, 1), value=-float("inf")).max(1).values
         found = torch.where(count > 0, largest, torch.zeros_like(largest))
     else:
         shares = within.to(weight.dtype)

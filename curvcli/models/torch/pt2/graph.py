@@ -9,7 +9,7 @@ from typing import Any, Final
 import torch
 
 from curvcli.models.torch.pt2.fields import MisfitError, only, shown, taken
-from curvcli.models.torch.pt2.nested import NESTED
+from curvcli.models.torch.pt2.nested import AUTOCAST, NESTED
 from curvcli.models.torch.pt2.operators import Operator, operator_of
 from curvcli.models.torch.pt2.tensors import dtype_of
 
@@ -89,8 +89,13 @@ class Graph:
         """Its nodes, those of the graphs within them included."""
         for node in self.nodes:
             yield node
-            for inner in _within(node.arguments):
-                yield from inner.all_nodes()
+            yield from inner_nodes(node)
+
+
+def inner_nodes(node: Node) -> Iterator[Node]:
+    """The nodes of the graphs that a node takes as arguments, and of those within them."""
+    for inner in _within(node.arguments):
+        yield from inner.all_nodes()
 
 
 def graph_of(nodes: Sequence[Node], inputs: Sequence[Any], outputs: Sequence[Any]) -> Graph:
@@ -159,7 +164,7 @@ class GraphReader:
     """Reads graphs, with dtypes and devices that are written in them replaced.
 
     Attributes:
-        replaced: whether there was a dtype to replace.
+        replaced: the dtypes that were replaced, those of autocast regions included.
     """
 
     def __init__(self, dtypes: Mapping[torch.dtype, torch.dtype], device: torch.device) -> None:
@@ -171,7 +176,7 @@ class GraphReader:
         """
         self._dtypes, self._device = dtypes, device
         self._depth = 0
-        self.replaced = False
+        self.replaced: set[torch.dtype] = set()
 
     def graph(self, record: Any) -> Graph:
         """A graph.
@@ -189,7 +194,10 @@ class GraphReader:
 
     def _node(self, record: Any) -> Node:
         operator = operator_of(taken(record, "target", str))
-        given = [(taken(one, "name", str), self.value(one.get("arg"))) for one in taken(record, "inputs", list)]
+        inputs = taken(record, "inputs", list)
+        if operator.target == AUTOCAST:
+            inputs = _without_idle_dtype(inputs)
+        given = [(taken(one, "name", str), self.value(one.get("arg"))) for one in inputs]
         arguments, keywords = _arranged(operator, given, record)
         result = [self.value(one) for one in taken(record, "outputs", list)]
         nothing = all(one is None for one in result)
@@ -225,7 +233,8 @@ class GraphReader:
                 return Reference(_text(value))
             case "as_scalar_type":
                 dtype = dtype_of(value)
-                self.replaced |= dtype in self._dtypes
+                if dtype in self._dtypes:
+                    self.replaced.add(dtype)
                 return self._dtypes.get(dtype, dtype)
             case "as_memory_format" if value in _FORMATS:
                 return _FORMATS[value]
@@ -254,6 +263,12 @@ class GraphReader:
                 case "as_int_lists" | "as_float_lists":
                     return [[_plain(one) for one in part] for part in value]
         raise MisfitError(f"its graph has a value of a kind that curvcli does not read ({shown(kind)})")
+
+
+def _without_idle_dtype(inputs: list[Any]) -> list[Any]:
+    """The inputs of an autocast region (device, dtype, enabled, …); one that is switched off rounds to no dtype."""
+    off = len(inputs) > 2 and isinstance(inputs[2], dict) and inputs[2].get("arg") == {"as_bool": False}
+    return [{**one, "arg": {"as_none": True}} if off and i == 1 else one for i, one in enumerate(inputs)]
 
 
 def _plain(value: Any) -> Any:

@@ -76,6 +76,7 @@ def _associative_scan(body: Body, arrays: Sequence[Any], others: Sequence[Any] =
     return [torch.stack(parts) for parts in zip(*found, strict=True)]
 
 
+AUTOCAST: Final = "torch.ops.higher_order.wrap_with_autocast"
 # Those that take one way or another by what is computed.
 BRANCHING: Final = frozenset({"torch.ops.higher_order.cond", "torch.ops.higher_order.while_loop"})
 NESTED: Final[dict[str, Callable[..., list[Any]]]] = {

@@ -72,6 +72,12 @@ def operator_of(target: str) -> Operator:
         if packet is not None and overload in packet.overloads():
             found = _tensor_operator(target, getattr(packet, overload))
             return replace(found, function=_nothing) if name == _CHECK else found
+    if name != place and name in ATEN and name not in _TENSORS:
+        raise MisfitError(
+            f"its graph takes a derivative itself ({shown(name)}), whose own derivatives PyTorch lacks or gets wrong",
+            "Write the derivative's formula out in the network, or call torch.autograd.grad in it and save it by "
+            "torch.jit.script.",
+        )
     raise MisfitError(
         f"its graph uses {shown(target)}, which curvcli does not run: it is no operation of torch's own on tensors, or "
         "may touch files, other processes or memory that is not its own",

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from curvcli.models.torch.program import FinalOperation
 from curvcli.models.torch.pt2.fields import shown
-from curvcli.models.torch.pt2.graph import Graph, Node, Reference, graph_of
+from curvcli.models.torch.pt2.graph import Graph, Node, Reference, graph_of, inner_nodes
 from curvcli.models.torch.pt2.nested import BRANCHING
-from curvcli.models.torch.pt2.padding import padded, unpadded
+from curvcli.models.torch.pt2.padding import check_apart, otherwise_padded, padded, unpadded
 from curvcli.models.torch.pt2.signature import Fed, Held, Signature
 
 _NORMALISERS: Final = {
@@ -63,7 +63,8 @@ class ExportedProgram:
         self.signature = signature
         self._graph, self._tensors = graph, tensors
         self._mutates = self.batch_statistics or any(node.operator.mutates for node in nodes)
-        self._padded: set[int] = set()
+        # By the samples of a short batch, the places of outputs that are not theirs alone.
+        self._padded: dict[int, set[int]] = {}
 
     def __call__(self, arguments: Mapping[str, Tensor]) -> Any:
         arguments = {one.name: _typed(one, arguments[one.name]) for one in self.signature.fed}
@@ -71,14 +72,27 @@ class ExportedProgram:
         short = self.samples is not None and count is not None and 0 < count < self.samples
         if not short or self.samples is None or count is None:
             return self._named(self._run(arguments))
-        whole = self._run(padded(arguments, self.samples))
-        found = unpadded(whole, count, self.samples)
-        if count not in self._padded:
-            with torch.no_grad():
-                other = unpadded(self._run(padded(arguments, self.samples, otherwise=True)), count, self.samples)
-            _check_apart(found, other, self.samples)
-            self._padded.add(count)
-        return self._named(found)
+        found = unpadded(self._run(padded(arguments, self.samples)), count, self.samples)
+        if count not in self._padded or self.branches:
+            self._padded[count] = self._not_of_samples(arguments, found, count, self.samples)
+        return self._named([None if i in self._padded[count] else one for i, one in enumerate(found)])
+
+    def _not_of_samples(self, arguments: Mapping[str, Tensor], found: list[Any], count: int, samples: int) -> set[int]:
+        """The places of outputs that change with what a batch is filled up with; see `check_apart`."""
+        places: set[int] = set()
+        with torch.no_grad(), torch.random.fork_rng(enabled=bool(self.random)):
+            if self.random:
+                torch.manual_seed(0)
+                found = unpadded(self._run(padded(arguments, samples)), count, samples)
+            for filled in otherwise_padded(arguments, samples):
+                if self.random:
+                    torch.manual_seed(0)
+                try:
+                    whole = self._run(filled)
+                except RuntimeError:
+                    continue  # what is put together by chance need be no sample
+                places |= check_apart(found, unpadded(whole, count, samples), count, samples)
+        return places
 
     def _run(self, arguments: Mapping[str, Tensor]) -> list[Any]:
         """What is returned, in the order of the signature."""
@@ -119,6 +133,8 @@ class ExportedProgram:
             if not node.arguments:
                 return None
             if node.operator.name in _NORMALISERS:
+                if any(map(_changes, self._graph.nodes[made[value.name] + 1 :])):
+                    return None  # what the normaliser reads or returns may be changed in place since, or seen otherwise
                 return FinalOperation(_NORMALISERS[node.operator.name], self._without(made[value.name]))
             if not _moves_entries(node):
                 return None
@@ -194,24 +210,16 @@ def _check_conditions(signature: Signature, arguments: Mapping[str, Tensor]) -> 
             )
 
 
-def _check_apart(found: list[Any], other: list[Any], samples: int) -> None:
-    for one, again in zip(found, other, strict=True):
-        if isinstance(one, Tensor) and one.is_floating_point():
-            tolerance = 1e-9 if one.dtype is torch.float64 else 1e-4
-            if not torch.allclose(one, again, rtol=tolerance, atol=tolerance, equal_nan=True):
-                raise RuntimeError(
-                    f"Error: the model was exported for batches of {samples} samples, which influence each other, so a "
-                    f"shorter batch can't be filled up: use a multiple of {samples} samples, or export it with "
-                    "dynamic_shapes=({0: Dim.AUTO},)"
-                )
-
-
 def _moves_entries(node: Node) -> bool:
     name = node.operator.name.partition(".")[0]
     if name in _BY_ONE and len(node.arguments) > 1:
         factor = node.arguments[1]
         return isinstance(factor, int | float) and factor == 1
     return name in _MOVES_ENTRIES
+
+
+def _changes(node: Node) -> bool:
+    return node.operator.mutates or any(inner.operator.mutates for inner in inner_nodes(node))
 
 
 def _draws(node: Node) -> bool:

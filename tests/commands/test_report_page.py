@@ -1,4 +1,4 @@
-"""What the README shows of reading a report runs as it stands there, on a real one."""
+"""What docs/report.md shows of reading a report runs as it stands there, on a real one."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ FENCED = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def blocks(*languages: str) -> list[str]:
-    """The fenced blocks of the section "The report"."""
-    section = (ROOT / "README.md").read_text().split("### The report\n")[1].split("\n### ")[0]
-    return [text for language, text in FENCED.findall(section) if language in languages]
+    """The fenced blocks of the page."""
+    page = (ROOT / "docs" / "report.md").read_text()
+    return [text for language, text in FENCED.findall(page) if language in languages]
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report that the README's tour makes, of fewer images."""
+    """The report that the tour of the commands makes, of fewer images."""
     path = tmp_path_factory.mktemp("readme") / "mlp.h5"
     words = ["diag", ROOT / "sample_models/mlp_tanh.pt", "-o", path, "--limit", 16, "-q"]
     subprocess.run([sys.executable, "-m", "curvcli", *map(str, words)], check=True, stdout=subprocess.DEVNULL)
@@ -50,5 +50,5 @@ def test_the_python_of_the_report_section_runs(here: Path, curvcli: Curvcli) -> 
     found = blocks("python")
     assert found
     for text in found:
-        exec(compile(text, "README.md", "exec"), names)
+        exec(compile(text, "docs/report.md", "exec"), names)
     assert "h5py" in names
