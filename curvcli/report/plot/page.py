@@ -94,11 +94,11 @@ def _word(word: str) -> str | Markup:
 
 def _figures(pictures: Sequence[Picture], sheet: Sheet, most: int) -> tuple[list[dict[str, Any]], list[Picture]]:
     """Return the figures that have room, the first of each kind before the second of any, and those that have none."""
-    seen: Counter[str] = Counter()
+    drawn_so_far: Counter[str] = Counter()
     rank: list[int] = []
     for picture in pictures:
-        rank.append(seen[picture.kind])
-        seen[picture.kind] += 1
+        rank.append(drawn_so_far[picture.kind])
+        drawn_so_far[picture.kind] += 1
     drawn: dict[int, str] = {}
     size = 0
     for place in sorted(range(len(pictures)), key=lambda i: (rank[i], i)):
