@@ -147,8 +147,10 @@ class Drawing:
         return list(files)
 
 
-def drawn(new: Report, base: Report | None, options: PlotOptions, voice: Voice) -> Drawing:
-    """Draw a report, over another one if there is one.
+def drawn(
+    new: Report, base: Report | None, options: PlotOptions, voice: Voice, *, besides: Sequence[Image] = ()
+) -> Drawing:
+    """Draw a report, over another one if there is one; `besides` are images that no file of the output takes.
 
     Raises:
         UsageError: matplotlib or Jinja is not installed, a pattern matches nothing, or the output is none.
@@ -166,7 +168,7 @@ def drawn(new: Report, base: Report | None, options: PlotOptions, voice: Voice) 
     if len(view.new.rows) > _MANY:
         names = either("; -v names each figure", "")
         voice.note(f"{len(view.new.rows)} layers: drawing them takes a while{names}")
-    drawing = _drawing(view, options, voice)
+    drawing = _drawing(view, options, voice, besides)
     if view.mismatch and base is not None:
         voice.warn(f"{new.path} is not like {base.path}, so a change may come from that: {view.mismatch}")
     if view.only_in_base:
@@ -176,8 +178,8 @@ def drawn(new: Report, base: Report | None, options: PlotOptions, voice: Voice) 
     return drawing
 
 
-def drawn_course(course: Course, options: PlotOptions, voice: Voice) -> Drawing:
-    """Draw the course of several reports.
+def drawn_course(course: Course, options: PlotOptions, voice: Voice, *, besides: Sequence[Image] = ()) -> Drawing:
+    """Draw the course of several reports; `besides` are images that no file of the output takes.
 
     Raises:
         UsageError: matplotlib or Jinja is not installed, the output is none, or another kind of figure is requested.
@@ -198,7 +200,7 @@ def drawn_course(course: Course, options: PlotOptions, voice: Voice) -> Drawing:
     view = View(Side(last, str(last.path), rows), course=course)
     for text in course.mismatches:
         voice.warn(f"mismatch allowed: {text}")
-    return _drawing(view, options, voice)
+    return _drawing(view, options, voice, besides)
 
 
 def require_plots() -> None:
@@ -215,11 +217,11 @@ def require_plots() -> None:
         raise UsageError(f"plots need {missing}, which is not installed: pip install 'curvcli[plot]'") from None
 
 
-def _drawing(view: View, options: PlotOptions, voice: Voice) -> Drawing:
+def _drawing(view: View, options: PlotOptions, voice: Voice, besides: Sequence[Image]) -> Drawing:
     from curvcli.report.plot.draw import pictures
 
     formats = options.formats()
-    images: list[Image] = []
+    images: list[Image] = list(besides)
     if "png" in formats:
         images.append("png")
     if "svg" in formats:

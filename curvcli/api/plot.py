@@ -20,7 +20,7 @@ from curvcli.report.course.order import Order
 from curvcli.wording import option
 
 if TYPE_CHECKING:
-    from curvcli.report.plot.draw import Picture
+    from curvcli.report.plot.draw import Image, Picture
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,8 @@ def plot(
     with IN_PYTHON:
         options = filled(PlotOptions, read_arguments((PlotOptions,), locals()))
         voice = QuietVoice()
+        # Of a page there are pictures too, as files would have them.
+        besides: tuple[Image, ...] = ("svg",) if "html" in options.formats() else ()
         reports = opened_reports("report", report)  # type: ignore[arg-type]  # a single one too
         if not reports:
             raise UsageError("report: an empty list has nothing to draw; name at least one report.")
@@ -96,10 +98,10 @@ def plot(
             if against is not None:
                 raise UsageError(f"{option('against')} is for one report: leave it out")
             following = filled(CourseOptions, read_arguments((CourseOptions,), locals()))
-            drawing = drawn_course(followed(reports, following), options, voice)
+            drawing = drawn_course(followed(reports, following), options, voice, besides=besides)
         else:
             base = None if against is None else report_of("against", against)
-            drawing = drawn(reports[0], base, options, voice)
+            drawing = drawn(reports[0], base, options, voice, besides=besides)
         paths = () if options.output is None else tuple(drawing.write(options.output))
         voice.issue(None, stacklevel=2)
         return Plots(drawing.pictures, paths)
