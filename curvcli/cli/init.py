@@ -15,6 +15,7 @@ from curvcli.analysis.guessing.place import write_spec
 from curvcli.analysis.init_job import InitJob, InitOptions
 from curvcli.analysis.options.record import filled
 from curvcli.analysis.options.shared import ModelOptions
+from curvcli.cli.command import Command
 from curvcli.cli.confinement import confine
 from curvcli.cli.console import Voice
 from curvcli.cli.options import compute_options, config_option, model_argument, record_option, voice_options
@@ -24,7 +25,7 @@ from curvcli.text import printable
 _STDOUT = Path("-")
 
 
-@click.command("init")
+@click.command("init", cls=Command)
 @model_argument
 @click.argument("data", required=False)
 @record_option(

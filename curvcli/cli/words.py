@@ -30,8 +30,8 @@ class Word(click.Choice):  # type: ignore[type-arg]  # generic only since click 
 
     def _refuse(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> NoReturn:
         words = [str(word) for word in self.choices]
-        there_are = f"choose {listed(words, most=len(words))}."
-        self.fail(f"{shown(value)}: {did_you_mean(str(value), words, there_are)}", param, ctx)
+        near = did_you_mean(str(value), words)
+        self.fail(f"{shown(value)}{f'; {near}' if near else '.'} Choose {listed(words, most=len(words))}.", param, ctx)
 
 
 def completed(words: Sequence[str]) -> Completed:

@@ -39,12 +39,12 @@ class NpySource(SourceTable):
 
     @field_validator("path")
     @classmethod
-    def _path_or_paths(cls, path: str | None, info: ValidationInfo) -> str | None:
-        if "paths" not in info.data:  # wrong in itself, and said so already
+    def _path_or_paths(cls, path: str | None, validation: ValidationInfo) -> str | None:
+        if "paths" not in validation.data:  # wrong in itself, and said so already
             return path
-        if path is None and info.data["paths"] is None:
+        if path is None and validation.data["paths"] is None:
             raise mistake('missing; give a file or folder, or one file per column: paths = { images = "a.npy" }')
-        if path is not None and info.data["paths"] is not None:
+        if path is not None and validation.data["paths"] is not None:
             raise mistake("given together with paths; keep one of them")
         return path
 

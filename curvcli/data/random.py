@@ -43,8 +43,8 @@ class RandomColumn(Table):
 
     @field_validator("high")
     @classmethod
-    def _range(cls, high: float | None, info: ValidationInfo) -> float | None:
-        values, low = info.data.get("values"), info.data.get("low")
+    def _range(cls, high: float | None, validation: ValidationInfo) -> float | None:
+        values, low = validation.data.get("values"), validation.data.get("low")
         if values == "normal" and not (low is None and high is None):
             raise mistake('low and high go with values = "uniform" or "integers"; remove them')
         least, most = _limits(values, low, high)

@@ -59,8 +59,8 @@ def recognised(written: str, path: Path) -> Mapping[str, Any]:
         raise DataError(f"{written}: no such file or folder.")
     regular_file(path, "a data file", shown=written, error=DataError)
     suffix = path.suffix.lower().removeprefix(".")
-    found = _of_contents(written, path) or _of_name(written, path, suffix)
-    return {"format": found, **(_csv_entries(written, path) if found == "csv" else {})}
+    format_name = _of_contents(written, path) or _of_name(written, path, suffix)
+    return {"format": format_name, **(_csv_entries(written, path) if format_name == "csv" else {})}
 
 
 def _folder(written: str, path: Path) -> Mapping[str, Any]:
@@ -118,8 +118,8 @@ def _of_contents(written: str, path: Path) -> str | None:
 def _of_name(written: str, path: Path, suffix: str) -> str:
     if suffix == "gz":
         suffix = Path(path.stem).suffix.lower().removeprefix(".")
-    if known := _BY_SUFFIX.get(suffix):
-        return known
+    if format_name := _BY_SUFFIX.get(suffix):
+        return format_name
     if conversion := CONVERSIONS.get(suffix):
         raise DataError(f"{written}: {conversion}")
     if called := CALLED.get(suffix):

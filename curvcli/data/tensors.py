@@ -99,10 +99,10 @@ class TorchReader:
         order = self._zip.read(members["byteorder"])[:10] if "byteorder" in members else b"little"
         self._order: Literal[">", "<"] = ">" if order == b"big" else "<"
         self._wide: dict[str, bool] = {}
-        info = self._zip.getinfo(members["data.pkl"])
-        if info.file_size > _MOST_DESCRIPTION:
+        description = self._zip.getinfo(members["data.pkl"])
+        if description.file_size > _MOST_DESCRIPTION:
             raise BadArrayError("the description of its tensors is too long")
-        return described(self._zip.read(info))
+        return described(self._zip.read(description))
 
     def _array(self, name: str, value: Any) -> Array:
         place = f"{self._where}: column {quoted(name)}"

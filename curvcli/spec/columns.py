@@ -25,12 +25,12 @@ class _Columns(Table):
 
     @field_validator("column")
     @classmethod
-    def _column_or_columns(cls, column: str | None, info: ValidationInfo) -> str | None:
-        if "columns" not in info.data:  # wrong in itself, and said so already
+    def _column_or_columns(cls, column: str | None, validation: ValidationInfo) -> str | None:
+        if "columns" not in validation.data:  # wrong in itself, and said so already
             return column
-        if column is None and info.data["columns"] is None:
+        if column is None and validation.data["columns"] is None:
             raise mistake('missing; name a column of the source, or several: columns = ["a", "b"]')
-        if column is not None and info.data["columns"] is not None:
+        if column is not None and validation.data["columns"] is not None:
             raise mistake("given together with columns; keep one of them")
         return column
 
@@ -63,7 +63,7 @@ class InputSpec(_Columns):
 
     @field_validator("mean", "std", mode="plain")
     @classmethod
-    def _number_or_list(cls, value: Any, info: ValidationInfo) -> float | tuple[float, ...] | None:
+    def _number_or_list(cls, value: Any, validation: ValidationInfo) -> float | tuple[float, ...] | None:
         if value is None:
             return None
         listed = isinstance(value, (list, tuple))
@@ -71,7 +71,7 @@ class InputSpec(_Columns):
         finite = all(isinstance(n, (int, float)) and not isinstance(n, bool) and abs(n) < float("inf") for n in numbers)
         if not numbers or not finite:
             raise mistake("must be a finite number, or a list of one per channel")
-        if info.field_name == "std" and any(n <= 0 for n in numbers):
+        if validation.field_name == "std" and any(n <= 0 for n in numbers):
             raise mistake("must be above 0")
         return tuple(float(n) for n in numbers) if listed else float(value)
 
@@ -84,7 +84,7 @@ class InputSpec(_Columns):
 
     @field_validator("layout")
     @classmethod
-    def _permutation(cls, layout: str | None, info: ValidationInfo) -> str | None:
+    def _permutation(cls, layout: str | None, validation: ValidationInfo) -> str | None:
         if layout is None:
             return None
         left, arrow, right = layout.replace(" ", "").partition("->")
@@ -93,7 +93,7 @@ class InputSpec(_Columns):
             raise mistake(f"{layout!r} is no permutation of axis letters; write it like 'NHWC->NCHW'")
         if "N" in left and (left[0], right[0]) != ("N", "N"):
             raise mistake(f"{layout!r} moves N, the samples' axis; it stays first")
-        shape = info.data.get("shape")
+        shape = validation.data.get("shape")
         axes = len(left.removeprefix("N"))
         if shape is not None and len(shape) != axes:
             raise mistake(f"{layout!r} names {axes} axes besides N, shape has {len(shape)}")

@@ -71,8 +71,8 @@ class DatasetSpec(Table):
 
     @field_validator("target")
     @classmethod
-    def _target_is_used(cls, target: TargetSpec | None, info: ValidationInfo) -> TargetSpec | None:
-        loss = info.data.get("loss")
+    def _target_is_used(cls, target: TargetSpec | None, validation: ValidationInfo) -> TargetSpec | None:
+        loss = validation.data.get("loss")
         if loss is None or (loss.name == "output") == (target is None):
             return target
         if target is None:

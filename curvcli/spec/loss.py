@@ -86,8 +86,8 @@ class LossSpec(Table):
 
     @field_validator("from_logits", "log_variance", mode="plain")
     @classmethod
-    def _declared(cls, value: Any, info: ValidationInfo) -> bool | Literal["auto"] | None:
-        name, field = info.data.get("name"), str(info.field_name)
+    def _declared(cls, value: Any, validation: ValidationInfo) -> bool | Literal["auto"] | None:
+        name, field = validation.data.get("name"), str(validation.field_name)
         losses, choices = _DECLARED[field]
         if value is not None and not isinstance(value, bool) and not (field == "from_logits" and value == "auto"):
             raise mistake('must be true, false or "auto"' if field == "from_logits" else "must be true or false")
@@ -121,15 +121,15 @@ class LossSpec(Table):
         "squared",
     )
     @classmethod
-    def _of_this_loss(cls, value: Any, info: ValidationInfo) -> Any:
-        name, field = info.data.get("name"), str(info.field_name)
+    def _of_this_loss(cls, value: Any, validation: ValidationInfo) -> Any:
+        name, field = validation.data.get("name"), str(validation.field_name)
         if name is not None and value is not None:
             _refuse_elsewhere(field, name)
         if field == "class_axis" and value == 0:
             raise mistake("is the samples' axis; count from 1, or from -1 at the end")
         if field == "class_weights" and isinstance(value, tuple) and not any(value):
             raise mistake("needs a weight above 0")
-        if field == "eps" and value is not None and info.data.get("log_variance") is True:
+        if field == "eps" and value is not None and validation.data.get("log_variance") is True:
             raise mistake("goes with log_variance = false; remove it")
         return value
 

@@ -88,7 +88,7 @@ def test_what_does_not_converge_is_exit_4(tmp_path: Path, curvcli: Curvcli) -> N
         (("eigs", "--method", "gram", "--layer", "one"), "tanh"),
         (("trace", "--rtol", "0"), "not in the range"),
         (("density", "--layer", "nope"), "one"),
-        (("diag", "--method", "hessian"), "not one of"),
+        (("diag", "--method", "hessian"), "did you mean output_hessian?"),
     ],
 )
 def test_mistakes_are_named(words: tuple[str, ...], told: str, work: Path, curvcli: Curvcli) -> None:

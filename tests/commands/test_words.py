@@ -59,8 +59,11 @@ def test_words_are_offered(words: tuple[str, ...], expected: list[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("diag", "m.pt", "--method", "gaussnewton"), "'--method': 'gaussnewton': did you mean gauss_newton?"),
-        (("eigs", "m.pt", "--which", "top"), "'--which': 'top': choose largest, smallest, magnitude or both."),
+        (
+            ("diag", "m.pt", "--method", "gaussnewton"),
+            "'--method': 'gaussnewton'; did you mean gauss_newton? Choose auto, gauss_newton, ",
+        ),
+        (("eigs", "m.pt", "--which", "top"), "'--which': 'top'. Choose largest, smallest, magnitude or both."),
         (("diag", "m.pt", "--dtype", "float16"), "did you mean float64?"),
     ],
 )

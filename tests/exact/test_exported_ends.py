@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from curvcli.models.open import open_model
 from curvcli.models.torch.model import TorchModel
 
-from .batchwise import batchwise, traced
+from .batchwise import batchwise, scripted, traced
 from .conftest import Outcome, assert_close
 from .exported import exported
 
@@ -79,5 +79,50 @@ def test_only_an_unchanged_softmax_is_cut(
         assert_close(result.diagonal, batchwise(module, X, Y, likelihoods), 1e-9)
     else:
         # A softmax's derivative reads what it returned, so that torch itself differentiates no such network.
+        assert result.code == 3
+        assert "in place" in capsys.readouterr().err
+
+
+class Data(nn.Module):
+    """Uses memory behind autograd's back."""
+
+    def __init__(self, way: str) -> None:
+        super().__init__()
+        self.one, self.two, self.way = nn.Linear(4, 5), nn.Linear(5, 3), way
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.tanh(self.one(x))
+        if self.way == "hidden":
+            h.data.mul_(2.0)
+        z = self.two(h)
+        if self.way == "sum":
+            z.data.add_(0.5)
+            z = z + 0.3 * z.data
+        y = z.softmax(1)
+        if self.way == "softmax":
+            y.data.mul_(1 + 5e-5)
+        return y
+
+
+@pytest.mark.parametrize("way", ["softmax", "hidden", "sum"])
+def test_a_change_through_data_is_seen(
+    way: str, diag: Callable[..., Outcome], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Autograd would take the new numbers for the old ones; where it reads neither, derivatives are right."""
+    torch.manual_seed(0)
+    module = Data(way).eval()
+    result = diag(scripted(module, tmp_path / "m.pt"), {"x": X}, Y, 'name = "cross_entropy"\nfrom_logits = false')
+    if way == "sum":
+        assert result.code == 0
+
+        class Sum(Data):
+            def forward(self, x: Tensor) -> Tensor:
+                z = self.two(torch.tanh(self.one(x))) + 0.5
+                return (z + 0.3 * z.detach()).softmax(1)
+
+        plain = Sum(way)
+        plain.load_state_dict(module.state_dict())
+        assert_close(result.diagonal, batchwise(plain, X, Y, likelihoods), 1e-9)
+    else:
         assert result.code == 3
         assert "in place" in capsys.readouterr().err

@@ -31,8 +31,6 @@ SAYS_NOTHING = frozenset(
     """asked found given got info known mine obj piece pieces res rest result results ret said seen setting settings
     stuff temp theirs thing things tmp val""".split()
 )
-# Where some of these names are left.
-LEFT = ("data/", "spec/", "models/torch/", "models/tensorflow/keras_")
 
 
 def test_local_names_say_what_they_hold() -> None:
@@ -40,8 +38,6 @@ def test_local_names_say_what_they_hold() -> None:
     package_files = {path.relative_to(ROOT / "curvcli").as_posix(): path for path in (ROOT / "curvcli").rglob("*.py")}
     wrong = []
     for place, path in package_files.items():
-        if place.startswith(LEFT):
-            continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             stored = isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
             name = node.arg if isinstance(node, ast.arg) else node.id if stored else ""

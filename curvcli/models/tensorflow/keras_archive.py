@@ -113,14 +113,14 @@ def _walk(root: Any, size: int) -> int:
     from curvcli.hdf5 import UnsoundDatasetError
 
     numbers = stored = 0
-    seen = {h5py.h5o.get_info(root).addr}
+    addresses = {h5py.h5o.get_info(root).addr}
     waiting: list[tuple[bytes, Any]] = [(b"", root)]
     while waiting:
         place, group = waiting.pop()
         for name in list(group):
             path = place + b"/" + name
             try:
-                item = _opened(group, name, seen)
+                item = _opened(group, name, addresses)
                 if isinstance(item, h5py.h5g.GroupID) and path.count(b"/") <= _MOST_DEEP:
                     waiting.append((path, item))
                 else:
@@ -135,7 +135,7 @@ def _walk(root: Any, size: int) -> int:
     return numbers
 
 
-def _opened(group: Any, name: bytes, seen: set[Any]) -> Any:
+def _opened(group: Any, name: bytes, addresses: set[Any]) -> Any:
     """An object of a group, if it is met for the first time and lies in the file itself."""
     import h5py
 
@@ -145,9 +145,9 @@ def _opened(group: Any, name: bytes, seen: set[Any]) -> Any:
         raise UnsoundDatasetError("is a link to somewhere else")
     item = h5py.h5o.open(group, name)
     address = h5py.h5o.get_info(item).addr
-    if address in seen:
+    if address in addresses:
         raise UnsoundDatasetError("is a second name of something else")
-    seen.add(address)
+    addresses.add(address)
     _check_attributes(item)
     return item
 

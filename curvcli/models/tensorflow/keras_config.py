@@ -135,8 +135,8 @@ def _check(entry: dict[str, Any]) -> None:
     if name in _CODE:
         raise ForeignPartError(f"{_CODE[name]}{called}")
     if name == "function":
-        known = isinstance(inner, str) and inner in _ACTIVATIONS and module in ("builtins", "keras.activations")
-        if known and registered in (None, "function", inner):
+        is_activation = isinstance(inner, str) and inner in _ACTIVATIONS and module in ("builtins", "keras.activations")
+        if is_activation and registered in (None, "function", inner):
             return
         raise ForeignPartError(f"a function of its own, {str(inner)[:60]}")
     if not isinstance(module, str) or registered not in (None, name):

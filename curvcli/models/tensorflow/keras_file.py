@@ -75,8 +75,10 @@ def _keras(path: Path) -> Any:
 
 def _loaded(keras: Any, archive: KerasArchive, path: Path) -> Any:
     for module, name in operations(archive.config):
-        found = getattr(sys.modules.get(module), name, None)
-        if not (isinstance(found, type) and issubclass(found, keras.Operation) and found.__module__ == module):
+        operation = getattr(sys.modules.get(module), name, None)
+        if not (
+            isinstance(operation, type) and issubclass(operation, keras.Operation) and operation.__module__ == module
+        ):
             raise ModelError(f"{path}: it contains {module[:60]}.{name[:60]}, which is no operation of Keras.")
     with _fresh_names(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what they are about is refused below

@@ -64,7 +64,8 @@ class TorchBatch:
         # Where the model branches, batches with one graph may still read their data in another order.
         self._place = place = (self._names, data.start if forward.program.branches else None)
         forward.parameters.require(self._names)
-        self._end = LossEnd(forward, data_loss, forward(forward.tensors(data)), data)
+        raw, samples = forward.whole(forward.tensors(data))
+        self._end = LossEnd(forward, data_loss, raw, data, samples)
         self.samples = self._end.samples
         self._first: dict[Hashable, tuple[Tensor | None, ...]] = {}
         self._rows: dict[str, Array | None] = {}
@@ -76,7 +77,7 @@ class TorchBatch:
             alike = structures.get((*place, signature))
             return alike is not None and alike.interleaved.get(parameter, False)
 
-        self._uses = Sites(root, self._tensors, self.samples, time_major)
+        self._uses = Sites(root, self._tensors, self._end.rows, time_major)
 
     # -- the loss -----------------------------------------------------------------------------------------------------
 
@@ -100,11 +101,15 @@ class TorchBatch:
         return derivatives([self._end.edge], list(inputs), [cotangent], failure, create_graph=create_graph)
 
     def gradient(self, parameters: Sequence[str]) -> dict[str, Array]:
-        found = self._backward([self._tensors[p] for p in parameters], self._end.cotangent.detach())
+        gradients = self._backward([self._tensors[p] for p in parameters], self._end.cotangent.detach())
         return {
             p: np.zeros(self._tensors[p].shape) if g is None else as_float64(g.cpu())
-            for p, g in zip(parameters, found, strict=True)
+            for p, g in zip(parameters, gradients, strict=True)
         }
+
+    def _by_row(self, by_sample: Array) -> Tensor:
+        """(k, samples, …) → (k, rows, …) on the device: zeros for what the batch was filled up with."""
+        return self._forward.parameters.tensor(self._end.filled(by_sample))
 
     def _first_derivatives(self, parameters: Sequence[str]) -> list[Tensor | None]:
         """∂ℓ/∂W with its own graph, made once for all parameters of the batch and kept for all its products."""
@@ -131,8 +136,8 @@ class TorchBatch:
     # -- the graph ----------------------------------------------------------------------------------------------------
 
     def sites(self, parameters: Sequence[str]) -> dict[str, Site]:
-        found = self._structure.sites
-        return {name: found[name] for name in parameters}
+        sites = self._structure.sites
+        return {name: sites[name] for name in parameters}
 
     def rows(self, parameter: str) -> Array | None:
         if parameter not in self._rows:
@@ -165,7 +170,7 @@ class TorchBatch:
         for start in range(0, len(columns), _FLUSH):
             part: dict[str, Tensor] = {}
             held: list[tuple[Tensor | None, ...]] = []
-            chunk = self._forward.parameters.tensor(columns[start : start + _FLUSH])
+            chunk = self._by_row(columns[start : start + _FLUSH])
             for number, column in enumerate(chunk):
                 held.append(self._backward(edges, column))
                 room = sum(d.numel() for d in held[-1] if d is not None) * (len(held) + 1) <= _HELD
@@ -205,29 +210,29 @@ class TorchBatch:
     def activation_probes(self, parameters: Sequence[str], signs: Array, *, remainder: bool) -> dict[str, Array]:
         edge, first = self._first_by_output(parameters, remainder=remainder)
         uses = {p: self._uses.use(p) for p in parameters}
-        found = {p: np.zeros((len(signs), *self._tensors[p].shape)) for p in parameters}
+        estimates = {p: np.zeros((len(signs), *self._tensors[p].shape)) for p in parameters}
         if first is not None and first.requires_grad:
             layout = next(iter(uses.values())).layout
-            for k, probe in enumerate(signs):
-                vector = layout.original(self._forward.parameters.tensor(probe))
+            for k, probe in enumerate(self._by_row(signs)):
+                vector = layout.original(probe)
                 (product,) = self._second([first], [edge], [vector])
                 if product is not None:
                     for name, use in uses.items():
-                        found[name][k] = as_float64(use.products([vector], [product]).cpu())
-        return found
+                        estimates[name][k] = as_float64(use.products([vector], [product]).cpu())
+        return estimates
 
     def sample_gradients(self, parameters: Sequence[str], columns: Array) -> Array:
         edges, which = self._uses.edges(parameters)
         uses = [self._uses.use(p) for p in parameters]
         starts = np.cumsum([0, *(self._tensors[p].numel() for p in parameters)])
-        found = np.zeros((len(columns), self.samples, int(starts[-1])))
-        for k, column in enumerate(columns):
-            deltas = self._backward(edges, self._forward.parameters.tensor(column))
+        gradients = np.zeros((len(columns), self.samples, int(starts[-1])))
+        for k, column in enumerate(self._by_row(columns)):
+            deltas = self._backward(edges, column)
             for j, (use, i) in enumerate(zip(uses, which, strict=True)):
                 delta = deltas[i]
                 if delta is not None:
-                    found[k, :, starts[j] : starts[j + 1]] = use.sample_gradients(delta).cpu()
-        return found
+                    gradients[k, :, starts[j] : starts[j + 1]] = use.sample_gradients(delta)[: self.samples].cpu()
+        return gradients
 
     def _second(
         self, first: Sequence[Tensor | None], inputs: Sequence[Any], vectors: Sequence[Tensor] | None
@@ -240,8 +245,8 @@ class TorchBatch:
         tensors = [self._tensors[p] for p in block]
         products = np.zeros(vectors.shape)
         first = self._first_derivatives(block)
-        for k, found in self._along(first, tensors, tensors, vectors):
-            products[k] = _joined(found, tensors)
+        for k, parts in self._along(first, tensors, tensors, vectors):
+            products[k] = _joined(parts, tensors)
         return products
 
     def _along(
@@ -271,12 +276,12 @@ class TorchBatch:
         for k, (value,) in self._along([by_name[p] for p in block], tensors, [dummy], vectors):
             if value is not None:
                 pushed[k] = value.cpu()
-        return pushed
+        return pushed if self._end.samples == self._end.rows else pushed[:, : self.samples]
 
     def pullback(self, block: Sequence[str], cotangents: Array) -> Array:
         tensors = [self._tensors[p] for p in block]
         pulled = np.zeros((len(cotangents), sum(t.numel() for t in tensors)))
-        for k, cotangent in enumerate(self._forward.parameters.tensor(cotangents)):
+        for k, cotangent in enumerate(self._by_row(cotangents)):
             pulled[k] = _joined(self._backward(tensors, cotangent), tensors)
         return pulled
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from curvcli.data.interface import Batch
-from curvcli.errors import DataError, ModelError
+from curvcli.errors import ModelError
 from curvcli.models.base import Array, as_float64
 from curvcli.models.data_loss import DataLoss
 from curvcli.models.rows import RowOrder, weighted_signs
@@ -48,21 +48,15 @@ class TorchChainBatch:
         arguments = forward.tensors(data)
         # All of them, as that shows which operations the data go through.
         floating = {n: t.requires_grad_() for n, t in arguments.items() if t.is_floating_point()}
-        self._end = LossEnd(forward, data_loss, forward(arguments), data)
+        raw, samples = forward.whole(arguments)
+        self._end = LossEnd(forward, data_loss, raw, data, samples)
         self.samples = self._end.samples
-        exported = forward.program.samples
-        if exported is not None and self.samples < exported:
-            raise DataError(
-                f"{forward.where}: it was exported for batches of {exported} samples, and one has {self.samples}: what "
-                f"it is filled up with has a part of {layer[0]}'s output too.\n"
-                f"Use a multiple of {exported} samples (sampling.limit), or export it with dynamic_shapes."
-            )
         self._inputs = frozenset(inputs)
         self._by = {name: weights[name] for name in parameters} | {name: floating[name] for name in inputs}
         entry, entries = self._find(layer, weights, list(floating.values()))
         self._z = GradientEdge(entry.node, 0)
         self.operation = operation(entry.node)
-        self._rows = RowOrder.find(z_shape(entry.node), self.samples, self._weighted, layer[0])
+        self._rows = RowOrder.find(z_shape(entry.node), self._end.rows, self._weighted, layer[0])
         self.z_shape = self._rows.shape
         self._uses = self._linear(entry, {n: e for n, e in entries.items() if n in parameters})
 
@@ -74,17 +68,17 @@ class TorchChainBatch:
         if self._end.edge is None:
             raise ModelError(f"{where}: the loss does not depend on {layer[0]}.")
         graph = AutogradGraph(self._end.edge.node)
-        found = graph.entries({name: weights[name] for name in layer})
-        if not found:
+        by_name = graph.entries({name: weights[name] for name in layer})
+        if not by_name:
             raise ModelError(f"{where}: the loss does not depend on {layer[0]}.")
-        several = next((name for name, entries in found.items() if len(entries) > 1), None)
+        several = next((name for name, entries in by_name.items() if len(entries) > 1), None)
         if several is not None:
-            times = len(found[several])
+            times = len(by_name[several])
             raise ModelError(
                 f"{where}: {several} is used {times} times, so its layer has no single output to split at."
             )
         place = {id(node): i for i, node in enumerate(graph.nodes)}
-        last = max((entries[0] for entries in found.values()), key=lambda e: place[id(e.node)])
+        last = max((entries[0] for entries in by_name.values()), key=lambda e: place[id(e.node)])
         # Whole numbers are no leaves of the graph: what looks rows up by them meets the data all the same.
         meets = operation(last.node) in _LOOK_UPS or graph.downstream(graph.leaves(data)) & {last.node}
         if data and not meets:
@@ -92,14 +86,14 @@ class TorchChainBatch:
                 f"{where}: {layer[0]} passes through {operation(last.node)} before it meets the data, so its layer "
                 "has no output to split at."
             )
-        return last, {name: entries[0] for name, entries in found.items()}
+        return last, {name: entries[0] for name, entries in by_name.items()}
 
     def _linear(self, z: Entry, entries: dict[str, Entry]) -> dict[str, LinearUse]:
         """The canonical forms of the parameters that z is known to be linear in: their Jacobians need no pass."""
         uses = {}
         for name, entry in entries.items():
             if entry.node is z.node and not self._scalar and not self._rows.time_first:
-                use = linear_use(entry, self._by[name], self.samples, interleaved=self._rows.interleaved)
+                use = linear_use(entry, self._by[name], self._end.rows, interleaved=self._rows.interleaved)
                 if not isinstance(use, str):
                     uses[name] = use
         return uses
@@ -113,15 +107,15 @@ class TorchChainBatch:
         return self._rows_gradient(self._forward.parameters.tensor(weighted_signs(weights, tuple(self._end.raw.shape))))
 
     def _rows_gradient(self, cotangent: Tensor) -> Array:
-        (found,) = self._backward(self._end.edge, [self._z], cotangent)
-        return np.zeros(z_shape(self._z.node)) if found is None else as_float64(found.cpu())
+        (gradient,) = self._backward(self._end.edge, [self._z], cotangent)
+        return np.zeros(z_shape(self._z.node)) if gradient is None else as_float64(gradient.cpu())
 
     def output_gradient(self) -> Array:
-        return self._rows.by_sample(self._rows_gradient(self._end.cotangent.detach()))
+        return self._rows.by_sample(self._rows_gradient(self._end.cotangent.detach()))[: self.samples]
 
-    def _shaped(self, by: str, found: Tensor | None) -> Array:
+    def _shaped(self, by: str, pulled: Tensor | None) -> Array:
         like = self._by[by]
-        values = np.zeros(tuple(like.shape)) if found is None else as_float64(found.cpu())
+        values = np.zeros(tuple(like.shape)) if pulled is None else as_float64(pulled.cpu())
         return values.reshape(self.samples, *self._shape(by)) if by in self._inputs else values
 
     def _shape(self, by: str) -> tuple[int, ...]:
@@ -129,25 +123,26 @@ class TorchChainBatch:
         return shape if by not in self._inputs or self._scalar else shape[1:]
 
     def _like_z(self, by_sample: Array) -> Tensor:
-        return self._forward.parameters.tensor(self._rows.whole(by_sample))
+        (by_row,) = self._end.filled(by_sample[None])
+        return self._forward.parameters.tensor(self._rows.whole(by_row))
 
     def gradient(self, by: str) -> Array:
-        (found,) = self._backward(self._end.edge, [self._by[by]], self._end.cotangent.detach())
-        return self._shaped(by, found)
+        (gradient,) = self._backward(self._end.edge, [self._by[by]], self._end.cotangent.detach())
+        return self._shaped(by, gradient)
 
     def products(self, by: str, cotangents: Array) -> Array:
-        found = []
+        products = []
         for cotangent in cotangents:
             (pulled,) = self._backward(self._z, [self._by[by]], self._like_z(cotangent))
-            found.append(self._shaped(by, pulled))
-        return np.stack(found)
+            products.append(self._shaped(by, pulled))
+        return np.stack(products)
 
     def sample_products(self, by: str, cotangents: Array) -> Array:
         if by in self._inputs:
             return self.products(by, cotangents)
         if by in self._uses:
-            rows = [self._uses[by].sample_gradients(self._like_z(u)) for u in cotangents]
-            found = [as_float64(row.detach().cpu()) for row in rows]
-            return np.stack(found).reshape(len(cotangents), self.samples, *self._shape(by))
+            rows = [self._uses[by].sample_gradients(self._like_z(u))[: self.samples] for u in cotangents]
+            gradients = [as_float64(row.detach().cpu()) for row in rows]
+            return np.stack(gradients).reshape(len(cotangents), self.samples, *self._shape(by))
         alone = np.eye(self.samples).reshape(self.samples, self.samples, *(1,) * len(self.z_shape))
         return np.stack([self.products(by, u[None] * alone) for u in cotangents])

@@ -39,15 +39,15 @@ def derivatives(
         ModelError: an operation has no such derivative.
     """
     try:
-        found = torch.autograd.grad(
+        pulled = torch.autograd.grad(
             outputs, inputs, grad_outputs=cotangents, retain_graph=True, create_graph=create_graph, allow_unused=True
         )
     except RuntimeError as error:
-        said = str(error).splitlines()[0]
-        if _IN_PLACE in said:
+        message = str(error).splitlines()[0]
+        if _IN_PLACE in message:
             raise ModelError(f"{failure}: {_WORKS_IN_PLACE}") from error
-        raise ModelError(f"{failure} ({said[:200]}).") from error
-    return tuple(map(_solid, found))
+        raise ModelError(f"{failure} ({message[:200]}).") from error
+    return tuple(map(_solid, pulled))
 
 
 def _solid(tensor: Tensor | None) -> Tensor | None:
@@ -57,6 +57,6 @@ def _solid(tensor: Tensor | None) -> Tensor | None:
     return torch.zeros(tensor.shape, dtype=tensor.dtype, device=tensor.device)
 
 
-def dense(found: Sequence[Tensor | None], like: Sequence[Tensor]) -> list[Tensor]:
+def dense(pulled: Sequence[Tensor | None], like: Sequence[Tensor]) -> list[Tensor]:
     """Zeros where there is no path."""
-    return [torch.zeros_like(t) if g is None else g for g, t in zip(found, like, strict=True)]
+    return [torch.zeros_like(t) if g is None else g for g, t in zip(pulled, like, strict=True)]

@@ -58,10 +58,10 @@ class EmbeddingUse(LinearUse):
 
     def sample_gradients(self, delta: Tensor) -> Tensor:
         z = self._trainable(self.layout.canonical(delta).transpose(1, 2))
-        found = torch.zeros(len(z), *self.shape, dtype=z.dtype, device=z.device)
+        gradients = torch.zeros(len(z), *self.shape, dtype=z.dtype, device=z.device)
         for n, (tokens, rows) in enumerate(zip(self._tokens, z, strict=True)):
-            found[n].index_add_(0, tokens, rows)
-        return found.reshape(len(z), -1)
+            gradients[n].index_add_(0, tokens, rows)
+        return gradients.reshape(len(z), -1)
 
     def basis_product(self, channel: int, position: int, row: Tensor) -> tuple[Any, Tensor]:
         here = self._tokens[:, position]

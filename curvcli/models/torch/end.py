@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
@@ -18,20 +20,35 @@ from curvcli.models.torch.loss_operations import TORCH
 class LossEnd:
     """Where the loss is taken of a batch's output.
 
+    A batch that was filled up has more rows than samples: the loss is a function of the samples' alone.
+
     Attributes:
         raw: what the model returned.
-        samples: of the batch; a scalar output has no axis of samples, the batch is then one sample.
+        rows: of it; a scalar output has no axis of samples, the batch is then one sample.
+        samples: of the batch: the first of the rows.
         edge: where the loss's input stands in the graph; None if it depends on nothing that is differentiated.
         cotangent: ∂ℓ/∂o, as a function of o that can be differentiated again; like ``raw``.
     """
 
-    def __init__(self, forward: Forward, data_loss: DataLoss, raw: Tensor, data: Batch) -> None:
-        """Read the batch's targets."""
+    def __init__(
+        self, forward: Forward, data_loss: DataLoss, raw: Tensor, data: Batch, samples: int | None = None
+    ) -> None:
+        """Read the batch's targets.
+
+        Args:
+            forward: which returned the output.
+            data_loss: of all the data.
+            raw: the output.
+            data: the batch.
+            samples: how many of the output's rows are the batch's own; None if all.
+        """
         self.raw = raw
-        self.samples = 1 if data_loss.scalar else raw.shape[0]
+        self.rows = 1 if data_loss.scalar else raw.shape[0]
+        self.samples = self.rows if samples is None else samples
         self._loss, self._edge_cut = data_loss.loss, forward.edge_cut
         self._in_logarithms = data_loss.final == "log_softmax"
-        self._targets = data_loss.targets(data, tuple(raw.shape))
+        self._own = raw[: self.samples] if self.samples < self.rows else raw
+        self._targets = data_loss.targets(data, tuple(self._own.shape))
         self.edge = _edge(raw, cut=self._edge_cut)
         self.cotangent = self._slope(forward.parameters.tensor)
 
@@ -39,16 +56,26 @@ class LossEnd:
         targets = self._targets
         truth, weight = tensor(targets.truth), tensor(targets.weight * targets.scale)
         if self._edge_cut:
-            normalised = self.raw.exp() if self._in_logarithms else self.raw
+            normalised = self._own.exp() if self._in_logarithms else self._own
             slope: Tensor = self._loss.slope_of_normalised(normalised, truth, weight)
         else:
-            slope = self._loss.slope(TORCH, self.raw, truth, weight)
-        return slope
+            slope = self._loss.slope(TORCH, self._own, truth, weight)
+        if self.samples == self.rows:
+            return slope
+        # No product with a weight of zero: what the filling returns may be no number.
+        return torch.cat([slope.expand_as(self._own), torch.zeros_like(self.raw[self.samples :])])
+
+    def filled(self, by_sample: Array) -> Array:
+        """(k, samples, …) → (k, rows, …), zeros for the rows that are no sample's."""
+        if self.samples == self.rows:
+            return by_sample
+        missing = np.zeros((len(by_sample), self.rows - self.samples, *by_sample.shape[2:]))
+        return np.concatenate([by_sample, missing], axis=1)
 
     @property
     def output(self) -> OutputState:
         """What the loss sees."""
-        values = as_float64(self.raw.detach().cpu())
+        values = as_float64(self._own.detach().cpu())
         if self._edge_cut and not self._in_logarithms:
             values = self._loss.logits_of(values)
         return OutputState(self._loss, values, self._targets)

@@ -86,16 +86,16 @@ def _opened(path: Path, device: str, dtype: str) -> TorchModel:
 
 def _held(archive: ExportArchive, signature: Signature) -> Iterator[tuple[str, bool]]:
     """The parameters that the graph reads, and whether each is the first name of its tensor."""
-    seen: set[int] = set()
+    identities: set[int] = set()
     for one in signature.inputs:
         if not isinstance(one, Held):
             continue
-        known = archive.weights if one.is_parameter or one.name in archive.weights else archive.constants
-        if one.name not in known:
+        stored = archive.weights if one.is_parameter or one.name in archive.weights else archive.constants
+        if one.name not in stored:
             raise MisfitError(f"{shown(one.name)} is missing in the archive")
         if one.is_parameter:
-            yield one.name, id(known[one.name]) not in seen
-            seen.add(id(known[one.name]))
+            yield one.name, id(stored[one.name]) not in identities
+            identities.add(id(stored[one.name]))
 
 
 def _dtypes(archive: ExportArchive) -> set[torch.dtype]:
@@ -113,9 +113,9 @@ def _replaced(own: torch.dtype, wanted: torch.dtype) -> dict[torch.dtype, torch.
 
     A recurrent network creates its first state in float32; left alone, that would meet float64.
     """
-    found = {one: wanted for one in _FLOATS if one is own or one.itemsize < wanted.itemsize}
-    found |= {_COMPLEX[one]: _COMPLEX[wanted] for one in found if one in _COMPLEX}
-    return {old: new for old, new in found.items() if old is not new}
+    replacements = {one: wanted for one in _FLOATS if one is own or one.itemsize < wanted.itemsize}
+    replacements |= {_COMPLEX[one]: _COMPLEX[wanted] for one in replacements if one in _COMPLEX}
+    return {old: new for old, new in replacements.items() if old is not new}
 
 
 def _converted(
@@ -127,7 +127,7 @@ def _converted(
     variable.
     """
     made: dict[tuple[int, bool], Tensor] = {}
-    found = {}
+    converted = {}
     for one in signature.inputs:
         if isinstance(one, Held):
             stored = archive.weights[one.name] if one.name in archive.weights else archive.constants[one.name]
@@ -135,8 +135,8 @@ def _converted(
             if key not in made:
                 numbers = _COMPLEX.get(dtype) if stored.is_complex() else dtype if stored.is_floating_point() else None
                 made[key] = stored.to(place, numbers, copy=True)
-            found[one.name] = made[key]
-    return found
+            converted[one.name] = made[key]
+    return converted
 
 
 def _kinds(graph: Graph, tensors: Mapping[str, Tensor]) -> dict[str, str]:

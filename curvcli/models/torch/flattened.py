@@ -36,15 +36,15 @@ def is_flattened(forward: Forward, arguments: Mapping[str, Tensor], output: Tens
     k = len(output) // samples
     if samples == 1 and output.ndim == 1:
         return False
-    told = [_reach(forward, arguments, output, sample) for sample in sorted({0, samples - 1})]
-    said = f"{forward.where} returns {len(output)} rows for {samples} samples"
-    for reach in told:
+    reaches = [_reach(forward, arguments, output, sample) for sample in sorted({0, samples - 1})]
+    counted = f"{forward.where} returns {len(output)} rows for {samples} samples"
+    for reach in reaches:
         if any(row // k != reach.sample for row in reach.rows):
             raise ModelError(
-                f"{said}, and a sample changes others than its own {k}: they are in another order.\n{_ADVICE}"
+                f"{counted}, and a sample changes others than its own {k}: they are in another order.\n{_ADVICE}"
             )
-    if not any(len(reach.rows) == k for reach in told):
-        raise ModelError(f"{said}, and which belong to which can't be told.\n{_ADVICE}")
+    if not any(len(reach.rows) == k for reach in reaches):
+        raise ModelError(f"{counted}, and which belong to which can't be told.\n{_ADVICE}")
     return True
 
 
@@ -80,6 +80,6 @@ def _reach(forward: Forward, arguments: Mapping[str, Tensor], output: Tensor, sa
 def _replaced(tensor: Tensor, sample: int, by: Tensor) -> Tensor:
     if not tensor.ndim:
         return tensor
-    found = tensor.detach().clone()
-    found[sample] = by[0]
-    return found
+    replaced = tensor.detach().clone()
+    replaced[sample] = by[0]
+    return replaced

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import redirect_stdout
 from typing import Any
 
@@ -70,11 +70,27 @@ class Forward:
         """
         program = self.program if output is not None else self._before_final or self.program
         chosen = choose(self._run(program, arguments), self.output if output is None else output, self.where)
-        return self._by_sample(chosen, arguments) if output in (None, self.output) else chosen
+        return self._by_sample(chosen, samples_of(arguments)) if output in (None, self.output) else chosen
 
-    def _by_sample(self, output: Tensor, arguments: Mapping[str, Tensor]) -> Tensor:
-        n = samples_of(arguments)
-        return output.reshape(n, len(output) // n, *output.shape[1:]) if self.flattened else output
+    def whole(self, arguments: Mapping[str, Tensor]) -> tuple[Tensor, int | None]:
+        """What the loss is taken of, for one batch, which may be filled up to as many samples as the file takes.
+
+        Returns:
+            It, and how many of its rows are the batch's own; None if all. Every value on the way has as many rows as in
+            any other batch, so that this graph can be read like theirs.
+
+        Raises:
+            DataError: the data do not fit the model.
+            ModelError: the forward pass fails.
+        """
+        samples, most = samples_of(arguments), self.program.samples
+        if most is None or samples >= most:
+            return self(arguments), None
+        program = self._before_final or self.program
+        chosen = self._by_sample(choose(self._run(program, arguments, whole=True), self.output, self.where), most)
+        if len(chosen) > most:
+            return chosen[: samples * (len(chosen) // most)], None  # several rows each, which the targets will refuse
+        return chosen, samples
 
     def outputs(self, arguments: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """All tensors that the whole model returns for one batch, by name; an only unnamed one is called ``output``.
@@ -85,11 +101,14 @@ class Forward:
         """
         return named_tensors(self._run(self.program, arguments), self.where)
 
-    def _run(self, program: Callable[[Mapping[str, Tensor]], Any], arguments: Mapping[str, Tensor]) -> Any:
+    def _by_sample(self, output: Tensor, samples: int) -> Tensor:
+        return output.reshape(samples, len(output) // samples, *output.shape[1:]) if self.flattened else output
+
+    def _run(self, program: Program, arguments: Mapping[str, Tensor], *, whole: bool = False) -> Any:
         try:
             with differentiable(self.parameters.dtype):
                 # In place on what is differentiated by, autograd forbids it; and the arguments serve more than once.
-                return program({n: t.clone() for n, t in arguments.items()})
+                return program({n: t.clone() for n, t in arguments.items()}, whole=whole)
         except RuntimeError as error:
             raise _forward_failed(self.where, arguments, error) from error
 
@@ -101,7 +120,7 @@ class Forward:
         with torch.random.fork_rng():
             torch.manual_seed(0)
             chosen = choose(self._run(program, arguments), self.output, self.where).detach()
-            return self._by_sample(chosen, arguments)
+            return self._by_sample(chosen, samples_of(arguments))
 
     def compare(self, original: Original, arguments: Mapping[str, Tensor]) -> None:
         """Compare what the program returns with what the file's own function does.
@@ -119,8 +138,8 @@ class Forward:
                     own = choose(original.run(narrow), self.output, self.where).detach().to(self.parameters.dtype)
             except RuntimeError as failure:
                 raise _forward_failed(self.where, narrow, failure) from failure
-        mine = self.repeatable(self.program, arguments)
-        error, scale = (float(t.abs().max()) if t.numel() else 0.0 for t in (own - mine, own))
+        rewritten = self.repeatable(self.program, arguments)
+        error, scale = (float(t.abs().max()) if t.numel() else 0.0 for t in (own - rewritten, own))
         same = _SAME_ROUGHLY if original.rough else _SAME.get(original.dtype, _SAME_ROUGHLY)
         if torch.isfinite(own).all() and error > same * scale:
             raise ModelError(
@@ -135,46 +154,46 @@ def samples_of(arguments: Mapping[str, Tensor]) -> int:
     return next(len(tensor) for tensor in arguments.values() if tensor.ndim)
 
 
-def choose(result: Any, name: str | None, where: str) -> Tensor:
+def choose(returned: Any, name: str | None, where: str) -> Tensor:
     """The output of some name, from whatever the module returned; what it left out is None, and no output.
 
     Raises:
         UsageError: there is none of that name, or several and no name.
         ModelError: the module returns no tensors.
     """
-    if isinstance(result, Tensor):
+    if isinstance(returned, Tensor):
         if name not in (None, "output", "0"):
             raise UsageError(f"{where} has no output {name!r}: it has a single unnamed one (call it output).")
-        return result
-    outputs = _by_name(result, where)
+        return returned
+    outputs = _by_name(returned, where)
     chosen = named_output({n: value for n, value in outputs.items() if value is not None}, name, where)
     if not isinstance(chosen, Tensor):
         raise UsageError(no_such_output(outputs, where))
     return chosen
 
 
-def named_tensors(result: Any, where: str) -> dict[str, Tensor]:
+def named_tensors(returned: Any, where: str) -> dict[str, Tensor]:
     """All tensors of whatever the module returned, by name.
 
     Raises:
         ModelError: there are none.
     """
-    if isinstance(result, Tensor):
-        return {"output": result}
-    tensors = {name: value for name, value in _by_name(result, where).items() if isinstance(value, Tensor)}
+    if isinstance(returned, Tensor):
+        return {"output": returned}
+    tensors = {name: value for name, value in _by_name(returned, where).items() if isinstance(value, Tensor)}
     if not tensors:
         raise ModelError(f"{where} returns no tensors.")
     return tensors
 
 
-def _by_name(result: Any, where: str) -> dict[str, Any]:
-    if isinstance(result, dict):
-        return {str(k): v for k, v in result.items()}
-    if hasattr(result, "_fields"):
-        return dict(zip(result._fields, result, strict=True))
-    if isinstance(result, (tuple, list)):
-        return {str(i): v for i, v in enumerate(result)}
-    raise ModelError(f"{where} returns a {type(result).__name__}, not tensors.")
+def _by_name(returned: Any, where: str) -> dict[str, Any]:
+    if isinstance(returned, dict):
+        return {str(k): v for k, v in returned.items()}
+    if hasattr(returned, "_fields"):
+        return dict(zip(returned._fields, returned, strict=True))
+    if isinstance(returned, (tuple, list)):
+        return {str(i): v for i, v in enumerate(returned)}
+    raise ModelError(f"{where} returns a {type(returned).__name__}, not tensors.")
 
 
 def _forward_failed(where: str, arguments: Mapping[str, Tensor], error: Exception) -> DataError | ModelError:

@@ -90,12 +90,12 @@ class AutogradGraph:
         """
         # Tensors, not addresses: two parameters may lie in one storage.
         by_tensor = {id(tensor): name for name, tensor in parameters.items()}
-        found: dict[str, list[Entry]] = {}
+        entries: dict[str, list[Entry]] = {}
         for node in self.nodes:
             name = by_tensor.get(id(getattr(node, "variable", None)))
             if name is not None:
-                found[name] = self._follow(node, ())
-        return found
+                entries[name] = self._follow(node, ())
+        return entries
 
     def _follow(self, node: Any, carriers: tuple[Any, ...]) -> list[Entry]:
         entries: list[Entry] = []
@@ -132,11 +132,11 @@ class AutogradGraph:
 
     def downstream(self, starts: Sequence[Any]) -> set[Any]:
         """The starts and every node that depends on them."""
-        found = set(starts)
+        dependent = set(starts)
         for node in self.nodes:
-            if any(source in found for source, _ in node.next_functions):
-                found.add(node)
-        return found
+            if any(source in dependent for source, _ in node.next_functions):
+                dependent.add(node)
+        return dependent
 
     def blockers(self, starts: Sequence[Sequence[Any]]) -> list[str | None]:
         """For each group of starts, the first later operation that is not piecewise linear in them; None if all are.

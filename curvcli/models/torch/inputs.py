@@ -80,15 +80,15 @@ class TorchInputBatch:
     def products(self, vectors: Array) -> Array:
         first = self._gradients()
         live = [i for i, g in enumerate(first) if g.requires_grad]
-        found = np.zeros(vectors.shape)
+        products = np.zeros(vectors.shape)
         if not live:
-            return found
+            return products
         sizes = [t.numel() // self.samples for t in self._inputs]
         for k, vector in enumerate(self._tensor(vectors)):
             parts = [p.reshape(t.shape) for p, t in zip(vector.split(sizes, dim=1), self._inputs, strict=True)]
             rows = self._differentiated([first[i] for i in live], [parts[i] for i in live], create_graph=False)
-            found[k] = self._joined(rows)
-        return found
+            products[k] = self._joined(rows)
+        return products
 
     def _located(self, coordinate: int) -> tuple[int, int]:
         """Which input a coordinate is an entry of, and which entry."""
@@ -103,15 +103,15 @@ class TorchInputBatch:
         return first.reshape(self.samples, -1)[:, place] if first.requires_grad else None
 
     def hessian_rows(self, coordinates: Sequence[int]) -> Array:
-        found = np.zeros((len(coordinates), self.samples, self.coordinates))
+        hessian = np.zeros((len(coordinates), self.samples, self.coordinates))
         for k, coordinate in enumerate(coordinates):
             slope = self._slope(coordinate)
             if slope is not None:
-                found[k] = self._joined(self._differentiated([slope], [torch.ones_like(slope)], create_graph=False))
-        return found
+                hessian[k] = self._joined(self._differentiated([slope], [torch.ones_like(slope)], create_graph=False))
+        return hessian
 
     def hessian_diagonal(self, coordinates: Sequence[int]) -> Array:
-        found = np.zeros((len(coordinates), self.samples))
+        diagonal = np.zeros((len(coordinates), self.samples))
         for k, coordinate in enumerate(coordinates):
             slope = self._slope(coordinate)
             if slope is not None:
@@ -119,24 +119,24 @@ class TorchInputBatch:
                 (row,) = self._differentiated(
                     [slope], [torch.ones_like(slope)], create_graph=False, by=[self._inputs[which]]
                 )
-                found[k] = row.reshape(self.samples, -1)[:, place].cpu()
-        return found
+                diagonal[k] = row.reshape(self.samples, -1)[:, place].cpu()
+        return diagonal
 
     def derivatives(self, coordinate: int, order: int) -> Array:
         if order > _RIGHT and self._edge is not None:
             self._refuse_unsure()
         which, place = self._located(coordinate)
         variable = self._inputs[which]
-        found = np.zeros((self.samples, order + 1))
-        found[:, 0] = self._values
+        by_order = np.zeros((self.samples, order + 1))
+        by_order[:, 0] = self._values
         tensor = self._gradients()[which] if order else torch.zeros(())
         for k in range(1, order + 1):
             column = tensor.reshape(self.samples, -1)[:, place]
-            found[:, k] = column.detach().cpu()
+            by_order[:, k] = column.detach().cpu()
             if k == order or not column.requires_grad:
                 break
             (tensor,) = self._differentiated([column], [torch.ones_like(column)], create_graph=True, by=[variable])
-        return found
+        return by_order
 
     def _refuse_unsure(self) -> None:
         nodes = AutogradGraph(self._edge.node).nodes if self._edge is not None else []

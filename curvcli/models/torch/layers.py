@@ -18,8 +18,8 @@ def _owner(name: str) -> tuple[str, str]:
     ``fc.parametrizations.weight.original0`` …; it is ``weight.original0`` of ``fc``.
     """
     owner, _, label = name.rpartition(".")
-    parent, found, child = f".{owner}".rpartition(".parametrizations.")
-    return (parent.lstrip("."), f"{child}.{label}") if found else (owner, label)
+    parent, marker, child = f".{owner}".rpartition(".parametrizations.")
+    return (parent.lstrip("."), f"{child}.{label}") if marker else (owner, label)
 
 
 def layers_of(
@@ -37,13 +37,13 @@ def layers_of(
         groups.setdefault(_owner(name)[0] or name, []).append(name)
     for owner, names in groups.items():
         kind = kinds.get(owner, "Parameter").removeprefix("Parametrized")
-        found = []
+        owned = []
         for name in names:
             label = _owner(name)[1]
             shape = tuple(parameters[name].shape)
             axes = _axes(kind, label, len(shape))
-            found.append(Parameter(name, label, shape, axes, trainable.get(name, True)))
-        yield Layer(owner, kind, tuple(found))
+            owned.append(Parameter(name, label, shape, axes, trainable.get(name, True)))
+        yield Layer(owner, kind, tuple(owned))
 
 
 def _axes(kind: str, label: str, ndim: int) -> tuple[str, ...]:

@@ -117,10 +117,10 @@ class PatchUse(LinearUse):
         samples, groups, inputs, positions = patches.shape
         outputs = self.layout.channels // groups
         z = self.layout.canonical(delta).reshape(samples, groups, outputs, positions).transpose(-1, -2)
-        found = torch.empty(samples, prod(self.shape), dtype=z.dtype, device=z.device)
+        gradients = torch.empty(samples, prod(self.shape), dtype=z.dtype, device=z.device)
         index = self._index(groups, inputs, outputs).reshape(-1).to(z.device)
-        found[:, index] = torch.matmul(patches, z).reshape(samples, -1)
-        return found
+        gradients[:, index] = torch.matmul(patches, z).reshape(samples, -1)
+        return gradients
 
     def basis_product(self, channel: int, position: int, row: Tensor) -> tuple[Any, Tensor]:
         _, groups, inputs, _ = self.patches.shape

@@ -41,5 +41,5 @@ def _rows(entry: Entry, table: Tensor) -> Array:
     (counts,) = torch.autograd.grad([GradientEdge(node, 0)], [table], [ones], retain_graph=True, allow_unused=True)
     if counts is None:
         return np.zeros(len(table), dtype=bool)
-    found: Array = (counts != 0).reshape(len(table), -1).any(1).cpu().numpy()
-    return found
+    used: Array = (counts != 0).reshape(len(table), -1).any(1).cpu().numpy()
+    return used

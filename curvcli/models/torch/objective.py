@@ -56,8 +56,12 @@ class TorchObjective(DataObjective):
             forward.flattened = True
             probe = forward(arguments)
         axis = data_loss.class_axis(tuple(probe.shape), -1 if forward.flattened else _CLASS_AXIS)
-        if forward.flattened and data_loss.spec.class_axis is None:
-            data_loss.undecided = None  # it is the last of the two that the rows have
+        if forward.flattened:
+            declared = data_loss.spec.class_axis
+            if declared is None:
+                data_loss.undecided = None  # it is the last of the two that the rows have
+            elif 0 < declared < probe.ndim - 1:
+                axis = declared + 1  # of what the model returns: one axis for samples and tokens
         final = final_of_program(forward, arguments, axis)
         name = None if final is None else final.name
         if final is None:
@@ -106,8 +110,8 @@ class TorchObjective(DataObjective):
             yield self._batch(next(self.data_loss.batches(start=start)), parameters)
 
     def _read_sites(self, parameters: Sequence[str]) -> Mapping[str, Site]:
-        found = list(map(lambda batch: batch.sites(parameters), self._examined(parameters)))  # noqa: C417 - one at a time
-        return {name: merged_sites([sites[name] for sites in found]) for name in parameters}
+        by_batch = list(map(lambda batch: batch.sites(parameters), self._examined(parameters)))  # noqa: C417 - one at a time
+        return {name: merged_sites([sites[name] for sites in by_batch]) for name in parameters}
 
     def _tables(self, parameters: Sequence[str]) -> list[str]:
         return [name for name in parameters if self.parameters[name].ndim > 1]
@@ -117,8 +121,8 @@ class TorchObjective(DataObjective):
         return {name: batch.rows(name) for name in tables}
 
     def joint_blocker(self, parameters: Sequence[str]) -> str | None:
-        found = (batch.joint_blocker(parameters) for batch in self._examined(parameters))
-        return next((blocker for blocker in found if blocker is not None), None)
+        blockers = (batch.joint_blocker(parameters) for batch in self._examined(parameters))
+        return next((blocker for blocker in blockers if blocker is not None), None)
 
     # -- derivatives by the inputs, and in two parts ------------------------------------------------------------------
 

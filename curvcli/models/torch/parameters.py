@@ -66,9 +66,9 @@ def own_storage(module: Any) -> None:
     Two parameters that were saved as views of one storage are two variables to autograd all the same; in shared memory
     a change of one would change the other.
     """
-    seen: set[int] = set()
+    addresses: set[int] = set()
     for tensor in [*module.parameters(), *module.buffers()]:
         address = tensor.untyped_storage().data_ptr()
-        if address in seen or not tensor.is_contiguous():
+        if address in addresses or not tensor.is_contiguous():
             tensor.data = tensor.data.clone(memory_format=torch.contiguous_format)
-        seen.add(address)
+        addresses.add(address)

@@ -61,8 +61,12 @@ class Program(Protocol):
         """How many samples a batch has at most, where the file was made for one number of them; None if any."""
         ...
 
-    def __call__(self, arguments: Mapping[str, Tensor]) -> Any:
+    def __call__(self, arguments: Mapping[str, Tensor], *, whole: bool = False) -> Any:
         """Whatever the model returns: a tensor, or tensors in a tuple, a named tuple or a dictionary.
+
+        Args:
+            arguments: the inputs by name.
+            whole: whether the rows that a short batch was filled up with are returned too, after its own.
 
         Raises:
             RuntimeError: it can't compute this.

@@ -61,9 +61,9 @@ class Writer:
 
     def whole(self, kind: str, *inputs: Any) -> Any:
         """An operation that gives a whole number, and no tensor."""
-        found = self.add(kind, *inputs)
-        found.setType(torch._C.IntType.get())
-        return found
+        value = self.add(kind, *inputs)
+        value.setType(torch._C.IntType.get())
+        return value
 
     def certain(self, value: Any) -> Any:
         """A tensor that is there, though its type does not say so."""
@@ -75,7 +75,7 @@ def rewrite(graph: Any) -> bool:
 
     Where the graph differentiates itself, the same of third derivatives and higher ones.
     """
-    found = False
+    changed = False
     nodes = list(all_nodes(graph))
     written_out = _WRITTEN_OUT | (_OF_HIGHER_ORDER if any(node.kind() == "aten::grad" for node in nodes) else {})
     for node in nodes:
@@ -83,10 +83,15 @@ def rewrite(graph: Any) -> bool:
         value = None if equal is None else equal(Writer(graph, node), node)
         if value is not None:
             node.outputsAt(0).replaceAllUsesWith(value)
-            found = True
+            changed = True
             if not any(output.uses() for output in node.outputs()):
                 node.destroy()
-    return found
+    return changed
+
+
+def _data(write: Writer, node: Any) -> Any:
+    """What is changed in place through ``.data``, autograd does not see: it would take the new numbers for the old."""
+    return write.add("aten::detach", node.inputsAt(0))
 
 
 def _hard_sigmoid(write: Writer, node: Any) -> Any:
@@ -169,10 +174,12 @@ def _layer_norm(write: Writer, node: Any) -> Any | None:
     kept, none, one = write.number(True), write.none(), write.number(1)
     centred = write.add("aten::sub", x, write.add("aten::mean", x, axes, kept, none), one)
     variance = write.add("aten::mean", write.add("aten::mul", centred, centred), axes, kept, none)
-    found = write.add("aten::mul", centred, write.add("aten::rsqrt", write.add("aten::add", variance, epsilon, one)))
+    normalised = write.add(
+        "aten::mul", centred, write.add("aten::rsqrt", write.add("aten::add", variance, epsilon, one))
+    )
     if not weight.node().mustBeNone():
-        found = write.add("aten::mul", found, write.certain(weight))
-    return found if bias.node().mustBeNone() else write.add("aten::add", found, write.certain(bias), one)
+        normalised = write.add("aten::mul", normalised, write.certain(weight))
+    return normalised if bias.node().mustBeNone() else write.add("aten::add", normalised, write.certain(bias), one)
 
 
 _WRITTEN_OUT: Final[dict[str, Callable[[Writer, Any], Any | None]]] = {
@@ -180,6 +187,8 @@ _WRITTEN_OUT: Final[dict[str, Callable[[Writer, Any], Any | None]]] = {
     "aten::hardsigmoid_": _hard_sigmoid_in_place,
     "aten::_weight_norm": _weight_norm,
     "aten::embedding_bag": _embedding_bag,
+    "prim::data": _data,
+    "aten::data": _data,
 }
 # Of these PyTorch has second derivatives, and no right ones beyond them.
 _OF_HIGHER_ORDER: Final[dict[str, Callable[[Writer, Any], Any | None]]] = {"aten::layer_norm": _layer_norm}
@@ -204,19 +213,19 @@ def widen(graph: Any, dtype: torch.dtype) -> bool:
     """
     real, complex_number, complex_dtype = _NUMBERS[dtype]
     lower = {n: one for n, one in _NARROW.items() if n in _HALVES or dtype is torch.float64}
-    found = False
+    changed = False
     for node in all_nodes(graph):
         own = _constant_dtype(node)
         if own in lower.values():
             node.t_("value", node.t("value").to(complex_dtype if own.is_complex else dtype))
             node.output().inferTypeFrom(node.t("value"))
-            found = True
+            changed = True
         for place, number in _written(node):
             if number in lower:
                 wider = complex_number if lower[number].is_complex else real
                 node.replaceInput(place, Writer(graph, node).number(wider))
-                found = True
-    return found
+                changed = True
+    return changed
 
 
 def _written(node: Any) -> Iterator[tuple[int, int]]:

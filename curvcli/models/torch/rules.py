@@ -57,9 +57,9 @@ class Operand:
 
     def fold(self, values: Tensor) -> Tensor:
         """Values in the view's order back in the parameter's shape."""
-        found = torch.empty(self.parameter, dtype=values.dtype, device=values.device)
-        found.as_strided(self.shape, self.stride).copy_(values.reshape(self.shape))
-        return found
+        folded = torch.empty(self.parameter, dtype=values.dtype, device=values.device)
+        folded.as_strided(self.shape, self.stride).copy_(values.reshape(self.shape))
+        return folded
 
 
 @dataclass(frozen=True)
@@ -180,8 +180,8 @@ def _dense(use: Use) -> LinearUse | str:
 
     def patches() -> Tensor:
         # The data's rows are z's rows, so its layout is z's with another number of channels.
-        found = use.layout((1,), tuple(data.shape)).canonical(data).unsqueeze(1)
-        return found if factor == 1 else factor * found
+        rows = use.layout((1,), tuple(data.shape)).canonical(data).unsqueeze(1)
+        return rows if factor == 1 else factor * rows
 
     return PatchUse(use.layout((1,)), use.operand.parameter, patches, use.operand.fold)
 

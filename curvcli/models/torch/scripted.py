@@ -65,7 +65,8 @@ class ScriptProgram:
         self._module, self._graph = module, graph
         self._function = torch._C._create_function_from_graph("forward", graph)
 
-    def __call__(self, arguments: Mapping[str, Tensor]) -> Any:
+    def __call__(self, arguments: Mapping[str, Tensor], *, whole: bool = False) -> Any:
+        del whole  # a script takes any number of samples: nothing is filled up
         values = (arguments.get(name, default) for name, default in self._arguments)
         with script_errors():
             return self._function(self._module, *values)
@@ -88,10 +89,10 @@ class ScriptProgram:
         return FinalOperation(name, self._with(graph))
 
     def _with(self, graph: Any) -> ScriptProgram:
-        found = object.__new__(ScriptProgram)
-        found.__dict__.update(self.__dict__)
-        found._graph, found._function = graph, torch._C._create_function_from_graph("forward", graph)
-        return found
+        program = object.__new__(ScriptProgram)
+        program.__dict__.update(self.__dict__)
+        program._graph, program._function = graph, torch._C._create_function_from_graph("forward", graph)
+        return program
 
 
 def derivative_of(graph: Any) -> str | None:

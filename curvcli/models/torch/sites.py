@@ -73,11 +73,11 @@ class Sites:
         """
         sites = {name: Site(name, reached=name in self._entries) for name in self._tensors}
         linear: dict[str, Entry] = {}
-        for name, found in self._entries.items():
-            if len(found) > 1:
-                sites[name] = Site(name, reached=True, why_not=f"it is used {len(found)} times")
+        for name, entries in self._entries.items():
+            if len(entries) > 1:
+                sites[name] = Site(name, reached=True, why_not=f"it is used {len(entries)} times")
                 continue
-            (entry,) = found
+            (entry,) = entries
             use: LinearUse | str = "it reaches the loss without meeting the data"
             if entry.node is not self._root or self._reads_data(entry):
                 use = linear_use(entry, self._tensors[name], self._samples)
@@ -104,8 +104,8 @@ class Sites:
 
     def _blockers(self, nodes: Sequence[Any]) -> dict[int, str | None]:
         distinct = list({id(node): node for node in nodes}.values())
-        found = self._graph.blockers([[node] for node in distinct]) if distinct else []
-        return dict(zip([id(node) for node in distinct], found, strict=True))
+        blockers = self._graph.blockers([[node] for node in distinct]) if distinct else []
+        return dict(zip([id(node) for node in distinct], blockers, strict=True))
 
     def joint_blocker(self, parameters: Sequence[str]) -> str | None:
         """See ``Objective.joint_blocker``."""
@@ -159,11 +159,11 @@ class Sites:
         )
         if expected is None:
             return False
-        found = use.gradient(delta)
+        gradient = use.gradient(delta)
         scale = float(expected.abs().max()) if expected.numel() else 0.0
         if not torch.isfinite(expected).all():
             return True  # what is not finite is said to be so where it is reported
-        return found.numel() == 0 or float((found - expected).abs().max()) <= _CONFIRMED[tensor.dtype] * scale
+        return gradient.numel() == 0 or float((gradient - expected).abs().max()) <= _CONFIRMED[tensor.dtype] * scale
 
     def mixed(self, parameters: Sequence[str], output: Tensor, pull: Pull) -> set[str]:
         """Those parameters of whose z some row is reached from another sample's output."""

@@ -85,10 +85,10 @@ class _Reader(pickle.Unpickler):
         try:
             kind, storage, key, _, count = pid
             size = _ITEM_SIZES[storage]
-            known = kind == "storage" and isinstance(count, int) and count >= 0
+            is_storage = kind == "storage" and isinstance(count, int) and count >= 0
         except (TypeError, ValueError, KeyError):
-            known = False
-        if not known:
+            is_storage = False
+        if not is_storage:
             raise _MisfitError("it declares a storage of no kind that is known")
         if self._sizes.get(str(key), -1) < count * size:
             have = self._sizes.get(str(key))

@@ -147,7 +147,7 @@ def _reader(read: Callable[[str], bytes], folder: str) -> Callable[[str], bytes]
 
 def _by_place(names: Collection[str]) -> dict[str, str]:
     """The members by their place under the archive's one root folder."""
-    found = {name.partition("/")[2]: name for name in names if not name.endswith("/")}
+    members = {name.partition("/")[2]: name for name in names if not name.endswith("/")}
     last = {name.rpartition("/")[2] for name in names}
     if _OLD & last:
         raise MisfitError("saved by a torch before 2.8, whose weights are pickled")
@@ -155,7 +155,7 @@ def _by_place(names: Collection[str]) -> dict[str, str]:
         raise MisfitError("pickled by torch.save, a state_dict or a module; opening it could run code")
     if len({name.partition("/")[0] for name in names}) != 1:
         raise MisfitError("a zip archive, but not one that torch.export.save wrote")
-    return found
+    return members
 
 
 def _check_places(members: Mapping[str, str], models: list[str]) -> None:

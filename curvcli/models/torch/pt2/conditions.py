@@ -62,17 +62,17 @@ def conditions_of(texts: Any, inputs: frozenset[str]) -> tuple[Condition, ...]:
     Raises:
         MisfitError: a text is more than arithmetic with sizes.
     """
-    found = []
+    conditions = []
     for text in texts if isinstance(texts, list) else [texts]:
         try:
             if not isinstance(text, str) or len(text) > _LONGEST:
                 raise MisfitError("a condition on its sizes is none that torch.export writes")
-            found.append(Condition(text, _term(ast.parse(text, mode="eval").body, inputs)))
+            conditions.append(Condition(text, _term(ast.parse(text, mode="eval").body, inputs)))
         except _FixedError:
             continue
         except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
             raise _unread(str(text)) from error
-    return tuple(found)
+    return tuple(conditions)
 
 
 def _unread(text: str) -> MisfitError:

@@ -59,8 +59,8 @@ def _batch_norm(
     x: Tensor, weight: Any, bias: Any, mean: Tensor, variance: Tensor, momentum: float, epsilon: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """As decompositions write it, it has no derivative."""
-    found = torch.batch_norm(x, weight, bias, mean, variance, False, momentum, epsilon, False)
-    return found, x.new_empty(0), x.new_empty(0)
+    normalised = torch.batch_norm(x, weight, bias, mean, variance, False, momentum, epsilon, False)
+    return normalised, x.new_empty(0), x.new_empty(0)
 
 
 def _attention(
@@ -74,10 +74,10 @@ def _attention(
     scale: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """As decompositions write it, it is a kernel without a second derivative."""
-    found = torch.nn.functional.scaled_dot_product_attention(
+    attended = torch.nn.functional.scaled_dot_product_attention(
         query, key, value, attn_mask, dropout_p, is_causal, scale=scale
     )
-    return found, query.new_empty(0)
+    return attended, query.new_empty(0)
 
 
 def _embedding_bag(
@@ -108,15 +108,15 @@ def _embedding_bag(
         values = torch.where(within[..., None], rows[None], -float("inf"))
         # One more, so that there is a largest where all bags are empty.
         largest = torch.nn.functional.pad(values, (0, 0, 0, 1), value=-float("inf")).max(1).values
-        found = torch.where(count > 0, largest, torch.zeros_like(largest))
+        pooled = torch.where(count > 0, largest, torch.zeros_like(largest))
     else:
         shares = within.to(weight.dtype)
         if per_sample_weights is not None:
             shares = shares * per_sample_weights[None]
-        found = shares @ rows
+        pooled = shares @ rows
         if mode == _MEAN:
-            found = found / count.clamp(min=1)
-    return found, bag, count[:, 0], bag.new_empty(0)
+            pooled = pooled / count.clamp(min=1)
+    return pooled, bag, count[:, 0], bag.new_empty(0)
 
 
 _EQUAL: Final[dict[str, Callable[..., Any]]] = {

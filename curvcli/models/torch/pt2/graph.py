@@ -39,14 +39,14 @@ class Node:
         operator: what is called.
         arguments: in order; plain values, references, graphs, and lists of them.
         keywords: likewise, by name.
-        result: what the returned value is called: a reference, or a list of them where it is a list.
+        output: what the returned value is called: a reference, or a list of them where it is a list.
         modules: the modules that the call belongs to, the innermost last: path and class.
     """
 
     operator: Operator
     arguments: tuple[Any, ...]
     keywords: Mapping[str, Any]
-    result: Any
+    output: Any
     modules: tuple[tuple[str, str], ...] = ()
 
     def argument(self, name: str) -> Any:
@@ -74,16 +74,16 @@ class Graph:
 
     def __call__(self, *values: Any) -> list[Any]:
         """What the calls compute for values of the inputs."""
-        known: dict[str, Any] = {}
+        computed: dict[str, Any] = {}
         for one, value in zip(self.inputs, values, strict=True):
-            _bind(one, value, known)
+            _bind(one, value, computed)
         for node, over in zip(self.nodes, self.last_used, strict=True):
-            keywords = {name: _filled(value, known) for name, value in node.keywords.items()}
-            result = node.operator.function(*(_filled(value, known) for value in node.arguments), **keywords)
-            _bind(node.result, result, known)
+            keywords = {name: _filled(value, computed) for name, value in node.keywords.items()}
+            returned = node.operator.function(*(_filled(value, computed) for value in node.arguments), **keywords)
+            _bind(node.output, returned, computed)
             for name in over:
-                known.pop(name, None)
-        return [_filled(one, known) for one in self.outputs]
+                computed.pop(name, None)
+        return [_filled(one, computed) for one in self.outputs]
 
     def all_nodes(self) -> Iterator[Node]:
         """Its nodes, those of the graphs within them included."""
@@ -105,16 +105,16 @@ def graph_of(nodes: Sequence[Node], inputs: Sequence[Any], outputs: Sequence[Any
         MisfitError: a value is read before it is computed.
     """
     last: dict[str, int] = {}
-    known = set(_names(inputs))
+    computed = set(_names(inputs))
     for i, node in enumerate(nodes):
         for name in _names([node.arguments, list(node.keywords.values())]):
-            if name not in known:
+            if name not in computed:
                 raise MisfitError(f"its graph reads {shown(name)} before it is computed")
             last[name] = i
-        for name in _names(node.result):
-            known.add(name)
+        for name in _names(node.output):
+            computed.add(name)
             last[name] = i
-    if not known.issuperset(_names(outputs)):
+    if not computed.issuperset(_names(outputs)):
         raise MisfitError("its graph returns what it does not compute")
     over: list[list[str]] = [[] for _ in nodes]
     for name in last.keys() - set(_names(outputs)):
@@ -140,24 +140,24 @@ def _within(value: Any) -> Iterator[Graph]:
             yield from _within(one)
 
 
-def _filled(value: Any, known: Mapping[str, Any]) -> Any:
+def _filled(value: Any, computed: Mapping[str, Any]) -> Any:
     if isinstance(value, Reference):
-        return known[value.name]
+        return computed[value.name]
     if isinstance(value, list):
-        return [_filled(one, known) for one in value]
+        return [_filled(one, computed) for one in value]
     if isinstance(value, dict):
-        return {name: _filled(one, known) for name, one in value.items()}
+        return {name: _filled(one, computed) for name, one in value.items()}
     return value
 
 
-def _bind(result: Any, value: Any, known: dict[str, Any]) -> None:
-    if isinstance(result, Reference):
-        known[result.name] = value
-    elif isinstance(result, list):
-        if not isinstance(value, list | tuple) or len(value) != len(result):
+def _bind(output: Any, value: Any, computed: dict[str, Any]) -> None:
+    if isinstance(output, Reference):
+        computed[output.name] = value
+    elif isinstance(output, list):
+        if not isinstance(value, list | tuple) or len(value) != len(output):
             raise RuntimeError("an operation returns another number of tensors than when the model was exported")
-        for one, part in zip(result, value, strict=True):
-            _bind(one, part, known)
+        for one, part in zip(output, value, strict=True):
+            _bind(one, part, computed)
 
 
 class GraphReader:
@@ -197,17 +197,17 @@ class GraphReader:
         inputs = taken(record, "inputs", list)
         if operator.target == AUTOCAST:
             inputs = _without_idle_dtype(inputs)
-        given = [(taken(one, "name", str), self.value(one.get("arg"))) for one in inputs]
-        arguments, keywords = _arranged(operator, given, record)
-        result = [self.value(one) for one in taken(record, "outputs", list)]
-        nothing = all(one is None for one in result)
-        single = len(result) == 1 and operator.target not in NESTED
+        pairs = [(taken(one, "name", str), self.value(one.get("arg"))) for one in inputs]
+        arguments, keywords = _arranged(operator, pairs, record)
+        output = [self.value(one) for one in taken(record, "outputs", list)]
+        nothing = all(one is None for one in output)
+        single = len(output) == 1 and operator.target not in NESTED
         metadata = record.get("metadata")
         return Node(
             operator,
             arguments,
             keywords,
-            None if nothing else result[0] if single else result,
+            None if nothing else output[0] if single else output,
             modules_of(metadata.get("nn_module_stack")) if isinstance(metadata, dict) else (),
         )
 
@@ -286,16 +286,16 @@ def _text(value: Any) -> str:
 
 
 def _arranged(
-    operator: Operator, given: Sequence[tuple[str, Any]], record: Any
+    operator: Operator, pairs: Sequence[tuple[str, Any]], record: Any
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The arguments in the operator's order as far as they go without a gap, and the others by name."""
     if operator.positional is None:
         kinds = [one.get("kind") for one in record["inputs"]]
-        by_name = [bool(name) and kind == 2 for (name, _), kind in zip(given, kinds, strict=True)]
-        in_order = tuple(value for (_, value), named in zip(given, by_name, strict=True) if not named)
-        return in_order, {name: value for (name, value), named in zip(given, by_name, strict=True) if named}
-    named = dict(given)
-    if len(named) < len(given) or not named.keys() <= {*operator.positional, *operator.keywords}:
+        by_name = [bool(name) and kind == 2 for (name, _), kind in zip(pairs, kinds, strict=True)]
+        in_order = tuple(value for (_, value), named in zip(pairs, by_name, strict=True) if not named)
+        return in_order, {name: value for (name, value), named in zip(pairs, by_name, strict=True) if named}
+    named = dict(pairs)
+    if len(named) < len(pairs) or not named.keys() <= {*operator.positional, *operator.keywords}:
         raise MisfitError(f"{shown(operator.name)} has arguments that this torch does not know")
     arguments = []
     for name in operator.positional:

@@ -40,10 +40,10 @@ def _branch(condition: Any, first: Body, second: Body, values: Sequence[Any] = (
 
 
 def _while(condition: Body, body: Body, carried: Sequence[Any], others: Sequence[Any] = ()) -> list[Any]:
-    found = list(carried)
-    while condition(*found, *others)[0]:
-        found = body(*found, *others)
-    return found
+    state = list(carried)
+    while condition(*state, *others)[0]:
+        state = body(*state, *others)
+    return state
 
 
 def _rows(arrays: Sequence[Any]) -> int:
@@ -54,26 +54,26 @@ def _rows(arrays: Sequence[Any]) -> int:
 
 
 def _map(body: Body, arrays: Sequence[Any], others: Sequence[Any] = ()) -> list[Any]:
-    found = [body(*(array[i] for array in arrays), *others) for i in range(_rows(arrays))]
-    return [torch.stack(parts) for parts in zip(*found, strict=True)]
+    rows = [body(*(array[i] for array in arrays), *others) for i in range(_rows(arrays))]
+    return [torch.stack(parts) for parts in zip(*rows, strict=True)]
 
 
 def _scan(body: Body, carried: Sequence[Any], arrays: Sequence[Any], others: Sequence[Any] = ()) -> list[Any]:
-    state, count, found = list(carried), len(carried), []
+    state, count, rows = list(carried), len(carried), []
     for i in range(_rows(arrays)):
         returned = body(*state, *(array[i] for array in arrays), *others)
         state = returned[:count]
-        found.append(returned[count:])
-    return [*state, *(torch.stack(parts) for parts in zip(*found, strict=True))]
+        rows.append(returned[count:])
+    return [*state, *(torch.stack(parts) for parts in zip(*rows, strict=True))]
 
 
 def _associative_scan(body: Body, arrays: Sequence[Any], others: Sequence[Any] = ()) -> list[Any]:
     state = [array[0] for array in arrays]
-    found = [state]
+    states = [state]
     for i in range(1, _rows(arrays)):
         state = body(*state, *(array[i] for array in arrays), *others)
-        found.append(state)
-    return [torch.stack(parts) for parts in zip(*found, strict=True)]
+        states.append(state)
+    return [torch.stack(parts) for parts in zip(*states, strict=True)]
 
 
 AUTOCAST: Final = "torch.ops.higher_order.wrap_with_autocast"

@@ -22,8 +22,6 @@ _SIZES: Final = frozenset(
 )
 # Derivatives that somebody else wrote down trust their caller with indices; an exported network has none.
 _TENSORS: Final = frozenset(name for name in ATEN if "backward" not in name and "_jvp" not in name) | _SIZES
-# Holds dtypes and layouts against those of the export, which need not be the ones that are computed in.
-_CHECK: Final = "_assert_tensor_metadata"
 # What a size computed from sizes may be: powers of powers would take for ever.
 _LARGEST: Final = 1 << 62
 _EXPONENT: Final = 64
@@ -70,8 +68,8 @@ def operator_of(target: str) -> Operator:
     if name != place and name in _TENSORS and overload != "out" and not overload.endswith("_out"):
         packet = getattr(torch.ops.aten, name, None)
         if packet is not None and overload in packet.overloads():
-            found = _tensor_operator(target, getattr(packet, overload))
-            return replace(found, function=_nothing) if name == _CHECK else found
+            operator = _tensor_operator(target, getattr(packet, overload))
+            return replace(operator, function=_INSTEAD.get(name, operator.function))
     if name != place and name in ATEN and name not in _TENSORS:
         raise MisfitError(
             f"its graph takes a derivative itself ({shown(name)}), whose own derivatives PyTorch lacks or gets wrong",
@@ -100,14 +98,22 @@ def _tensor_operator(target: str, function: Any) -> Operator:
 def _nothing(*_: Any, **__: Any) -> None: ...
 
 
+_INSTEAD: Final[dict[str, Callable[..., Any]]] = {
+    # Holds dtypes and layouts against those of the export, which need not be the ones that are computed in.
+    "_assert_tensor_metadata": _nothing,
+    # What is changed in place through it, autograd does not see.
+    "data": torch.ops.aten.detach.default,
+}
+
+
 def _bounded(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function of sizes, for results that a size could have."""
 
     def bounded(*numbers: Any) -> Any:
-        result = function(*numbers)
-        if isinstance(result, int) and abs(result) > _LARGEST:
+        number = function(*numbers)
+        if isinstance(number, int) and abs(number) > _LARGEST:
             raise RuntimeError("a size is computed that no tensor can have")
-        return result
+        return number
 
     return bounded
 

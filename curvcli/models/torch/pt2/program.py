@@ -66,24 +66,26 @@ class ExportedProgram:
         # By the samples of a short batch, the places of outputs that are not theirs alone.
         self._padded: dict[int, set[int]] = {}
 
-    def __call__(self, arguments: Mapping[str, Tensor]) -> Any:
+    def __call__(self, arguments: Mapping[str, Tensor], *, whole: bool = False) -> Any:
         arguments = {one.name: _typed(one, arguments[one.name]) for one in self.signature.fed}
         count = next((len(arguments[one.name]) for one in self.signature.fed if one.sizes), None)
         short = self.samples is not None and count is not None and 0 < count < self.samples
         if not short or self.samples is None or count is None:
             return self._named(self._run(arguments))
-        found = unpadded(self._run(padded(arguments, self.samples)), count, self.samples)
+        rows = self._run(padded(arguments, self.samples))
+        own = unpadded(rows, count, self.samples)
         if count not in self._padded or self.branches:
-            self._padded[count] = self._not_of_samples(arguments, found, count, self.samples)
-        return self._named([None if i in self._padded[count] else one for i, one in enumerate(found)])
+            self._padded[count] = self._not_of_samples(arguments, own, count, self.samples)
+        without = self._padded[count].union(i for i, one in enumerate(own) if one is None)
+        return self._named([None if i in without else one for i, one in enumerate(rows if whole else own)])
 
-    def _not_of_samples(self, arguments: Mapping[str, Tensor], found: list[Any], count: int, samples: int) -> set[int]:
+    def _not_of_samples(self, arguments: Mapping[str, Tensor], own: list[Any], count: int, samples: int) -> set[int]:
         """The places of outputs that change with what a batch is filled up with; see `check_apart`."""
         places: set[int] = set()
         with torch.no_grad(), torch.random.fork_rng(enabled=bool(self.random)):
             if self.random:
                 torch.manual_seed(0)
-                found = unpadded(self._run(padded(arguments, samples)), count, samples)
+                own = unpadded(self._run(padded(arguments, samples)), count, samples)
             for filled in otherwise_padded(arguments, samples):
                 if self.random:
                     torch.manual_seed(0)
@@ -91,7 +93,7 @@ class ExportedProgram:
                     whole = self._run(filled)
                 except RuntimeError:
                     continue  # what is put together by chance need be no sample
-                places |= check_apart(found, unpadded(whole, count, samples), count, samples)
+                places |= check_apart(own, unpadded(whole, count, samples), count, samples)
         return places
 
     def _run(self, arguments: Mapping[str, Tensor]) -> list[Any]:
@@ -126,7 +128,7 @@ class ExportedProgram:
         place = self._place(output)
         if place is None:
             return None
-        made = {node.result.name: i for i, node in enumerate(self._graph.nodes) if isinstance(node.result, Reference)}
+        made = {node.output.name: i for i, node in enumerate(self._graph.nodes) if isinstance(node.output, Reference)}
         value = self._graph.outputs[place]
         while isinstance(value, Reference) and value.name in made:
             node = self._graph.nodes[made[value.name]]
@@ -175,7 +177,7 @@ def _typed(one: Fed, tensor: Tensor) -> Tensor:
 
 def _check_sizes(signature: Signature, arguments: Mapping[str, Tensor]) -> None:
     """Raise RuntimeError for shapes that the graph was not exported for: it might compute something else with them."""
-    known: dict[str, int] = {}
+    free: dict[str, int] = {}
     for one in signature.fed:
         shape = tuple(arguments[one.name].shape)
         fits = len(shape) == len(one.sizes)
@@ -185,7 +187,7 @@ def _check_sizes(signature: Signature, arguments: Mapping[str, Tensor]) -> None:
             elif declared is not None:
                 smallest, largest = signature.limits.get(declared, (None, None))
                 # Torch writes 2 for any size: 0 and 1 are what it does not look into.
-                fits &= known.setdefault(declared, size) == size
+                fits &= free.setdefault(declared, size) == size
                 fits &= (smallest is None or smallest <= 2 or size >= smallest) and (largest is None or size <= largest)
         if not fits:
             exported = ", ".join("any" if n is None else str(n) for n in one.sizes)

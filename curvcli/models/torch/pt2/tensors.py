@@ -95,22 +95,22 @@ def declared(config: Any, prefix: str) -> dict[str, Declared]:
     Raises:
         MisfitError: it lists something else than plain tensors.
     """
-    found = {}
+    entries = {}
     for name, entry in taken(config, "config", dict).items():
-        found[_name(name)] = _declared(name, entry, prefix)
-    return found
+        entries[_name(name)] = _declared(name, entry, prefix)
+    return entries
 
 
 def tensors(entries: Mapping[str, Declared], read: Callable[[str], bytes]) -> dict[str, Tensor]:
     """All of them by name; entries that are the same place in the file are one tensor."""
     made: dict[tuple[Any, ...], Tensor] = {}
-    found = {}
+    by_name = {}
     for name, one in entries.items():
         place = (one.member, one.dtype, one.shape, one.strides, one.offset)
         if place not in made:
             made[place] = one.made(read(one.member))
-        found[name] = made[place]
-    return found
+        by_name[name] = made[place]
+    return by_name
 
 
 def dtype_of(number: Any) -> torch.dtype:
