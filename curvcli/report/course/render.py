@@ -13,6 +13,7 @@ from curvcli.report import columns
 from curvcli.report.course.course import Course, Line, Value
 from curvcli.report.documents import json_text
 from curvcli.report.numbers import MISSING, number, share
+from curvcli.report.records.random_data import SAID
 from curvcli.report.render.csv import csv_text
 from curvcli.report.render.markdown import render_markdown
 from curvcli.report.render.section import Document, Section, Shown
@@ -70,6 +71,7 @@ def heading(course: Course) -> tuple[tuple[str, str], ...]:
         ("reports", f"{len(ordered.reports)}, {ordered.how}"),
         *loss,
         ("samples", ", ".join(dict.fromkeys(str(report.provenance.samples) for report in ordered.reports))),
+        *([("data", SAID)] if any(report.provenance.random_data for report in ordered.reports) else []),
         *([("figures", "; ".join(figures))] if figures else []),
         *[("mismatch allowed", printable(text)) for text in course.mismatches],
     )
