@@ -9,7 +9,6 @@ import click
 # What commands share, by heading; the order of the headings is that of the help. All else is a command's own.
 _SHARED: Final = {
     "Layers": ("layer", "exclude", "whole_model"),
-    "Many reports": ("against_first", "order", "allow_mismatch"),
     "Model and data": ("data", "limit", "batch_size", "seed", "signature", "tag_set", "dtype"),
     "Computing": ("device", "memory_limit", "verify", "allow_random", "resume", "dry_run"),
     "Output": ("output", "force", "output_format", "quiet", "verbose", "log_file", "config"),
