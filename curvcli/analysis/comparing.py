@@ -12,8 +12,10 @@ from curvcli.analysis.options.kinds import Flag, Names, Number
 from curvcli.analysis.options.record import Options
 from curvcli.errors import UsageError
 from curvcli.files import same_file
-from curvcli.report.compare.comparison import SHARES, Comparison, Tolerances, compare
+from curvcli.report.compare.change import SHARES, Tolerances
+from curvcli.report.compare.comparison import Comparison, compare
 from curvcli.report.compare.figure import COMPARED, ONLY_BOUNDED, is_quantity
+from curvcli.report.compare.subjects import subjects
 from curvcli.report.hdf5.read import Report
 from curvcli.spec.mistakes import shown
 from curvcli.spec.patterns import select
@@ -53,6 +55,7 @@ class CompareOptions(Options):
         atol: likewise, the absolute change that is allowed besides.
         sigma: of the error bars, in standard errors; 0 for none.
         allow_mismatch: whether reports of another loss, other data or other layers are compared.
+        worse: whether each quantity is judged in its worse direction alone.
     """
 
     layer: Annotated[tuple[str, ...], Names()] = ()
@@ -62,6 +65,7 @@ class CompareOptions(Options):
     atol: Annotated[tuple[tuple[str, float], ...], ToleranceByQuantity()] = ()
     sigma: Annotated[float, Number(0, 30)] = 4.0
     allow_mismatch: Annotated[bool, Flag()] = False
+    worse: Annotated[bool, Flag()] = False
 
 
 def compared(base: Report, new: Report, options: CompareOptions) -> Comparison:
@@ -80,6 +84,7 @@ def compared(base: Report, new: Report, options: CompareOptions) -> Comparison:
         layers=_layers(base, new, options),
         quantities=_quantities(base, new, options.quantity),
         allow_mismatch=options.allow_mismatch,
+        worse=options.worse,
     )
     common = {change.quantity for change in comparison.changes}
     for pattern in options.quantity:
@@ -119,7 +124,8 @@ def _layers(base: Report, new: Report, options: CompareOptions) -> list[str] | N
     """The layers that the patterns choose among those of both reports; None for all."""
     if not options.layer and not options.exclude:
         return None
-    names = list(dict.fromkeys(row.name for report in (base, new) for row in report.layers))
+    names = [name for report in (base, new) for name in (*(row.name for row in report.layers), *subjects(report))]
+    names = list(dict.fromkeys(names))
     return [names[i] for i in select(names, options.layer, options.exclude)]
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated
 
 from curvcli.analysis.options.kinds import Flag, Names, Number
 from curvcli.analysis.options.record import Options
 from curvcli.errors import UsageError
-from curvcli.report.compare.figure import LOSS
+from curvcli.report.compare.figure import LOSS, is_of_layers
+from curvcli.report.compare.subjects import Subject, sorts_of, subjects
 from curvcli.report.hdf5.read import Report
 from curvcli.report.rules.judge import Assessment, Rules, judge
 from curvcli.report.rules.rule import Bound, Side, parse_bound
@@ -75,19 +76,23 @@ class Assertion:
         """Hold a report against the rules.
 
         Raises:
-            UsageError: the report has no layers, or not what a threshold is for; or a pattern matches nothing.
+            UsageError: the report has nothing that rules are about, or not what a threshold is for; or a pattern
+                matches nothing.
             ReportError: it can't be read any more.
         """
-        options, names = self.options, [row.name for row in report.layers]
-        if not names:
-            raise UsageError(
-                f"{report.path}: it has no layers, and rules are about layers; `curvcli show` tells what is in it."
-            )
-        layers = [names[i] for i in select(names, options.layer, options.exclude)]
+        options = self.options
+        rows, others = [row.name for row in report.layers], subjects(report)
+        if not rows and not others:
+            raise UsageError(f"{report.path}: it has nothing that rules are about; `curvcli show` tells what is in it.")
+        names = [*rows, *others] if rows else list(others)
+        narrowed = bool(options.layer or options.exclude)
+        # A pattern of layers is one of layers; what belongs to none is then left out.
+        pool = rows if rows and narrowed else names
+        chosen = [pool[i] for i in select(pool, options.layer, options.exclude)]
         checks = options.finite or options.converged or options.exact
         rules = Rules(
-            bounds=[_resolved(bound, layers) for bound in self.bounds],
-            layers=layers if checks else (),
+            bounds=[_resolved(bound, _candidates(bound.quantity, chosen, rows, others)) for bound in self.bounds],
+            layers=chosen if checks else (),
             sigma=options.sigma,
             finite=options.finite,
             converged=options.converged,
@@ -96,9 +101,17 @@ class Assertion:
         return judge(report, rules)
 
 
-def _resolved(bound: Bound, layers: Sequence[str]) -> Bound:
-    """The layers that a bound is for."""
-    if bound.quantity == LOSS:
+def _candidates(quantity: str, chosen: Sequence[str], rows: Sequence[str], others: Mapping[str, Subject]) -> list[str]:
+    """Return what a threshold may be for: the layers, or where these can't have the quantity, what can."""
+    if is_of_layers(quantity) and rows:
+        return [name for name in chosen if name in rows]
+    sorts = set(sorts_of(quantity))
+    return [name for name in chosen if name in others and others[name].sort in sorts]
+
+
+def _resolved(bound: Bound, names: Sequence[str]) -> Bound:
+    """Return a bound with the layers, functions, parts or checks that it is for."""
+    if bound.quantity == LOSS or not names:
         return bound
-    chosen = select(layers, [bound.pattern] if bound.pattern else [])
-    return replace(bound, layers=tuple(layers[i] for i in chosen))
+    chosen = select(names, [bound.pattern] if bound.pattern else [])
+    return replace(bound, layers=tuple(names[i] for i in chosen))

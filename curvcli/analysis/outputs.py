@@ -6,19 +6,28 @@ import os
 from pathlib import Path
 
 from curvcli.analysis.options.request import Request
-from curvcli.errors import CurvcliError
+from curvcli.errors import CurvcliError, UsageError
 from curvcli.report.hdf5.origin import Origin, refuse_to_replace
 from curvcli.spec.lookup import find_dataset_spec
+from curvcli.wording import option
+
+_STDOUT = Path("-")
 
 
 def report_path(request: Request) -> Path:
     """Where the report goes; checked before any work is done, unless the run is only planned.
 
     Raises:
+        UsageError: it would go to standard output.
         ReportError: the report of another command, model or dataset spec is there, or something that is not a report.
     """
     model, options = request.model.model, request.output
     path = options.output or default_output(model, request.command)
+    if path == _STDOUT:
+        raise UsageError(
+            f"{option('output', '-')}: a report is an HDF5 file and can't go to standard output: name a file; what is "
+            "printed besides goes there already."
+        )
     if not options.dry_run:
         refuse_to_replace(path, Origin(request.command, model, _spec_of(request)), force=options.force)
     return path

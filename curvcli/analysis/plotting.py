@@ -12,6 +12,7 @@ from curvcli.analysis.options.kinds import File, Names
 from curvcli.analysis.options.record import Options
 from curvcli.analysis.progress import Voice
 from curvcli.errors import ReportError, UsageError
+from curvcli.report.course.course import Course
 from curvcli.report.hdf5.atomic import explained, replaced
 from curvcli.report.hdf5.read import Report
 from curvcli.report.plot.kinds import KINDS
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from curvcli.report.plot.view import Side, View
 
 FORMATS: Final = ("png", "svg", "html")
+STDOUT: Final = Path("-")
 _MANY = 24  # layers from which on a person waits
 
 
@@ -72,6 +74,10 @@ class PlotOptions(Options):
         target = self.output
         if target is None:
             return [name for name in FORMATS if name in self.format] or ["png", "svg"]
+        if target == STDOUT:
+            if len(set(self.format)) > 1:
+                raise UsageError(f"{option('output', '-')} takes one file: give {option('format')} once")
+            return list(self.format[:1] or ("html",))
         suffix = target.suffix.lower().removeprefix(".")
         if os.path.isdir(target) or not suffix:  # noqa: PTH112 - Path.is_dir raises for names that are too long
             return [name for name in FORMATS if name in self.format] or list(FORMATS)
@@ -97,6 +103,23 @@ class Drawing:
     pictures: tuple[Picture, ...]
     formats: tuple[str, ...]
 
+    def single(self, target: Path) -> bytes:
+        """Return the one file for `target`.
+
+        Raises:
+            UsageError: one image file for several figures.
+        """
+        from curvcli.report.plot.page import page
+
+        (form,) = self.formats
+        if form != "html" and len(self.pictures) > 1:
+            kinds = ", ".join(dict.fromkeys(picture.kind for picture in self.pictures))
+            raise UsageError(
+                f"{option('output', str(target))} holds one figure, and there are {len(self.pictures)} ({kinds}): "
+                f"give a directory or .html, or choose with {option('kind')} and {option('layer')}"
+            )
+        return page(self.view, self.pictures) if form == "html" else _image(self.pictures[0], form)
+
     def write(self, target: Path) -> list[Path]:
         """Write the files and return their paths.
 
@@ -106,16 +129,11 @@ class Drawing:
         """
         from curvcli.report.plot.page import page
 
+        if target == STDOUT:
+            raise UsageError(f"{option('output', '-')}: give a file or a directory")
         files: dict[Path, bytes] = {}
         if target.suffix and not os.path.isdir(target):  # noqa: PTH112 - likewise
-            (form,) = self.formats
-            if form != "html" and len(self.pictures) > 1:
-                kinds = ", ".join(dict.fromkeys(picture.kind for picture in self.pictures))
-                raise UsageError(
-                    f"{option('output', str(target))} holds one figure, and there are {len(self.pictures)} ({kinds}): "
-                    f"give a directory or .html, or choose with {option('kind')} and {option('layer')}"
-                )
-            files[target] = page(self.view, self.pictures) if form == "html" else _image(self.pictures[0], form)
+            files[target] = self.single(target)
         else:
             with explained(target):
                 target.mkdir(parents=True, exist_ok=True)
@@ -129,44 +147,92 @@ class Drawing:
         return list(files)
 
 
-def drawn(new: Report, base: Report | None, options: PlotOptions, voice: Voice) -> Drawing:
-    """Draw a report, over another one if there is one.
+def drawn(
+    new: Report, base: Report | None, options: PlotOptions, voice: Voice, *, besides: Sequence[Image] = ()
+) -> Drawing:
+    """Draw a report, over another one if there is one; `besides` are images that no file of the output takes.
 
     Raises:
         UsageError: matplotlib or Jinja is not installed, a pattern matches nothing, or the output is none.
         ReportError: there is nothing to draw, or a report can't be read any more.
     """
-    formats = options.formats()
-    try:
-        import jinja2  # noqa: F401
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        missing = error.name or "matplotlib"
-        raise UsageError(f"plots need {missing}, which is not installed: pip install 'curvcli[plot]'") from None
-    from curvcli.report.plot.draw import pictures
+    options.formats()  # before anything is read
+    require_plots()
     from curvcli.report.plot.view import View
 
     sides = _sides(new, base, options)
     view = View(sides[0], sides[1] if len(sides) > 1 else None, all_kernels=bool(options.layer))
-    images: list[Image] = []
-    if "png" in formats:
-        images.append("png")
-    if "svg" in formats or "html" in formats:
-        images.append("svg")
+    for name in options.kind:
+        if KINDS[name].many:
+            raise UsageError(f"{option('kind', name)} is of several reports: name them all, or a pattern of them")
     if len(view.new.rows) > _MANY:
         names = either("; -v names each figure", "")
         voice.note(f"{len(view.new.rows)} layers: drawing them takes a while{names}")
-    made = []
-    for picture in pictures(view, options.kind or KINDS, images):
-        voice.detail(f"drawn: {picture.title}")
-        made.append(picture)
-    _check(new.path, made, options.kind, voice)
+    drawing = _drawing(view, options, voice, besides)
     if view.mismatch and base is not None:
         voice.warn(f"{new.path} is not like {base.path}, so a change may come from that: {view.mismatch}")
     if view.only_in_base:
         voice.note(view.only_in_base)
     for note in view.notes:
         voice.note(note)
+    return drawing
+
+
+def drawn_course(course: Course, options: PlotOptions, voice: Voice, *, besides: Sequence[Image] = ()) -> Drawing:
+    """Draw the course of several reports; `besides` are images that no file of the output takes.
+
+    Raises:
+        UsageError: matplotlib or Jinja is not installed, the output is none, or another kind of figure is requested.
+        ReportError: there is nothing to draw.
+    """
+    options.formats()
+    require_plots()
+    from curvcli.report.plot.view import Side, View
+
+    for name in options.kind:
+        if not KINDS[name].many:
+            several = " and ".join(option("kind", kind) for kind, one in KINDS.items() if one.many)
+            raise UsageError(f"{option('kind', name)} is of one report; of several there is {several}")
+    if options.parameter:
+        raise UsageError(f"{option('parameter')} is for one report: leave it out")
+    last = course.ordered.reports[-1]
+    rows = tuple(row for row in last.layers if course.joined or row.name in course.layers)
+    view = View(Side(last, str(last.path), rows), course=course)
+    for text in course.mismatches:
+        voice.warn(f"mismatch allowed: {text}")
+    return _drawing(view, options, voice, besides)
+
+
+def require_plots() -> None:
+    """Check that plots can be drawn.
+
+    Raises:
+        UsageError: matplotlib or Jinja is not installed.
+    """
+    try:
+        import jinja2  # noqa: F401
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        missing = error.name or "matplotlib"
+        raise UsageError(f"plots need {missing}, which is not installed: pip install 'curvcli[plot]'") from None
+
+
+def _drawing(view: View, options: PlotOptions, voice: Voice, besides: Sequence[Image]) -> Drawing:
+    from curvcli.report.plot.draw import pictures
+
+    formats = options.formats()
+    images: list[Image] = list(besides)
+    if "png" in formats:
+        images.append("png")
+    if "svg" in formats:
+        images.append("svg")
+    if "html" in formats:
+        images.append("page")
+    made = []
+    for picture in pictures(view, options.kind or KINDS, images):
+        voice.detail(f"drawn: {picture.title}")
+        made.append(picture)
+    _check(view.new.report.path, made, options.kind, voice)
     return Drawing(view, tuple(made), tuple(formats))
 
 

@@ -25,6 +25,7 @@ def compare(
     atol: float | str | Mapping[str, float] | None = None,
     sigma: float = CompareOptions.sigma,
     allow_mismatch: bool = False,
+    worse: bool = False,
 ) -> Comparison:
     """What changed between two reports, beyond tolerances and error bars, as ``curvcli compare`` tells.
 
@@ -39,10 +40,13 @@ def compare(
         atol: change allowed besides, in the quantity's own unit. Default: 0, but 0.01 for shares.
         sigma: a change also has to exceed this many standard errors of the difference; 0 for none.
         allow_mismatch: compare what is common though loss, data or layers differ.
+        worse: judge only in the direction that is worse: larger losses, traces and eigenvalues, and what is lower below
+            zero; what has no worse direction is not judged.
 
     Returns:
         ``changes``, one per layer and quantity, each with ``old``, ``new``, ``change``, ``tolerance``, ``noise`` and
-        ``outcome``; and ``verdict``: ``changed``, ``undecided`` (without error bars, nobody can tell), or ``same``.
+        ``outcome``; and ``verdict``: ``changed``, ``undecided`` (without error bars, nobody can tell), or ``same``;
+        with `worse`, ``worse`` or ``not worse``.
 
     Raises:
         UsageError: the two can't be compared, or have nothing of what the arguments name.

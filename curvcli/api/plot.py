@@ -6,16 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from curvcli.analysis.following import CourseOptions, followed
 from curvcli.analysis.options.record import filled
-from curvcli.analysis.plotting import PlotOptions, drawn
+from curvcli.analysis.plotting import PlotOptions, drawn, drawn_course
 from curvcli.api.arguments import Patterns, StrPath, read_arguments
+from curvcli.api.course import Reports, opened_reports
 from curvcli.api.report import Report
 from curvcli.api.results import Results, report_of
 from curvcli.api.turn import IN_PYTHON
 from curvcli.api.voice import QuietVoice
+from curvcli.errors import UsageError
+from curvcli.report.course.order import Order
+from curvcli.wording import option
 
 if TYPE_CHECKING:
-    from curvcli.report.plot.draw import Picture
+    from curvcli.report.plot.draw import Image, Picture
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ class Plots:
 
 
 def plot(
-    report: Report | Results[Any] | StrPath,
+    report: Report | Results[Any] | Reports,
     output: StrPath | None = None,
     *,
     against: Report | Results[Any] | StrPath | None = None,
@@ -45,19 +50,24 @@ def plot(
     exclude: Patterns = (),
     parameter: Patterns = (),
     format: Patterns = (),
+    order: Order | None = None,
+    allow_mismatch: bool = False,
 ) -> Plots:
     """Draw a report, as ``curvcli plot`` does.
 
     Args:
-        report: results, a report, or its path.
+        report: results, a report, or its path; or several, of one training run, or a pattern of their paths: of these
+            the ``course`` is drawn, as `course` tells it.
         output: a ``.html``, ``.png`` or ``.svg`` file, or a directory. Default: nothing is written.
         against: draw it over this other report.
         kind: ``bars``, ``histogram``, ``kernel``, ``spectrum``, ``density``, ``scatter``; one or several. Default: all
-            that the report holds.
+            that the report holds. Of several reports there is ``course`` alone.
         layer: only these layers, by patterns as elsewhere.
         exclude: leave these out.
         parameter: only parameters with such labels, ``kernel`` or ``weight``.
         format: what is written to a directory. Default: all three.
+        order: of several reports: ``"step"``, ``"time"`` or ``"name"``, as in `course`.
+        allow_mismatch: draw several reports though loss, data, layers or matrices differ.
 
     Returns:
         The ``pictures``, and the ``paths`` of what was written.
@@ -79,8 +89,19 @@ def plot(
     with IN_PYTHON:
         options = filled(PlotOptions, read_arguments((PlotOptions,), locals()))
         voice = QuietVoice()
-        base = None if against is None else report_of("against", against)
-        drawing = drawn(report_of("report", report), base, options, voice)
+        # Of a page there are pictures too, as files would have them.
+        besides: tuple[Image, ...] = ("svg",) if "html" in options.formats() else ()
+        reports = opened_reports("report", report)  # type: ignore[arg-type]  # a single one too
+        if not reports:
+            raise UsageError("report: an empty list has nothing to draw; name at least one report.")
+        if len(reports) > 1:
+            if against is not None:
+                raise UsageError(f"{option('against')} is for one report: leave it out")
+            following = filled(CourseOptions, read_arguments((CourseOptions,), locals()))
+            drawing = drawn_course(followed(reports, following), options, voice, besides=besides)
+        else:
+            base = None if against is None else report_of("against", against)
+            drawing = drawn(reports[0], base, options, voice, besides=besides)
         paths = () if options.output is None else tuple(drawing.write(options.output))
         voice.issue(None, stacklevel=2)
         return Plots(drawing.pictures, paths)

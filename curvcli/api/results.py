@@ -58,7 +58,9 @@ class Results(Mapping[str, Record_co], Generic[Record_co]):
         return len(self._readers)
 
     def __repr__(self) -> str:
-        return f"<curvcli.Results {self.status}, loss {self.loss:.6g}: {', '.join(self._readers)}>"
+        count = self.report.provenance.samples
+        loss = f"loss {self.loss:.6g} over {count} sample{'' if count == 1 else 's'}"
+        return f"<curvcli.Results {self.status}, {loss}: {', '.join(self._readers)}>"
 
 
 def report_of(argument: str, value: Report | Results[object] | StrPath) -> Report:

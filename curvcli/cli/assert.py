@@ -49,6 +49,10 @@ _METAVAR = "[PATTERN:]QUANTITY=NUMBER"
 def command(**values: Any) -> int:
     r"""Assert that a report satisfies rules: thresholds, and that results are finite, converged or exact.
 
+    What is no layer has a name as in `show --get`: inputs/u, conv4/split/kernel, checks/gradient/conv4. Functions of
+    the inputs are held against laplacian_*, residual_* and others, split gradients against relative_difference, checks
+    against failed (1 where one failed) and figure.
+
     It is a mistake (exit code 2) and never passes if the report lacks the figure of a threshold or has only a bound of
     it, if a pattern matches no layer, or if there is no rule.
 
@@ -58,6 +62,9 @@ def command(**values: Any) -> int:
       curvcli assert report.h5 --max 'conv*:top_eigenvalue=50' --finite --converged
       curvcli assert report.h5 --min smallest_eigenvalue=-0.1 --max loss=2 --format junit > assert.xml
       curvcli assert report.h5 --config configs/ci.toml
+      curvcli assert poisson.inputs.h5 --max 'u:residual_max_abs=1e-3'
+      curvcli assert model.pt.check.h5 --max failed=0
+      curvcli assert model.pt.split.h5 --max relative_difference=1e-6
     """
     voice = Voice(-1 if values["quiet"] else values["verbose"])
     assertion = Assertion.read(filled(AssertOptions, values))

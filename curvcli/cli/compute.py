@@ -19,7 +19,7 @@ from curvcli.cli.confinement import confine
 from curvcli.cli.console import Voice
 from curvcli.cli.plan_table import render_plan
 from curvcli.errors import ExitCode
-from curvcli.report.hdf5.read import read_report
+from curvcli.report.hdf5.read import Report, read_report
 from curvcli.report.render import Format, render_report
 
 
@@ -42,17 +42,23 @@ class Presentation:
 
     def report(self, path: Path) -> None:
         """Print a report."""
-        from rich.console import Console
-
-        console = Console(file=sys.stdout, highlight=False)
-        click.echo(render_report(read_report(path), self.output_format, console=console), nl=False)
+        self._print(read_report(path))
 
     def end(self, status: int, about: str, loss: float, path: Path) -> int:
         """Say how a run ended and print its report; returns its exit code."""
         what = "done" if status == 0 else "incomplete"
-        self.voice.note(f"{what}: {about}, loss {loss:.6g}, report {path}")
-        self.report(path)
+        report = read_report(path)
+        count = report.provenance.samples
+        samples = f" over {count} sample{'' if count == 1 else 's'}"
+        self.voice.note(f"{what}: {about}, loss {loss:.6g}{samples}, report {path}")
+        self._print(report)
         return status
+
+    def _print(self, report: Report) -> None:
+        from rich.console import Console
+
+        console = Console(file=sys.stdout, highlight=False)
+        click.echo(render_report(report, self.output_format, console=console), nl=False)
 
 
 def compute(command: str, record: type[Options], values: Mapping[str, Any]) -> int:

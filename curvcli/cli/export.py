@@ -10,15 +10,20 @@ from typing import TYPE_CHECKING
 
 import click
 
+from curvcli.analysis.following import CourseOptions, followed
 from curvcli.cli.command import Command
 from curvcli.cli.console import Voice
 from curvcli.cli.options import config_option, layer_options, voice_options
+from curvcli.cli.reports import course_options, opened, reports_argument
 from curvcli.cli.words import Word
 from curvcli.errors import ExitCode, ReportError, UsageError
 from curvcli.files import same_file
+from curvcli.report.course.course import Course
+from curvcli.report.course.order import Order
+from curvcli.report.course.table import course_table, stacked
 from curvcli.report.export.rows import TABLES, rows_table
 from curvcli.report.export.write import FORMATS, SUFFIXES, Format, check_replaceable, require_parquet
-from curvcli.report.hdf5.read import Report, read_report
+from curvcli.report.hdf5.read import Report
 from curvcli.spec.mistakes import listed
 from curvcli.spec.patterns import select
 
@@ -26,18 +31,20 @@ if TYPE_CHECKING:
     from curvcli.report.export.table import Table
 
 _STDOUT = Path("-")
-_PER_LAYER = ("layers", "parameters", "entries")
+_PER_LAYER = ("layers", "parameters", "split", "entries")
+COURSE = "course"
 _MISSING = {
     "layers": "no layers",
     "parameters": "no layers",
     "entries": "no layers",
+    "split": "no gradient in two parts; `curvcli split` computes it",
     "inputs": "no derivatives by the inputs; `curvcli inputs` computes them",
     "checks": "no checks; `curvcli check --output` writes them",
 }
 
 
 @click.command("export", cls=Command)
-@click.argument("report", type=click.Path(path_type=Path))
+@reports_argument
 @click.option(
     "--output",
     "-o",
@@ -55,20 +62,24 @@ _MISSING = {
 @click.option(
     "--table",
     "name",
-    type=Word(TABLES),
-    help="One row per layer, parameter, function of the inputs, check, or entry of a parameter. "
-    "Default: layers; without any, inputs, else checks.",
+    type=Word((*TABLES, COURSE)),
+    help="One row per layer, parameter, function of the inputs, part of a split gradient, check, or entry of a "
+    "parameter; course: one per report, layer and figure. Default: layers; without any, inputs, else checks; course "
+    "of many reports.",
 )
 @layer_options
+@course_options
 @config_option
 @voice_options
 def command(
-    report: Path,
+    report: tuple[Path, ...],
     output: Path,
     form: Format | None,
     name: str | None,
     layer: tuple[str, ...],
     exclude: tuple[str, ...],
+    order: Order | None,
+    allow_mismatch: bool,
     quiet: bool,
     verbose: int,
 ) -> int:
@@ -79,6 +90,10 @@ def command(
       curvcli export model.diag.h5 -o layers.parquet
       curvcli export model.diag.h5 -o conv4_3.parquet --table entries --layer conv4_3
       curvcli export model.diag.h5 -o - --format json | jq .rows
+      curvcli export 'run/step_*.h5' -o course.csv
+
+    Of many reports, the course of each figure in a long table, or the --table of each, one below the other, with the
+    columns step and report in front.
 
     What was not computed is empty in CSV and null in JSON and Parquet. So is NaN, except in Parquet. The path of the
     file goes to standard output.
@@ -88,16 +103,36 @@ def command(
     """
     voice = Voice(-1 if quiet else verbose)
     form = _format(output, form)
-    chosen = _chosen(read_report(report), name, layer, exclude)
-    name = name or _default(chosen)
-    if not _rows(chosen, name):
-        raise ReportError(f"{report}: the report holds {_MISSING[name]}")
+    reports = opened(report)
     if form == "parquet":
         require_parquet()
+    if len(reports) > 1 or name == COURSE:
+        options = CourseOptions(layer=layer, exclude=exclude, order=order, allow_mismatch=allow_mismatch)
+        course = followed(reports, options)
+        table = _of_course(course, name or COURSE, options, voice)
+    else:
+        chosen = _chosen(reports[0], name, layer, exclude)
+        name = name or _default(chosen)
+        if not _rows(chosen, name):
+            raise ReportError(f"{chosen.path}: the report holds {_MISSING[name]}")
+        table = _table(chosen, name, voice)
     if output != _STDOUT:
-        _check_output(chosen, output, form)
-    _write(_table(chosen, name, voice), output, form)
+        _check_output(reports, output, form)
+    _write(table, output, form)
     return int(ExitCode.DONE)
+
+
+def _of_course(course: Course, name: str, options: CourseOptions, voice: Voice) -> Table:
+    """The course itself, or a table of each of its reports; those that have nothing of it are left out."""
+    if name == COURSE:
+        return course_table(course)
+    chosen = [_chosen(report, name, options.layer, options.exclude) for report in course.ordered.reports]
+    lacking = [str(report.path) for report in chosen if not _rows(report, name)]
+    if len(lacking) == len(chosen):
+        raise ReportError(f"{lacking[0]} and {len(lacking) - 1} more: the reports hold {_MISSING[name]}")
+    if lacking:
+        voice.warn(f"{listed(lacking, last='and')}: {_MISSING[name].partition(';')[0]}")
+    return stacked(course, [_table(report, name, voice) for report in chosen])
 
 
 def _format(output: Path, form: Format | None) -> Format:
@@ -123,6 +158,8 @@ def _default(report: Report) -> str:
 
 
 def _rows(report: Report, name: str) -> Sequence[object]:
+    if name == "split":
+        return [part for layer in report.layers for part in layer.split]
     return report.layers if name in _PER_LAYER else report.inputs if name == "inputs" else report.checks
 
 
@@ -140,15 +177,16 @@ def _chosen(report: Report, name: str | None, layer: Sequence[str], exclude: Seq
     return replace(report, layers=tuple(report.layers[i] for i in positions))
 
 
-def _check_output(report: Report, output: Path, form: Format) -> None:
-    """Check that the output replaces neither the report nor its model, nor anything that is not an export.
+def _check_output(reports: Sequence[Report], output: Path, form: Format) -> None:
+    """Check that the output replaces no report and none's model, nor anything that is not an export.
 
     Raises:
         UsageError: it would.
     """
-    for path, what in ((report.path, "the report itself"), (Path(report.provenance.model_path), "its model")):
-        if same_file(output, path):
-            raise UsageError(f"--output {output} is {what}: choose another")
+    for report in reports:
+        for path, what in ((report.path, "the report itself"), (Path(report.provenance.model_path), "its model")):
+            if same_file(output, path):
+                raise UsageError(f"--output {output} is {what}: choose another")
     check_replaceable(output, form)
 
 

@@ -13,7 +13,8 @@ from curvcli.analysis.run_config import read_run_config
 from curvcli.cli.command import Command
 from curvcli.cli.compute import Presentation, run_request
 from curvcli.cli.config import option_names, option_values
-from curvcli.cli.options import format_option, voice_options
+from curvcli.cli.options import FORMATS, format_option, voice_options
+from curvcli.cli.words import Word
 from curvcli.errors import UsageError
 
 
@@ -33,9 +34,18 @@ _SHOWN = click.command("run")(_shown)
     "--resume/--no-resume", default=None, help="Resume an interrupted run of the same config. Default: resume."
 )
 @click.option("--force", is_flag=True, help="Replace a report of another command, model or dataset spec.")
+@click.option("--format", "output_format", type=Word(FORMATS), help="How results are printed. Default: table.")
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but results and errors.")
 @click.option("--verbose", "-v", count=True, help="Print more; -vv shows tracebacks.")
-def command(config: Path, dry_run: bool, resume: bool | None, force: bool, quiet: bool, verbose: int) -> int:
+def command(
+    config: Path,
+    dry_run: bool,
+    resume: bool | None,
+    force: bool,
+    output_format: str | None,
+    quiet: bool,
+    verbose: int,
+) -> int:
     r"""Compute all quantities of CONFIG.toml for its layers, in one report; passes over the data are shared.
 
     At the top stand the options that all commands share, with the model; each table [diag], [trace], [eigs], [density]
@@ -47,7 +57,8 @@ def command(config: Path, dry_run: bool, resume: bool | None, force: bool, quiet
     """
     read = read_run_config(config, others=option_names(_SHOWN))
     shown = _presentation(read.other_values, config)
-    shown |= {name: value for name, value in (("quiet", quiet), ("verbose", verbose)) if value}
+    typed = {"quiet": quiet, "verbose": verbose, "output_format": output_format}
+    shown |= {name: value for name, value in typed.items() if value}
     output = read.request.output
     output = replace(
         output,

@@ -1,4 +1,4 @@
-"""``curvcli show``: what is in a report, one layer of it, or one value."""
+"""``curvcli show``: what is in a report, one layer of it, or one value; of many reports the course of each figure."""
 
 from __future__ import annotations
 
@@ -11,13 +11,18 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from curvcli.analysis.following import CourseOptions, followed
 from curvcli.cli.command import Command
 from curvcli.cli.numbers import Whole
 from curvcli.cli.options import config_option, format_option, layer_options
 from curvcli.cli.repeatable import Repeatable
+from curvcli.cli.reports import course_options, for_one_alone, opened, reports_argument
 from curvcli.cli.words import column_names
 from curvcli.errors import ExitCode, UsageError
-from curvcli.report.hdf5.read import Report, read_report
+from curvcli.report.course.course import Course
+from curvcli.report.course.order import Order
+from curvcli.report.course.render import render_course
+from curvcli.report.hdf5.read import Report
 from curvcli.report.render import render_report
 from curvcli.report.render.encoding import encodable
 from curvcli.report.render.layers import outcome_counts
@@ -27,7 +32,7 @@ from curvcli.text import visible
 
 
 @click.command("show", cls=Command)
-@click.argument("report", type=click.Path(path_type=Path))
+@reports_argument
 @layer_options
 @click.option(
     "--depth/--no-depth",
@@ -56,10 +61,11 @@ from curvcli.text import visible
     help="Print one value and nothing else: LAYER/trace, LAYER/PARAMETER/diagonal_max, loss, "
     "provenance/model_sha256, inputs/u/residual_mean_abs, checks/failed; repeatable.",
 )
+@course_options
 @config_option
 @format_option
 def command(
-    report: Path,
+    report: tuple[Path, ...],
     layer: tuple[str, ...],
     exclude: tuple[str, ...],
     depth: bool | None,
@@ -68,9 +74,15 @@ def command(
     top: int | None,
     sparklines: bool | None,
     paths: tuple[str, ...],
+    order: Order | None,
+    allow_mismatch: bool,
     output_format: str,
 ) -> int:
     r"""Show a report: per layer kind, method, exact or not, gradient norm, trace, extremes, share of negatives.
+
+    Of many reports, of checkpoints of one training run, the course of each figure: a row per report. Figures are of
+    the whole model where it was computed, else of all layers together where that can be told from them (never an
+    eigenvalue); --layer shows a table per layer instead.
 
     \b
       curvcli show model.diag.h5
@@ -78,10 +90,20 @@ def command(
       curvcli show model.diag.h5 --layer conv4_3            one layer in full
       curvcli show model.diag.h5 --get conv4_3/trace        one value, for scripts
       curvcli show model.diag.h5 --format csv > layers.csv
+      curvcli show 'run/step_*.h5'                          the course of a training run
+      curvcli show run/*.h5 --layer 'conv*' --format csv
 
     --sort, --reverse and --top act on the layers; in a report without layers on the functions, else on the checks.
     """
-    whole = read_report(report)
+    reports = opened(report)
+    if len(reports) > 1:
+        for_one_alone(
+            {"--get": paths, "--depth": depth, "--sort": sort, "--reverse": reverse, "--top": top}
+            | {"--sparklines": sparklines}
+        )
+        options = CourseOptions(layer=layer, exclude=exclude, order=order, allow_mismatch=allow_mismatch)
+        return _print_course(followed(reports, options), output_format)
+    (whole,) = reports
     if paths:
         if layer or exclude or sort or reverse or top or depth:
             raise UsageError("--get PATH stands alone: the path names the layer, such as conv4_3/trace.")
@@ -95,7 +117,7 @@ def command(
     if depth is None:
         depth = bool(layer) and len(names) == 1
     if depth and not names:
-        raise UsageError(f"{report}: no layers to show in depth; the report has none.")
+        raise UsageError(f"{whole.path}: no layers to show in depth; the report has none.")
     if len(names) < len(whole.layers):
         view = replace(view, rows=len(whole.layers))
     view = replace(
@@ -106,6 +128,15 @@ def command(
         ascii=_ascii(console.encoding),
     )
     text = render_report(shown, output_format, console=console, view=view)  # type: ignore[arg-type]
+    return _print_text(text, output_format, console)
+
+
+def _print_course(course: Course, output_format: str) -> int:
+    console = Console(file=sys.stdout, highlight=False)
+    return _print_text(render_course(course, output_format, console=console), output_format, console)  # type: ignore[arg-type]
+
+
+def _print_text(text: str, output_format: str, console: Console) -> int:
     if output_format in {"csv", "json"} and console.is_terminal:
         text = visible(text)
     _print(text, console.encoding)

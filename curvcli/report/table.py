@@ -25,6 +25,8 @@ Kind = Literal[
 ]
 Quantity = Literal["layer", "gradient", "diagonal", "trace", "eigen", "density", "hessian", "split", "inputs", "checks"]
 Place = Literal["hdf5", "json", "csv", "export"]
+# In which direction a property gets worse; ``lower``: the farther below zero.
+Worse = Literal["larger", "lower"]
 
 EVERYWHERE: Final[frozenset[Place]] = frozenset({"hdf5", "json", "csv", "export"})
 
@@ -72,6 +74,7 @@ class Column:
         heading: in printed tables; ``None`` where these do not show it.
         role: what `compare` and `assert` make of it: a ``property`` of the network is compared and can be held against
             a threshold; its ``quality`` says how well something was computed, and is held against thresholds alone.
+        worse: the direction in which a property gets worse; ``None`` where neither is.
         tolerance: absolute change that `compare` allows by default.
         error: the column with its standard error; without one it is as exact as the row says.
         unknown: whether NaN stands for what is not known, whatever the status.
@@ -90,6 +93,7 @@ class Column:
     of: Quantity = "layer"
     heading: Heading | None = None
     role: Literal["", "property", "quality"] = ""
+    worse: Worse | None = None
     tolerance: float = 0.0
     error: str = ""
     unknown: bool = False

@@ -130,7 +130,7 @@ def test_rules_decide(words: list[str], code: int, report: Path) -> None:
         (["r.h5", "--max", "trace"], "not a rule"),
         (["lost.h5", "--finite"], "no such file"),
         (["cut.h5", "--finite"], "truncated"),
-        (["empty.h5", "--finite"], "no layers"),
+        (["empty.h5", "--finite"], "nothing that rules are about"),
         (["r.h5", "--config", "wrong.toml"], "assert.finit: unknown"),
     ],
 )

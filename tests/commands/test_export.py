@@ -122,7 +122,7 @@ def test_a_former_export_is_replaced(export: Export, tmp_path: Path) -> None:
         (["-o", "x.csv", "--layer", "conv3"], "No layer matches 'conv3'. Nearest: conv"),
         (["-o", "x.csv", "--table", "checks", "--layer", "conv1"], "--table checks has none"),
         (["-o", "x.csv", "--table", "entries", "--layer", "blank"], "no gradient or diagonal of these layers"),
-        (["-o", "x.csv", "--table", "rows"], "'rows'. Choose layers, parameters, inputs, checks"),
+        (["-o", "x.csv", "--table", "rows"], "'rows'. Choose layers, parameters, inputs, split, checks"),
         (["-o", "missing/x.csv"], "the directory does not exist"),
         ([], "Missing option '--output'"),
     ],

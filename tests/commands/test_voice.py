@@ -58,7 +58,7 @@ def test_no_color_and_sixty_columns(work: Path, on_a_terminal: Callable[..., str
     assert not re.findall(r"\x1b\[(?:\d+;)*3\dm", said)
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said)
     wide = [line for part in plain.split("\r") for line in part.splitlines() if len(line.rstrip()) > 60]
-    sentences = ("too narrow for: ", "12 passes were for checks of the results")
+    sentences = ("too narrow for: ", "12 passes were for checks of the results", "done: ")
     assert all(line.startswith(sentences) for line in wide), wide
 
 

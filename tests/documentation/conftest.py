@@ -72,3 +72,11 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def fresh_keras() -> None:
+    """Keras numbers the layers of a process; a page is written as if nothing had come before."""
+    from curvcli.models.tensorflow.runtime import tensorflow
+
+    tensorflow().keras.backend.clear_session()

@@ -54,7 +54,7 @@ def accepted(repository: Path, blocks: Blocks) -> Path:
     (config,), (tests,) = blocks("ci.md", "toml"), blocks("ci.md", "python")
     (repository / "curvature.toml").write_text(config)
     (repository / "test_curvature.py").write_text(tests)
-    baseline, _ = blocks("ci.md", "sh")
+    baseline, *_ = blocks("ci.md", "sh")
     done = bash(baseline, repository)
     assert done.returncode == 0, done.stderr
     assert (repository / "baseline.h5").exists()
@@ -72,6 +72,9 @@ def test_every_step_and_test_passes_on_what_was_accepted(accepted: Path, steps: 
     assert done.returncode == 0, done.stderr
     assert "<testsuite" in (accepted / "assert.xml").read_text()
     assert "<testsuite" in (accepted / "compare.xml").read_text()
+    done = bash(blocks("ci.md", "sh")[2], accepted)
+    assert done.returncode == 0, done.stderr
+    assert "not judged" in done.stdout
     tested = run_tests(accepted)
     assert tested.returncode == 0, tested.stdout
     assert "2 passed" in tested.stdout

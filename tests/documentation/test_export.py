@@ -39,6 +39,7 @@ def run(blocks: list[str], folder: Path) -> None:
         exec(compile(block, str(path), "exec"), namespace)
 
 
+@pytest.mark.usefixtures("fresh_keras")
 def test_what_the_page_saves_is_opened(
     blocks: Callable[[str, str], list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,7 @@ def blocks(language: str) -> list[str]:
     return [text for kind, text in FENCED.findall(README) if kind == language]
 
 
+@pytest.mark.usefixtures("fresh_keras")
 @pytest.mark.filterwarnings("ignore")
 def test_from_a_notebook_to_a_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

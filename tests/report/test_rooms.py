@@ -18,6 +18,7 @@ STAGES = (
     ("alignment", "computed", "documents", "lookup"),
     ("render", "verdicts"),
     ("compare", "export"),
+    ("course",),
     ("rules", "plot"),
 )
 PLACE = {name: stage for stage, names in enumerate(STAGES) for name in names}

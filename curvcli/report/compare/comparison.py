@@ -3,94 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from math import isfinite, isinf, isnan, nan
+from dataclasses import dataclass
+from math import isinf, isnan
 from typing import Final, Literal
 
 from curvcli.errors import UsageError
-from curvcli.report import columns
+from curvcli.report.compare.change import Change, Outcome, Tolerances
 from curvcli.report.compare.diagonals import extreme_errors
+from curvcli.report.compare.direction import directed, worse_direction
 from curvcli.report.compare.figure import LOSS, Figure
 from curvcli.report.compare.figures import figures, loss_figure
 from curvcli.report.compare.mismatch import Layers, listed, mismatches, notes
 from curvcli.report.compare.noise import Noise, combined, welch
+from curvcli.report.compare.subjects import subjects
 from curvcli.report.hdf5.read import Report
 from curvcli.report.records.matrices import named
 from curvcli.report.records.summaries import LayerSummary
 from curvcli.text import printable
 from curvcli.wording import option
 
-Outcome = Literal["same", "within error", "changed", "undecided"]
-
-# A share is relative already: beside 0.2 % of negative entries 0.4 % is nothing.
-SHARES: Final[Mapping[str, float]] = {c.name: c.tolerance for c in columns.LAYERS.columns if c.tolerance}
-
 _EXTREMES: Final = {"diagonal_min": False, "diagonal_max": True}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tolerances:
-    """When a difference counts: it exceeds atol + rtol · the larger magnitude of the two, and the error bars.
-
-    Attributes:
-        rtol: relative.
-        atol: absolute, in the quantity's own unit; by default 0, but one percentage point for shares.
-        sigma: of the error bars, in normal standard errors; see `Noise.limit`. 0 for none.
-        rtols: of single quantities.
-        atols: of single quantities.
-    """
-
-    rtol: float = 0.1
-    atol: float = 0.0
-    sigma: float = 4.0
-    rtols: Mapping[str, float] = field(default_factory=dict)
-    atols: Mapping[str, float] = field(default_factory=lambda: SHARES)
-
-    def of(self, quantity: str, old: float, new: float) -> float:
-        """Return the tolerance for a difference of these two."""
-        relative, absolute = self.rtols.get(quantity, self.rtol), self.atols.get(quantity, self.atol)
-        return absolute + (relative * max(abs(old), abs(new)) if relative else 0.0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Change:
-    """One quantity of one layer.
-
-    Attributes:
-        layer: ``None`` for the whole report.
-        quantity: as in the report's summary.
-        old: in the base.
-        new: in the new report.
-        change: new − old.
-        tolerance: what the change may be.
-        noise: what it may be by the error bars alone.
-        old_stderr: of an estimate.
-        new_stderr: of an estimate.
-        old_data_stderr: how far another draw of the data could move it; not part of `noise`, for the data are the same.
-        new_data_stderr: the same of the new one.
-        outcome: ``changed`` exceeds both, ``within error`` only the tolerance, ``undecided`` the tolerance where
-            there is no error bar.
-        note: why it is undecided, and what else there is to know.
-    """
-
-    layer: str | None
-    quantity: str
-    old: float
-    new: float
-    change: float
-    tolerance: float
-    noise: float
-    old_stderr: float
-    new_stderr: float
-    old_data_stderr: float
-    new_data_stderr: float
-    outcome: Outcome
-    note: str
-
-    @property
-    def relative(self) -> float:
-        """The change relative to the old value; NaN where there is no such thing."""
-        return self.change / abs(self.old) if self.old and isfinite(self.change) else nan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +39,7 @@ class Comparison:
         missing_layers: only in the base.
         new_layers: only in the new report.
         missing_quantities: computed only in the base, as ``layer: quantity``.
+        worse: whether only what got worse counts.
     """
 
     base: Report
@@ -118,16 +51,19 @@ class Comparison:
     missing_layers: tuple[str, ...]
     new_layers: tuple[str, ...]
     missing_quantities: tuple[str, ...]
+    worse: bool = False
 
     @property
     def failed(self) -> bool:
-        """Whether anything changed."""
-        return any(change.outcome == "changed" for change in self.changes)
+        """Whether anything changed, or got worse where only that counts."""
+        return any(change.outcome in {"changed", "worse"} for change in self.changes)
 
     @property
-    def verdict(self) -> Literal["changed", "undecided", "same"]:
-        """``changed`` if anything did; ``undecided`` if something may have, without an error bar to tell by."""
-        return "changed" if self.failed else "undecided" if self.count("undecided") else "same"
+    def verdict(self) -> Literal["changed", "worse", "undecided", "same", "not worse"]:
+        """``changed`` or ``worse`` if anything is; ``undecided`` if something may be, without an error bar to tell."""
+        if self.failed:
+            return "worse" if self.worse else "changed"
+        return "undecided" if self.count("undecided") else "not worse" if self.worse else "same"
 
     def count(self, outcome: Outcome) -> int:
         """How many changes ended so."""
@@ -142,6 +78,7 @@ def compare(
     layers: Sequence[str] | None = None,
     quantities: Sequence[str] | None = None,
     allow_mismatch: bool = False,
+    worse: bool = False,
 ) -> Comparison:
     """Compare two reports.
 
@@ -149,9 +86,11 @@ def compare(
         base: the old one.
         new: the new one.
         tolerances: when a difference counts.
-        layers: only these; the loss, which belongs to none, is then left out unless `quantities` names it.
+        layers: only these, and of what `subjects` there are only those so called; the loss, which belongs to none, is
+            then left out unless `quantities` names it.
         quantities: only these.
         allow_mismatch: compare what is common, whatever differs.
+        worse: judge each quantity in its worse direction alone.
 
     Raises:
         UsageError: they are not about the same thing, or have nothing in common that could be judged.
@@ -159,7 +98,7 @@ def compare(
     """
     matching_layers = Layers.of(_chosen(base, layers), _chosen(new, layers))
     differences = list(mismatches(base, new, matching_layers))
-    pairs, lost = _pairs(base, new, matching_layers, quantities, with_loss=layers is None)
+    pairs, lost = _pairs(base, new, matching_layers, layers, quantities)
     if lost:
         differences.append(f"not computed in NEW: {listed(lost)}")
     differences += [
@@ -173,7 +112,7 @@ def compare(
             f"Compute both for the same loss, data and layers, or give {option('allow_mismatch', True)} to "
             "compare what they share."
         )
-    changes = _judged([pair for pair in pairs if not pair.other], (base, new), tolerances)
+    changes = _judged([pair for pair in pairs if not pair.other], (base, new), tolerances, worse=worse)
     loss_requested = quantities is not None and LOSS in quantities
     of_layers = [change for change in changes if change.layer is not None]
     if not of_layers and not (changes and loss_requested):
@@ -181,9 +120,11 @@ def compare(
             f"{base.path} and {new.path}: no layer and quantity in common; `curvcli show` tells what is in each."
         )
     # The loss is always exact, so that it would pass for a judgement of layers of which nothing is known.
-    judged = [change for change in of_layers or changes if change.outcome != "undecided"]
-    if not judged and not any(change.outcome == "changed" for change in changes):
+    judged = [change for change in of_layers or changes if change.outcome not in {"undecided", "not judged"}]
+    if not judged and not any(change.outcome in {"changed", "worse"} for change in changes):
         doubt = _doubt(of_layers or changes)
+        if all(change.outcome == "not judged" for change in changes):
+            raise UsageError(f"{new.path}: {option('worse', True)} judges none of these quantities: {doubt}.")
         raise UsageError(f"{new.path}: nothing can be judged: {doubt}.\nCompute both with more probes, or exactly.")
     return Comparison(
         base=base,
@@ -195,6 +136,7 @@ def compare(
         missing_layers=matching_layers.missing,
         new_layers=matching_layers.new,
         missing_quantities=lost,
+        worse=worse,
     )
 
 
@@ -233,8 +175,12 @@ def _chosen(report: Report, layers: Sequence[str] | None) -> list[LayerSummary]:
     return [row for row in report.layers if layers is None or row.name in layers]
 
 
+# A name, the figures of both reports, and the rows where it is a layer's.
+_Sides = tuple[str, Mapping[str, Figure], Mapping[str, Figure], tuple[LayerSummary, LayerSummary] | None]
+
+
 def _pairs(
-    base: Report, new: Report, layers: Layers, quantities: Sequence[str] | None, *, with_loss: bool
+    base: Report, new: Report, layers: Layers, names: Sequence[str] | None, quantities: Sequence[str] | None
 ) -> tuple[list[_Pair], tuple[str, ...]]:
     """Return what both have, and what the new one lacks."""
     pairs: list[_Pair] = []
@@ -243,15 +189,23 @@ def _pairs(
     def chosen(quantity: str) -> bool:
         return quantities is None or quantity in quantities
 
-    if chosen(LOSS) and (with_loss or quantities is not None):
+    if chosen(LOSS) and (names is None or quantities is not None) and base.provenance.loss:
         pairs.append(_Pair(None, LOSS, loss_figure(base), loss_figure(new), None))
-    for rows in layers.common:
-        old, now = figures(base, rows[0]), figures(new, rows[1])
+    before, after = subjects(base), subjects(new)
+    sides: list[_Sides] = [
+        (rows[0].name, figures(base, rows[0]), figures(new, rows[1]), rows) for rows in layers.common
+    ]
+    sides += [
+        (name, one.figures, after[name].figures if name in after else {}, None)
+        for name, one in before.items()
+        if names is None or name in names
+    ]
+    for name, old, now, rows in sides:
         for quantity in filter(chosen, old):
             if quantity in now:
-                pairs.append(_Pair(rows[0].name, quantity, old[quantity], now[quantity], rows))
+                pairs.append(_Pair(name, quantity, old[quantity], now[quantity], rows))
             elif not quantity.startswith("eigenvalue_"):  # fewer of them are no loss of the others
-                lost.append(f"{rows[0].name or '(root)'}: {quantity}")
+                lost.append(f"{name or '(root)'}: {quantity}")
     return pairs, tuple(lost)
 
 
@@ -268,13 +222,19 @@ def _doubt(changes: Sequence[Change]) -> str:
     return "; ".join(dict.fromkeys(change.note for change in changes))
 
 
-def _judged(pairs: Sequence[_Pair], reports: tuple[Report, Report], tolerances: Tolerances) -> list[Change]:
+def _judged(
+    pairs: Sequence[_Pair], reports: tuple[Report, Report], tolerances: Tolerances, *, worse: bool
+) -> list[Change]:
     noises = [_noise(pair, reports) for pair in pairs]
     family = sum(noise.random for noise in noises)
-    return [
+    changes = [
         _change(pair, noise.limit(tolerances.sigma, family), tolerances)
         for pair, noise in zip(pairs, noises, strict=True)
     ]
+    if not worse:
+        return changes
+    directions = (worse_direction(pair.quantity, pair.new.stream) for pair in pairs)
+    return [directed(change, direction) for change, direction in zip(changes, directions, strict=True)]
 
 
 def _noise(pair: _Pair, reports: tuple[Report, Report]) -> Noise:

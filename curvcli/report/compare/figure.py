@@ -11,12 +11,20 @@ from curvcli.report.records.estimates import Estimates
 from curvcli.report.records.layers import Array
 
 LOSS: Final = "loss"
+FAILED: Final = "failed"  # of a check: 1 where it failed, 0 where it passed
 DIAGONAL: Final = ("diagonal_min", "diagonal_max", "diagonal_mean", "diagonal_abs_mean", "negative_share")
 INERTIA: Final = ("positive_eigenvalues", "zero_eigenvalues", "negative_eigenvalues")
+_TABLES: Final = (columns.LAYERS, columns.INPUTS, columns.SPLIT, columns.CHECKS)
+
+
+def _names(role: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(c.name for table in _TABLES for c in table.columns if c.role == role))
+
+
 # What can be compared, in the order in which it is shown; an eigenvalue that is no end of the spectrum has its rank.
-COMPARED: Final = (LOSS, *(column.name for column in columns.LAYERS.columns if column.role == "property"))
+COMPARED: Final = (LOSS, *_names("property"), FAILED)
 # What can only be held against a threshold: how well something was computed is no property of the network.
-ONLY_BOUNDED: Final = tuple(column.name for column in columns.LAYERS.columns if column.role == "quality")
+ONLY_BOUNDED: Final = _names("quality")
 
 # The spread of fewer estimates than this says too little: eight of them agree by chance often enough.
 _FEWEST: Final = 8
@@ -72,6 +80,12 @@ def is_quantity(name: str) -> bool:
     """Whether any report could hold a quantity of this name."""
     rank = name.removeprefix("eigenvalue_")
     return name in COMPARED or name in ONLY_BOUNDED or (rank != name and rank.isdecimal() and int(rank) > 0)
+
+
+def is_of_layers(name: str) -> bool:
+    """Whether layers can have a quantity of this name."""
+    column = columns.LAYERS.find(name)
+    return (column is not None and bool(column.role)) or name not in (*COMPARED, *ONLY_BOUNDED)
 
 
 def place(name: str) -> tuple[int, int]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from math import isnan, nan
 from typing import Any, Final
 
 from rich.console import Console
 
-from curvcli.report.compare.comparison import Change, Comparison
+from curvcli.report.compare.change import Change, Outcome
+from curvcli.report.compare.comparison import Comparison
+from curvcli.report.compare.mismatch import listed
 from curvcli.report.documents import json_text
 from curvcli.report.hdf5.read import Report
 from curvcli.report.numbers import change as percent
@@ -23,18 +27,50 @@ from curvcli.text import printable
 SCHEMA_VERSION: Final = "1.0"
 
 _NAME: Final = "curvcli compare"
-_ENDINGS: Final[dict[str, Ending]] = {"changed": "failed", "undecided": "undecided"}
+_ENDINGS: Final[dict[str, Ending]] = {"changed": "failed", "worse": "failed", "undecided": "undecided"}
+_LEFT: Final = frozenset({"changed", "worse", "undecided"})
 
 
-def render_comparison(comparison: Comparison, format: Format, *, console: Console, only_changed: bool = False) -> str:
-    """Return `comparison` as text that ends with a newline.
+def render_comparisons(
+    comparisons: Sequence[Comparison], format: Format, *, console: Console, only_changed: bool = False
+) -> str:
+    """Return comparisons with one base as text that ends with a newline.
 
     Args:
-        comparison: what there is to say.
+        comparisons: one per new report.
         format: ``table`` and ``markdown`` for people, ``json`` at full precision, ``junit`` and ``github`` for CI.
         console: where the text will go; only ``table`` looks at it.
         only_changed: leave out of ``table`` and ``markdown`` what is the same or within its error.
     """
+    if len(comparisons) == 1:
+        return render_comparison(comparisons[0], format, console=console, only_changed=only_changed)
+    verdicts = [verdict for one in comparisons for verdict in _verdicts(one, where=f"{one.new.path}: ")]
+    match format:
+        case "table" | "markdown":
+            texts = [render_comparison(c, format, console=console, only_changed=only_changed) for c in comparisons]
+            return "\n".join(texts)
+        case "json":
+            document = {"schema_version": SCHEMA_VERSION, "failed": any(c.failed for c in comparisons)}
+            return json_text(document | {"comparisons": [_json(comparison) for comparison in comparisons]})
+        case "junit":
+            return render_junit(_NAME, verdicts)
+        case "github":
+            return render_github(_NAME, verdicts, total(comparisons))
+
+
+def total(comparisons: Sequence[Comparison]) -> str:
+    """Return the result of comparisons in one line."""
+    if len(comparisons) == 1:
+        return summary(comparisons[0])
+    failed = [comparison for comparison in comparisons if comparison.failed]
+    what = "got worse" if comparisons[0].worse else "changed"
+    text = f"{len(failed) or 'none'} of {len(comparisons)} reports {what}"
+    names = listed([str(comparison.new.path) for comparison in failed])
+    return f"{text}: {names}" if failed else text
+
+
+def render_comparison(comparison: Comparison, format: Format, *, console: Console, only_changed: bool = False) -> str:
+    """Return one comparison as text that ends with a newline; see `render_comparisons`."""
     match format:
         case "table":
             return render_table(_document(comparison, only_changed=only_changed), console)
@@ -49,21 +85,31 @@ def render_comparison(comparison: Comparison, format: Format, *, console: Consol
 
 
 def summary(comparison: Comparison) -> str:
-    """Return the result in one line."""
-    changed, undecided = comparison.count("changed"), comparison.count("undecided")
+    """Return the result of one comparison in one line."""
+    failed, undecided = comparison.count("changed") + comparison.count("worse"), comparison.count("undecided")
     tolerances = comparison.tolerances
     bars = f" and their error bars (sigma {tolerances.sigma:g})" if tolerances.sigma else ""
-    text = f"{changed or 'none'} of {counted(len(comparison.changes), 'figure')} changed beyond tolerance{bars}"
-    return text + (f"; {undecided} could not be judged" if undecided else "")
+    unjudged = comparison.count("not judged")
+    what = "got worse" if comparison.worse else "changed"
+    figures = counted(len(comparison.changes) - unjudged, "figure")
+    text = f"{failed or 'none'} of {figures} {what} beyond tolerance{bars}"
+    text += f"; {undecided} could not be judged" if undecided else ""
+    return text + (f"; {unjudged} without a worse direction" if unjudged else "")
 
 
-def _verdicts(comparison: Comparison) -> list[Verdict]:
-    """Return one per figure, and one that is open for each mismatch that was allowed, also of layers."""
+def _verdicts(comparison: Comparison, *, where: str = "") -> list[Verdict]:
+    """Return one per figure that is judged, and one that is open for each allowed mismatch, also of layers.
+
+    Args:
+        comparison: whose.
+        where: before each message, the report where there are several.
+    """
     allowed = [
-        Verdict(layer=None, check=f"mismatch {number}", ending="undecided", message=f"mismatch allowed: {text}")
+        Verdict(layer=None, check=f"{where}mismatch {number}", ending="undecided", message=f"mismatch allowed: {text}")
         for number, text in enumerate(comparison.mismatches, 1)
     ]
-    return [*(_verdict(change) for change in comparison.changes), *allowed]
+    judged = [change for change in comparison.changes if change.outcome != "not judged"]
+    return [*(replace(one, check=f"{where}{one.check}") for one in map(_verdict, judged)), *allowed]
 
 
 def _verdict(change: Change) -> Verdict:
@@ -89,7 +135,7 @@ def _message(change: Change) -> str:
 
 
 def _document(comparison: Comparison, *, only_changed: bool) -> Document:
-    shown = [c for c in comparison.changes if not only_changed or c.outcome in {"changed", "undecided"}]
+    shown = [c for c in comparison.changes if not only_changed or c.outcome in _LEFT]
     data = any(not isnan(_data_error(change)) for change in shown)
     noted = any(change.note for change in shown)
     columns = (
@@ -141,12 +187,8 @@ def _json(comparison: Comparison) -> dict[str, Any]:
         "sigma": tolerances.sigma,
         "rtol_by_quantity": dict(tolerances.rtols),
         "atol_by_quantity": dict(tolerances.atols),
-        "counts": {
-            "changed": comparison.count("changed"),
-            "undecided": comparison.count("undecided"),
-            "within_error": comparison.count("within error"),
-            "same": comparison.count("same"),
-        },
+        "worse": comparison.worse,
+        "counts": {outcome.replace(" ", "_"): comparison.count(outcome) for outcome in _outcomes(comparison)},
         "missing_layers": list(comparison.missing_layers),
         "new_layers": list(comparison.new_layers),
         "missing_quantities": list(comparison.missing_quantities),
@@ -154,6 +196,12 @@ def _json(comparison: Comparison) -> dict[str, Any]:
         "notes": list(comparison.notes),
         "changes": [_change(change) for change in comparison.changes],
     }
+
+
+def _outcomes(comparison: Comparison) -> tuple[Outcome, ...]:
+    if comparison.worse:
+        return ("worse", "undecided", "within error", "same", "not worse", "not judged")
+    return ("changed", "undecided", "within error", "same")
 
 
 def _report(report: Report) -> dict[str, Any]:

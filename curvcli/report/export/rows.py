@@ -1,4 +1,4 @@
-"""The small tables of a report: one row per layer, parameter, function of the inputs, or check."""
+"""The small tables of a report: a row per layer, parameter, function of the inputs, part of a gradient, or check."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from curvcli.report.table import Table as Columns
 
 Held = tuple[Column, ...]
 
-TABLES: Final = ("layers", "parameters", "inputs", "checks", "entries")
+TABLES: Final = ("layers", "parameters", "inputs", "split", "checks", "entries")
 
 _KINDS: Final[Mapping[ColumnKind, Kind]] = {
     "text": "text",
@@ -46,7 +46,7 @@ def rows_table(report: Report, name: str) -> Table:
 
     Args:
         report: to read from; what it lacks of layers is left out.
-        name: ``layers``, ``parameters``, ``inputs`` or ``checks``.
+        name: ``layers``, ``parameters``, ``inputs``, ``split`` or ``checks``.
 
     Raises:
         ReportError: the report can't be read any more.
@@ -74,6 +74,7 @@ def _tables() -> dict[str, Columns]:
         "layers": columns.LAYERS,
         "parameters": columns.PARAMETERS,
         "inputs": columns.INPUTS,
+        "split": columns.SPLIT,
         "checks": columns.CHECKS,
     }
 
@@ -104,6 +105,12 @@ def _inputs(report: Report, held: Held) -> Iterator[dict[str, Any]]:
         yield values | {"inputs": [axes.name for axes in row.inputs]}
 
 
+def _split(report: Report, held: Held) -> Iterator[dict[str, Any]]:
+    for layer in report.layers:
+        for part in layer.split:
+            yield _values(held, part, lambda _: True)  # all of it was computed
+
+
 def _nonfinite(status: str, name: str) -> bool:
     return status == "nonfinite"
 
@@ -113,4 +120,10 @@ def _checks(report: Report, held: Held) -> Iterator[dict[str, Any]]:
         yield _values(held, check, lambda _: False)
 
 
-_ROWS: Final = {"layers": _layers, "parameters": _parameters, "inputs": _inputs, "checks": _checks}
+_ROWS: Final = {
+    "layers": _layers,
+    "parameters": _parameters,
+    "inputs": _inputs,
+    "split": _split,
+    "checks": _checks,
+}

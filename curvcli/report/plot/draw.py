@@ -10,6 +10,7 @@ from importlib import import_module
 from io import BytesIO
 from typing import Any, Final, Literal
 
+from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
@@ -19,7 +20,7 @@ from curvcli.report.plot.names import stems
 from curvcli.report.plot.style import Plot, styled
 from curvcli.report.plot.view import View
 
-Image = Literal["png", "svg"]
+Image = Literal["png", "svg", "page"]
 
 _DECIMALS: Final = 5  # of a position, as a share of the figure: a hundredth of a pixel
 
@@ -37,7 +38,8 @@ class Picture:
         stem: a name for its files, without suffix; no other figure has it.
         title: what stands above it.
         caption: what it shows, in words and numbers.
-        images: the bytes of a PNG (1200×800) or an SVG, by format.
+        images: the bytes of a PNG (1200×800) or an SVG, by format; ``page`` is an SVG whose text is text, in whatever
+            font there is: a page of many figures is small, and can be searched.
     """
 
     kind: str
@@ -61,7 +63,13 @@ def pictures(view: View, chosen: Collection[str], images: Collection[Image]) -> 
         ReportError: the report can't be read any more.
     """
     with styled():
-        drawn = (plot for kind, make in KINDS.items() if kind in chosen for plot in make(view))
+        several = view.course is not None
+        drawn = (
+            plot
+            for kind, make in KINDS.items()
+            if kind in chosen and kinds.KINDS[kind].many == several
+            for plot in make(view)
+        )
         names: list[str] = []
         for plot in drawn:
             names.append(plot.stem)
@@ -91,6 +99,11 @@ def _png(plot: Plot) -> bytes:
     return stream.getvalue()
 
 
+def _page(plot: Plot) -> bytes:
+    with rc_context({"svg.fonttype": "none"}):
+        return _svg(plot)
+
+
 def _svg(plot: Plot) -> bytes:
     stream = BytesIO()
     canvas: Any = FigureCanvasSVG(plot.figure)  # untyped upstream
@@ -104,4 +117,4 @@ def _svg(plot: Plot) -> bytes:
     return re.sub(r"<metadata>", lambda _: description, text, count=1).encode()
 
 
-_SAVED: Final[dict[Image, Callable[[Plot], bytes]]] = {"png": _png, "svg": _svg}
+_SAVED: Final[dict[Image, Callable[[Plot], bytes]]] = {"png": _png, "svg": _svg, "page": _page}

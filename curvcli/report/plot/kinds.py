@@ -14,11 +14,13 @@ class Kind:
         title: of its part of the page.
         needs: what a report has to hold.
         command: that computes it.
+        many: whether it is of several reports, and needs them.
     """
 
     title: str
     needs: str
     command: str
+    many: bool = False
 
 
 KINDS: Final[dict[str, Kind]] = {
@@ -28,4 +30,5 @@ KINDS: Final[dict[str, Kind]] = {
     "spectrum": Kind("Eigenvalues", "eigenvalues", "eigs"),
     "density": Kind("Densities", "density", "density"),
     "scatter": Kind("Gradient and curvature", "gradient and diagonal", "diag"),
+    "course": Kind("Course of training", "several reports of one training run", "run", many=True),
 }

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curvcli.report.compare.mismatch import Layers, listed, mismatches
+from curvcli.report.course.course import Course
 from curvcli.report.hdf5.read import Quantity, Report
 from curvcli.report.plot.names import elided
 from curvcli.report.records.matrices import HESSIAN, named, named_together
@@ -72,12 +73,14 @@ class View:
         new: what is drawn.
         base: what it is drawn over; layers are matched by name.
         all_kernels: draw every kernel, however many; otherwise only those of the largest traces.
+        course: of the reports of a training run, of which `new` is the last; ``None`` for one report.
         notes: filled in by figures: what they had to leave out, for who asked for them.
     """
 
     new: Side
     base: Side | None = None
     all_kernels: bool = True
+    course: Course | None = None
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -135,7 +138,11 @@ class View:
             *([] if self.base is None else [f"compared with {elided(self.base.label, 50)}"]),
         ]
         details = " · ".join(words)
-        return f"{elided(printable(run.model_path), max(16, min(60, room - len(details))))} · {details}"
+        what = printable(run.model_path)
+        if self.course is not None:
+            first, last = (self.course.ordered.labels[place] for place in (0, -1))
+            what = printable(f"{first} … {last}")
+        return f"{elided(what, max(16, min(60, room - len(details))))} · {details}"
 
 
 def _matrices(rows: Sequence[LayerSummary]) -> str:

@@ -14,7 +14,7 @@ from curvcli.report.render.section import Shown
 from curvcli.report.table import Column, Heading, Table
 from curvcli.text import printable
 
-_TOP: Final = 3  # eigenvalues in a cell; JSON has all
+_TOP: Final = 3  # eigenvalues in a cell; a wide window and JSON have all
 
 
 def shown(table: Table, held: frozenset[str] = frozenset()) -> tuple[Shown, ...]:
@@ -35,7 +35,8 @@ def lengths(shape: tuple[int, ...]) -> str:
 def _shown(table: Table, column: Column, heading: Heading) -> Shown:
     cell = _SPECIAL.get((table.group, column.name)) or _plain(column)
     numeric = column.numeric and column.name not in _SEVERAL
-    return Shown(heading.text, cell, numeric, heading.folds, prose=column.name in _SENTENCES)
+    prose, whole = column.name in _SENTENCES, _WHOLE.get((table.group, column.name))
+    return Shown(heading.text, cell, numeric, heading.folds, prose=prose, whole=whole)
 
 
 def _plain(column: Column) -> Callable[[Any], str]:
@@ -80,10 +81,15 @@ def _condition(row: LayerSummary) -> str:
 
 def _eigenvalues(row: LayerSummary) -> str:
     """Return the top eigenvalues and, behind an ellipsis, the smallest."""
-    texts = [or_dash(value, "nonfinite") for value in row.eigenvalues]
+    texts = _every_eigenvalue(row).split()
     if len(texts) > _TOP + 1:
         texts = [*texts[:_TOP], "…", texts[-1]]
     return " ".join(texts) or MISSING
+
+
+def _every_eigenvalue(row: LayerSummary) -> str:
+    """Return all eigenvalues that were computed, as a wide window has room for."""
+    return " ".join(or_dash(value, "nonfinite") for value in row.eigenvalues) or MISSING
 
 
 def _converged(row: LayerSummary) -> str:
@@ -120,6 +126,7 @@ def _exact(row: ParameterSummary | InputsSummary) -> str:
 # Cells that show more than one number.
 _SEVERAL: Final = frozenset({"top_eigenvalue", "converged_count", "support_max"})
 _SENTENCES: Final = frozenset({"reason", "verification", "detail"})
+_WHOLE: Final[Mapping[tuple[str, str], Callable[[Any], str]]] = {("summary", "top_eigenvalue"): _every_eigenvalue}
 # By table and column: what is more than the column's own value, or says it otherwise.
 _SPECIAL: Final[Mapping[tuple[str, str], Callable[[Any], str]]] = {
     ("summary", "layer"): _layer,

@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Sequence
+from math import isnan
 from typing import Final
 
 from curvcli.report import columns
@@ -31,7 +32,7 @@ def neutral(cell: str) -> str:
 
 
 def render_csv(report: Report) -> str:
-    """Return one header line and one line per layer; floats read back to the same bits, missing numbers are ``nan``.
+    """Return one header line and one line per layer; floats read back to the same bits, missing numbers are empty.
 
     Columns and their order are the same for every report. Eigenvalues share one, separated by blanks. A report without
     layers has a line per function differentiated by the inputs instead, and without those one per check. Text that a
@@ -60,13 +61,13 @@ def csv_text(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def _text(value: object) -> str:
     match value:
         case None:
-            return "nan"
+            return ""
         case bool():
             return "true" if value else "false"
         case float():
-            return repr(value)
+            return "" if isnan(value) else repr(value)
         case InputAxes():
             return value.name
-        case tuple():
-            return " ".join(map(_text, value))
+        case tuple():  # of several, each keeps its place
+            return " ".join(repr(part) if isinstance(part, float) else _text(part) for part in value)
     return str(value)

@@ -22,6 +22,7 @@ class Shown:
         code: whether Markdown shows it as code, as it does the first column.
         drawn: whether it is a picture made of characters, in which blanks count.
         legend: lines below the table where the column is shown.
+        whole: the text with what `cell` leaves out, for a window that has the room; ``None`` where that is nothing.
     """
 
     heading: str
@@ -32,6 +33,7 @@ class Shown:
     code: bool = False
     drawn: bool = False
     legend: tuple[str, ...] = ()
+    whole: Callable[[Any], str] | None = None
 
 
 @dataclass(frozen=True)

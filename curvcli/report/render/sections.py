@@ -56,7 +56,8 @@ def sections(report: Report, view: View = WHOLE, *, entries: bool = False) -> tu
 def heading(report: Report, view: View = WHOLE) -> tuple[tuple[str, str], ...]:
     """Return what stands above the tables, as label and text."""
     run = report.provenance
-    loss = ("loss", f"{printable(run.loss)} = {number(run.loss_value, 6)} ({printable(run.reduction)})")
+    count = f"{run.samples} sample{'' if run.samples == 1 else 's'}"
+    loss = ("loss", f"{printable(run.loss)} = {number(run.loss_value, 6)} ({printable(run.reduction)} over {count})")
     fisher = run.likelihood and any(_of_fisher(layer) for layer in report.layers)
     computed = run.samples > 0  # none where a check found that the data do not fit the model
     return (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from rich.cells import cell_len
@@ -12,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from curvcli.report.render.encoding import legible, plain
+from curvcli.report.render.folding import folded
 from curvcli.report.render.section import Document, Section, Shown
 
 _GAP: Final = 2
@@ -19,8 +21,8 @@ _PROSE: Final = 24  # a sentence gets at least so many characters per line
 _NAME: Final = 12  # and so many of a name stay: what wraps into single letters can't be read
 _STYLES: Final = {
     **dict.fromkeys(("over_budget", "partial", "not_converged", "undecided"), "yellow"),
-    **dict.fromkeys(("nonfinite", "failed", "imprecise", "unverified", "changed"), "red"),
-    **dict.fromkeys(("within error", "same"), "dim"),
+    **dict.fromkeys(("nonfinite", "failed", "imprecise", "unverified", "changed", "worse"), "red"),
+    **dict.fromkeys(("within error", "same", "not worse", "not judged"), "dim"),
     "passed": "green",
 }
 
@@ -34,7 +36,8 @@ def render_table(document: Document, console: Console) -> str:
             and sentences wrap rather than being cut. Elsewhere every column stays, and each row is one line.
     """
     encoding = console.encoding
-    tables = [(section, _widths(section)) for section in (legible(one, encoding) for one in document.sections)]
+    legible_sections = [_widened(legible(one, encoding), console) for one in document.sections]
+    tables = [(section, _widths(section)) for section in legible_sections]
     shown = [_fitting(widths, console.width) if console.is_terminal else tuple(widths) for _, widths in tables]
     stream = io.StringIO()
     target = _twin(console, stream, max(_rooms(console, tables, shown), default=console.width))
@@ -46,7 +49,8 @@ def render_table(document: Document, console: Console) -> str:
         target.print()
         if section.title:
             target.print(Text(section.title, style="bold"), soft_wrap=True)
-        target.print(_table(section, columns, widths))
+        room = console.width if console.is_terminal else _total(widths.values())
+        target.print(_table(section, _laid_out(columns, widths, room)))
         for line in (*(line for column in columns for line in column.legend), *section.footer):
             target.print(line, soft_wrap=True, markup=False)
         if hidden := [column.heading for column in widths if column not in columns]:
@@ -90,26 +94,51 @@ def _total(widths: Iterable[int]) -> int:
     return sum(width + _GAP for width in widths)
 
 
-def _table(section: Section, shown: Sequence[Shown], widths: Mapping[Shown, int]) -> Table:
+def _widened(section: Section, console: Console) -> Section:
+    """Return a table with all that its cells leave out, on a terminal that is wide enough for that."""
+    if not console.is_terminal or not any(column.whole for column in section.columns):
+        return section
+    wide = replace(section, columns=tuple(replace(c, cell=c.whole) if c.whole else c for c in section.columns))
+    return wide if _total(_widths(wide).values()) - _GAP <= console.width else section
+
+
+def _laid_out(columns: Sequence[Shown], widths: Mapping[Shown, int], room: int) -> dict[Shown, int]:
+    """Return the width of each column: names and sentences share what the others leave, the names first."""
+    wraps = _wrapping(columns, widths)
+    least = _least(widths)
+    given_widths = {column: least[column] if column in wraps else widths[column] for column in columns}
+    spare = max(0, room + _GAP - _total(given_widths.values()))
+    for place, column in enumerate(wraps):
+        share = spare if place == 0 else spare // (len(wraps) - place)
+        more = min(share, widths[column] - given_widths[column])
+        given_widths[column] += more
+        spare -= more
+    return given_widths
+
+
+def _wrapping(columns: Sequence[Shown], widths: Mapping[Shown, int]) -> list[Shown]:
+    first = next(iter(widths))
+    return [column for column in columns if column.prose or column is first]
+
+
+def _table(section: Section, widths: Mapping[Shown, int]) -> Table:
     table = Table(
         box=None,
         padding=(0, _GAP, 0, 0),
         pad_edge=False,
         header_style="bold",
-        show_header=any(column.heading for column in shown),
+        show_header=any(column.heading for column in widths),
     )
-    least = _least(widths)
-    for column in shown:
-        wraps = column.prose or column is section.columns[0]
+    for column, width in widths.items():
         table.add_column(
-            column.heading,
+            "\n".join(folded(column.heading, width)),
             justify="right" if column.numeric else "left",
             overflow="fold",
-            no_wrap=not wraps,
-            min_width=least[column],
+            no_wrap=True,
+            min_width=width,
         )
     for row in section.rows:
-        table.add_row(*(_styled(column.cell(row)) for column in shown))
+        table.add_row(*(_styled(column.cell(row), width) for column, width in widths.items()))
     return table
 
 
@@ -125,8 +154,8 @@ def _fitting(widths: Mapping[Shown, int], room: int) -> tuple[Shown, ...]:
     return tuple(shown)
 
 
-def _styled(text: str) -> Text:
-    return Text(text, style=_STYLES.get(text, ""))
+def _styled(text: str, width: int) -> Text:
+    return Text("\n".join(folded(text, width)), style=_STYLES.get(text, ""))
 
 
 def _twin(console: Console, stream: io.StringIO, width: int) -> Console:

@@ -14,6 +14,7 @@ from curvcli.report.compare.figures import bounded, loss_figure
 from curvcli.report.compare.mismatch import listed
 from curvcli.report.compare.noise import Noise
 from curvcli.report.compare.reliability import random, unreliable
+from curvcli.report.compare.subjects import Subject, subjects
 from curvcli.report.hdf5.read import Report
 from curvcli.report.numbers import number
 from curvcli.report.records.matrices import HESSIAN, named
@@ -117,10 +118,15 @@ def judge(report: Report, rules: Rules) -> Assessment:
         judgement = _judged(bound, name, figure, rules.sigma, family)
         if judgement.holds and figure.only == _OPEN[bound.side]:
             raise UsageError(_one_sided(report, bound, name, figure))
-        judgements.append(_sound(judgement, report.summary(name), figure))
+        judgements.append(_sound(judgement, reader.status(name), figure))
     for name in rules.layers:
-        judgements += _checks(report, report.summary(name), reader.figures(name), rules)
-    if rules.finite:
+        row = reader.row(name)
+        judgements += (
+            _of_subject(name, reader.others[name], rules)
+            if row is None
+            else _checks(report, row, reader.figures(name), rules)
+        )
+    if rules.finite and (report.provenance.loss or not reader.others):
         loss = report.provenance.loss_value
         judgements.append(_verdict(None, "finite", "" if isfinite(loss) else f"the loss is {loss}"))
     if not judgements:
@@ -132,22 +138,36 @@ def judge(report: Report, rules: Rules) -> Assessment:
 
 
 class _Reader:
-    """Reads the figures of each layer once."""
+    """Reads the figures of each layer once, and knows what else there are figures of."""
 
     def __init__(self, report: Report) -> None:
         self._report, self._figures_by_row = report, dict[str, Mapping[str, Figure]]()
+        self._rows = {row.name: row for row in report.layers}
+        self.others = subjects(report)
 
-    def figures(self, layer: str) -> Mapping[str, Figure]:
+    def row(self, name: str) -> LayerSummary | None:
+        """Return a layer's row; ``None`` for what is no layer."""
+        return self._rows.get(name)
+
+    def status(self, name: str) -> str:
+        """Return how the computation of a layer, or of something else, ended."""
+        row = self.row(name)
+        return self.others[name].status if row is None else row.status
+
+    def figures(self, name: str) -> Mapping[str, Figure]:
         """Return what a threshold can be held against."""
-        if layer not in self._figures_by_row:
-            self._figures_by_row[layer] = bounded(self._report, self._report.summary(layer))
-        return self._figures_by_row[layer]
+        row = self.row(name)
+        if row is None:
+            return self.others[name].bounded
+        if name not in self._figures_by_row:
+            self._figures_by_row[name] = bounded(self._report, row)
+        return self._figures_by_row[name]
 
 
 def _missing(report: Report, bound: Bound, layers: Sequence[str]) -> str:
     where = option(bound.side, f"{bound.quantity}={bound.number:g}")
     if not layers:
-        return f"{report.path}: {where} matches no layer."
+        return f"{report.path}: {where}: nothing in this report has it; `curvcli show` tells what there is."
     return (
         f"{report.path}: {where}: {bound.quantity} was not computed for {listed(layers)}.\n"
         f"Compute it, or name by a pattern or {option('layer')} the layers that have it; "
@@ -164,9 +184,9 @@ def _one_sided(report: Report, bound: Bound, layer: str, figure: Figure) -> str:
     )
 
 
-def _sound(judgement: Judgement, row: LayerSummary, figure: Figure) -> Judgement:
+def _sound(judgement: Judgement, status: str, figure: Figure) -> Judgement:
     """Break a threshold that only seems to hold: what came of a computation that failed in part says nothing."""
-    broken = figure.unreliable or ("nonfinite" if row.status == "nonfinite" else "")
+    broken = figure.unreliable or ("nonfinite" if status == "nonfinite" else "")
     if not broken or not judgement.holds or judgement.quantity in _COUNTED:
         return judgement
     return replace(judgement, holds=False, note="; ".join(filter(None, (broken, judgement.note))))
@@ -213,6 +233,19 @@ def _checks(report: Report, row: LayerSummary, figures: Mapping[str, Figure], ru
         yield _verdict(row.name, "converged", random(report) or _not_converged(report, row))
     if rules.exact:
         yield _verdict(row.name, "exact", random(report) or _not_exact(row))
+
+
+def _of_subject(name: str, subject: Subject, rules: Rules) -> Iterator[Judgement]:
+    """Judge a function of the inputs, a part of a gradient or a check; what was not computed is not sound."""
+    ended = "" if subject.status in {"done", "imprecise"} else subject.status.replace("_", " ")
+    if rules.finite:
+        wrong = [f"{quantity} is {figure.value}" for quantity, figure in subject.bounded.items()]
+        infinite = [text for text, one in zip(wrong, subject.bounded.values(), strict=True) if not isfinite(one.value)]
+        yield _verdict(name, "finite", ", ".join(infinite) or ended)
+    if rules.converged:
+        yield _verdict(name, "converged", subject.status.replace("_", " ") if subject.status != "done" else "")
+    if rules.exact:
+        yield _verdict(name, "exact", ended or ("" if subject.exact else "estimated derivatives"))
 
 
 def _not_finite(row: LayerSummary, figures: Mapping[str, Figure]) -> str:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from curvcli.errors import UsageError
-from curvcli.report.compare.comparison import Change, Tolerances, compare
+from curvcli.report.compare.change import Change, Tolerances
+from curvcli.report.compare.comparison import compare
 
 
 def found(comparison, layer, quantity) -> Change:

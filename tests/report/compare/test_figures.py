@@ -8,8 +8,9 @@ from math import inf, nan
 import numpy as np
 import pytest
 
-from curvcli.report.compare.comparison import Tolerances, compare
-from curvcli.report.compare.figure import COMPARED, is_quantity
+from curvcli.report.compare.change import Tolerances
+from curvcli.report.compare.comparison import compare
+from curvcli.report.compare.figure import COMPARED, is_of_layers, is_quantity
 from curvcli.report.compare.figures import bounded, figures
 
 PROBED = {"exact": False, "method": "hutchinson", "reason": "asked for"}
@@ -25,7 +26,7 @@ def test_everything_that_was_computed_is_there_in_order(written, make_layer, mak
     quantities = {field: make_quantity(field) for field in ("trace", "eigen", "density", "block")}
     report = written("r.h5", [replace(make_layer("conv"), **quantities)])
     names = list(of(report))
-    searched = [name for name in COMPARED if name not in {"loss", "smallest_eigenvalue"}]
+    searched = [name for name in COMPARED if is_of_layers(name) and name not in {"loss", "smallest_eigenvalue"}]
     assert [name for name in names if not name.startswith("eigenvalue_")] == searched
     place = names.index("top_eigenvalue")
     assert names[place + 1 : place + 3] == ["eigenvalue_2", "eigenvalue_3"]

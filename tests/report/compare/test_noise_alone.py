@@ -21,7 +21,8 @@ from curvcli.losses.output import Output
 from curvcli.models.base import Array, Parameter
 from curvcli.models.memory import ProcessMemory
 from curvcli.models.vectors import NumPySpace, VectorSpace
-from curvcli.report.compare.comparison import Tolerances, compare
+from curvcli.report.compare.change import Tolerances
+from curvcli.report.compare.comparison import compare
 from curvcli.report.hdf5.read import Report
 from curvcli.report.records.layers import LayerRecord, ParameterRecord
 from curvcli.report.records.quantities import BlockRecord, DensityRecord, TraceRecord

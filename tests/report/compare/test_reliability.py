@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from curvcli.errors import UsageError
-from curvcli.report.compare.comparison import Tolerances, compare
+from curvcli.report.compare.change import Tolerances
+from curvcli.report.compare.comparison import compare
 from curvcli.report.compare.figure import DIAGONAL
 from curvcli.report.compare.figures import bounded, figures
 from curvcli.report.rules.judge import Rules, judge

@@ -12,7 +12,8 @@ from xml.etree import ElementTree as ET
 import pytest
 from rich.console import Console
 
-from curvcli.report.compare.comparison import Change, Comparison, Tolerances
+from curvcli.report.compare.change import Change, Tolerances
+from curvcli.report.compare.comparison import Comparison
 from curvcli.report.compare.render import render_comparison
 from curvcli.report.numbers import beside
 from curvcli.report.rules.judge import Assessment, Judgement, Rules

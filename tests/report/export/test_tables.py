@@ -26,13 +26,13 @@ SMALL = [name for name in TABLES if name != "entries"]
 
 
 @pytest.fixture
-def report(tmp_path, make_layer, make_bare, make_quantity, make_inputs, image, checks, provenance):  # noqa: PLR0917
+def report(tmp_path, make_layer, make_bare, make_quantity, make_inputs, image, checks, provenance, make_split):  # noqa: PLR0917
     everything = make_layer("net/conv1", 1)
     spectra = {name: make_quantity(name) for name in ("trace", "eigen", "density", "block")}
     nan = np.full((3, 4), np.nan)
     layers = [
         make_layer(AWKWARD, 0, (2, 3, 4), diagonal_stderr=np.full((2, 3, 4), 0.1), exact=False, method="xdiag"),
-        replace(everything, **spectra),
+        replace(everything, **spectra, split=make_split()),
         make_bare("bare", 2, block=make_quantity("block", condition=np.inf)),
         make_layer("broken", 3, diagonal=nan, status="nonfinite"),
     ]
@@ -79,6 +79,7 @@ def numbers(stored):
         ("parameters", "parameters", "gradient_norm trace diagonal_mean diagonal_relative_stderr products".split()),
         ("inputs", "inputs_summary", "samples laplacian_mean laplacian_stderr_mean residual_rms diagonal_max".split()),
         ("checks", "checks", ["figure", "limit"]),
+        ("split", "split_parts", ["product_norm", "relative_difference", "difference", "passes"]),
     ],
 )
 def test_numbers_are_the_reports_to_the_last_bit(report, name, group, columns):
@@ -108,9 +109,8 @@ def test_csv_is_rfc_4180_and_pandas_reads_it_back(report):
     data = exported(report, "layers", "csv").getvalue()
     assert data.count(b"\r\n") == 5
     assert data.decode().splitlines()[1].startswith('"odd ""name"", with')
-    frame = pd.read_csv(io.BytesIO(data), float_precision="round_trip")
+    frame = pd.read_csv(io.BytesIO(data))
     assert list(frame["layer"]) == [row.name for row in report.layers]
-    # By default pandas parses fast and may round the last bit.
     np.testing.assert_array_equal(frame["trace"], [row.trace for row in report.layers])
     assert list(frame["exact"]) == [False, False, True, True]
 
