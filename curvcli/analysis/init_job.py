@@ -102,7 +102,7 @@ class InitJob:
         if (self.data is None) == (self.options.random_data is None):
             what = "both" if self.data is not None else "neither"
             raise UsageError(
-                f"name the data, or draw samples with {option('random_data', 64)}; first_spec {what}.\n"
+                f"name the data, or draw samples with {option('random_data', 64)}; there is {what}.\n"
                 "Samples drawn at random show what a command does, and nothing of a trained minimum."
             )
         if shown:
@@ -144,8 +144,10 @@ class InitJob:
     def next_command(self, place: Path) -> list[str]:
         """What to type next."""
         try:
-            first_spec = find_dataset_spec(self.model.model, None, Path.cwd()).path
+            spec_of_model = find_dataset_spec(self.model.model, None, Path.cwd()).path
         except UsageError:
-            first_spec = Path()
-        named = [] if same_file(first_spec, place) else [shell_option("data"), str(place)]
-        return ["curvcli", "diag", str(self.model.model), *named]
+            spec_of_model = Path()
+        named = [] if same_file(spec_of_model, place) else [shell_option("data"), str(place)]
+        model = str(self.model.model)
+        # What begins with a dash would be read as an option.
+        return ["curvcli", "diag", f"./{model}" if model.startswith("-") else model, *named]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain, count, islice
 from typing import Any, Final
 
 import numpy as np
 
 from curvcli.data.interface import Array
-from curvcli.errors import DataError, UsageError
+from curvcli.errors import CurvcliError, DataError, UsageError
 from curvcli.text import cut, quoted
 
 # By position, or by name.
@@ -61,7 +61,7 @@ def live_batches(data: Any, ranks: Sequence[int] | None = None) -> Iterator[Live
         yield _checked(_batch(data, last_is_target=False), 0)
         return
     read = _from_torch if _of_torch(data) else _batch
-    parts = map(read, _elements(data))
+    parts = map(read, _told(_elements(data)))
     first = next(parts, None)
     if first is None:
         return
@@ -103,6 +103,29 @@ def _elements(data: Any) -> Iterator[Any]:
         # Many of torch's data sets do not end by themselves when they are iterated.
         return (data[place] for place in range(len(data)))
     return iter(data)
+
+
+def _told(elements: Iterator[Any]) -> Iterator[Any]:
+    """The same elements; what their own code raises is told as its own.
+
+    Raises:
+        DataError: an element can't be had.
+    """
+    for number in count():
+        try:
+            element = next(elements)
+        except StopIteration:
+            return
+        except CurvcliError:
+            raise
+        except Exception as error:
+            # A worker of a DataLoader sends its whole traceback as text: the mistake is in the last line.
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+            last = cut(lines[-1], 200) if lines else ""
+            kind = type(error).__name__
+            reason = last if last.startswith(kind) else ": ".join(filter(None, [kind, last]))
+            raise DataError(f"data: number {number} (from 0) of what it gives can't be had: {reason}") from error
+        yield element
 
 
 def _batch(part: Any, *, last_is_target: bool = False) -> LiveBatch:
@@ -158,7 +181,13 @@ def _array(value: Any, name: str) -> Array:
     if array.dtype.kind == "V" and array.dtype.names is None:  # bfloat16 of ml_dtypes
         array = array.astype(np.float32)
     if array.dtype.kind not in "biuf":
-        raise DataError(f"data: {name} holds {array.dtype}, not numbers; turn class names into numbers from 0.")
+        named = array.dtype.kind in "USTO" and all(isinstance(one, str) for one in array.ravel()[:_STACKED])
+        if named and array.ndim == 1:
+            raise DataError(
+                f"data: {name} holds names, not numbers. In alphabetical order, as scikit-learn counts them:\n"
+                "classes, numbers = numpy.unique(names, return_inverse=True), and pass the numbers."
+            )
+        raise DataError(f"data: {name} holds {array.dtype}, not numbers.")
     return array
 
 

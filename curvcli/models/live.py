@@ -11,9 +11,11 @@ from typing import Any, Final, Protocol
 from curvcli.errors import UsageError
 from curvcli.models.base import Array
 from curvcli.spec.mistakes import listed
+from curvcli.text import cut, printable
 
 # Inputs of a few samples, as they are passed: by position, or by name.
 Example = tuple[Array, ...] | Mapping[str, Array]
+_LONGEST: Final = 60  # of a file's name; some file systems end at 143 bytes
 
 
 class Saver(Protocol):
@@ -91,6 +93,11 @@ def input_ranks(model: Any) -> tuple[int, ...] | None:
     ports = getattr(model, "inputs", None) if (kind := kind_of(model)) is not None and "Keras" in kind.name else None
     shapes = [getattr(port, "shape", None) for port in ports] if isinstance(ports, list | tuple) else []
     return tuple(len(shape) for shape in shapes if shape is not None) if shapes and None not in shapes else None
+
+
+def file_name(name: str) -> str:
+    """A class's name as that of a file in the folder: a class may be called anything, ``../x`` or a screenful too."""
+    return cut(printable(name).replace("/", "-").replace("\\", "-").lstrip(".") or "model", _LONGEST)
 
 
 def _classes(model: Any) -> Iterator[str]:

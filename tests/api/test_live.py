@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import curvcli
+from curvcli.api.turn import TURN
 
 torch.manual_seed(0)
 X = torch.randn(11, 5)
@@ -182,6 +184,16 @@ def test_nothing_stays_behind_when_something_is_wrong(tmp_path: Path, monkeypatc
     assert list(tmp_path.iterdir()) == []
 
 
+class Broken(Dataset):  # type: ignore[type-arg]
+    def __len__(self) -> int:
+        return 11
+
+    def __getitem__(self, place: int) -> tuple[torch.Tensor, torch.Tensor]:
+        if place == 6:
+            raise KeyError("image 6 is broken")
+        return X[place], LABELS[place]
+
+
 class Branching(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x if x.sum() > 0 else -x
@@ -199,7 +211,18 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"data": [], "loss": "mse"}, r"data: there are no samples"),
     ({"data": (X[:, :3], LABELS), "loss": "mse"}, r"data: Sequential does not take inputs of these shapes, \(4, 3\)"),
     ({"data": ({"image": X}, LABELS), "loss": "mse"}, r"Its forward takes input"),
-    ({"data": (X, ["cat"] * 11), "loss": "mse"}, r"data: y holds <U3, not numbers"),
+    ({"data": (X, ["cat"] * 11), "loss": "mse"}, r"data: y holds names, .*\n.*numpy.unique\(names, return_inverse"),
+    ({"data": (X.numpy().astype(object), LABELS), "loss": "mse"}, r"data: x holds object, not numbers\.$"),
+    ({"data": Broken(), "loss": "mse"}, r"number 6 \(from 0\) of what it gives can't be had: KeyError: 'image 6 is br"),
+    (
+        {"data": DataLoader(Broken(), batch_size=4, num_workers=1), "loss": "mse"},
+        r"number 1 \(from 0\) of what it gives can't be had: KeyError: 'image 6 is broken'$",
+    ),
+    ({"data": ((X * 9).int(), LABELS), "loss": "mse"}, r"It takes x.float\(\). Pass batches as in training: data="),
+    (
+        {"data": {"input": X, "price": LABELS}, "loss": "mse"},
+        r"takes input; in a dict of all, the targets are called labe",
+    ),
     ({"data": (X, LABELS, LABELS, X), "loss": "mse"}, r"data: 4 arrays; pass \(x, y\) or \(x, y, weight\)"),
     ({"data": {"labels": LABELS}, "loss": "mse"}, r"data: there are targets and no inputs"),
     ({"data": 3, "loss": "mse"}, r"data: an object of type int is neither arrays"),
@@ -250,3 +273,70 @@ def test_keras_models_modules_and_tf_data() -> None:
     with pytest.raises(curvcli.UsageError, match=r"data: repeats for ever; .*data.take\(n\)"):
         curvcli.trace(keras, data=samples.repeat(), loss="mse")
     assert curvcli.open_model(keras).inputs[0].shape == (None, 5)
+
+
+def test_images_as_a_loader_gives_them_are_answered_by_the_line_of_the_training_loop() -> None:
+    """Bytes with the channels last: what would make them fit is said, and taken."""
+    torch.manual_seed(0)
+    flat = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 3), torch.nn.Flatten(), torch.nn.Linear(18, 3))
+    images = torch.randint(0, 256, (8, 5, 5, 3), dtype=torch.uint8)
+    loader = DataLoader(TensorDataset(images, LABELS[:8]), batch_size=4)
+    with pytest.raises(curvcli.UsageError) as caught:
+        curvcli.open_model(flat, data=loader, loss="cross_entropy")
+    line = "data=[(x.permute(0, 3, 1, 2).float() / 255, y) for x, y in loader]"
+    assert line in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 2
+    batches = [(x.permute(0, 3, 1, 2).float() / 255, y) for x, y in loader]
+    assert curvcli.open_model(flat, data=batches, loss="cross_entropy").inputs[0].shape == (None, 3, 5, 5)
+
+
+class Counting(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(5, 3)
+        self.register_buffer("calls", torch.zeros(()))
+        self.register_buffer("seen", torch.full((2,), float("nan")))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        self.seen = x.detach()[0, :2]
+        return self.layer(x)
+
+
+def test_a_module_that_writes_to_its_buffers_is_left_as_it_was() -> None:
+    """The same tensors with the same values, in the same mode."""
+    model = Counting().train()
+    calls, seen = model.calls, model.seen
+    curvcli.open_model(model, data=(X, LABELS), loss="cross_entropy")
+    assert (model.calls is calls, model.seen is seen, model.training) == (True, True, True)
+    assert calls == 0
+    assert torch.isnan(seen).all()
+
+
+@pytest.mark.parametrize("name", ["../../x", "/tmp/x", "..", "Nét\u202e\x1b[31m\n", "x" * 300])
+def test_a_class_may_be_called_anything(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its name makes no path, and steers no terminal."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    odd = type(name, (torch.nn.Linear,), {})(5, 3)
+    model = curvcli.open_model(odd, data=(X, LABELS), loss="cross_entropy")
+    assert model.path.parent.parent == tmp_path
+    assert model.path.name.isprintable()
+    assert len(model.path.name) < 70
+
+
+@pytest.mark.parametrize("level", [logging.NOTSET, logging.WARNING, logging.CRITICAL])
+def test_what_tensorflow_logs_by_itself_is_not_shown_during_a_call(level: int) -> None:
+    """And its logger is left as it was."""
+    pytest.importorskip("tensorflow")
+    logger = logging.getLogger("tensorflow")
+    before = logger.level
+    logger.setLevel(level)
+    try:
+        with TURN:
+            with TURN:
+                assert not logger.isEnabledFor(logging.WARNING)
+            assert not logger.isEnabledFor(logging.WARNING)
+            assert logger.isEnabledFor(logging.CRITICAL)
+        assert logger.level == level
+    finally:
+        logger.setLevel(before)

@@ -56,6 +56,13 @@ def test_a_model_and_its_data_are_enough(fresh: Path, curvcli: Curvcli) -> None:
     assert sorted(path.name for path in fresh.glob("model.pt*")) == ["model.pt", "model.pt.diag.h5", "model.pt.toml"]
 
 
+def test_the_next_command_can_be_typed_for_a_model_that_begins_with_a_dash(fresh: Path, curvcli: Curvcli) -> None:
+    (fresh / "model.pt").rename(fresh / "-my model.pt")
+    done = curvcli("init", "--no-check", "--", "-my model.pt", "data.npz")
+    assert "next: curvcli diag './-my model.pt'" in done.stderr
+    assert curvcli("layers", "./-my model.pt").returncode == 0
+
+
 def test_a_spec_that_is_there_is_kept(work: Path, curvcli: Curvcli) -> None:
     """Beside the model by either name, and where -o leads; --force replaces it."""
     before = (work / "model.pt.toml").read_text()
@@ -91,8 +98,8 @@ def test_standard_output_has_the_spec_alone(fresh: Path, curvcli: Curvcli) -> No
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["model.pt"], ["--random-data", "neither"]),
-        (["model.pt", "data.npz", "--random-data", "8"], ["both"]),
+        (["model.pt"], ["--random-data 64; there is neither."]),
+        (["model.pt", "data.npz", "--random-data", "8"], ["there is both."]),
         (["model.pt", "gone.npz"], ["gone.npz: no such file"]),
         (["model.pt", "model.py"], ["no such file"]),
         (["model.pt", "data.npz", "--loss", "mes"], ["did you mean mse?"]),

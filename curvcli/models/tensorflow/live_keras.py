@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from curvcli.errors import ModelError, UsageError
-from curvcli.models.live import Example
+from curvcli.models.live import Example, file_name
 from curvcli.models.tensorflow.runtime import tensorflow
 from curvcli.text import cut
 
@@ -26,7 +26,7 @@ def saved(model: Any, example: Example | None, folder: Path) -> Path:
             raise UsageError("model: this Keras model is not built yet; pass data as well: data=(x, y).")
         inputs = dict(example) if isinstance(example, Mapping) else list(example)
         model(inputs[0] if isinstance(inputs, list) and len(inputs) == 1 else inputs, training=False)
-    path = folder / type(model).__name__
+    path = folder / file_name(type(model).__name__)
     try:
         model.export(str(path), verbose=False)
     except Exception as error:

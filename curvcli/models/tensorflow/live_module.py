@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from curvcli.errors import ModelError, UsageError
-from curvcli.models.live import Example
+from curvcli.models.live import Example, file_name
 from curvcli.models.tensorflow.runtime import tensorflow
 from curvcli.text import cut
 
@@ -32,7 +32,7 @@ def saved(model: Any, example: Example | None, folder: Path) -> Path:
         key: tf.TensorSpec((None, *np.shape(array)[1:]), narrow if array.dtype.kind == "f" else array.dtype, name=key)
         for key, array in named.items()
     }
-    path = folder / type(model).__name__
+    path = folder / file_name(type(model).__name__)
     try:
         call = tf.function(model.__call__)
         tf.saved_model.save(model, str(path), signatures=call.get_concrete_function(**specs))

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from curvcli.errors import ModelError, UsageError
-from curvcli.models.live import Example
+from curvcli.models.live import Example, file_name
 from curvcli.models.torch.live_program import save_program
 from curvcli.text import cut
 
@@ -29,7 +29,7 @@ def saved(model: torch.nn.Module, example: Example | None, folder: Path) -> Path
             "Pass data as well: data=(x, y), or a DataLoader, of which a few samples are shown to torch.export."
         )
     args, kwargs = _arguments(model, example)
-    with _in_inference_mode(model), _silence():
+    with _in_inference_mode(model), _buffers_kept(model), _silence():
         with torch.no_grad():
             _try_forward(model, name, args, kwargs)
         try:
@@ -39,7 +39,7 @@ def saved(model: torch.nn.Module, example: Example | None, folder: Path) -> Path
                 f"model: torch.export can't take {name} as it is: {_first_line(error)}\n"
                 "Pass what torch.jit.script makes of it, or change what torch.export names."
             ) from error
-    return save_program(program, folder / f"{name}.pt2")
+    return save_program(program, folder / f"{file_name(name)}.pt2")
 
 
 def _arguments(model: torch.nn.Module, example: Example) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -74,10 +74,40 @@ def _try_forward(model: torch.nn.Module, name: str, args: tuple[Any, ...], kwarg
     except Exception as error:
         shapes = ", ".join(str(tuple(t.shape)) for t in (*args, *kwargs.values()))
         takes = ", ".join(inspect.signature(model.forward).parameters)
+        passed = "in a dict of all, the targets are called labels" if kwargs else "several inputs are a tuple or a dict"
+        hint = _as_in_training(model, args, kwargs)
         raise UsageError(
             f"data: {name} does not take inputs of these shapes, {shapes}: {_first_line(error)}\n"
-            f"Its forward takes {takes}; several inputs are a tuple or a dict of arrays."
+            + (hint or f"Its forward takes {takes}; {passed}.")
         ) from error
+
+
+def _as_in_training(model: torch.nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+    """What a training loop does to its images before the model, if the model takes them then; else nothing.
+
+    It is not done here: nobody can tell by what the pixels were divided.
+    """
+    tensors = [*args, *kwargs.values()]
+    if len(tensors) != 1:
+        return ""
+    image = tensors[0]
+    whole = not image.is_floating_point()
+    first = next((p for p in model.parameters() if p.is_floating_point()), None)
+    fractions = image.to(torch.float32 if first is None else first.dtype)
+    divided = ".float() / 255" if image.dtype == torch.uint8 else ".float()"
+    ways = [("", fractions, whole)]
+    if image.ndim == 4:  # samples, height, width, channels
+        ways.append((".permute(0, 3, 1, 2)", fractions.permute(0, 3, 1, 2), True))
+    for moved, changed, differs in ways:
+        if not differs:
+            continue
+        try:
+            model(*([changed] if args else []), **dict.fromkeys(kwargs, changed))
+        except Exception:  # this way is not it either
+            continue
+        done = f"x{moved}{divided if whole else ''}"
+        return f"It takes {done}. Pass batches as in training: data=[({done}, y) for x, y in loader]."
+    return ""
 
 
 @contextmanager
@@ -101,6 +131,24 @@ def _in_inference_mode(model: torch.nn.Module) -> Iterator[None]:
             module.training = was
         if caching:
             config.use_cache = True  # type: ignore[union-attr]
+
+
+@contextmanager
+def _buffers_kept(model: torch.nn.Module) -> Iterator[None]:
+    """A forward may count its calls in a buffer: after, there are the same tensors with the same values."""
+    kept = [
+        (module, key, buffer, None if buffer is None else buffer.detach().clone())
+        for module in model.modules()
+        for key, buffer in module._buffers.items()
+    ]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for module, key, buffer, values in kept:
+                module._buffers[key] = buffer
+                if buffer is not None and values is not None and not torch.equal(buffer, values):
+                    buffer.copy_(values)
 
 
 @contextmanager

@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 
-from curvcli.models.live import Example
+from curvcli.models.live import Example, file_name
 
 
 def saved(model: Any, example: Example | None, folder: Path) -> Path:
     """Write it; it is opened in inference mode whatever mode it is in. See `models.live.Saver`."""
     del example  # its code says what it takes
-    path = folder / f"{getattr(model, 'original_name', 'script')}.pt"
+    path = folder / f"{file_name(getattr(model, 'original_name', 'script'))}.pt"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TorchScript is deprecated
         torch.jit.save(model, str(path))
