@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,4 +105,10 @@ def plot(
             drawing = drawn(reports[0], base, options, voice, besides=besides)
         paths = () if options.output is None else tuple(drawing.write(options.output))
         voice.issue(None, stacklevel=2)
-        return Plots(drawing.pictures, paths)
+        pictures = tuple(replace(one, images=_of_files(one.images)) for one in drawing.pictures)
+        return Plots(pictures, paths)
+
+
+def _of_files(images: Mapping[Image, bytes]) -> dict[Image, bytes]:
+    """Without the form that a page holds, which leaves the styles to the page."""
+    return {kind: content for kind, content in images.items() if kind != "page"}

@@ -179,7 +179,7 @@ def test_what_a_report_has_no_picture_of_is_a_warning(reports: tuple[Path, Path]
     assert [one.filename for one in caught if one.category is curvcli.CurvcliWarning] == [__file__]
     with pytest.raises(curvcli.ReportError, match="nothing to plot: no density for kind='density'"):
         curvcli.plot(reports[0], kind="density")
-    with pytest.raises(curvcli.UsageError, match=r"^kind: must be bars, .* or scatter, found 'pie'"):
+    with pytest.raises(curvcli.UsageError, match=r"^kind: must be bars, .* or course, found 'pie'"):
         curvcli.plot(reports[0], kind="pie")
     with pytest.raises(curvcli.UsageError, match=r"^output='x.pdf': plots are .png, .svg or .html"):
         curvcli.plot(reports[0], "x.pdf")

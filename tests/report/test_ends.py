@@ -72,7 +72,7 @@ def test_every_output_has_an_end_or_says_that_it_was_not_computed(written, which
         found = getattr(row, name)
         assert (None if isnan(found) else found) == value
         assert document[name] == value
-        assert line[name] == ("nan" if value is None else repr(value))
+        assert line[name] == ("" if value is None else repr(value))
         assert batch.columns[name] == [value]
         assert (known[name].value if name in known else None) == value
         if there:
