@@ -17,7 +17,8 @@ class _Left(ProgressColumn):
     """The time left that the meter says."""
 
     def render(self, task: Task) -> Text:
-        return Text(str(task.fields.get("left", "")))
+        left = str(task.fields.get("left", ""))
+        return Text(f"{left} left" if left else "")
 
 
 class BarMeter(Meter):
