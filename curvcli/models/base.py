@@ -7,7 +7,7 @@ samples, loss weights applied, never divided: the caller adds batches in float64
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, Protocol
@@ -286,6 +286,11 @@ class Objective(Protocol):
     def batch_count(self) -> int:
         """How many batches there are."""
         ...
+
+
+def passes_of(bends: Iterable[Bend]) -> int:
+    """Backward passes that the columns of some bends take per batch."""
+    return sum(bend.columns * bend.passes for bend in bends)
 
 
 def flat_size(parameters: Sequence[Parameter]) -> int:

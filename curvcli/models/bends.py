@@ -126,10 +126,10 @@ class BentBy(Generic[Node, Place]):
     def bend(self, bending: Bending[Node, Place], samples: int) -> Bend | None:
         """What it costs; None where what it reads has no rows of single samples."""
         shapes = [self._graph.shape(place) for place in bending.basis]
-        known = [shape for shape in shapes if shape is not None and orders(shape, samples)]
-        if len(known) < len(shapes) or any(self._graph.shape(self._graph.output(n)) is None for n in bending.nodes):
+        shaped = [shape for shape in shapes if shape is not None and orders(shape, samples)]
+        if len(shaped) < len(shapes) or any(self._graph.shape(self._graph.output(n)) is None for n in bending.nodes):
             return None
-        columns = sum(prod(shape) // samples for shape in known)
+        columns = sum(prod(shape) // samples for shape in shaped)
         return Bend(f"b{self._number[bending.nodes[0]]}", columns, bending.passes)
 
     def bends(self, samples: int) -> list[tuple[Bend, ...] | None]:

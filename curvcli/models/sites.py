@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
-from curvcli.models.base import Bend, Site
+from curvcli.models.base import Bend, Site, passes_of
 from curvcli.models.layout import ZLayout
 
 
@@ -64,8 +64,3 @@ def _most(batches: Sequence[tuple[Bend, ...] | None]) -> tuple[Bend, ...] | None
     if any(bends is None for bends in batches):
         return None
     return max((bends for bends in batches if bends is not None), key=passes_of)
-
-
-def passes_of(bends: Iterable[Bend]) -> int:
-    """Backward passes that the columns of some bends take per batch."""
-    return sum(bend.columns * bend.passes for bend in bends)

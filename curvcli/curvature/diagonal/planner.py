@@ -13,8 +13,7 @@ from curvcli.curvature.diagonal.output_hessian import OutputHessian
 from curvcli.curvature.diagonal.smooth_units import OVERHEAD, SmoothUnits
 from curvcli.curvature.matrices.interface import OutputMatrix
 from curvcli.errors import UsageError
-from curvcli.models.base import Bend, Parameter, Site
-from curvcli.models.sites import passes_of
+from curvcli.models.base import Bend, Parameter, Site, passes_of
 from curvcli.wording import option, shell_option
 
 Method = Literal["auto", "gauss_newton", "smooth_units", "output_hessian", "output_hessian_shared", "coordinate"]

@@ -72,9 +72,9 @@ class BendColumns:
             made |= {full(t): None for t in reader.input if not t.startswith("^") and source(t) in nodes}
         return list(made)
 
-    def _fetch(self, nodes: Sequence[str]) -> list[str]:
+    def _fetch(self, nodes: Sequence[str], *values: str) -> list[str]:
         reads = [tensor for node in nodes for tensor in self._bent.reads(node)]
-        return list(dict.fromkeys((*self._joints.fetch, *self._made(nodes), *reads)))
+        return list(dict.fromkeys((*self._joints.fetch, *self._made(nodes), *reads, *values)))
 
     def _returned(self, graph: Imported, node: str) -> dict[str, Any]:
         """∂⟨∂ℓ/∂k, k⟩ by what a node reads, as a function of that."""
@@ -106,7 +106,7 @@ class BendColumns:
                     key = ("bend", self._joints.names, number, read)
                     body = self._body(bending, read, bent)
                     rows = tensorflow().constant(numbers)
-                    values = self._cut.run_rows(key, body, rows, fetch=self._fetch(bending.nodes))
+                    values = self._cut.run_rows(key, body, rows, fetch=self._fetch(bending.nodes, read))
                     for name, value in zip(self._names_of(bent), values, strict=True):
                         sums[name] += as_float64(value)
         return sums
@@ -134,12 +134,12 @@ class BendColumns:
                 slope = factor * self._returned(graph, bending.nodes[0]).get(read, tf.zeros_like(value))
 
             def one(c: Any, *totals: Any) -> Any:
-                place, rest = numbers[c] // split[2], numbers[c] % split[2]
-                unit = tf.one_hot(place, before, dtype=dtype)[:, None, None] * tf.one_hot(rest, split[2], dtype=dtype)
+                place, after = numbers[c] // split[2], numbers[c] % split[2]
+                unit = tf.one_hot(place, before, dtype=dtype)[:, None, None] * tf.one_hot(after, split[2], dtype=dtype)
                 vector = tf.reshape(tf.broadcast_to(unit, split), tf.shape(value))
                 left = gradients([value], z, [vector])
                 if bending.kind == "elementwise":
-                    by_sample = weights[place, :, rest][:, None, None]
+                    by_sample = weights[place, :, after][:, None, None]
                     layouts = [use.layout for use in uses]
                     right = [q.original(q.canonical(d, n) * by_sample, n) for q, d in zip(layouts, left, strict=True)]
                 else:
@@ -219,7 +219,7 @@ class BendColumns:
             return values, [tf.reduce_max(error) for _, error in made]
 
         every = tuple(dict.fromkeys(node for _, some in grouped for node in some))
-        fetch = list(dict.fromkeys((*self._fetch(every), *(value for value, _ in grouped))))
+        fetch = self._fetch(every, *(value for value, _ in grouped))
         values, errors = self._cut.run(("bends in step", joints.names), body, fetch=fetch)
         for (_, some), error in zip(grouped, errors, strict=True):
             if error > _CONFIRMED[self._forward.dtype.name]:
@@ -244,7 +244,9 @@ class BendColumns:
                     for cotangent in (tf.ones_like(one), noise)
                 )
                 scale = tf.reduce_max(tf.abs(plain)) * tf.reduce_max(tf.abs(noise))
-                errors.append(tf.reduce_max(tf.abs(weighted - plain * noise)) / tf.where(scale == 0, tf.ones_like(scale), scale))
+                errors.append(
+                    tf.reduce_max(tf.abs(weighted - plain * noise)) / tf.where(scale == 0, tf.ones_like(scale), scale)
+                )
                 slopes.append(slope)
                 along.append(tf.stop_gradient(plain))
         return (gradients(slopes, [value], along)[0] if slopes else tf.zeros_like(value)), tf.stack(errors)
