@@ -18,6 +18,8 @@ from curvcli.models.vectors import VectorSpace
 
 # Outputs this far apart, relative to the largest, differ by more than the order in which a kernel adds numbers up.
 _INTERACTION = 1e-5
+# Samples on which a method is tried before it is chosen.
+_FEW = 3
 
 
 class DataObjective(ABC):
@@ -185,6 +187,11 @@ class DataObjective(ABC):
         """See ``pointwise.PointwiseObjective``."""
         for data in self.data_loss.batches(start=start):
             yield self._input_batch(data, function, inputs)
+
+    def input_probe(self, function: SampleFunction, inputs: Sequence[str]) -> InputBatch:
+        """See ``pointwise.PointwiseObjective``."""
+        few = self.batch_size if self.scalar else min(self.batch_size, _FEW)
+        return self._input_batch(next(iter(self.data_loss.batches(batch_size=few))), function, inputs)
 
     @abstractmethod
     def _input_batch(self, data: Batch, function: SampleFunction, inputs: Sequence[str]) -> InputBatch:
