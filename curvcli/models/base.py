@@ -1,6 +1,7 @@
 """The protocol every saved model is opened to, and the plain records that cross it.
 
-Arrays cross it as NumPy, in the model's own parameter order and shape. Everything a batch returns is a *sum* over its
+Arrays cross it as NumPy, in the model's own parameter order and shape; vectors of a block stay where products are made
+(``bundle.Vectors``). Everything a batch returns is a *sum* over its
 samples, loss weights applied, never divided: the caller adds batches in float64 and divides once by
 ``Objective.denominator``, so that splitting the data differently changes nothing.
 """
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curvcli.losses.interface import OutputState
+from curvcli.models.bundle import Vectors
 
 Array = NDArray[Any]
 
@@ -188,16 +190,16 @@ class DifferentiatedBatch(Protocol):
         """
         ...
 
-    def hessian_products(self, block: Sequence[str], vectors: Array) -> Array:
-        """H_block v for every row of ``vectors``, (k, n) → (k, n), parameters raveled and joined in block order."""
+    def hessian_products(self, block: Sequence[str], vectors: Vectors) -> Vectors:
+        """H_block v for every one of k vectors, whose parameters are raveled and joined in block order."""
         ...
 
-    def pushforward(self, block: Sequence[str], vectors: Array) -> Array:
-        """J_o v, the change of the loss's input, for every row of ``vectors``: (k, n) → (k, samples, …), like o."""
+    def pushforward(self, block: Sequence[str], vectors: Vectors | Array) -> Array:
+        """J_o v, the change of the loss's input, for k vectors, or rows (k, n): (k, samples, …), like o."""
         ...
 
-    def pullback(self, block: Sequence[str], cotangents: Array) -> Array:
-        """Σ_n J_{o,n}ᵀ u_n for every u of ``cotangents``: (k, samples, …) → (k, n)."""
+    def pullback(self, block: Sequence[str], cotangents: Array) -> Vectors:
+        """Σ_n J_{o,n}ᵀ u_n for every u of ``cotangents``, (k, samples, …): k vectors."""
         ...
 
     def activation_probes(self, parameters: Sequence[str], signs: Array, *, remainder: bool) -> dict[str, Array]:
