@@ -108,6 +108,23 @@ class Site:
     rows: tuple[int, ...] | None = None
 
 
+class ColumnSquares(Protocol):
+    """The sum that ``squared_columns`` gives, of columns that come a few at a time."""
+
+    @property
+    def added(self) -> int:
+        """Columns so far."""
+        ...
+
+    def add(self, columns: Array) -> None:
+        """Take in some columns, (k, samples, …)."""
+        ...
+
+    def sums(self) -> dict[str, Array]:
+        """The sum of all, in each parameter's shape; once, at the end."""
+        ...
+
+
 class DifferentiatedBatch(Protocol):
     """One batch with its forward pass done; all results are float64 sums over the batch's samples."""
 
@@ -138,6 +155,13 @@ class DifferentiatedBatch(Protocol):
 
     def squared_columns(self, parameters: Sequence[str], columns: Array) -> dict[str, Array]:
         """Σ_n Σ_c (J_zWᵀ J_oᵀ s_c)² per parameter for ``columns`` s_c, (k, samples, …): one pass per column."""
+        ...
+
+    def column_squares(self, parameters: Sequence[str], count: int, *, anew: bool) -> ColumnSquares | None:
+        """The sum of so many squared columns, where some layer is cheaper contracted once for all of them; else None.
+
+        One is under way at a time: until its sums are taken, the same call returns it again, if not ``anew``.
+        """
         ...
 
     def output_hessian_diagonal(self, parameters: Sequence[str], start: int, stop: int) -> dict[str, Array]:
