@@ -128,6 +128,23 @@ class Site:
     bends: tuple[Bend, ...] | None = None
 
 
+class ColumnSquares(Protocol):
+    """The sum that ``squared_columns`` gives, of columns that come a few at a time."""
+
+    @property
+    def added(self) -> int:
+        """Columns so far."""
+        ...
+
+    def add(self, columns: Array) -> None:
+        """Take in some columns, (k, samples, …)."""
+        ...
+
+    def sums(self) -> dict[str, Array]:
+        """The sum of all, in each parameter's shape; once, at the end."""
+        ...
+
+
 class DifferentiatedBatch(Protocol):
     """One batch with its forward pass done; all results are float64 sums over the batch's samples."""
 
@@ -180,6 +197,13 @@ class DifferentiatedBatch(Protocol):
 
         Raises:
             ModelError: they don't.
+        """
+        ...
+
+    def column_squares(self, parameters: Sequence[str], count: int, *, anew: bool) -> ColumnSquares | None:
+        """The sum of so many squared columns, where some layer is cheaper contracted once for all of them; else None.
+
+        One is under way at a time: until its sums are taken, the same call returns it again, if not ``anew``.
         """
         ...
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from curvcli.models.base import Array
+from curvcli.models.contraction import Contraction
 from curvcli.models.tensorflow.layout import TensorFlowLayout
 from curvcli.models.tensorflow.runtime import tensorflow
 
@@ -98,6 +99,27 @@ class PatchUse(LinearUse):
     def _fold(self, gkq: Any) -> Any:
         tf = tensorflow()
         return tf.reshape(tf.gather(tf.reshape(gkq, [-1]), self._back), self.shape)
+
+    @property
+    def groups(self) -> int:
+        """G."""
+        return self._gkq[0]
+
+    def contraction(self, samples: int) -> Contraction:
+        """The sizes of this use in a batch, as far as they tell what contracting it costs."""
+        return Contraction(samples, self.layout.channels, self._gkq[1], self.layout.positions)
+
+    def patches_by_sample(self, data: Any, samples: int) -> Callable[[int], Any]:
+        """A of one sample, (groups, K, positions), by its number."""
+        if self._direct is not None:
+            # Not all at once: they may take many times the memory of the data.
+            return lambda n: self._patches(data[n : n + 1], 1)[0]
+        patches = self._patches(data, samples)
+        return lambda n: patches[n]
+
+    def folded(self, gkq: Any) -> Any:
+        """(groups, K, Q) → the parameter's shape."""
+        return self._fold(gkq)
 
     def _grouped(self, delta: Any, samples: int) -> Any:
         """z-shaped → (samples, groups, Q, positions)."""

@@ -35,6 +35,14 @@ class ConvolutionUse(PatchUse):
         work = layout.positions * prod(shape)
         self._direct = layout.positions > 1 and work >= _DIRECT_FROM
 
+    @property
+    def groups(self) -> int:
+        return self._groups
+
+    def some_patches(self, start: int, stop: int) -> Tensor:
+        # Not kept: all patches together may take many times the memory of the input.
+        return self._unfold(self._input[start:stop])
+
     def products(self, left: Sequence[Tensor], right: Sequence[Tensor] | None = None) -> Tensor:
         if not self._direct:
             return super().products(left, right)

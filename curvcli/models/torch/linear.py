@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from curvcli.models.contraction import Contraction
 from curvcli.models.torch.layout import TorchLayout
 
 # Per-sample gradients held at once, in numbers.
@@ -78,6 +79,26 @@ class PatchUse(LinearUse):
         if self._kept is None:
             self._kept = self._make()
         return self._kept
+
+    @property
+    def groups(self) -> int:
+        """G."""
+        return int(self.patches.shape[1])
+
+    @property
+    def contraction(self) -> Contraction:
+        """The sizes of this use, as far as they tell what contracting it costs."""
+        layout = self.layout
+        units = layout.channels
+        return Contraction(layout.samples, units, prod(self.shape) // max(1, units), layout.positions)
+
+    def some_patches(self, start: int, stop: int) -> Tensor:
+        """A of some samples."""
+        return self.patches[start:stop]
+
+    def folded(self, gkq: Tensor) -> Tensor:
+        """(groups, K, Q) → the parameter's shape."""
+        return self._fold(gkq)
 
     def products(self, left: Sequence[Tensor], right: Sequence[Tensor] | None = None) -> Tensor:
         patches = self.patches

@@ -21,6 +21,7 @@ from curvcli.models.torch.layout import TorchLayout
 from curvcli.models.torch.linear import LinearUse
 from curvcli.models.torch.lookups import looked_up
 from curvcli.models.torch.rules import linear_use, z_shape
+from curvcli.models.torch.several import columns_at_once
 from curvcli.wording import option
 
 # (edges, cotangent of the output) → the derivative by each edge, None where there is no path.
@@ -203,6 +204,10 @@ class Sites:
     def rows(self, name: str) -> Array | None:
         """See ``base.DifferentiatedBatch.rows``."""
         return looked_up(self._entries.get(name, ()), self._tensors[name])
+
+    def columns_at_once(self) -> int:
+        """How many columns on the output one backward pass should take."""
+        return 1 if self._root is None else columns_at_once(self.graph.nodes)
 
     # -- for the derivatives of a batch -------------------------------------------------------------------------------
 
