@@ -32,6 +32,7 @@ def inputs(
     seed: int | None = None,
     device: str | None = None,
     dtype: str | None = None,
+    threads: int | None = None,
     signature: str | None = None,
     tag_set: str | None = None,
     allow_random: bool = False,

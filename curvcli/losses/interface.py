@@ -122,6 +122,8 @@ class Loss(ABC):
         takes: what the model returns for it, ``logits`` or ``probabilities``; empty where that is no question.
         likelihood: the distribution whose negative log-likelihood it is, as a person reads it; empty for none.
         convex: whether ∇²_o ℓ is positive semidefinite wherever it is taken.
+        closed: whether ``slope_product`` takes the place of the slope's derivative by autodiff, which keeps an array of
+            the output's size for each of its operations.
     """
 
     name: str
@@ -130,6 +132,7 @@ class Loss(ABC):
     takes: str = ""
     likelihood: str = ""
     convex: bool = True
+    closed: bool = False
 
     # -- targets and values -------------------------------------------------------------------------------------------
 
@@ -169,6 +172,20 @@ class Loss(ABC):
             truth: ``Targets.truth``.
             weight: ``Targets.weight`` · ``Targets.scale``.
         """
+
+    def slope_product(self, ops: Operations, o: Tensor, weight: Tensor, vector: Tensor) -> Tensor:
+        """∇²_o ℓ · ``vector`` as a function of o that can be differentiated again; it needs o alone.
+
+        Args:
+            ops: of the framework.
+            o: the output.
+            weight: as in ``slope``.
+            vector: like o.
+
+        Raises:
+            ValueError: the loss is not ``closed``.
+        """
+        raise ValueError(f"{self.name} leaves the derivative of its slope to autodiff")
 
     def slope_of_normalised(self, p: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
         """∂ℓ/∂o from the softmax or sigmoid of o, for a loss that is taken before it.

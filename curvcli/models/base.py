@@ -7,7 +7,7 @@ samples, loss weights applied, never divided: the caller adds batches in float64
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, Protocol
@@ -77,6 +77,21 @@ class Port:
 
 
 @dataclass(frozen=True)
+class Bend:
+    """An operation after a z that is not piecewise linear in it, and the columns by which its curvature is exact.
+
+    Attributes:
+        place: names the operation in this graph alone.
+        columns: basis vectors of what it reads, per sample.
+        passes: backward passes that each of them takes.
+    """
+
+    place: str
+    columns: int
+    passes: int
+
+
+@dataclass(frozen=True)
 class Site:
     """Where a parameter enters the computation, as read from the model's graph.
 
@@ -95,6 +110,8 @@ class Site:
         blocker: the first operation after ``z`` that is not piecewise linear; ``None`` if all are.
         rows: of a table that is only looked up in, the rows that any sample looks up, ascending: the loss does not
             depend on the others. ``None`` where more than look-ups read the parameter, or they may read every row.
+        bends: the operations after ``z`` that are not piecewise linear in it, in order, without those that take each
+            entry of ``z`` by itself; ``None`` where columns can't tell their curvature.
     """
 
     parameter: str
@@ -106,6 +123,7 @@ class Site:
     positions: int = 0
     blocker: str | None = None
     rows: tuple[int, ...] | None = None
+    bends: tuple[Bend, ...] | None = None
 
 
 class DifferentiatedBatch(Protocol):
@@ -138,6 +156,29 @@ class DifferentiatedBatch(Protocol):
 
     def squared_columns(self, parameters: Sequence[str], columns: Array) -> dict[str, Array]:
         """Σ_n Σ_c (J_zWᵀ J_oᵀ s_c)² per parameter for ``columns`` s_c, (k, samples, …): one pass per column."""
+        ...
+
+    def bends(self, parameters: Sequence[str]) -> tuple[Bend, ...]:
+        """All bends of these parameters in this very batch, in order, each once; see ``Site.bends``."""
+        ...
+
+    def bend_columns(self, parameters: Sequence[str], start: int, stop: int) -> dict[str, Array]:
+        """What the columns ``start`` … ``stop`` of all ``bends`` give: Σ_n Σ_k (J_zWᵀ J_kᵀ e) ⊙ (J_zWᵀ J_kᵀ H_k e).
+
+        J_k is the derivative by z of what operation k reads, e a basis vector of that, all samples at once, and
+        H_k = Σ_i (∂ℓ/∂k_i) ∇²k_i the curvature of what k returns.
+
+        Raises:
+            ModelError: what an operation reads can't be told apart by samples.
+        """
+        ...
+
+    def bends_in_step(self, parameters: Sequence[str]) -> dict[str, Array]:
+        """The same sum over the operations that take each entry of a z by itself, which need no columns.
+
+        Raises:
+            ModelError: they don't.
+        """
         ...
 
     def output_hessian_diagonal(self, parameters: Sequence[str], start: int, stop: int) -> dict[str, Array]:
@@ -245,6 +286,11 @@ class Objective(Protocol):
     def batch_count(self) -> int:
         """How many batches there are."""
         ...
+
+
+def passes_of(bends: Iterable[Bend]) -> int:
+    """Backward passes that the columns of some bends take per batch."""
+    return sum(bend.columns * bend.passes for bend in bends)
 
 
 def flat_size(parameters: Sequence[Parameter]) -> int:

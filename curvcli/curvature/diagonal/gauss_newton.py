@@ -73,10 +73,10 @@ class ColumnsTask(ParameterTask):
                     f"use {option('method', 'coordinate')}."
                 )
         columns = self.matrix.columns(batch.output, part.start, part.stop)
-        return with_traces(_signed_squares(batch, live, columns), self.parameters)
+        return with_traces(signed_squares(batch, live, columns), self.parameters)
 
 
-def _signed_squares(batch: DifferentiatedBatch, parameters: tuple[str, ...], columns: Columns) -> dict[str, Array]:
+def signed_squares(batch: DifferentiatedBatch, parameters: tuple[str, ...], columns: Columns) -> dict[str, Array]:
     """Σ_c sign_c (Jᵀ s_c)²; columns of sign − are squared apart and taken away."""
     negative = columns.signs < 0
     if not negative.any():

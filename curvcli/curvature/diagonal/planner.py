@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from curvcli.curvature.diagonal.coordinate import Coordinate
 from curvcli.curvature.diagonal.exact import DiagonalMethod, multiplications
 from curvcli.curvature.diagonal.gauss_newton import GaussNewton
 from curvcli.curvature.diagonal.output_hessian import OutputHessian
+from curvcli.curvature.diagonal.smooth_units import OVERHEAD, SmoothUnits
 from curvcli.curvature.matrices.interface import OutputMatrix
 from curvcli.errors import UsageError
-from curvcli.models.base import Parameter, Site
+from curvcli.models.base import Bend, Parameter, Site, passes_of
 from curvcli.wording import option, shell_option
 
-Method = Literal["auto", "gauss_newton", "output_hessian", "output_hessian_shared", "coordinate"]
-METHODS: tuple[Method, ...] = ("auto", "gauss_newton", "output_hessian", "output_hessian_shared", "coordinate")
+Method = Literal["auto", "gauss_newton", "smooth_units", "output_hessian", "output_hessian_shared", "coordinate"]
+METHODS: tuple[Method, ...] = get_args(Method)
 
 # A product with a Hessian differentiates a graph that already holds a backward pass: about two backward passes.
 _PRODUCT = 2
@@ -85,12 +86,15 @@ def plan_diagonal(
         otherwise = _without_columns(gauss_newton, sites, "auto")
         if sum(_cost(w) for w in otherwise) < rank:
             gauss_newton = []
-    chosen = {p.name for p in gauss_newton}
+    smooth = _through_smooth_units([p for p in reached if p not in gauss_newton], sites, rank, method)
+    chosen = {p.name for p in (*gauss_newton, *smooth)}
     computations: list[DiagonalMethod] = []
     if gauss_newton:
         computations.append(
             GaussNewton(tuple(p.name for p in gauss_newton), rank, multiplications(gauss_newton, sites))
         )
+    if smooth:
+        computations.append(_smooth_units(smooth, sites, rank))
     computations += _without_columns([p for p in reached if p.name not in chosen], sites, method)
     return _within_budget(parameters, sites, computations, rank, budget)
 
@@ -118,7 +122,7 @@ def plan_output_matrix(
         UsageError: the forced method is one of the Hessian alone, or needs a z where there is none.
     """
     reached = [p for p in parameters if sites[p.name].reached and p.size]
-    if method in ("output_hessian", "output_hessian_shared"):
+    if method in ("smooth_units", "output_hessian", "output_hessian_shared"):
         raise UsageError(f"{option('method', method)} goes with {option('matrix', 'hessian')}.")
     by_columns = [p for p in reached if sites[p.name].z is not None and method != "coordinate"]
     if method == "gauss_newton" and len(by_columns) < len(reached):
@@ -170,9 +174,46 @@ def _columns_apply(site: Site) -> bool:
 def _cost(computation: DiagonalMethod) -> int:
     return (
         computation.passes_per_batch
-        if isinstance(computation, GaussNewton)
+        if isinstance(computation, (GaussNewton, SmoothUnits))
         else _PRODUCT * computation.passes_per_batch
     )
+
+
+def _smooth_units(parameters: Sequence[Parameter], sites: Mapping[str, Site], rank: int) -> SmoothUnits:
+    bends = {bend for p in parameters for bend in sites[p.name].bends or ()}
+    names = tuple(p.name for p in parameters)
+    return SmoothUnits(names, rank, passes_of(bends), multiplications(parameters, sites))
+
+
+def _through_smooth_units(
+    parameters: Sequence[Parameter], sites: Mapping[str, Site], rank: int, method: Method
+) -> list[Parameter]:
+    """Those for which columns through the smooth operations after them are the cheapest: the last ones, mostly.
+
+    What comes after one layer comes after those before it as well, so layers are taken up from the one with the fewest
+    operations after it, as long as that makes all of them together cheaper.
+    """
+    if method != "auto":
+        return list(parameters) if method == "smooth_units" else []
+    by_z: dict[str, list[Parameter]] = {}
+    for p in parameters:
+        z = sites[p.name].z
+        if z is not None and sites[p.name].bends is not None:
+            by_z.setdefault(z, []).append(p)
+    groups = sorted(by_z.values(), key=lambda group: passes_of(sites[group[0].name].bends or ()))
+    others = [sum(_cost(way) for way in _without_columns(group, sites, "auto")) for group in groups]
+    chosen: list[Parameter] = []
+    taken: list[Parameter] = []
+    bends: set[Bend] = set()
+    saved, most = 0, 0
+    for group, other in zip(groups, others, strict=True):
+        taken += group
+        bends |= set(sites[group[0].name].bends or ())
+        saved += other
+        gain = saved - (rank + OVERHEAD + passes_of(bends))
+        if gain > most:
+            chosen, most = list(taken), gain
+    return [p for p in parameters if p in chosen]
 
 
 def _without_columns(
@@ -207,6 +248,11 @@ def _reason(computation: DiagonalMethod, site: Site, rank: int) -> str:
         if not rank:
             return "the loss is linear in the output and everything before it piecewise linear: no curvature"
         return f"all after it is piecewise linear; one pass per column of the loss's Hessian ({rank})"
+    if isinstance(computation, SmoothUnits):
+        return (
+            f"{site.blocker or 'nothing'} after it is not piecewise linear; one pass per column of the loss's Hessian "
+            f"({rank}) and {computation.passes} through the smooth operations after it"
+        )
     why = f"{site.blocker} after it is not piecewise linear" if site.blocker else site.why_not
     why = why or "fewer products than columns"
     if isinstance(computation, OutputHessian):
@@ -234,6 +280,8 @@ def _refuse_inexact(parameters: Sequence[Parameter], sites: Mapping[str, Site], 
             why = site.why_not
         elif method == "gauss_newton" and site.blocker is not None:
             why = f"{site.blocker} after it is not piecewise linear"
+        elif method == "smooth_units" and site.bends is None:
+            why = f"the curvature of {site.blocker} after it can't be told by columns"
         elif method == "output_hessian" and site.positions > 1:
             why = f"its weight is used at {site.positions} places per sample; use output_hessian_shared"
         elif method == "output_hessian_shared" and site.positions == 1:

@@ -9,8 +9,9 @@ import numpy as np
 
 from curvcli.data.interface import Batch
 from curvcli.losses.interface import OutputState
-from curvcli.models.base import Array, Site, as_float64
+from curvcli.models.base import Array, Bend, Site, as_float64
 from curvcli.models.data_loss import DataLoss
+from curvcli.models.tensorflow.bend_columns import BendColumns
 from curvcli.models.tensorflow.confirm import Located
 from curvcli.models.tensorflow.cut import CutBatch
 from curvcli.models.tensorflow.forward import Forward
@@ -50,6 +51,7 @@ class TensorFlowBatch:
         self._forward, self._data_loss, self._located, self._known_sites = forward, data_loss, located, known_sites
         self._names, self._data = tuple(parameters), data
         self._rows: dict[str, Array | None] = {}
+        self._bends: dict[tuple[str, ...], BendColumns] = {}
         self._cut = CutBatch(forward, data_loss, data, parameters)
         self.samples = self._cut.samples
 
@@ -120,6 +122,21 @@ class TensorFlowBatch:
             for name, value in zip(parameters, sums, strict=True):
                 total[name] += as_float64(value)
         return total
+
+    def _bend_columns(self, parameters: Sequence[str]) -> BendColumns:
+        names = tuple(parameters)
+        if names not in self._bends:
+            self._bends[names] = BendColumns(self._forward, self._cut, self._joints(names), self._data)
+        return self._bends[names]
+
+    def bends(self, parameters: Sequence[str]) -> tuple[Bend, ...]:
+        return self._bend_columns(parameters).bends
+
+    def bend_columns(self, parameters: Sequence[str], start: int, stop: int) -> dict[str, Array]:
+        return self._bend_columns(parameters).columns(start, stop)
+
+    def bends_in_step(self, parameters: Sequence[str]) -> dict[str, Array]:
+        return self._bend_columns(parameters).in_step()
 
     def output_hessian_diagonal(self, parameters: Sequence[str], start: int, stop: int) -> dict[str, Array]:
         tf, dtype, joints, n = tensorflow(), self._forward.dtype, self._joints(parameters), self.samples

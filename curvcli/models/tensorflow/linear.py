@@ -40,6 +40,10 @@ class LinearUse(ABC):
         """Σ_n (J_nᵀ l_n) ⊙ (J_nᵀ r_n) for z-shaped l, r; in the parameter's shape. Squares where ``right`` is None."""
 
     @abstractmethod
+    def entrywise(self, weights: Any, prepared: Any, samples: int) -> Any:
+        """Σ_n Σ_e w_ne (J_nᵀ e)² over the basis e of z for z-shaped weights w; in the parameter's shape."""
+
+    @abstractmethod
     def sample_gradients(self, delta: Any, prepared: Any, samples: int) -> Any:
         """J_nᵀ δ_n for a z-shaped δ: (samples, entries of the parameter)."""
 
@@ -139,6 +143,18 @@ class PatchUse(LinearUse):
         start = (tf.constant(0), tf.zeros(self.shape, left.dtype))
         return tf.while_loop(lambda n, _: n < samples, one, start, parallel_iterations=1)[1]
 
+    def entrywise(self, weights: Any, prepared: Any, samples: int) -> Any:
+        tf, kernel = tensorflow(), self._direct
+        if kernel is None:
+            return self._fold(tf.einsum("ngkp,ngqp->gkq", tf.square(prepared), self._grouped(weights, samples)))
+        squares = tf.square(prepared)
+
+        def one(n: Any, total: Any) -> tuple[Any, Any]:
+            return n + 1, total + tf.reshape(kernel(squares, weights, n), self.shape)
+
+        start = (tf.constant(0), tf.zeros(self.shape, weights.dtype))
+        return tf.while_loop(lambda n, _: n < samples, one, start, parallel_iterations=1)[1]
+
     def sample_gradients(self, delta: Any, prepared: Any, samples: int) -> Any:
         tf, kernel = tensorflow(), self._direct
         if kernel is not None:
@@ -185,6 +201,11 @@ class EmbeddingUse(LinearUse):
             for z in (left, right)
         ]
         return tf.math.unsorted_segment_sum(_times(*sums), used % vocabulary, vocabulary)
+
+    def entrywise(self, weights: Any, prepared: Any, samples: int) -> Any:
+        # A is made of zeros and ones, which are their own squares.
+        rows = tensorflow().reshape(prepared, [-1])
+        return tensorflow().math.unsorted_segment_sum(self._by_token(weights, samples), rows, self.shape[0])
 
     def _by_token(self, delta: Any, samples: int) -> Any:
         tf = tensorflow()

@@ -8,9 +8,11 @@ from dataclasses import replace
 from curvcli.models.base import Site
 from curvcli.models.data_loss import DataLoss
 from curvcli.models.sites import linear_site
+from curvcli.models.tensorflow.bends import bent_by, tensors_after
 from curvcli.models.tensorflow.confirm import NOT_CONFIRMED, Located, not_confirmed
 from curvcli.models.tensorflow.forward import Forward
 from curvcli.models.tensorflow.graph import Entry, full
+from curvcli.models.tensorflow.operations import readable
 from curvcli.models.tensorflow.rules import Context, data_operand, linear_use
 from curvcli.models.tensorflow.runtime import tensorflow
 from curvcli.models.tensorflow.shapes import Measured, changing, measure
@@ -49,11 +51,16 @@ def read_sites(
     if not single:
         return sites
     nodes = list(dict.fromkeys(e.node for e in single.values()))
-    blocker = dict(zip(nodes, forward.reader.blockers([[n] for n in nodes], live), strict=True))
     z = [f"{e.node}:0" for e in single.values()]
     data = [full(data_operand(forward.reader, e)) for e in single.values()]
-    measured = measure(forward, list(dict.fromkeys((*z, *data))), data_loss.first_batch())
-    why_not = _unsuited(forward, single, measured, changing(forward, data_loss.batches(), measured, z))
+    measured = measure(
+        forward, list(dict.fromkeys((*z, *data, *tensors_after(forward, nodes)))), data_loss.first_batch()
+    )
+    around = {tensor: measured[tensor] for tensor in (*z, *data)}
+    why_not = _unsuited(forward, single, measured, changing(forward, data_loss.batches(), around, z))
+    bent = bent_by(forward, nodes, measured)
+    first = dict(zip(nodes, [after.first for after in bent.after], strict=True))
+    bends = dict(zip(nodes, bent.bends(samples), strict=True))
     suited = {name: entry for name, entry in single.items() if name not in why_not}
     why_not |= _locate(forward, located, suited, measured, samples, mixed)
     for name, entry in single.items():
@@ -61,7 +68,10 @@ def read_sites(
         if name in why_not:
             sites[name] = Site(name, reached=True, why_not=why_not[name], operation=operation)
             continue
-        sites[name] = linear_site(name, entry.node, operation, located[name].use.layout, blocker[entry.node])
+        bending = first[entry.node]
+        blocker = None if bending is None else readable(forward.reader.nodes[bending].op)
+        layout = located[name].use.layout
+        sites[name] = linear_site(name, entry.node, operation, layout, blocker=blocker, bends=bends[entry.node])
     return sites
 
 

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from curvcli.data.interface import Batch
 from curvcli.losses.interface import OutputState
-from curvcli.models.base import Array, Site, as_float64
+from curvcli.models.base import Array, Bend, Site, as_float64
 from curvcli.models.data_loss import DataLoss
+from curvcli.models.torch.bend_columns import BendColumns
 from curvcli.models.torch.derivatives import derivatives
 from curvcli.models.torch.end import LossEnd
 from curvcli.models.torch.forward import Forward
@@ -69,6 +70,7 @@ class TorchBatch:
         self.samples = self._end.samples
         self._first: dict[Hashable, tuple[Tensor | None, ...]] = {}
         self._rows: dict[str, Array | None] = {}
+        self._bends: dict[tuple[str, ...], BendColumns] = {}
         self._pulled: tuple[Tensor, tuple[Tensor | None, ...]] | None = None
         root = None if self._end.edge is None else self._end.edge.node
 
@@ -185,6 +187,21 @@ class TorchBatch:
             for name, value in part.items():
                 total[name] += as_float64(value.cpu())
         return total
+
+    def _bend_columns(self, parameters: Sequence[str]) -> BendColumns:
+        names = tuple(parameters)
+        if names not in self._bends:
+            self._bends[names] = BendColumns(self._forward, self._end, self._names, self._uses, names)
+        return self._bends[names]
+
+    def bends(self, parameters: Sequence[str]) -> tuple[Bend, ...]:
+        return self._bend_columns(parameters).bends
+
+    def bend_columns(self, parameters: Sequence[str], start: int, stop: int) -> dict[str, Array]:
+        return self._bend_columns(parameters).columns(start, stop)
+
+    def bends_in_step(self, parameters: Sequence[str]) -> dict[str, Array]:
+        return self._bend_columns(parameters).in_step()
 
     def output_hessian_diagonal(self, parameters: Sequence[str], start: int, stop: int) -> dict[str, Array]:
         edge, first = self._first_by_output(parameters)

@@ -45,14 +45,21 @@ class ConvolutionUse(PatchUse):
         return total
 
     def gradient(self, delta: Tensor) -> Tensor:
+        return self._gradient_by(self._input, delta)
+
+    def entrywise(self, weights: Tensor) -> Tensor:
+        return self._gradient_by(self._input.square(), weights)
+
+    def _gradient_by(self, data: Tensor, delta: Tensor) -> Tensor:
+        """Σ_n J_nᵀ δ_n where this is the input."""
         total = torch.zeros_like(self._weight)
         z = self.layout.canonical(delta)
         for n in range(self.layout.samples):
             if self._direct:
-                total += self._gradient(delta, n)
+                total += self._gradient(delta, n, data)
                 continue
             # Sample by sample: all patches together would take many times the memory of the input.
-            patches = self._unfold(self._input[n : n + 1])[0]
+            patches = self._unfold(data[n : n + 1])[0]
             outputs = z[n].reshape(self._groups, -1, self.layout.positions)
             total += self._fold(torch.matmul(patches, outputs.transpose(-1, -2)))
         return total
@@ -62,11 +69,12 @@ class ConvolutionUse(PatchUse):
             return super().sample_gradients(delta)
         return torch.stack([self._gradient(delta, n).reshape(-1) for n in range(self.layout.samples)])
 
-    def _gradient(self, delta: Tensor, sample: int) -> Tensor:
+    def _gradient(self, delta: Tensor, sample: int, data: Tensor | None = None) -> Tensor:
         """J_nᵀ δ_n by the framework's own kernel."""
+        data = self._input if data is None else data
         gradient: Tensor = torch.ops.aten.convolution_backward(
             delta[sample : sample + 1],
-            self._input[sample : sample + 1],
+            data[sample : sample + 1],
             self._weight,
             None,
             self._stride,

@@ -46,6 +46,10 @@ class EmbeddingUse(LinearUse):
         row, sums = self._row_sums(delta)
         return total.index_add_(0, row, sums)
 
+    def entrywise(self, weights: Tensor) -> Tensor:
+        # A is made of zeros and ones, which are their own squares.
+        return self.gradient(weights)
+
     def _row_sums(self, delta: Tensor) -> tuple[Tensor, Tensor]:
         """δ summed over the positions of one sample that took the same row: the rows, and a sum for each."""
         z = self._trainable(self.layout.canonical(delta).transpose(1, 2))

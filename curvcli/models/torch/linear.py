@@ -39,6 +39,10 @@ class LinearUse(ABC):
         """Σ_n J_nᵀ δ_n for a z-shaped δ; in the parameter's shape."""
 
     @abstractmethod
+    def entrywise(self, weights: Tensor) -> Tensor:
+        """Σ_n Σ_e w_ne (J_nᵀ e)² over the basis e of z for z-shaped weights w; in the parameter's shape."""
+
+    @abstractmethod
     def sample_gradients(self, delta: Tensor) -> Tensor:
         """J_nᵀ δ_n for a z-shaped δ: (samples, entries of the parameter)."""
 
@@ -111,6 +115,12 @@ class PatchUse(LinearUse):
         samples, groups, _, positions = patches.shape
         z = self.layout.canonical(delta).reshape(samples, groups, -1, positions)
         return self._fold(torch.einsum("ngkp,ngqp->gkq", patches, z))
+
+    def entrywise(self, weights: Tensor) -> Tensor:
+        patches = self.patches
+        samples, groups, _, _ = patches.shape
+        z = self.layout.canonical(weights).reshape(samples, groups, -1, self.layout.positions)
+        return self._fold(torch.einsum("ngkp,ngqp->gkq", patches.square(), z))
 
     def sample_gradients(self, delta: Tensor) -> Tensor:
         patches = self.patches

@@ -12,9 +12,11 @@ from torch.autograd.graph import GradientEdge
 
 from curvcli.errors import ModelError
 from curvcli.models.base import Array, Site
+from curvcli.models.bends import BentBy
 from curvcli.models.samples import halves, tags
 from curvcli.models.sites import linear_site
-from curvcli.models.torch.graph import AutogradGraph, Entry, operation
+from curvcli.models.torch.bends import BendingOperations, Place
+from curvcli.models.torch.graph import AutogradGraph, Entry, operation, readable
 from curvcli.models.torch.layout import TorchLayout
 from curvcli.models.torch.linear import LinearUse
 from curvcli.models.torch.lookups import looked_up
@@ -52,17 +54,18 @@ class Sites:
         self.interleaved: dict[str, bool] = {}
 
     @cached_property
-    def _graph(self) -> AutogradGraph:
+    def graph(self) -> AutogradGraph:
+        """All of it; there must be one."""
         return AutogradGraph(self._root)
 
     @cached_property
     def _entries(self) -> dict[str, list[Entry]]:
-        return {} if self._root is None else self._graph.entries(self._tensors)
+        return {} if self._root is None else self.graph.entries(self._tensors)
 
     @property
     def signature(self) -> tuple[Any, ...]:
         """Equal for batches of the same structure; see ``AutogradGraph.signature``."""
-        return () if self._root is None else self._graph.signature(self._tensors)
+        return () if self._root is None else self.graph.signature(self._tensors)
 
     def read(self, output: Tensor, pull: Pull) -> dict[str, Site]:
         """Describe every parameter.
@@ -85,33 +88,37 @@ class Sites:
                 sites[name] = Site(name, reached=True, why_not=use, operation=operation(entry.node))
             else:
                 linear[name] = entry
-        blocker = self._blockers([entry.node for entry in linear.values()])
+        nodes = list(dict.fromkeys(entry.node for entry in linear.values()))
+        bent = self.bent_by(nodes)
+        first = {node: after.first for node, after in zip(nodes, bent.after, strict=True)}
+        blocker = {node: None if one is None else readable(one) for node, one in first.items()}
+        bends = dict(zip(nodes, bent.bends(self._samples), strict=True))
         why_not = self._locate(linear, output, pull)
-        position = {id(node): i for i, node in enumerate(self._graph.nodes)} if linear else {}
+        position = {id(node): i for i, node in enumerate(self.graph.nodes)} if linear else {}
         for name, entry in linear.items():
             where = operation(entry.node)
             if name in why_not:
                 sites[name] = Site(name, reached=True, why_not=why_not[name], operation=where)
                 continue
             place = f"z{position[id(entry.node)]}"
-            sites[name] = linear_site(name, place, where, self._uses[name].layout, blocker[id(entry.node)])
+            one, layout = entry.node, self._uses[name].layout
+            sites[name] = linear_site(name, place, where, layout, blocker=blocker[one], bends=bends[one])
         return sites
+
+    def bent_by(self, nodes: Sequence[Any]) -> BentBy[Any, Place]:
+        """The operations that bend what these nodes' outputs vary."""
+        return BentBy(BendingOperations(self.graph), nodes)
 
     @staticmethod
     def _reads_data(entry: Entry) -> bool:
         """Whether the root joins the parameter with anything else, as a network of one layer does."""
         return len(entry.node.next_functions) > 1
 
-    def _blockers(self, nodes: Sequence[Any]) -> dict[int, str | None]:
-        distinct = list({id(node): node for node in nodes}.values())
-        blockers = self._graph.blockers([[node] for node in distinct]) if distinct else []
-        return dict(zip([id(node) for node in distinct], blockers, strict=True))
-
     def joint_blocker(self, parameters: Sequence[str]) -> str | None:
         """See ``Objective.joint_blocker``."""
         if self._root is None:
             return None
-        return self._graph.blockers([self._graph.leaves([self._tensors[p] for p in parameters])])[0]
+        return self.graph.blockers([self.graph.leaves([self._tensors[p] for p in parameters])])[0]
 
     # -- how z's rows belong to samples, and whether the canonical form is right --------------------------------------
 
@@ -171,12 +178,12 @@ class Sites:
             return set()
         edges, which = self.edges(parameters)
         layouts = {name: self.use(name).layout for name in parameters}
-        noise = _signs(output)
+        noise = random_signs(output)
         plain = pull(edges, noise)
         suspects: set[str] = set()
         for tag in tags(self._samples):
             weights = torch.from_numpy(tag).to(output.device, output.dtype)
-            tagged = pull(edges, noise * _per_sample(weights, output.ndim))
+            tagged = pull(edges, noise * per_sample(weights, output.ndim))
             for name, i in zip(parameters, which, strict=True):
                 if not _tagged(plain[i], tagged[i], weights, layouts[name]):
                     suspects.add(name)
@@ -188,7 +195,7 @@ class Sites:
         layout = self.use(name).layout
         for half in halves(self._samples):
             selected = torch.from_numpy(half).to(output.device)
-            (delta,) = pull(edges, _signs(output) * _per_sample(selected, output.ndim))
+            (delta,) = pull(edges, random_signs(output) * per_sample(selected, output.ndim))
             if delta is not None and bool((layout.canonical(delta)[~selected] != 0).any()):
                 return False
         return True
@@ -235,14 +242,15 @@ class Sites:
         return self._entries[name][0]
 
 
-def _signs(output: Tensor) -> Tensor:
+def random_signs(output: Tensor) -> Tensor:
     """±1 at random, like the output, always the same."""
     random = torch.Generator().manual_seed(_SEED)
     signs = torch.randint(0, 2, output.shape, generator=random, dtype=torch.int8)
     return (2 * signs - 1).to(output.device, output.dtype)
 
 
-def _per_sample(values: Tensor, ndim: int) -> Tensor:
+def per_sample(values: Tensor, ndim: int) -> Tensor:
+    """A number for every sample, (samples,), as it multiplies an output of so many axes."""
     return values.reshape(-1, *(1,) * (ndim - 1))
 
 
