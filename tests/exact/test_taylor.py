@@ -226,9 +226,9 @@ def test_closed_forms(compute: Compute, tmp_path: Path) -> None:
 @pytest.fixture
 def tanh_network(tmp_path: Path) -> tuple[Path, Arrays]:
     torch.manual_seed(5)
-    net = nn.Sequential(nn.Linear(9, 6), nn.Tanh(), nn.Linear(6, 5), nn.Sigmoid(), nn.Linear(5, 1), nn.Flatten(0))
+    net = nn.Sequential(nn.Linear(17, 6), nn.Tanh(), nn.Linear(6, 5), nn.Sigmoid(), nn.Linear(5, 1), nn.Flatten(0))
     torch.jit.script(net).save(str(tmp_path / "tanh.pt"))
-    return tmp_path / "tanh.pt", {"input": RNG.standard_normal((SAMPLES, 9))}
+    return tmp_path / "tanh.pt", {"input": RNG.standard_normal((SAMPLES, 17))}
 
 
 def wrong(samples: int) -> Callable[..., list[Tensor | None]]:
@@ -277,8 +277,8 @@ def test_an_operation_without_a_rule(compute: Compute, tmp_path: Path) -> None:
         def forward(self, x: Tensor) -> Tensor:
             return torch.fft.rfft(torch.tanh(x)).abs().square().sum(1)
 
-    torch.jit.trace(Spectrum(), torch.randn(2, 9)).save(str(tmp_path / "model.pt"))
-    data: Arrays = {"x": RNG.standard_normal((SAMPLES, 9))}
+    torch.jit.trace(Spectrum(), torch.randn(2, 16)).save(str(tmp_path / "model.pt"))
+    data: Arrays = {"x": RNG.standard_normal((SAMPLES, 16))}
     code, report = compute("inputs", tmp_path / "model.pt", data, None, 'name = "output"')
     found = read_report(report).inputs_record("loss")
     assert (code, found.method) == (0, "products")

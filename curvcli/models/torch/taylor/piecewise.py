@@ -74,10 +74,12 @@ def extreme(call: Call) -> Sequence[Coefficients | None]:
 
 
 def larger(call: Call) -> Sequence[Coefficients | None]:
+    """Of ``maximum``."""
     return _of_two(call, 1.0)
 
 
 def smaller(call: Call) -> Sequence[Coefficients | None]:
+    """Of ``minimum``."""
     return _of_two(call, -1.0)
 
 
@@ -95,6 +97,7 @@ def _of_two(call: Call, sign: float) -> Sequence[Coefficients | None]:
 
 
 def clamped(call: Call) -> Sequence[Coefficients | None]:
+    """Between bounds, these included."""
     x = call.arguments[0].value
     mask = torch.ones_like(x)
     for bound, inside in ((call.argument("min"), torch.ge), (call.argument("max"), torch.le)):
@@ -106,12 +109,14 @@ def clamped(call: Call) -> Sequence[Coefficients | None]:
 
 
 def hard_tanh(call: Call) -> Sequence[Coefficients | None]:
+    """Between bounds, these not included."""
     x = call.arguments[0].value
     low, high = call.argument("min_val"), call.argument("max_val")
     return masked(call, ((x > low) & (x < high)).to(x.dtype))
 
 
 def leaky(call: Call) -> Sequence[Coefficients | None]:
+    """Of ``leaky_relu``."""
     x = call.arguments[0].value
     positive = (x > 0).to(x.dtype)
     return masked(call, positive + (1 - positive) * call.argument("negative_slope"))
