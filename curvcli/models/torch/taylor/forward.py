@@ -33,7 +33,7 @@ from curvcli.models.torch.taylor.tape import Node, Slot, Tape
 # What only takes entries out of the inputs: behind it may be fewer directions.
 _TAKES_ENTRIES = frozenset(
     """alias clone gather index index_select select slice split split_with_sizes squeeze t transpose unbind unsafe_split
-    unsqueeze view _unsafe_view permute narrow""".split()
+    unsqueeze reshape permute narrow""".split()
 )
 
 

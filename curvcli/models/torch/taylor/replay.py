@@ -37,7 +37,7 @@ def filled(argument: Any, values: Sequence[Any]) -> Any:
 def replayed(tape: Tape, inputs: Sequence[Tensor]) -> list[Any]:
     """The value of every slot for these inputs; with a graph, if they require one."""
     values: list[Any] = [None] * len(tape.sizes)
-    for number, tensor in zip(tape.inputs, inputs, strict=True):
+    for number, tensor in (*tape.fixed.items(), *zip(tape.inputs, inputs, strict=True)):
         values[number] = tensor
     for node in tape.nodes:
         with torch.set_grad_enabled(node.differentiable):
@@ -65,10 +65,11 @@ def bending(node: Node, active: set[int]) -> bool:
 _PRODUCTS = frozenset({"mul", "mm", "bmm"})
 # Linear, or linear near almost every point. Others are taken to bend, which costs one derivative by their output.
 _STRAIGHT = frozenset(
-    """abs add alias amax amin avg_pool2d avg_pool3d cat clamp clamp_max clamp_min clone constant_pad_nd convolution
+    """abs adaptive_max_pool2d adaptive_max_pool3d
+    add alias amax amin avg_pool2d avg_pool3d cat clamp clamp_max clamp_min clone constant_pad_nd convolution
     cumsum expand flip gather index index_select leaky_relu masked_fill max max_pool2d_with_indices
     max_pool3d_with_indices maximum mean min minimum neg permute relu repeat select slice split split_with_sizes
-    squeeze stack sub sum t transpose unbind unsafe_split unsqueeze view _unsafe_view where""".split()
+    squeeze stack sub sum t transpose unbind unsafe_split unsqueeze reshape where""".split()
 )
 
 
