@@ -19,6 +19,7 @@ from curvcli.models.torch.derivatives import derivatives
 from curvcli.models.torch.end import LossEnd
 from curvcli.models.torch.forward import Forward
 from curvcli.models.torch.sites import Sites
+from curvcli.models.torch.uses import SeveralUses
 
 # Columns are squared and added in the model's dtype this many at a time, then in float64.
 _FLUSH = 32
@@ -71,6 +72,7 @@ class TorchBatch:
         self._first: dict[Hashable, tuple[Tensor | None, ...]] = {}
         self._rows: dict[str, Array | None] = {}
         self._bends: dict[tuple[str, ...], BendColumns] = {}
+        self._several: dict[tuple[str, ...], SeveralUses] = {}
         self._pulled: tuple[Tensor, tuple[Tensor | None, ...]] | None = None
         root = None if self._end.edge is None else self._end.edge.node
 
@@ -202,6 +204,21 @@ class TorchBatch:
 
     def bends_in_step(self, parameters: Sequence[str]) -> dict[str, Array]:
         return self._bend_columns(parameters).in_step()
+
+    def _several_uses(self, parameters: Sequence[str]) -> SeveralUses:
+        names = tuple(parameters)
+        if names not in self._several:
+            self._several[names] = SeveralUses(self._forward, self._end, self._names, self._uses, names)
+        return self._several[names]
+
+    def uses_separate(self, parameters: Sequence[str]) -> bool:
+        return self._several_uses(parameters).separate
+
+    def uses_vectors(self, parameters: Sequence[str]) -> int:
+        return self._several_uses(parameters).vectors
+
+    def uses_diagonal(self, parameters: Sequence[str], start: int, stop: int) -> dict[str, Array]:
+        return self._several_uses(parameters).diagonal(start, stop)
 
     def output_hessian_diagonal(self, parameters: Sequence[str], start: int, stop: int) -> dict[str, Array]:
         edge, first = self._first_by_output(parameters)
