@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -17,15 +18,11 @@ from curvcli.models.samples import halves, tags
 from curvcli.models.sites import linear_site
 from curvcli.models.torch.bends import BendingOperations, Place
 from curvcli.models.torch.graph import AutogradGraph, Entry, operation, readable
-from curvcli.models.torch.layout import TorchLayout
 from curvcli.models.torch.linear import LinearUse
 from curvcli.models.torch.lookups import looked_up
+from curvcli.models.torch.orders import Pull, per_sample, random_signs, row_orders, same_when_tagged
 from curvcli.models.torch.rules import confirmed, linear_use
 from curvcli.wording import option
-
-# (edges, cotangent of the output) → the derivative by each edge, None where there is no path.
-Pull = Callable[[Sequence[Any], Tensor], Sequence[Tensor | None]]
-_SEED = 20_000
 
 
 class Sites:
@@ -74,10 +71,13 @@ class Sites:
         """
         sites = {name: Site(name, reached=name in self._entries) for name in self._tensors}
         linear: dict[str, Entry] = {}
+        several: dict[str, Uses] = {}
         for name, entries in self._entries.items():
             if len(entries) > 1:
                 why = f"it is used {len(entries)} times"
-                sites[name] = Site(name, reached=True, why_not=why, uses=self._several(name, entries))
+                sites[name] = Site(name, reached=True, why_not=why)
+                if (uses := self._several(name, entries)) is not None:
+                    several[name] = uses
                 continue
             (entry,) = entries
             use: LinearUse | str = "it reaches the loss without meeting the data"
@@ -87,6 +87,11 @@ class Sites:
                 sites[name] = Site(name, reached=True, why_not=use, operation=operation(entry.node))
             else:
                 linear[name] = entry
+        places = [(entry, self._tensors[name]) for name in several for entry in self._entries[name]]
+        orders = dict(zip([e.node for e, _ in places], row_orders(places, self._samples, output, pull), strict=True))
+        for name, uses in several.items():
+            if all(orders[entry.node] is not None for entry in self._entries[name]):
+                sites[name] = replace(sites[name], uses=uses)
         nodes = list(dict.fromkeys(entry.node for entry in linear.values()))
         bent = self.bent_by(nodes)
         first = {node: after.first for node, after in zip(nodes, bent.after, strict=True)}
@@ -240,22 +245,3 @@ class Sites:
 
     def _entry(self, name: str) -> Entry:
         return self._entries[name][0]
-
-
-def random_signs(output: Tensor) -> Tensor:
-    """±1 at random, like the output, always the same."""
-    random = torch.Generator().manual_seed(_SEED)
-    signs = torch.randint(0, 2, output.shape, generator=random, dtype=torch.int8)
-    return (2 * signs - 1).to(output.device, output.dtype)
-
-
-def per_sample(values: Tensor, ndim: int) -> Tensor:
-    """A number for every sample, (samples,), as it multiplies an output of so many axes."""
-    return values.reshape(-1, *(1,) * (ndim - 1))
-
-
-def same_when_tagged(plain: Tensor | None, tagged: Tensor | None, weights: Tensor, layout: TorchLayout) -> bool:
-    """Whether a derivative was multiplied by each sample's weight, (samples,), in all of that sample's rows."""
-    if plain is None or tagged is None:
-        return plain is tagged
-    return bool((layout.canonical(tagged) == layout.canonical(plain) * weights[:, None, None]).all())

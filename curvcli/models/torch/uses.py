@@ -20,15 +20,13 @@ from torch.autograd.graph import GradientEdge
 
 from curvcli.errors import ModelError
 from curvcli.models.base import Array, as_float64
-from curvcli.models.samples import tags
 from curvcli.models.torch.derivatives import derivatives
 from curvcli.models.torch.end import LossEnd
 from curvcli.models.torch.forward import Forward
-from curvcli.models.torch.graph import Entry
-from curvcli.models.torch.layout import TorchLayout
 from curvcli.models.torch.linear import LinearUse
+from curvcli.models.torch.orders import row_orders
 from curvcli.models.torch.rules import data_operand, linear_use
-from curvcli.models.torch.sites import Sites, per_sample, random_signs, same_when_tagged
+from curvcli.models.torch.sites import Sites
 from curvcli.wording import option
 
 
@@ -83,23 +81,9 @@ class SeveralUses:
     @cached_property
     def _orders(self) -> list[bool | None]:
         """Per use, whether its rows are time-major; None where samples influence each other after it."""
-        samples, signs = self._end.rows, random_signs(self._end.raw)
-        plain = self._pull(self._edges, signs)
-        left = [self._layouts(entry) for entry in self._entries[self._names[0]]]
-        for tag in tags(samples):
-            weights = torch.from_numpy(tag).to(signs)
-            tagged = self._pull(self._edges, signs * per_sample(weights, signs.ndim))
-            for number, one in enumerate(left):
-                for interleaved, layout in list(one.items()):
-                    if not same_when_tagged(plain[number], tagged[number], weights, layout):
-                        del one[interleaved]
-        return [min(one, default=None) for one in left]
-
-    def _layouts(self, entry: Entry) -> dict[bool, TorchLayout]:
-        """Those that the output of a use may have, by whether its rows are time-major."""
         tensor = self._tensors[self._names[0]]
-        both = {order: linear_use(entry, tensor, self._end.rows, interleaved=order) for order in (False, True)}
-        return {order: use.layout for order, use in both.items() if not isinstance(use, str)}
+        places = [(entry, tensor) for entry in self._entries[self._names[0]]]
+        return row_orders(places, self._end.rows, self._end.raw, self._pull)
 
     def _form(self, name: str, number: int, *, interleaved: bool, change: Tensor | None = None) -> LinearUse:
         entry, tensor = self._entries[name][number], self._tensors[name]
