@@ -94,6 +94,19 @@ class Bend:
 
 
 @dataclass(frozen=True)
+class Uses:
+    """The operations that read one weight more than once, each linear in it, with an output of its own.
+
+    Attributes:
+        place: a name that parameters with the same outputs share.
+        vectors: entries of all these outputs, per sample.
+    """
+
+    place: str
+    vectors: int
+
+
+@dataclass(frozen=True)
 class Site:
     """Where a parameter enters the computation, as read from the model's graph.
 
@@ -114,6 +127,8 @@ class Site:
             depend on the others. ``None`` where more than look-ups read the parameter, or they may read every row.
         bends: the operations after ``z`` that are not piecewise linear in it, in order, without those that take each
             entry of ``z`` by itself; ``None`` where columns can't tell their curvature.
+        uses: where there is no ``z`` because the parameter is used several times, these uses; ``None`` if one of them
+            is not linear in it.
     """
 
     parameter: str
@@ -126,6 +141,7 @@ class Site:
     blocker: str | None = None
     rows: tuple[int, ...] | None = None
     bends: tuple[Bend, ...] | None = None
+    uses: Uses | None = None
 
 
 class ColumnSquares(Protocol):
@@ -204,6 +220,23 @@ class DifferentiatedBatch(Protocol):
         """The sum of so many squared columns, where some layer is cheaper contracted once for all of them; else None.
 
         One is under way at a time: until its sums are taken, the same call returns it again, if not ``anew``.
+        """
+        ...
+
+    def uses_separate(self, parameters: Sequence[str]) -> bool:
+        """Whether what each sample returns depends on its own rows of all outputs of these parameters' uses alone."""
+        ...
+
+    def uses_vectors(self, parameters: Sequence[str]) -> int:
+        """Entries per sample of all outputs of the uses that these parameters share, in this batch; see ``Uses``."""
+        ...
+
+    def uses_diagonal(self, parameters: Sequence[str], start: int, stop: int) -> dict[str, Array]:
+        """What the basis vectors ``start`` … ``stop`` of all outputs z_t of the uses of a weight give.
+
+        Σ_n Σ_e (J_sᵀ e) ⊙ (Σ_t J_tᵀ ∇²_{ts} ℓ_n e + 2 Σ_t J̇_tᵀ ∇_t ℓ_n), all samples at once, for basis vectors e of
+        the outputs z_s, J_t the derivative of z_t by the weight where it stands alone, and J̇_t its change along e. The
+        parameters must share their uses.
         """
         ...
 

@@ -21,6 +21,7 @@ from curvcli.models.tensorflow.forward import Forward
 from curvcli.models.tensorflow.imported import Imported, along, gradients, joined, parts
 from curvcli.models.tensorflow.joints import Joints, mixed
 from curvcli.models.tensorflow.runtime import tensorflow
+from curvcli.models.tensorflow.several import SeveralUses
 from curvcli.models.tensorflow.sites import read_sites
 from curvcli.models.tensorflow.vectors import bundled
 
@@ -57,6 +58,7 @@ class TensorFlowBatch:
         self._rows: dict[str, Array | None] = {}
         self._bends: dict[tuple[str, ...], BendColumns] = {}
         self._squares: ColumnSquares | None = None
+        self._several: dict[tuple[str, ...], SeveralUses] = {}
         self._cut = CutBatch(forward, data_loss, data, parameters)
         self.samples = self._cut.samples
 
@@ -137,6 +139,21 @@ class TensorFlowBatch:
 
     def bends_in_step(self, parameters: Sequence[str]) -> dict[str, Array]:
         return self._bend_columns(parameters).in_step()
+
+    def _several_uses(self, parameters: Sequence[str]) -> SeveralUses:
+        names = tuple(parameters)
+        if names not in self._several:
+            self._several[names] = SeveralUses(self._forward, self._cut, self._located, names)
+        return self._several[names]
+
+    def uses_separate(self, parameters: Sequence[str]) -> bool:
+        return self._several_uses(parameters).separate
+
+    def uses_vectors(self, parameters: Sequence[str]) -> int:
+        return self._several_uses(parameters).vectors
+
+    def uses_diagonal(self, parameters: Sequence[str], start: int, stop: int) -> dict[str, Array]:
+        return self._several_uses(parameters).diagonal(start, stop)
 
     def output_hessian_diagonal(self, parameters: Sequence[str], start: int, stop: int) -> dict[str, Array]:
         tf, dtype, joints, n = tensorflow(), self._forward.dtype, self._joints(parameters), self.samples

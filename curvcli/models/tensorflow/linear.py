@@ -28,9 +28,11 @@ class LinearUse(ABC):
 
     Attributes:
         sign: −1 where the parameter is subtracted.
+        follows: whether A is linear in the data; else it is the same whatever they are.
     """
 
     sign = 1
+    follows = True
 
     def __init__(self, layout: TensorFlowLayout, shape: tuple[int, ...], data: str | None) -> None:
         """``shape`` is the parameter's."""
@@ -90,6 +92,21 @@ class PatchUse(LinearUse):
 
     def prepare(self, data: Any, samples: int) -> Any:
         return data if self._direct is not None else self._patches(data, samples)
+
+    def patches(self, data: Any, samples: int) -> Any:
+        """A, signed: (samples, groups, K, positions)."""
+        return self.sign * self._patches(data, samples)
+
+    def like(self, other: LinearUse) -> bool:
+        """Whether entries of the parameter stand in both forms at the same places."""
+        if not isinstance(other, PatchUse) or self._gkq != other._gkq:
+            return False
+        return bool((self._flat == other._flat).all())
+
+    @property
+    def outputs_per_group(self) -> int:
+        """Q."""
+        return self._gkq[2]
 
     @property
     def _back(self) -> Array:
@@ -205,6 +222,8 @@ class PatchUse(LinearUse):
 
 class EmbeddingUse(LinearUse):
     """Rows of a table, taken by index: A is one-hot and never written down."""
+
+    follows = False
 
     def prepare(self, data: Any, samples: int) -> Any:
         tf, whole = tensorflow(), tensorflow().int64

@@ -22,6 +22,7 @@ from curvcli.models.torch.end import LossEnd
 from curvcli.models.torch.forward import Forward
 from curvcli.models.torch.several import Passes
 from curvcli.models.torch.sites import Sites
+from curvcli.models.torch.uses import SeveralUses
 from curvcli.models.torch.vectors import bundled, rows_on
 
 
@@ -72,6 +73,7 @@ class TorchBatch:
         self._bends: dict[tuple[str, ...], BendColumns] = {}
         self._squares: ColumnSquares | None = None
         self._passes: Passes | None = None
+        self._several: dict[tuple[str, ...], SeveralUses] = {}
         self._pulled: tuple[Tensor, tuple[Tensor | None, ...]] | None = None
         root = None if self._end.edge is None else self._end.edge.node
 
@@ -207,6 +209,21 @@ class TorchBatch:
 
     def bends_in_step(self, parameters: Sequence[str]) -> dict[str, Array]:
         return self._bend_columns(parameters).in_step()
+
+    def _several_uses(self, parameters: Sequence[str]) -> SeveralUses:
+        names = tuple(parameters)
+        if names not in self._several:
+            self._several[names] = SeveralUses(self._forward, self._end, self._names, self._uses, names)
+        return self._several[names]
+
+    def uses_separate(self, parameters: Sequence[str]) -> bool:
+        return self._several_uses(parameters).separate
+
+    def uses_vectors(self, parameters: Sequence[str]) -> int:
+        return self._several_uses(parameters).vectors
+
+    def uses_diagonal(self, parameters: Sequence[str], start: int, stop: int) -> dict[str, Array]:
+        return self._several_uses(parameters).diagonal(start, stop)
 
     def output_hessian_diagonal(self, parameters: Sequence[str], start: int, stop: int) -> dict[str, Array]:
         edge, first = self._first_by_output(parameters)

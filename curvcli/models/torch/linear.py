@@ -48,6 +48,18 @@ class LinearUse(ABC):
         """J_nᵀ δ_n for a z-shaped δ: (samples, entries of the parameter)."""
 
     @abstractmethod
+    def unit(self, channel: int, row: Tensor) -> tuple[Tensor, Tensor]:
+        """J_nᵀ h_n for an h that is zero but for one channel.
+
+        Args:
+            channel: which.
+            row: of h, (samples, positions).
+
+        Returns:
+            The parameter's flat entries that may not be zero, (k,), and their values, (samples, k).
+        """
+
+    @abstractmethod
     def basis_product(self, channel: int, position: int, row: Tensor) -> tuple[Any, Tensor]:
         """Σ_n (J_nᵀ e) ⊙ (J_nᵀ h_n) for the basis vector e at (channel, position).
 
@@ -152,6 +164,13 @@ class PatchUse(LinearUse):
         index = self._index(groups, inputs, outputs).reshape(-1).to(z.device)
         gradients[:, index] = torch.matmul(patches, z).reshape(samples, -1)
         return gradients
+
+    def unit(self, channel: int, row: Tensor) -> tuple[Tensor, Tensor]:
+        _, groups, inputs, _ = self.patches.shape
+        outputs = self.layout.channels // groups
+        group, output = divmod(channel, outputs)
+        values = torch.matmul(self.patches[:, group], row.unsqueeze(-1))[..., 0]
+        return self._index(groups, inputs, outputs)[group, :, output], values
 
     def basis_product(self, channel: int, position: int, row: Tensor) -> tuple[Any, Tensor]:
         _, groups, inputs, _ = self.patches.shape
