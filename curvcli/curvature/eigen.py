@@ -198,7 +198,7 @@ class _Course:
             basis=options.basis,
         )
 
-    def _apply(self, vectors: Vectors) -> Steps[Vectors]:
+    def _apply(self, vectors: Vectors, into: Vectors | None = None) -> Steps[Vectors]:
         """The matrix times vectors, in one pass over the data: played back from the log, or made."""
         first, last = self._products, self._products + len(vectors)
         if last <= self._logged and self._search is None:
@@ -207,7 +207,7 @@ class _Course:
             self._space.store(played, 0, self._log[first:last])
             return played
         yield Keep(self._arrays(), whole=self._search is not None or first == self._logged)
-        products = yield from self._operator.finite_times(vectors)
+        products = yield from self._operator.finite_times(vectors, into)
         self._products = last
         # LOBPCG asks for the same products in the same order; without a gap they can be played back to it.
         if self._search is None and first == self._logged and last <= len(self._log):
