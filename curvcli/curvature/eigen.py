@@ -52,15 +52,17 @@ class EigenSolution:
 
     def arrays(self) -> dict[str, Array]:
         """The state as arrays, by name."""
-        numbers = np.array([float(self.products), float(self.cramped), float(_OBSTACLES.index(self.obstacle))])
+        place = float(_OBSTACLES.index(self.obstacle))
+        numbers = np.array([float(self.products), float(self.cramped), place, self.pairs.scale])
         arrays = {n: np.asarray(getattr(self.pairs, n)) for n in _PAIRS}
         return {"found": numbers, **arrays, "converged": arrays["converged"].astype(np.float64)}
 
     @classmethod
     def of(cls, arrays: Mapping[str, Array]) -> EigenSolution:
         """The same from what ``arrays`` returned."""
-        products, cramped, obstacle = (int(n) for n in arrays["found"])
-        pairs = Eigenpairs(**{n: arrays[n] for n in _PAIRS} | {"converged": arrays["converged"] > 0})
+        products, cramped, obstacle = (int(n) for n in arrays["found"][:3])
+        of_pairs = {n: arrays[n] for n in _PAIRS} | {"converged": arrays["converged"] > 0}
+        pairs = Eigenpairs(**of_pairs, scale=float(arrays["found"][3]))
         return cls(pairs, _OBSTACLES[obstacle], bool(cramped), products)
 
 
