@@ -49,6 +49,11 @@ class DataObjective(ABC):
         """Of the weights, and of all products."""
 
     @property
+    @abstractmethod
+    def threads(self) -> int:
+        """Of the processor's, that the framework computes on."""
+
+    @property
     def batch_size(self) -> int:
         """See ``model.ModelObjective``."""
         return self.data_loss.batch_size
@@ -173,7 +178,7 @@ class DataObjective(ABC):
 
     def space(self, parameters: Sequence[Parameter]) -> VectorSpace:
         """See ``model.ModelObjective``; where products are made in this machine's memory."""
-        return NumPySpace(tuple(parameters), self.dtype)
+        return NumPySpace(tuple(parameters), self.dtype, self.threads)
 
     def batches(self, parameters: Sequence[str], *, start: int = 0) -> Iterator[DifferentiatedBatch]:
         """See ``base.Objective``."""
