@@ -65,16 +65,24 @@ class Subject:
 def test_entries_lie_within_two_standard_errors_in_90_to_99_percent(loss: str, passes: int, tmp_path: Path) -> None:
     """Over 80 seeds, with slots and without; and no bias."""
     subject = Subject(loss, tmp_path)
+    channels: list[bool] = []
+    layers: dict[tuple[int, str], list[float]] = {}
     inside, sums = [], {name: np.zeros(value.shape) for name, value in subject.truth.items()}
     squares = {name: np.zeros(value.shape) for name, value in subject.truth.items()}
     for seed in range(80):
         for name, one in subject.estimate(passes, seed).items():
             off = one.value - subject.truth[name]
+            if one.channels is not None and one.channel_stderr is not None:
+                axes = tuple(axis for axis in range(off.ndim) if axis != one.channels)
+                channels += list((np.abs(off.sum(axis=axes)) <= 2 * one.channel_stderr)[one.channel_stderr > 1e-13])
+            layers.setdefault((seed, name.split(".")[0]), [0.0, one.layer_stderr])[0] += off.sum()
             live = one.stderr > 1e-12 * subject.truth[name].max()
             inside += list((np.abs(off) <= 2 * one.stderr)[live])
             sums[name] += off
             squares[name] += off**2
     assert 0.90 <= np.mean(inside) <= 0.99
+    assert 0.90 <= np.mean(channels) <= 0.99
+    assert 0.90 <= np.mean([abs(off) <= 2 * error for off, error in layers.values()]) <= 0.995
     for name, off in sums.items():
         spread = np.sqrt(squares[name] / 80 / 80)
         assert (np.abs(off / 80) <= 5 * spread + 1e-12).all()
