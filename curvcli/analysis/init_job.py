@@ -115,8 +115,10 @@ class InitJob:
         Raises:
             CurvcliError: model or data can't be opened, or something can't be guessed.
         """
-        choice = self.model.choice
-        model = open_model(self.model.model, device=self.model.device, dtype=self.model.dtype, choice=choice)
+        wanted = self.model
+        model = open_model(
+            wanted.model, device=wanted.device, dtype=wanted.dtype, choice=wanted.choice, threads=wanted.threads
+        )
         guesses = Guesses(self.voice.note, self.ask)
         wishes = self.options.wishes()
         if self.data is None:

@@ -25,6 +25,7 @@ from curvcli.errors import CurvcliError, DataError, ModelError, SpecError, Usage
 from curvcli.models.base import Array
 from curvcli.models.model import Model, ModelObjective
 from curvcli.models.open import format_of, open_model
+from curvcli.models.threads import use_threads
 from curvcli.report.records.random_data import SAID
 from curvcli.spec.dataset import LoadedSpec, with_overrides
 from curvcli.spec.lookup import FoundSpec, find_dataset_spec
@@ -71,7 +72,9 @@ def open_files(model: ModelOptions, data: DataOptions, voice: Voice) -> Opened:
     format_of(path)
     spec = find_dataset_spec(path, data.data, Path.cwd())
     voice.detail(f"dataset spec: {spec.source_description}")
-    opener = partial(open_model, path, device=model.device, dtype=model.dtype, choice=model.choice)
+    opener = partial(
+        open_model, path, device=model.device, dtype=model.dtype, choice=model.choice, threads=model.threads
+    )
     loaded, samples = _data(spec, data, opener)
     opened = opener()
     return _told(Opened(path, opened, loaded, samples, model.device, model.dtype), voice)
@@ -100,6 +103,7 @@ def with_data(model: Model, options: ModelOptions, data: DataOptions, voice: Voi
     Raises:
         CurvcliError: whatever is wrong with the spec or the data.
     """
+    use_threads(model.backend, options.threads, options.device)
     spec = find_dataset_spec(options.model, data.data, Path.cwd())
     loaded, samples = _data(spec, data, lambda: model)
     return _told(Opened(options.model, model, loaded, samples, options.device, options.dtype), voice)

@@ -26,6 +26,7 @@ def check(
     seed: int | None = None,
     device: str | None = None,
     dtype: str | None = None,
+    threads: int | None = None,
     signature: str | None = None,
     tag_set: str | None = None,
     budget: int = CheckOptions.budget,

@@ -36,6 +36,7 @@ def diagonal(
     seed: int | None = None,
     device: str | None = None,
     dtype: str | None = None,
+    threads: int | None = None,
     signature: str | None = None,
     tag_set: str | None = None,
     allow_random: bool = False,
@@ -66,6 +67,9 @@ def diagonal(
         seed: of all that is random.
         device: for a path; default ``cpu``.
         dtype: for a path; ``float32``, the default, or ``float64``.
+        threads: to compute on, in this call alone. Default: what the model was opened with; else as many as the
+            framework has in this process. TensorFlow's can be set only before it is first used. Other numbers may
+            change the last bits of results.
         signature: for the path of a SavedModel that has several. Default: the only one, or ``serving_default``.
         tag_set: for the path of a SavedModel that has several graphs. Default: the only one, or ``serve``.
         verify: check results in the run itself, by products of their own and by float64 on a few samples.
@@ -121,6 +125,7 @@ def trace(
     seed: int | None = None,
     device: str | None = None,
     dtype: str | None = None,
+    threads: int | None = None,
     signature: str | None = None,
     tag_set: str | None = None,
     allow_random: bool = False,
@@ -176,6 +181,7 @@ def eigenvalues(
     seed: int | None = None,
     device: str | None = None,
     dtype: str | None = None,
+    threads: int | None = None,
     signature: str | None = None,
     tag_set: str | None = None,
     allow_random: bool = False,
@@ -233,6 +239,7 @@ def density(
     seed: int | None = None,
     device: str | None = None,
     dtype: str | None = None,
+    threads: int | None = None,
     signature: str | None = None,
     tag_set: str | None = None,
     allow_random: bool = False,
@@ -283,6 +290,7 @@ def hessian(
     seed: int | None = None,
     device: str | None = None,
     dtype: str | None = None,
+    threads: int | None = None,
     signature: str | None = None,
     tag_set: str | None = None,
     allow_random: bool = False,

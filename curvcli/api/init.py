@@ -53,6 +53,7 @@ def init(
     check: bool = True,
     device: str | None = None,
     dtype: str | None = None,
+    threads: int | None = None,
     signature: str | None = None,
     tag_set: str | None = None,
     verbose: bool = False,
@@ -73,6 +74,7 @@ def init(
         check: whether the spec is checked; a failed check is no exception.
         device: as for `diagonal`.
         dtype: as for `diagonal`.
+        threads: as for `diagonal`.
         signature: as for `diagonal`.
         tag_set: as for `diagonal`.
         verbose: show guesses and progress on standard error.
@@ -93,7 +95,13 @@ def init(
         if isinstance(model, Model) and output is None and str(lasting(model.path)) != str(model.path):
             raise UsageError("a model from memory has no place for a spec: name one with output=, or save the model.")
         opened = how_opened(model) if isinstance(model, Model) else {"model": path_of("model", model)}
-        requested = {"device": device, "dtype": dtype, "signature": signature, "tag_set": tag_set}
+        requested = {
+            "device": device,
+            "dtype": dtype,
+            "threads": threads,
+            "signature": signature,
+            "tag_set": tag_set,
+        }
         opened |= {name: value for name, value in requested.items() if value is not None}
         if input is not None and not isinstance(input, Mapping):
             raise UsageError('input: must be columns by input, such as {"x": "images"}.')

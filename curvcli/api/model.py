@@ -19,7 +19,9 @@ from curvcli.spec.mistakes import listed
 from curvcli.text import did_you_mean
 
 # What a model is opened with, by the names of options.
-OPENED_WITH: Final = ("device", "dtype", "signature", "tag_set")
+OPENED_WITH: Final = ("device", "dtype", "signature", "tag_set", "threads")
+# What may be another in each call.
+_FREE: Final = "threads"
 
 
 class Model:
@@ -31,6 +33,7 @@ class Model:
         data: the dataset spec that it was opened with; None if that is looked for by each call.
         device: e.g. ``cpu``.
         dtype: ``float32`` or ``float64``.
+        threads: as it was passed.
         signature: as it was passed.
         tag_set: as it was passed.
         layers: in model order; each has a ``name``, a ``kind``, a ``size`` and ``parameters`` with ``name``, ``label``,
@@ -40,13 +43,20 @@ class Model:
     """
 
     def __init__(
-        self, opened: OpenedModel, *, device: str, dtype: str, choice: Choice, data: Path | None = None
+        self,
+        opened: OpenedModel,
+        *,
+        device: str,
+        dtype: str,
+        choice: Choice,
+        threads: int | None = None,
+        data: Path | None = None,
     ) -> None:
         self.opened = opened
         self.data = None if data is None else data.absolute()
         self._as_written: Path = opened.path
         self._absolute = self._as_written.absolute()
-        self.device, self.dtype = device, dtype
+        self.device, self.dtype, self.threads = device, dtype, threads
         self.signature, self.tag_set = choice.signature, choice.tag_set
         self.layers: tuple[Layer, ...] = opened.layers
         self.inputs: tuple[Port, ...] = opened.inputs
@@ -93,8 +103,9 @@ def opened(path: Path, how: Mapping[str, Any], *, data: Path | None = None) -> M
     """
     values = {"model": path} | {name: value for name, value in how.items() if value is not None}
     options = filled(ModelOptions, values)
-    model = files.open_model(options.model, device=options.device, dtype=options.dtype, choice=options.choice)
-    return Model(model, device=options.device, dtype=options.dtype, choice=options.choice, data=data)
+    device, dtype, choice, threads = options.device, options.dtype, options.choice, options.threads
+    model = files.open_model(options.model, device=device, dtype=dtype, choice=choice, threads=threads)
+    return Model(model, device=device, dtype=dtype, choice=choice, threads=threads, data=data)
 
 
 def settled(model: Model | StrPath, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,12 +120,13 @@ def settled(model: Model | StrPath, arguments: Mapping[str, Any]) -> dict[str, A
         return {"model": path_of("model", model)}
     for name in OPENED_WITH:
         value, opened = arguments[name], getattr(model, name)
-        if value is not None and str(value) != opened:
+        if value is not None and name != _FREE and str(value) != opened:
             raise UsageError(
                 f"{name}={value!r}: {model.path} was opened with {opened!r}.\n"
                 f"Open it anew: curvcli.open_model(path, {name}={value!r})."
             )
-    return how_opened(model) | ({} if arguments["data"] is not None else {"data": model.data})
+    override = {} if arguments[_FREE] is None else {_FREE: arguments[_FREE]}
+    return how_opened(model) | override | ({} if arguments["data"] is not None else {"data": model.data})
 
 
 def how_opened(model: Model) -> dict[str, Any]:

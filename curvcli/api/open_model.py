@@ -14,6 +14,7 @@ def open_model(
     *,
     data: AnyData | None = None,
     loss: Loss | None = None,
+    threads: int | None = None,
     signature: str | None = None,
     tag_set: str | None = None,
 ) -> Model:
@@ -35,6 +36,7 @@ def open_model(
         loss: of samples in memory: its name, such as ``cross_entropy``, ``bce`` or ``mse``, or a dict of a dataset
             spec's ``[loss]``: ``{"name": "cross_entropy", "label_smoothing": 0.1}``. Logits or probabilities are told
             apart by the model's graph. Without targets: ``output``, the model's own loss.
+        threads: to compute on in calls with this model; see `diagonal`.
         signature: of a SavedModel that has several; its only one, or ``serving_default``, if None.
         tag_set: the tags of one graph of a SavedModel that has several, with commas between; its only one, or
             ``serve``, if None.
@@ -53,5 +55,11 @@ def open_model(
         (32, 64)
     """
     with IN_PYTHON, TURN:
-        how = {"device": str(device), "dtype": dtype, "signature": signature, "tag_set": tag_set}
+        how = {
+            "device": str(device),
+            "dtype": dtype,
+            "threads": threads,
+            "signature": signature,
+            "tag_set": tag_set,
+        }
         return open_live(model, how, data, loss)

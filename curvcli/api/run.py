@@ -45,6 +45,7 @@ def run(
     seed: int | None = None,
     device: str | None = None,
     dtype: str | None = None,
+    threads: int | None = None,
     signature: str | None = None,
     tag_set: str | None = None,
     allow_random: bool = False,

@@ -28,6 +28,7 @@ def split(
     seed: int | None = None,
     device: str | None = None,
     dtype: str | None = None,
+    threads: int | None = None,
     signature: str | None = None,
     tag_set: str | None = None,
     allow_random: bool = False,

@@ -8,12 +8,15 @@ import threading
 from types import TracebackType
 
 from curvcli.errors import CurvcliError
+from curvcli.models.threads import restore_threads
 
 _FRAMEWORK = "tensorflow"  # its module, and its logger
 
 
 class Turn:
     """A lock that the same thread may take again; while it is held TensorFlow's logger tells errors only.
+
+    When it is let go, frameworks and NumPy compute on as many threads as before.
 
     Where a notebook has imported TensorFlow itself, it logs about the graphs traced here, a screenful per call.
     """
@@ -39,6 +42,8 @@ class Turn:
         level = self._levels.pop()
         if level is not None:
             logging.getLogger(_FRAMEWORK).setLevel(level)
+        if not self._levels:
+            restore_threads()
         self._lock.release()
 
 

@@ -15,21 +15,27 @@ import click
 from curvcli.cli.command import Command
 from curvcli.cli.confinement import landlock_version
 from curvcli.errors import ExitCode
+from curvcli.models.processors import affinity, available_processors, cpu_quota
 from curvcli.version import __version__
 
 # Each backend is imported in a process of its own: two frameworks in one have a history of crashing each other.
 _QUESTIONS = {
     "torch": (
+        "from curvcli.models.torch.threads import use; use(None, '');"
         "import torch, json; n = torch.cuda.device_count();"
-        "print(json.dumps({'version': torch.__version__,"
+        "print(json.dumps({'version': torch.__version__, 'threads': torch.get_num_threads(),"
         " 'devices': ['cpu'] + [f'cuda:{i} ({torch.cuda.get_device_name(i)})' for i in range(n)]}))"
     ),
     "tensorflow": (
+        "from curvcli.models.tensorflow.threads import threads_in_use, use; use(None, '');"
         "import tensorflow as tf, json;"
-        "print(json.dumps({'version': tf.__version__,"
+        "print(json.dumps({'version': tf.__version__, 'threads': threads_in_use(),"
         " 'devices': ['cpu'] + [f'cuda:{i}' for i, _ in enumerate(tf.config.list_physical_devices('GPU'))]}))"
     ),
 }
+
+# What else the frameworks take their number of threads from.
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
 
 
 @click.command("env", cls=Command)
@@ -45,6 +51,7 @@ def command(as_json: bool) -> int:
         "curvcli": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "processors": {"affinity": affinity(), "quota": cpu_quota(), "available": available_processors()},
         "confined": landlock_version(),
         "packages": {name: _version(name) for name in ("numpy", "h5py", "click", "rich", "pydantic")},
         "backends": {name: _backend(name) for name in _QUESTIONS},
@@ -56,9 +63,11 @@ def command(as_json: bool) -> int:
     for name, number in environment["packages"].items():
         click.echo(f"{name:<11} {number}")
     click.echo(f"files       {_confinement(environment['confined'])}")
+    click.echo(f"processors  {_processors(**environment['processors'])}")
     for name, answer in environment["backends"].items():
         if "version" in answer:
-            click.echo(f"{name:<11} {answer['version']}: {', '.join(answer['devices'])}")
+            threads = f"{answer['threads']} thread{'s' if answer['threads'] != 1 else ''}"
+            click.echo(f"{name:<11} {answer['version']}: {', '.join(answer['devices'])}; {threads}")
         else:
             click.echo(f"{name:<11} missing: {answer['missing']}")
     return int(ExitCode.DONE)
@@ -68,6 +77,13 @@ def _confinement(version: int) -> str:
     if version:
         return f"while a model is open, written only beside the report (Landlock {version})"
     return "the system can't confine what a model's code writes (no Landlock); its operations are still held to a list"
+
+
+def _processors(affinity: int, quota: float | None, available: int) -> str:
+    """How many there are for this process, why, and what else decides on threads."""
+    limit = "no CPU quota" if quota is None else f"a CPU quota of {quota:g}"
+    named = [f"{name}={os.environ[name]}" for name in _THREADS if os.environ.get(name)]
+    return "; ".join([f"{available} to compute on: {affinity} by the affinity mask, {limit}", *named])
 
 
 def _version(name: str) -> str:

@@ -57,7 +57,13 @@ def command(**values: Any) -> int:
     options, selection = filled(ModelOptions, values), filled(Selection, values)
     confine([], device=options.device)
     if values["data"] is None and not values["with_plan"]:
-        model = open_model(options.model, device=options.device, dtype=options.dtype, choice=options.choice)
+        model = open_model(
+            options.model,
+            device=options.device,
+            dtype=options.dtype,
+            choice=options.choice,
+            threads=options.threads,
+        )
         chosen = [model.layers[i] for i in chosen_layers(model, selection)]
         click.echo(render_layers(chosen, model.inputs, model.outputs, values["output_format"]))
         return int(ExitCode.DONE)

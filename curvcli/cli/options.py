@@ -25,6 +25,7 @@ from curvcli.cli.repeatable import Repeatable
 from curvcli.cli.streams import TolerantLog
 from curvcli.cli.words import Word, completed, layer_names
 from curvcli.errors import UsageError
+from curvcli.spec.table import LARGEST
 from curvcli.text import cut
 from curvcli.toml import read_tables
 from curvcli.wording import shell_option
@@ -62,7 +63,7 @@ def record_option(record: type[Options], name: str, *also: str, **click_argument
 def _click_type(kind: Kind) -> click.ParamType[Any]:
     match kind:
         case kinds.Whole():
-            return Whole(kind.least)
+            return Whole(kind.least, None if kind.most == LARGEST else kind.most)
         case kinds.Number():
             return Real(kind.least, kind.most, min_open=kind.above)
         case OneOf():
@@ -126,6 +127,17 @@ def device_option(function: F) -> F:
     )(function)
 
 
+def threads_option(function: F) -> F:
+    """The option that chooses how many threads compute."""
+    return record_option(
+        ModelOptions,
+        "threads",
+        metavar="N",
+        help="Threads to compute on. Default: what is set for the framework (OMP_NUM_THREADS, TF_NUM_INTRAOP_THREADS), "
+        "else the processors and the CPU quota that this process has. Other numbers may change the last bits.",
+    )(function)
+
+
 def choice_options(function: F) -> F:
     """Which model of a file that holds several."""
     function = record_option(
@@ -145,7 +157,7 @@ def choice_options(function: F) -> F:
 def compute_options(function: F) -> F:
     """Which model of the file, where and how precisely."""
     function = record_option(ModelOptions, "dtype", help="The whole computation's precision.")(function)
-    return choice_options(device_option(function))
+    return choice_options(device_option(threads_option(function)))
 
 
 def memory_option(function: F) -> F:

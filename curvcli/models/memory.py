@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import re
 import sys
 from contextlib import suppress
@@ -19,11 +18,6 @@ except ImportError:  # not on Windows
     resource = None  # type: ignore[assignment]
 
 _THIS = psutil.Process()  # read after every batch; making it is dearer than reading it
-
-
-def available_processors() -> int:
-    """Processors that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def peak_memory() -> int:

@@ -16,6 +16,7 @@ from curvcli.files import UNREADABLE, is_regular, regular_file
 from curvcli.models.choice import Choice
 from curvcli.models.model import Backend, Model
 from curvcli.models.refused import refusal
+from curvcli.models.threads import use_threads
 from curvcli.wording import option
 
 
@@ -71,8 +72,9 @@ class Format:
             return self.member is not None and (path / self.member).is_file()
         return self.member is None and (not self.suffixes or path.suffix.lower() in self.suffixes)
 
-    def opened(self, path: Path, *, device: str, dtype: str, choice: Choice) -> Model:
-        """Open a path; see `Opener`."""
+    def opened(self, path: Path, *, device: str, dtype: str, choice: Choice, threads: int | None) -> Model:
+        """Open a path, with the framework on so many threads; see `Opener`."""
+        use_threads(self.backend, threads, device)
         function = import_module(f"curvcli.models.{self.backend}.{self.module}").opened
         opener: Opener = partial(function, choice=choice) if self.several else function
         return opener(path, device=device, dtype=dtype)
@@ -128,7 +130,14 @@ def format_of(path: Path) -> Format:
     return form
 
 
-def open_model(path: Path, *, device: str = "cpu", dtype: str = "float32", choice: Choice = WHOLE) -> Model:
+def open_model(
+    path: Path,
+    *,
+    device: str = "cpu",
+    dtype: str = "float32",
+    choice: Choice = WHOLE,
+    threads: int | None = None,
+) -> Model:
     """Open a saved model.
 
     Args:
@@ -136,18 +145,19 @@ def open_model(path: Path, *, device: str = "cpu", dtype: str = "float32", choic
         device: ``cpu``, ``cuda``, ``cuda:1`` ….
         dtype: ``float32`` or ``float64``; the whole model is converted.
         choice: which model of the file.
+        threads: to compute on from now on; see `models.threads`.
 
     Raises:
         UsageError: wrong path or device, nothing of the name that was chosen, or the backend is not installed.
         ModelError: the file can't be opened.
     """
     form = format_of(path)
-    backend = form.backend
     for name, value in choice.requested().items() if not form.several else ():
         raise UsageError(f"{option(name, value)}: {path} is {form.name}, which holds one model only; leave it out.")
-    if find_spec(backend) is None:
-        raise UsageError(f"{path} needs {backend}, which is not installed.\nRun: pip install 'curvcli[{backend}]'")
+    if find_spec(form.backend) is None:
+        needed = form.backend
+        raise UsageError(f"{path} needs {needed}, which is not installed.\nRun: pip install 'curvcli[{needed}]'")
     try:
-        return form.opened(path, device=device, dtype=dtype, choice=choice)
+        return form.opened(path, device=device, dtype=dtype, choice=choice, threads=threads)
     except ImportError as error:
-        raise ModelError(f"{backend} is installed but can't be imported: {str(error).splitlines()[0]}") from error
+        raise ModelError(f"{form.backend} is installed but can't be imported: {str(error).splitlines()[0]}") from error

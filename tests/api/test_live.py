@@ -17,6 +17,8 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 import curvcli
 from curvcli.api.turn import TURN
 from curvcli.models.tensorflow.runtime import tensorflow
+from curvcli.models.tensorflow.threads import threads_in_use
+from curvcli.models.threads import restore_threads, use_threads
 
 torch.manual_seed(0)
 X = torch.randn(11, 5)
@@ -340,3 +342,12 @@ def test_what_tensorflow_logs_by_itself_is_not_shown_during_a_call(level: int) -
         assert logger.level == level
     finally:
         logger.setLevel(before)
+
+
+def test_tensorflow_keeps_the_threads_it_has_started_with() -> None:
+    """Which can be requested again; another number is refused."""
+    has = threads_in_use()
+    use_threads("tensorflow", has, "cpu")
+    restore_threads()
+    with pytest.raises(curvcli.UsageError, match=f"TensorFlow has started with {has} in this process"):
+        use_threads("tensorflow", has + 1, "cpu")

@@ -46,9 +46,10 @@ def _numeral(value: object) -> object:
 
 @dataclass(frozen=True)
 class Whole:
-    """A whole number from ``least`` to what a report can keep, 2⁶³ − 1."""
+    """A whole number from ``least`` to ``most``, or to what a report can keep, 2⁶³ − 1."""
 
     least: int
+    most: int = LARGEST
 
     def read(self, value: object) -> int:
         """NumPy's whole numbers and numerals too, but no truth values."""
@@ -58,8 +59,8 @@ class Whole:
         number = int(value)
         if number < self.least:
             raise ValueError(f"must be {self.least} or more, found {shown(number)}")
-        if number > LARGEST:
-            raise ValueError(f"must be {LARGEST} or less, found {shown(number)}")
+        if number > self.most:
+            raise ValueError(f"must be {self.most} or less, found {shown(number)}")
         return number
 
 

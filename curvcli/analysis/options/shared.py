@@ -12,6 +12,8 @@ from curvcli.models.choice import Choice
 
 Dtype = Literal["float32", "float64"]
 DTYPES: Final[tuple[Dtype, ...]] = get_args(Dtype)
+# Systems that could start more of them don't get faster by it.
+MOST_THREADS: Final = 1024
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,8 @@ class ModelOptions(Options):
     Attributes:
         model: the path of a saved model.
         device: ``cpu``, ``cuda``, ``cuda:1`` ….
+        threads: of the processor's, to compute on; None for what the user has set for the framework, or what this
+            process may use.
         dtype: of the whole computation.
         signature: of a SavedModel that has several; None for its only one, or ``serving_default``.
         tag_set: of a SavedModel that has several graphs: its tags, with commas between; None for its only one, or
@@ -29,6 +33,7 @@ class ModelOptions(Options):
 
     model: Annotated[Path, File()]
     device: Annotated[str, Text()] = "cpu"
+    threads: Annotated[int | None, Whole(1, MOST_THREADS)] = None
     dtype: Annotated[Dtype, OneOf(DTYPES)] = "float32"
     signature: Annotated[str | None, Text()] = None
     tag_set: Annotated[str | None, Text()] = None

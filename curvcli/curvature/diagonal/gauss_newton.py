@@ -90,14 +90,14 @@ class ColumnsTask(ParameterTask):
         """What a part gives; where layers are contracted at the end, the last one gives all and the others nothing."""
         state, together = batch.output, self._together(batch, live, anew=not part.start)
         if together is None:
-            return _signed_squares(batch, live, self.matrix.columns(state, part.start, part.stop))
+            return signed_squares(batch, live, self.matrix.columns(state, part.start, part.stop))
         # What an interrupted run had added for a batch is gone with it: the same columns, in the same steps.
         for start in range(together.added, part.stop, _STEP):
             together.add(self.matrix.columns(state, start, min(start + _STEP, part.stop)).vectors)
         return together.sums() if part.stop == self.rank else {}
 
 
-def _signed_squares(batch: DifferentiatedBatch, parameters: tuple[str, ...], columns: Columns) -> dict[str, Array]:
+def signed_squares(batch: DifferentiatedBatch, parameters: tuple[str, ...], columns: Columns) -> dict[str, Array]:
     """Σ_c sign_c (Jᵀ s_c)²; columns of sign − are squared apart and taken away."""
     negative = columns.signs < 0
     if not negative.any():

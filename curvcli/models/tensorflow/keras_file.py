@@ -21,7 +21,7 @@ from curvcli.models.tensorflow.forward import Original
 from curvcli.models.tensorflow.keras_archive import KerasArchive, read_keras
 from curvcli.models.tensorflow.keras_config import operations
 from curvcli.models.tensorflow.names import unique_names
-from curvcli.models.tensorflow.runtime import device_of, hide_gpus, keras_on_tensorflow, quiet_stderr, tensorflow
+from curvcli.models.tensorflow.runtime import device_of, keras_on_tensorflow, quiet_stderr, tensorflow
 
 # Where Keras keeps the next numbers of names.
 _NUMBERS: Final = "object_name_uids"
@@ -30,7 +30,6 @@ _NUMBERS: Final = "object_name_uids"
 def opened(path: Path, *, device: str, dtype: str) -> Model:
     """Load a file and trace its model; see ``open.Opener``."""
     archive = read_keras(path)
-    hide_gpus(device)
     place = device_of(device)
     keras = _keras(path)
     try:

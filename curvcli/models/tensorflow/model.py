@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +11,6 @@ from curvcli.data.interface import Samples
 from curvcli.errors import ModelError
 from curvcli.models.base import Array, Layer, Port, as_float64
 from curvcli.models.data_loss import DataLoss
-from curvcli.models.memory import available_processors
 from curvcli.models.model import Backend
 from curvcli.models.returned import Returned
 from curvcli.models.tensorflow.flatten import FlatGraph
@@ -22,6 +20,7 @@ from curvcli.models.tensorflow.objective import TensorFlowObjective
 from curvcli.models.tensorflow.precision import float32_only, widen
 from curvcli.models.tensorflow.returned import returned_by
 from curvcli.models.tensorflow.runtime import tensorflow
+from curvcli.models.tensorflow.threads import threads_in_use
 from curvcli.spec.loss import LossSpec
 
 
@@ -65,8 +64,7 @@ class TensorFlowModel:
 
     @property
     def threads(self) -> int:
-        configured = tensorflow().config.threading.get_intra_op_parallelism_threads()
-        return int(configured or os.environ.get("TF_NUM_INTRAOP_THREADS") or available_processors())
+        return threads_in_use()
 
     def precise(self) -> TensorFlowModel:
         """The same model in float64, from what was read; not compared with the saved function."""

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from curvcli.errors import UsageError
@@ -46,8 +47,18 @@ def keras_on_tensorflow() -> Iterator[None]:
             os.environ["KERAS_BACKEND"] = backend
 
 
+@cache
 def tensorflow() -> Any:
-    """The ``tensorflow`` module, imported on first use."""
+    """The ``tensorflow`` module, imported on first use, its runtime started."""
+    tf = imported()
+    with quiet_stderr():
+        # The first operation prints too.
+        tf.constant(0)
+    return tf
+
+
+def imported() -> Any:
+    """The ``tensorflow`` module, imported on first use; its runtime need not have started."""
     if "tensorflow" in sys.modules:
         return sys.modules["tensorflow"]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -55,8 +66,6 @@ def tensorflow() -> Any:
         import tensorflow as tf
 
         tf.get_logger().setLevel(logging.ERROR)
-        # The first operation prints too.
-        tf.constant(0)
     return tf
 
 

@@ -14,7 +14,7 @@ from curvcli.models.model import Model
 from curvcli.models.tensorflow.concrete import Variable, first_line, model_of
 from curvcli.models.tensorflow.forward import Original
 from curvcli.models.tensorflow.names import unique_names, variable_names
-from curvcli.models.tensorflow.runtime import device_of, hide_gpus, quiet_stderr, tensorflow
+from curvcli.models.tensorflow.runtime import device_of, quiet_stderr, tensorflow
 from curvcli.models.tensorflow.sanitised import Loadable, loadable
 from curvcli.models.tensorflow.version1 import function_of, restored
 from curvcli.wording import option
@@ -42,7 +42,6 @@ class _Read:
 
 def opened(path: Path, *, device: str, dtype: str, choice: Choice = _NO_CHOICE) -> Model:
     """Load a directory and flatten its signature; see ``open.Opener``."""
-    hide_gpus(device)
     sha256 = model_sha256(path)
     place = device_of(device)
     read = _read(path, choice)
