@@ -100,7 +100,7 @@ def _operation(node: Any) -> tuple[Any, ...]:
 
 
 def _spelled(forward: Forward, tensor: str, own: str, weights: Mapping[str, Any], budget: list[int]) -> Any:
-    """How a tensor is made of the one weight, other weights and constants; of these the shapes count alone.
+    """How a tensor is made of the one weight, other weights and constants; of several fractions the shape counts alone.
 
     Args:
         forward: for its graph.
@@ -116,7 +116,9 @@ def _spelled(forward: Forward, tensor: str, own: str, weights: Mapping[str, Any]
     if node == own:
         return "weight"
     if (constant := forward.reader.constant(tensor)) is not None:
-        return constant.shape, constant.dtype.str, constant.tobytes() if constant.size == 1 else None
+        # Whole numbers are shapes, axes and orders of axes: another one is another operation.
+        telling = constant.size == 1 or constant.dtype.kind != "f"
+        return constant.shape, constant.dtype.str, constant.tobytes() if telling else None
     if node in weights:
         return weights[node]
     definition = forward.reader.nodes[node]
