@@ -153,7 +153,7 @@ class FunctionOfInputs:
             method=plan.second if plan.second != "none" else "gradient",
             exact=plan.second != "probes",
             reason=self.reason,
-            products=done * self._passes_per_batch,
+            products=done * plan.spent(self._passes_per_batch),
             probes=plan.probes if plan.second == "probes" else 0,
             status="done" if finite else "nonfinite",
         )

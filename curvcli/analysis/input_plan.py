@@ -8,6 +8,7 @@ from math import prod
 import numpy as np
 
 from curvcli.analysis.input_job import FunctionOfInputs, InputsJob, InputSpace
+from curvcli.analysis.input_method import with_method
 from curvcli.analysis.options.quantities import InputOptions
 from curvcli.analysis.options.request import Request
 from curvcli.analysis.progress import Voice
@@ -47,6 +48,7 @@ def input_job(request: Request, session: Session, voice: Voice, line: str | None
     functions = _functions(session, options.of or ("loss",))
     plan, reason = _plan(session, space, options)
     names = [one.name for one in space.axes]
+    plan, reason = with_method(session, names, space.size, functions, plan, reason, options.method)
     right_side = None
     if options.residual is not None:
         rows = session.samples.rows[: len(space.rows)]
@@ -56,6 +58,7 @@ def input_job(request: Request, session: Session, voice: Voice, line: str | None
         "inputs": names,
         "second": plan.second,
         "full": plan.full,
+        "orders": plan.orders,
         "order": plan.order,
         "coordinates": [space.label(c) for c in plan.coordinates],
         "probes": plan.probes if plan.second == "probes" else 0,

@@ -17,6 +17,7 @@ def inputs(
     *,
     of: Patterns = (),
     input: Patterns = (),
+    method: str = InputOptions.method,
     full: bool = False,
     order: int | None = None,
     coordinate: Patterns = (),
@@ -46,6 +47,7 @@ def inputs(
 
     - ``of``: ``loss`` (the default), an output, or an entry of it (``logits[3]``); one or several.
     - ``input``: only by these inputs. Default: all.
+    - ``method``: ``taylor``, ``products``, or ``auto``, the cheaper one.
     - ``full``: also the full Hessian by the inputs.
     - ``order``: also all derivatives up to this one, along ``coordinate`` (``x[0]``) or inputs of one number.
     - ``residual``: a column of the data to subtract from the Laplacian.

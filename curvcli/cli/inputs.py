@@ -22,6 +22,12 @@ from curvcli.cli.options import job_options, model_argument, record_option
     "stands for all of them. A model with a single output calls it output. Repeatable.",
 )
 @record_option(InputOptions, "input", metavar="NAME", help="Only by this input; repeatable. Default: all.")
+@record_option(
+    InputOptions,
+    "method",
+    help="taylor: coefficients carried forward through the model, many coordinates at once. products: one backward "
+    "product per coordinate. auto: taylor where it is cheaper and agrees with products.",
+)
 @record_option(InputOptions, "full", help="Also the full Hessian by the inputs, of every sample.")
 @record_option(
     InputOptions,

@@ -16,7 +16,8 @@ from curvcli.curvature.matrices.interface import Matrix
 from curvcli.curvature.tasks import Cut, ParameterTask, Part, Sums
 from curvcli.errors import NotFiniteError
 from curvcli.models.base import Array, DifferentiatedBatch, Parameter, flat_size
-from curvcli.models.vectors import Vectors, VectorSpace
+from curvcli.models.bundle import Vectors
+from curvcli.models.vectors import VectorSpace
 
 # Vectors handed to a batch in one call hold no more numbers than this: their gradients stand beside them.
 _HELD = 1 << 25
@@ -138,8 +139,7 @@ class CurvatureOperator:
     def times(self, vectors: Vectors) -> Steps[Vectors]:
         """The matrix times every vector, divided, weight decay included."""
         sums = yield ProductTask(self.block.names, self.of_batch, vectors)
-        # Not in place: what was sent may have to be sent once more.
-        products = self.space.divided(sums["products"], self.denominator)
+        products = self.space.settled(sums["products"], self.denominator)
         if not self.weight_decay:
             return products
         return self.space.sum(products, self.weight_decay, self.space.decayed(vectors))

@@ -6,7 +6,7 @@ import numpy as np
 
 from curvcli.errors import DataError, SpecError
 from curvcli.losses.interface import Array, End, RawTargets, Targets, summed_by_sample
-from curvcli.losses.one_hot import labels_of
+from curvcli.losses.one_hot import flags_of, labels_of
 from curvcli.losses.targets import required_target
 from curvcli.spec.loss import LossSpec
 
@@ -101,7 +101,7 @@ def class_targets(raw: RawTargets, spec: LossSpec, end: End) -> Targets:
         target = labels_of(target, axis, end.column, raw.rows)
     labels, used = _labels(target, raw, spec, end)
     safe = np.where(used, labels, 0).astype(np.int64)
-    truth = np.moveaxis(np.eye(classes)[safe], -1, axis)
+    truth = flags_of(safe, classes, axis).astype(np.float64)
     label_weights = np.expand_dims(class_weights[safe], axis)
     counted = np.expand_dims(used, axis) * raw.sample_weight(len(shape))
     weight = label_weights * counted

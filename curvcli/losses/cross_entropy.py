@@ -16,6 +16,7 @@ from curvcli.errors import SpecError
 from curvcli.losses.class_targets import class_targets
 from curvcli.losses.elementwise import diagonal_columns, without_ignored
 from curvcli.losses.interface import Array, Columns, End, Loss, RawTargets, Source, Targets
+from curvcli.losses.one_hot import flags_of
 from curvcli.losses.operations import Operations, Tensor
 from curvcli.losses.probabilities import between_0_and_1, held_by, refuse_values, share, sum_to_1
 from curvcli.spec.loss import LossSpec
@@ -65,13 +66,14 @@ class _CrossEntropy(Loss):
         sums = np.cumsum(moved, axis=-1)
         level = source.uniform(moved.shape[:-1])[..., None] * sums[..., -1:]
         label = np.minimum((sums <= level).sum(axis=-1), moved.shape[-1] - 1)
-        return np.moveaxis(np.eye(moved.shape[-1], dtype=bool)[label], -1, self.axis)
+        return flags_of(label, moved.shape[-1], self.axis)
 
 
 class CrossEntropyOfLogits(_CrossEntropy):
     """ℓ = −Σ_c y_c log softmax(o)_c, ∂ℓ/∂o = softmax(o) − y."""
 
     takes = "logits"
+    closed = True
 
     def check(self, values: Array) -> None:
         if values.ndim < 2 or not values.size or values.shape[self.axis] < 2:
@@ -107,6 +109,15 @@ class CrossEntropyOfLogits(_CrossEntropy):
         total = ops.sum(others, self.axis)
         return weight * ops.where(largest, (1 - truth) - total / (1 + total), others / (1 + total) - truth)
 
+    def slope_product(self, ops: Operations, o: Tensor, weight: Tensor, vector: Tensor) -> Tensor:
+        """∇²_o ℓ v = w p ∘ (v − pᵀv): autodiff of the slope would keep ten arrays of the logits' size."""
+        largest, highest = ops.largest(o, self.axis)
+        shares = ops.exp(o - highest)
+        p = shares / ops.sum(shares, self.axis)
+        # A shift of v changes nothing; with zero for the likeliest class no large numbers cancel.
+        apart = vector - ops.sum(ops.where(largest, vector, 0.0), self.axis)
+        return weight * p * (apart - ops.sum(p * apart, self.axis))
+
     def slope_of_normalised(self, p: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
         return weight * (p - truth)
 
@@ -137,6 +148,27 @@ class CrossEntropyOfLogits(_CrossEntropy):
             column[:, label] = np.delete(here, label, axis=1).sum(axis=1)
             columns[i, :, place] = np.sqrt(weight[:, place] * here[:, label])[:, None] * column
         return Columns(self.like_output(values, columns), np.ones(stop - start))
+
+    def combined_columns(self, values: Array, targets: Targets, factors: Array) -> Array:
+        p = self.by_place(values, softmax(values, self.axis))
+        weight = self.by_place(values, targets.weight)[..., :1]
+        scaled = np.sqrt(weight * p) * factors.reshape(len(factors), *p.shape)
+        # Beside a class that is all but sure the others are summed without it: 1 − p would be rounding.
+        likeliest = np.arange(p.shape[-1]) == p.argmax(axis=-1)[..., None]
+        total = scaled.sum(axis=-1, keepdims=True)
+        others = np.where(likeliest, np.where(likeliest, 0.0, scaled).sum(axis=-1, keepdims=True), total - scaled)
+        beside = np.where(likeliest, np.where(likeliest, 0.0, p).sum(axis=-1, keepdims=True), 1 - p)
+        return self.like_output(values, beside * scaled - p * others)
+
+    def column_norms(self, values: Array, targets: Targets) -> Array:
+        p = self.by_place(values, softmax(values, self.axis))
+        weight = self.by_place(values, targets.weight)[..., :1]
+        likeliest = np.arange(p.shape[-1]) == p.argmax(axis=-1)[..., None]
+        beside = np.where(likeliest, np.where(likeliest, 0.0, p).sum(axis=-1, keepdims=True), 1 - p)
+        squares = np.where(likeliest, np.where(likeliest, 0.0, p**2).sum(axis=-1, keepdims=True), 0.0)
+        squares = np.where(likeliest, squares, (p**2).sum(axis=-1, keepdims=True) - p**2)
+        norms: Array = weight * p * (beside**2 + squares)
+        return norms.reshape(len(p), -1)
 
     def product(self, values: Array, targets: Targets, vectors: Array) -> Array:
         p = softmax(values, self.axis)

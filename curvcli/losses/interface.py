@@ -122,6 +122,8 @@ class Loss(ABC):
         takes: what the model returns for it, ``logits`` or ``probabilities``; empty where that is no question.
         likelihood: the distribution whose negative log-likelihood it is, as a person reads it; empty for none.
         convex: whether ∇²_o ℓ is positive semidefinite wherever it is taken.
+        closed: whether ``slope_product`` takes the place of the slope's derivative by autodiff, which keeps an array of
+            the output's size for each of its operations.
     """
 
     name: str
@@ -130,6 +132,7 @@ class Loss(ABC):
     takes: str = ""
     likelihood: str = ""
     convex: bool = True
+    closed: bool = False
 
     # -- targets and values -------------------------------------------------------------------------------------------
 
@@ -170,6 +173,20 @@ class Loss(ABC):
             weight: ``Targets.weight`` · ``Targets.scale``.
         """
 
+    def slope_product(self, ops: Operations, o: Tensor, weight: Tensor, vector: Tensor) -> Tensor:
+        """∇²_o ℓ · ``vector`` as a function of o that can be differentiated again; it needs o alone.
+
+        Args:
+            ops: of the framework.
+            o: the output.
+            weight: as in ``slope``.
+            vector: like o.
+
+        Raises:
+            ValueError: the loss is not ``closed``.
+        """
+        raise ValueError(f"{self.name} leaves the derivative of its slope to autodiff")
+
     def slope_of_normalised(self, p: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
         """∂ℓ/∂o from the softmax or sigmoid of o, for a loss that is taken before it.
 
@@ -203,6 +220,20 @@ class Loss(ABC):
     @abstractmethod
     def columns(self, values: Array, targets: Targets, start: int, stop: int) -> Columns:
         """Columns ``start`` … ``stop`` of S."""
+
+    def combined_columns(self, values: Array, targets: Targets, factors: Array) -> Array:
+        """Σ_c f_c s_c with factors of each sample's own, (k, samples, rank): (k, samples, …)."""
+        combined, step = np.zeros((len(factors), *values.shape)), 64
+        for start in range(0, factors.shape[2], step):
+            some = factors[:, :, start : start + step]
+            vectors = self.columns(values, targets, start, start + some.shape[2]).vectors
+            combined += np.einsum("knc,cn...->kn...", some, vectors)
+        return combined
+
+    def column_norms(self, values: Array, targets: Targets) -> Array:
+        """‖s_c‖² of each sample, (samples, rank)."""
+        columns = (self.columns(values, targets, c, c + 1).vectors[0] for c in range(self.rank(values.shape)))
+        return np.stack([(column**2).reshape(len(values), -1).sum(axis=1) for column in columns], axis=1)
 
     @abstractmethod
     def product(self, values: Array, targets: Targets, vectors: Array) -> Array:
@@ -287,6 +318,10 @@ class OutputState:
     def columns(self, start: int, stop: int) -> Columns:
         """See ``Loss.columns``."""
         return self.loss.columns(self.values, self.targets, start, stop)
+
+    def combined_columns(self, factors: Array) -> Array:
+        """See ``Loss.combined_columns``."""
+        return self.loss.combined_columns(self.values, self.targets, factors)
 
     def product(self, vectors: Array) -> Array:
         """See ``Loss.product``."""

@@ -12,6 +12,19 @@ from curvcli.losses.interface import Array
 _SHOWN = 8
 
 
+def flags_of(labels: Array, classes: int, axis: int) -> Array:
+    """One-hot vectors along a new axis, as flags: memory is that of the vectors alone, however many classes there are.
+
+    Args:
+        labels: whole numbers from 0 to classes − 1.
+        classes: how many.
+        axis: where the vectors' axis comes.
+    """
+    flags = np.zeros((*labels.shape, classes), dtype=bool)
+    np.put_along_axis(flags, labels[..., None], values=True, axis=-1)
+    return np.moveaxis(flags, -1, axis)
+
+
 def labels_of(target: Array, axis: int, column: str, rows: Sequence[int]) -> Array:
     """Return the class of every one-hot vector.
 

@@ -1,13 +1,14 @@
 """The protocol every saved model is opened to, and the plain records that cross it.
 
-Arrays cross it as NumPy, in the model's own parameter order and shape. Everything a batch returns is a *sum* over its
+Arrays cross it as NumPy, in the model's own parameter order and shape; vectors of a block stay where products are made
+(``bundle.Vectors``). Everything a batch returns is a *sum* over its
 samples, loss weights applied, never divided: the caller adds batches in float64 and divides once by
 ``Objective.denominator``, so that splitting the data differently changes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, Protocol
@@ -16,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curvcli.losses.interface import OutputState
+from curvcli.models.bundle import Vectors
+from curvcli.models.device_memory import Memory
 
 Array = NDArray[Any]
 
@@ -77,6 +80,34 @@ class Port:
 
 
 @dataclass(frozen=True)
+class Bend:
+    """An operation after a z that is not piecewise linear in it, and the columns by which its curvature is exact.
+
+    Attributes:
+        place: names the operation in this graph alone.
+        columns: basis vectors of what it reads, per sample.
+        passes: backward passes that each of them takes.
+    """
+
+    place: str
+    columns: int
+    passes: int
+
+
+@dataclass(frozen=True)
+class Uses:
+    """The operations that read one weight more than once, each linear in it, with an output of its own.
+
+    Attributes:
+        place: a name that parameters with the same outputs share.
+        vectors: entries of all these outputs, per sample.
+    """
+
+    place: str
+    vectors: int
+
+
+@dataclass(frozen=True)
 class Site:
     """Where a parameter enters the computation, as read from the model's graph.
 
@@ -95,6 +126,10 @@ class Site:
         blocker: the first operation after ``z`` that is not piecewise linear; ``None`` if all are.
         rows: of a table that is only looked up in, the rows that any sample looks up, ascending: the loss does not
             depend on the others. ``None`` where more than look-ups read the parameter, or they may read every row.
+        bends: the operations after ``z`` that are not piecewise linear in it, in order, without those that take each
+            entry of ``z`` by itself; ``None`` where columns can't tell their curvature.
+        uses: where there is no ``z`` because the parameter is used several times, these uses; ``None`` if one of them
+            is not linear in it.
     """
 
     parameter: str
@@ -106,6 +141,25 @@ class Site:
     positions: int = 0
     blocker: str | None = None
     rows: tuple[int, ...] | None = None
+    bends: tuple[Bend, ...] | None = None
+    uses: Uses | None = None
+
+
+class ColumnSquares(Protocol):
+    """The sum that ``squared_columns`` gives, of columns that come a few at a time."""
+
+    @property
+    def added(self) -> int:
+        """Columns so far."""
+        ...
+
+    def add(self, columns: Array) -> None:
+        """Take in some columns, (k, samples, …)."""
+        ...
+
+    def sums(self) -> dict[str, Array]:
+        """The sum of all, in each parameter's shape; once, at the end."""
+        ...
 
 
 class DifferentiatedBatch(Protocol):
@@ -140,6 +194,53 @@ class DifferentiatedBatch(Protocol):
         """Σ_n Σ_c (J_zWᵀ J_oᵀ s_c)² per parameter for ``columns`` s_c, (k, samples, …): one pass per column."""
         ...
 
+    def bends(self, parameters: Sequence[str]) -> tuple[Bend, ...]:
+        """All bends of these parameters in this very batch, in order, each once; see ``Site.bends``."""
+        ...
+
+    def bend_columns(self, parameters: Sequence[str], start: int, stop: int) -> dict[str, Array]:
+        """What the columns ``start`` … ``stop`` of all ``bends`` give: Σ_n Σ_k (J_zWᵀ J_kᵀ e) ⊙ (J_zWᵀ J_kᵀ H_k e).
+
+        J_k is the derivative by z of what operation k reads, e a basis vector of that, all samples at once, and
+        H_k = Σ_i (∂ℓ/∂k_i) ∇²k_i the curvature of what k returns.
+
+        Raises:
+            ModelError: what an operation reads can't be told apart by samples.
+        """
+        ...
+
+    def bends_in_step(self, parameters: Sequence[str]) -> dict[str, Array]:
+        """The same sum over the operations that take each entry of a z by itself, which need no columns.
+
+        Raises:
+            ModelError: they don't.
+        """
+        ...
+
+    def column_squares(self, parameters: Sequence[str], count: int, *, anew: bool) -> ColumnSquares | None:
+        """The sum of so many squared columns, where some layer is cheaper contracted once for all of them; else None.
+
+        One is under way at a time: until its sums are taken, the same call returns it again, if not ``anew``.
+        """
+        ...
+
+    def uses_separate(self, parameters: Sequence[str]) -> bool:
+        """Whether what each sample returns depends on its own rows of all outputs of these parameters' uses alone."""
+        ...
+
+    def uses_vectors(self, parameters: Sequence[str]) -> int:
+        """Entries per sample of all outputs of the uses that these parameters share, in this batch; see ``Uses``."""
+        ...
+
+    def uses_diagonal(self, parameters: Sequence[str], start: int, stop: int) -> dict[str, Array]:
+        """What the basis vectors ``start`` … ``stop`` of all outputs z_t of the uses of a weight give.
+
+        Σ_n Σ_e (J_sᵀ e) ⊙ (Σ_t J_tᵀ ∇²_{ts} ℓ_n e + 2 Σ_t J̇_tᵀ ∇_t ℓ_n), all samples at once, for basis vectors e of
+        the outputs z_s, J_t the derivative of z_t by the weight where it stands alone, and J̇_t its change along e. The
+        parameters must share their uses.
+        """
+        ...
+
     def output_hessian_diagonal(self, parameters: Sequence[str], start: int, stop: int) -> dict[str, Array]:
         """What the basis vectors ``start`` … ``stop`` of one z give: Σ_n Σ_e (J_zWᵀ e) ⊙ (J_zWᵀ ∇²_z ℓ_n e).
 
@@ -147,16 +248,16 @@ class DifferentiatedBatch(Protocol):
         """
         ...
 
-    def hessian_products(self, block: Sequence[str], vectors: Array) -> Array:
-        """H_block v for every row of ``vectors``, (k, n) → (k, n), parameters raveled and joined in block order."""
+    def hessian_products(self, block: Sequence[str], vectors: Vectors) -> Vectors:
+        """H_block v for every one of k vectors, whose parameters are raveled and joined in block order."""
         ...
 
-    def pushforward(self, block: Sequence[str], vectors: Array) -> Array:
-        """J_o v, the change of the loss's input, for every row of ``vectors``: (k, n) → (k, samples, …), like o."""
+    def pushforward(self, block: Sequence[str], vectors: Vectors | Array) -> Array:
+        """J_o v, the change of the loss's input, for k vectors, or rows (k, n): (k, samples, …), like o."""
         ...
 
-    def pullback(self, block: Sequence[str], cotangents: Array) -> Array:
-        """Σ_n J_{o,n}ᵀ u_n for every u of ``cotangents``: (k, samples, …) → (k, n)."""
+    def pullback(self, block: Sequence[str], cotangents: Array) -> Vectors:
+        """Σ_n J_{o,n}ᵀ u_n for every u of ``cotangents``, (k, samples, …): k vectors."""
         ...
 
     def activation_probes(self, parameters: Sequence[str], signs: Array, *, remainder: bool) -> dict[str, Array]:
@@ -182,26 +283,6 @@ class DifferentiatedBatch(Protocol):
 
     def diagonal_entries(self, places: Mapping[str, int]) -> dict[str, float]:
         """H_ii at one flat place of each of some parameters, by one Hessian–vector product each."""
-        ...
-
-
-class Memory(Protocol):
-    """The memory that the work is done in: this process's, or a device's."""
-
-    def in_use(self) -> int:
-        """Bytes held now."""
-        ...
-
-    def peak(self) -> int:
-        """The most bytes ever held; what is held now where the system does not tell."""
-        ...
-
-    def free(self) -> int:
-        """Bytes that could still be had."""
-        ...
-
-    def release(self) -> None:
-        """Give back what is held and not used, so that ``in_use`` tells what is needed."""
         ...
 
 
@@ -245,6 +326,11 @@ class Objective(Protocol):
     def batch_count(self) -> int:
         """How many batches there are."""
         ...
+
+
+def passes_of(bends: Iterable[Bend]) -> int:
+    """Backward passes that the columns of some bends take per batch."""
+    return sum(bend.columns * bend.passes for bend in bends)
 
 
 def flat_size(parameters: Sequence[Parameter]) -> int:

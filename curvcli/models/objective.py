@@ -10,13 +10,17 @@ import numpy as np
 
 from curvcli.data.interface import Batch
 from curvcli.losses.interface import Loss
-from curvcli.models.base import Array, DifferentiatedBatch, Memory, Parameter, Site
+from curvcli.models.arrays import NumPySpace
+from curvcli.models.base import Array, DifferentiatedBatch, Parameter, Site
 from curvcli.models.data_loss import DataLoss
+from curvcli.models.device_memory import Memory
 from curvcli.models.pointwise import ChainBatch, InputBatch, SampleFunction
-from curvcli.models.vectors import NumPySpace, VectorSpace
+from curvcli.models.vectors import VectorSpace
 
 # Outputs this far apart, relative to the largest, differ by more than the order in which a kernel adds numbers up.
 _INTERACTION = 1e-5
+# Samples on which a method is tried before it is chosen.
+_FEW = 3
 
 
 class DataObjective(ABC):
@@ -38,6 +42,11 @@ class DataObjective(ABC):
         self._sites: dict[str, Site] = {}
 
     # -- the data and the loss ----------------------------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def dtype(self) -> str:
+        """Of the weights, and of all products."""
 
     @property
     def batch_size(self) -> int:
@@ -163,8 +172,8 @@ class DataObjective(ABC):
         """Read the sites off the graph."""
 
     def space(self, parameters: Sequence[Parameter]) -> VectorSpace:
-        """See ``model.ModelObjective``."""
-        return NumPySpace(tuple(parameters))
+        """See ``model.ModelObjective``; where products are made in this machine's memory."""
+        return NumPySpace(tuple(parameters), self.dtype)
 
     def batches(self, parameters: Sequence[str], *, start: int = 0) -> Iterator[DifferentiatedBatch]:
         """See ``base.Objective``."""
@@ -179,6 +188,11 @@ class DataObjective(ABC):
         """See ``pointwise.PointwiseObjective``."""
         for data in self.data_loss.batches(start=start):
             yield self._input_batch(data, function, inputs)
+
+    def input_probe(self, function: SampleFunction, inputs: Sequence[str]) -> InputBatch:
+        """See ``pointwise.PointwiseObjective``."""
+        few = self.batch_size if self.scalar else min(self.batch_size, _FEW)
+        return self._input_batch(next(iter(self.data_loss.batches(batch_size=few))), function, inputs)
 
     @abstractmethod
     def _input_batch(self, data: Batch, function: SampleFunction, inputs: Sequence[str]) -> InputBatch:

@@ -14,6 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
+from curvcli.errors import ModelError
 from curvcli.models.base import Array
 
 
@@ -30,6 +31,33 @@ class SampleFunction:
     name: str
     output: str | None = None
     index: tuple[int, ...] = ()
+
+
+class NoSeriesError(ModelError):
+    """Taylor coefficients can't be carried through a model; a few words say which operation stops them."""
+
+
+class InputSeries(Protocol):
+    """One batch's derivatives by Taylor coefficients, which are carried forward through its operations.
+
+    Every method raises `NoSeriesError` where an operation can't be followed.
+    """
+
+    def at_once(self, order: int) -> int:
+        """How many coordinates one call is best given."""
+        ...
+
+    def derivatives(self, coordinates: Sequence[int], order: int) -> Array:
+        """∂^k f_n/∂x_i^k for these coordinates i and k = 1 … ``order``: (coordinates, samples, order)."""
+        ...
+
+    def along(self, vectors: Array, order: int) -> Array:
+        """The same along vectors, (k, samples, n): d^k/dt^k f_n(x_n + t v_n) at t = 0, (k, samples, order)."""
+        ...
+
+    def nested(self, coordinate: int, order: int) -> Array:
+        """∂^k f_n/∂x_i^k for k = 1 … ``order`` by backward passes one through the other: (samples, order)."""
+        ...
 
 
 class InputBatch(Protocol):
@@ -65,6 +93,14 @@ class InputBatch(Protocol):
 
     def derivatives(self, coordinate: int, order: int) -> Array:
         """∂^k f_n/∂x_i^k for k = 0 … ``order``, (samples, order + 1)."""
+        ...
+
+    def series(self) -> InputSeries:
+        """The same derivatives another way.
+
+        Raises:
+            NoSeriesError: there is no other way for this model.
+        """
         ...
 
     def samples_separate(self) -> bool:
@@ -127,6 +163,10 @@ class PointwiseObjective(Protocol):
 
     def input_batches(self, function: SampleFunction, inputs: Sequence[str], *, start: int = 0) -> Iterator[InputBatch]:
         """The data from batch ``start`` on, prepared for derivatives of ``function`` by these inputs."""
+        ...
+
+    def input_probe(self, function: SampleFunction, inputs: Sequence[str]) -> InputBatch:
+        """The data's first few samples, prepared likewise; all of them where the model returns one number per batch."""
         ...
 
     def chain_batches(

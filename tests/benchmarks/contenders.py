@@ -1,13 +1,16 @@
-"""One contender in a process of its own: sets up, then does on command what it is asked for and says how long.
+"""One contender in a process of its own: sets up, then does on command what it is asked for and says what it took.
 
-    python contenders.py CONTENDER FOLDER DTYPE
+    python contenders.py CONTENDER FOLDER DTYPE THREADS
 
-Reads the name of a task per line, answers with one line of JSON: seconds, and a number or list to compare.
+Reads the name of a task per line, answers with one line of JSON: seconds by the clock and of CPU, the bytes that it
+held at most beyond what it held before, and a number or list to compare.
 """
 
 from __future__ import annotations
 
+import gc
 import json
+import os
 import sys
 import time
 import warnings
@@ -20,6 +23,8 @@ import torch
 from networks import BATCH, NETWORKS
 
 Task = Callable[[], Any]
+# From so many parameters on a reference to 1e-9 would take most of the run.
+_LARGE = 1_000_000
 
 
 def fixed_vector(size: int) -> np.ndarray:
@@ -100,13 +105,13 @@ def curvcli(folder: Path, dtype: str) -> dict[str, Task]:
         "xtrace": lambda: trace("xtrace"),
         "exact trace": exact,
         "top 5": lambda: top(1e-4),
-        "reference": lambda: top(1e-9),
+        "reference": lambda: top(1e-9 if block.size < _LARGE else 1e-6),
     }
 
 
 def eager(folder: Path, dtype: str) -> tuple[torch.nn.Module, list[tuple[torch.Tensor, torch.Tensor]]]:
     """The module and the same batches, for those who need the model's source."""
-    net = NETWORKS[folder.name][0]()
+    net = NETWORKS[folder.name].module()
     net.load_state_dict(torch.load(folder / "weights.pt", weights_only=True))
     kind = getattr(torch, dtype)
     with np.load(folder / "data.npz") as arrays:
@@ -236,10 +241,29 @@ CONTENDERS: dict[str, Callable[[Path, str], dict[str, Task]]] = {
 }
 
 
+def held(field: str) -> int:
+    """Bytes of this process, as Linux has them: VmRSS now, VmHWM at most."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith(field))
+
+
+def measured(task: Task) -> dict[str, Any]:
+    """One task, with what it took."""
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts anew
+    before = held("VmRSS")
+    start, used = time.perf_counter(), time.process_time()
+    value = task()
+    seconds, cpu = time.perf_counter() - start, time.process_time() - used
+    return {"seconds": seconds, "cpu": cpu, "memory": held("VmHWM") - before, "result": value}
+
+
 def main() -> None:
     """Serve tasks until the input ends."""
-    name, folder, dtype = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
+    name, folder, dtype, threads = sys.argv[1], Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
     warnings.simplefilter("ignore")
+    torch.set_num_threads(threads)
+    os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = str(threads)
     answers, sys.stdout = sys.stdout, sys.stderr  # some contenders print
     try:
         tasks = CONTENDERS[name](folder, dtype)
@@ -250,9 +274,7 @@ def main() -> None:
     answers.flush()
     for line in sys.stdin:
         try:
-            start = time.perf_counter()
-            result = tasks[line.strip()]()
-            answer = {"seconds": time.perf_counter() - start, "result": result}
+            answer = measured(tasks[line.strip()])
         except Exception as error:
             answer = {"error": f"{type(error).__name__}: {str(error).splitlines()[0][:100]}"}
         answers.write(json.dumps(answer) + "\n")

@@ -1,11 +1,12 @@
 """Times products, traces and eigenvalues beside curvlinops, PyHessian and tf.GradientTape on the same work.
 
-    python tests/benchmarks/spectra.py                              # both networks, torch, float32
+    python tests/benchmarks/spectra.py                              # both small networks, torch, float32
     python tests/benchmarks/spectra.py --framework tensorflow
-    python tests/benchmarks/spectra.py --markdown
+    python tests/benchmarks/spectra.py --network resnet18 --network wide --samples 4 --threads 1 --repeat 1
 
 Every contender has a process of its own; rounds alternate between them, and medians are printed: the machine's speed
-drifts, ratios hold. The same network, data, batches, precision and tolerance for all.
+drifts, ratios hold. The same network, data, batches, precision and tolerance for all. Memory is the most that a task
+held beyond what its process held before: start-up and the model itself are not counted.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +31,18 @@ from rich.table import Table
 HERE = Path(__file__).parent
 TASKS = ("gradient", "product", "further", "trace", "xtrace", "exact trace", "top 5")
 TORCH = ("curvcli", "curvlinops", "curvlinops compiled", "pyhessian")
+TENSORFLOW = ("curvcli", "GradientTape")
+UNITS = ("seconds", "cpu", "memory")
 
 
 class Contender:
     """A child process that does what it is asked for."""
 
-    def __init__(self, name: str, folder: Path, dtype: str, threads: int | None) -> None:
-        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-        if threads is not None:
-            environment["OPENBLAS_NUM_THREADS"] = str(threads)
+    def __init__(self, name: str, folder: Path, dtype: str, threads: int) -> None:
+        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"} | dict.fromkeys(names, str(threads))
         self._process = subprocess.Popen(
-            [sys.executable, str(HERE / "contenders.py"), name, str(folder), dtype],
+            [sys.executable, str(HERE / "contenders.py"), name, str(folder), dtype, str(threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -48,7 +53,7 @@ class Contender:
         ready = self._answer()
         self.tasks: list[str] = ready.get("tasks", [])
         self.problem: str = ready.get("error", "")
-        self.seconds: dict[str, list[float]] = {}
+        self.taken: dict[str, list[dict[str, float]]] = {}
         self.results: dict[str, Any] = {}
 
     def _answer(self) -> dict[str, Any]:
@@ -66,47 +71,80 @@ class Contender:
             self.tasks.remove(task)
             self.problem = self.problem or f"{task}: {answer['error']}"
         elif record:
-            self.seconds.setdefault(task, []).append(answer["seconds"])
+            self.taken.setdefault(task, []).append({unit: answer[unit] for unit in UNITS})
             self.results[task] = answer["result"]
 
-    def median(self, task: str) -> float | None:
-        """Seconds."""
-        return statistics.median(self.seconds[task]) if task in self.seconds else None
+    def median(self, task: str, unit: str = "seconds") -> float | None:
+        """Seconds, seconds of CPU, or bytes."""
+        return statistics.median(one[unit] for one in self.taken[task]) if task in self.taken else None
+
+    def end(self) -> None:
+        """Let the process go, and with it its memory."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        self._process.wait()
 
 
-def contend(name: str, framework: str, dtype: str, repeat: int, threads: int | None) -> list[Contender]:
+@dataclass(frozen=True)
+class Setting:
+    """What one table is of."""
+
+    network: str
+    framework: str
+    dtype: str
+    samples: int
+    threads: int
+
+    def __str__(self) -> str:
+        return f"{self.network}, {self.framework}, {self.dtype}, N = {self.samples}, {self.threads} thread(s)"
+
+
+def contend(setting: Setting, tasks: Sequence[str], only: Sequence[str], repeat: int) -> list[Contender]:
     """All contenders on one network."""
+    name = setting.network
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent) / name
         folder.mkdir()
-        script = "networks.py" if framework == "torch" else "networks_tf.py"
-        subprocess.run([sys.executable, str(HERE / script), name, str(folder)], check=True, capture_output=True)
-        names = TORCH if framework == "torch" else ("curvcli", "GradientTape")
-        contenders = [Contender(one, folder, dtype, threads) for one in names]
-        contenders[0].do("reference")
-        for task in TASKS:
+        script = "networks.py" if setting.framework == "torch" else "networks_tf.py"
+        written = [sys.executable, str(HERE / script), name, str(folder), str(setting.samples)]
+        subprocess.run(written, check=True, capture_output=True)
+        names = TORCH if setting.framework == "torch" else TENSORFLOW
+        names = tuple(one for one in names if one == "curvcli" or not only or one in only)
+        contenders = [Contender(one, folder, setting.dtype, setting.threads) for one in names]
+        if "top 5" in tasks:
+            contenders[0].do("reference")
+        for task in tasks:
             for one in contenders:
-                one.do(task, record=False)
-            for _ in range(repeat):
+                one.do(task, record=repeat == 1)
+            for _ in range(repeat if repeat > 1 else 0):
                 for one in contenders:
                     one.do(task)
+        for one in contenders:
+            one.end()
         return contenders
 
 
 def rows(contenders: list[Contender]) -> list[list[str]]:
-    """Milliseconds, gradients, and how many times ours a peer takes."""
+    """Milliseconds, gradients, MiB, and how many times ours a peer takes."""
     ours = contenders[0]
-    unit = ours.median("gradient") or float("nan")
+    gradient = ours.median("gradient") or float("nan")
     table = []
     for task in TASKS:
         for one in contenders:
             taken = one.median(task)
             if taken is None:
                 continue
-            base = ours.median(task)
-            ratio = "" if one is ours or base is None else f"{taken / base:.1f}"
-            table.append([task, one.name, f"{taken * 1e3:.1f}", f"{taken / unit:.1f}", ratio, checked(ours, one, task)])
+            ratios = [f"{times(ours, one, task, unit)}" for unit in UNITS]
+            held = (one.median(task, "memory") or 0.0) / 2**20
+            cells = [task, one.name, f"{taken * 1e3:.1f}", f"{taken / gradient:.1f}", f"{held:.0f}"]
+            table.append([*cells, *ratios, checked(ours, one, task)])
     return table
+
+
+def times(ours: Contender, one: Contender, task: str, unit: str) -> str:
+    """How many times ours a peer takes."""
+    base, taken = ours.median(task, unit), one.median(task, unit)
+    return "" if one is ours or not base or taken is None else f"{taken / base:.2f}"
 
 
 def checked(ours: Contender, one: Contender, task: str) -> str:
@@ -128,26 +166,38 @@ def checked(ours: Contender, one: Contender, task: str) -> str:
 @click.option("--network", multiple=True, default=("convolutional", "smooth"), show_default=True)
 @click.option("--framework", type=click.Choice(["torch", "tensorflow"]), default="torch", show_default=True)
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True)
-@click.option("--repeat", type=click.IntRange(1), default=5, show_default=True)
-@click.option("--blas-threads", type=int, help="OPENBLAS_NUM_THREADS for every contender. Default: as it comes.")
+@click.option("--samples", type=click.IntRange(1), multiple=True, default=(128,), show_default=True)
+@click.option("--threads", type=click.IntRange(1), multiple=True, default=(os.cpu_count() or 1,), show_default=True)
+@click.option("--task", "tasks", type=click.Choice(TASKS), multiple=True, default=TASKS, help="Default: all.")
+@click.option("--peer", "peers", multiple=True, help="Beside whom. Default: all.")
+@click.option("--repeat", type=click.IntRange(1), default=5, show_default=True, help="1: without a warm-up.")
 @click.option("--markdown", is_flag=True)
 def main(
-    network: tuple[str, ...], framework: str, dtype: str, repeat: int, blas_threads: int | None, markdown: bool
+    network: tuple[str, ...],
+    framework: str,
+    dtype: str,
+    samples: tuple[int, ...],
+    threads: tuple[int, ...],
+    tasks: tuple[str, ...],
+    peers: tuple[str, ...],
+    repeat: int,
+    markdown: bool,
 ) -> None:
     """Print the tables."""
-    console = Console(width=None if sys.stdout.isatty() else 130)
-    heads = ("task", "by", "ms", "gradients", "times ours", "check")
-    for name in network:
-        contenders = contend(name, framework, dtype, repeat, blas_threads)
+    console = Console(width=None if sys.stdout.isatty() else 150)
+    heads = ("task", "by", "ms", "gradients", "MiB", "× time", "× CPU", "× memory", "check")
+    for name, count, cores in product(network, samples, threads):
+        setting = Setting(name, framework, dtype, count, cores)
+        contenders = contend(setting, tasks, peers, repeat)
         found = rows(contenders)
         if markdown:
-            print(f"\n{name}, {framework}, {dtype}, median of {repeat}\n")
+            print(f"\n{setting}, median of {repeat}\n")
             print("| " + " | ".join(heads) + " |\n|" + " --- |" * len(heads))
-            print("\n".join("| " + " | ".join(row) + " |" for row in found))
+            print("\n".join("| " + " | ".join(row) + " |" for row in found), flush=True)
         else:
-            table = Table(title=f"{name}, {framework}, {dtype}, median of {repeat}")
+            table = Table(title=f"{setting}, median of {repeat}")
             for head in heads:
-                table.add_column(head, justify="right" if head in heads[2:5] else "left")
+                table.add_column(head, justify="left" if head in ("task", "by", "check") else "right")
             for row in found:
                 table.add_row(*row)
             console.print(table)

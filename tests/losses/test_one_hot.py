@@ -13,6 +13,7 @@ import torch
 from curvcli.cli.main import run
 from curvcli.errors import DataError
 from curvcli.losses.interface import End, RawTargets, Targets
+from curvcli.losses.one_hot import flags_of
 from curvcli.losses.registry import settle
 from curvcli.spec.loss import LossSpec
 
@@ -135,3 +136,11 @@ def test_the_command_refuses_other_whole_numbers(
     counts[5] = [4, 2, 1]
     assert diagonal("counts", counts) == 2
     assert "row 5: whole numbers shaped like the model's output must be one-hot" in capsys.readouterr().err
+
+
+def test_flags_take_the_memory_of_the_vectors_alone() -> None:
+    """A square of as many classes would take 2 TB."""
+    classes = 1 << 19
+    flags = flags_of(np.array([[3], [classes - 1]]), classes, axis=1)
+    assert flags.shape == (2, classes, 1)
+    assert np.argwhere(flags).tolist() == [[0, 3, 0], [1, classes - 1, 0]]

@@ -16,6 +16,7 @@ from curvcli.errors import UsageError
 from curvcli.wording import option
 
 DIAGONAL_METHODS = (*planner.METHODS, *estimators.ESTIMATORS)
+INPUT_METHODS = ("auto", "taylor", "products")
 TRACE_METHODS = ("auto", "exact", *traces.ESTIMATORS)
 EIGEN_METHODS = ("auto", "lanczos", "lobpcg", "dense", "gram")
 # Every matrix and what it is, for help.
@@ -167,6 +168,7 @@ class InputOptions(Options):
     Attributes:
         of: ``loss``, outputs, or entries of outputs; none for the loss.
         input: only by these inputs; none for all.
+        method: one of `INPUT_METHODS`: how second and higher derivatives are had.
         full: whether the full Hessian by the inputs is made.
         order: the highest order of derivatives along single coordinates; None for no such derivatives.
         coordinate: along these; none for all inputs of one number.
@@ -178,6 +180,7 @@ class InputOptions(Options):
 
     of: Annotated[tuple[str, ...], Names()] = ()
     input: Annotated[tuple[str, ...], Names()] = ()
+    method: Annotated[str, OneOf(INPUT_METHODS)] = "auto"
     full: Annotated[bool, Flag()] = False
     order: Annotated[int | None, Whole(1)] = None
     coordinate: Annotated[tuple[str, ...], Names()] = ()
@@ -196,6 +199,8 @@ class InputOptions(Options):
         for name in ("full", "residual"):
             if self.gradient_only and getattr(self, name):
                 raise UsageError(f"{option(name)} needs second derivatives: leave {option('gradient_only')} out.")
+        if self.method == "taylor" and self.full:
+            raise UsageError(f"{option('full', True)} takes products: use {option('method', 'products')}.")
         if self.coordinate and self.order is None:
             raise UsageError(f"{option('coordinate')} goes with {option('order')}: say up to which.")
 

@@ -4,24 +4,30 @@ With g_n = ∇f_n, n coordinates cost n products, each for all samples of a batc
 ∇²f_n e_i, its entry i is in the diagonal, and the sum of those is the Laplacian. Where that is too dear, random signs
 v give E[v ⊙ ∇²f v] = diag ∇²f (Bekas, Kokiopoulou, Saad 2007) and E[vᵀ ∇²f v] = Δf (Hutchinson 1990), with a standard
 error per sample and entry.
+
+Where a model's operations allow it, Taylor coefficients carried forward through them give ∂²f/∂x_i² for many
+coordinates at once, and derivatives of any order along one; see ``pointwise.trial`` for why they can be trusted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
 import numpy as np
 
 from curvcli.curvature.algorithm import About, Steps
+from curvcli.curvature.pointwise.trial import hold_first, hold_second, tolerance
 from curvcli.curvature.tasks import Cut, Data, Part, Segment, Sums
 from curvcli.errors import ModelError
 from curvcli.models.base import Array
-from curvcli.models.pointwise import InputBatch, SampleFunction
+from curvcli.models.pointwise import InputBatch, InputSeries, NoSeriesError, SampleFunction
 from curvcli.models.probes import signs
+from curvcli.wording import option
 
-SecondOrder = Literal["none", "products", "probes"]
+SecondOrder = Literal["none", "products", "taylor", "probes"]
 # Numbers in the rows of one call.
 _HELD = 1 << 21
 # What is estimated, each with a standard error.
@@ -33,12 +39,15 @@ class InputPlan:
     """What is computed of one function.
 
     Attributes:
-        second: exactly by one product per coordinate, by random signs, or no second derivatives at all.
+        second: exactly by one product per coordinate or by Taylor coefficients, by random signs, or no second
+            derivatives at all.
         full: whether the whole Hessian of every sample is kept; needs ``products``.
         coordinates: along which derivatives of every order are taken.
         order: K, up to which.
         probes: random sign vectors per sample.
         seed: of the probes.
+        orders: whether derivatives of every order are had by Taylor coefficients too; else by nested products.
+        double: whether numbers are float64.
     """
 
     second: SecondOrder
@@ -47,13 +56,15 @@ class InputPlan:
     order: int = 0
     probes: int = 0
     seed: int = 0
+    orders: bool = False
+    double: bool = True
 
     def products(self, size: int) -> int:
-        """Products per batch for a function of ``size`` coordinates."""
+        """Products per batch for a function of ``size`` coordinates, or directions along which coefficients go."""
         match self.second:
             case "none":
                 return 0
-            case "products":
+            case "products" | "taylor":
                 return size
             case "probes":
                 return self.probes
@@ -62,7 +73,21 @@ class InputPlan:
 
     def passes(self, size: int) -> int:
         """Passes per batch: the gradient's, and one per product or order."""
-        return 1 + self.products(size) + len(self.coordinates) * max(self.order - 1, 0)
+        return 1 + self.products(size) + len(self.coordinates) * self.of_orders
+
+    def spent(self, passes: int) -> int:
+        """Of these passes per batch, those that are products; with Taylor coefficients, one to hold them against."""
+        return 1 if self.second == "taylor" else passes
+
+    @property
+    def of_orders(self) -> int:
+        """Passes for all derivatives along one coordinate."""
+        return 1 if self.orders else max(self.order - 1, 0)
+
+    @property
+    def series(self) -> bool:
+        """Whether there are Taylor coefficients in it."""
+        return self.second == "taylor" or self.orders
 
     @property
     def results(self) -> tuple[str, ...]:
@@ -71,7 +96,7 @@ class InputPlan:
         match self.second:
             case "none":
                 pass
-            case "products":
+            case "products" | "taylor":
                 second = (*(("hessian",) if self.full else ()), "diagonal", "laplacian")
             case "probes":
                 second = (*_ESTIMATED, *map(_stderr, _ESTIMATED))
@@ -127,7 +152,11 @@ class InputTask:
         products = Segment(plan.products(n), 1)
         if plan.second == "products":
             products = Segment(n, max(1, _HELD // (batch.samples * (n if plan.full else 1))), n)
-        return Cut((Segment(1, 1), products, Segment(len(plan.coordinates), 1)))
+        elif plan.second == "taylor":
+            # The order of sums within a pass depends on how many coordinates go through it together.
+            products = Segment(n, _series(batch).at_once(2))
+        along = _series(batch).at_once(plan.order) if plan.orders else 1
+        return Cut((Segment(1, 1), products, Segment(len(plan.coordinates), along)))
 
     def _behind(self, batch: InputBatch) -> int:
         """The first part behind the products."""
@@ -136,7 +165,7 @@ class InputTask:
     def passes(self, batch: InputBatch, part: Part) -> int:
         """See ``BatchTask``."""
         if part.start >= self._behind(batch):
-            return max(self.plan.order - 1, 0)
+            return self.plan.of_orders * (part.stop - part.start)
         return part.stop - part.start
 
     def __call__(self, batch: InputBatch, part: Part) -> Sums:
@@ -149,9 +178,11 @@ class InputTask:
         if not part.start:
             sums = self._first_order(batch, part.batch)
         elif part.start >= behind:
-            sums = self._derivatives(batch, part, part.start - behind)
+            sums = self._derivatives(batch, part, range(part.start - behind, part.stop - behind))
         elif self.plan.second == "probes":
             sums = self._probe(batch, part, first)
+        elif self.plan.second == "taylor":
+            sums = self._carry(batch, part, range(first, part.stop - 1))
         else:
             sums = self._multiply(batch, part, range(first, part.stop - 1))
         if part.stop == self.cut(batch).count:
@@ -164,7 +195,21 @@ class InputTask:
                 f"{self.function.name}: in batch {number} a value depends on other samples (batch statistics?).\n"
                 "Export the model in inference mode; curvcli check tells more."
             )
+        if self.plan.series:
+            with _refused(self.function.name, number):
+                hold_second(batch, batch.series(), self.plan.seed, tolerance(double=self.plan.double))
         return {"value": batch.values(), "gradient": batch.gradient()}
+
+    def _carry(self, batch: InputBatch, part: Part, coordinates: range) -> Sums:
+        """Taylor coefficients along some coordinates together."""
+        so_far = part.so_far.get("diagonal")
+        values = np.zeros((batch.samples, batch.coordinates)) if so_far is None else so_far
+        with _refused(self.function.name, part.batch):
+            derivatives = batch.series().derivatives(coordinates, 2)
+            gradient = batch.gradient()[:, coordinates.start : coordinates.stop]
+            hold_first(derivatives[:, :, 0].T, gradient, batch, tolerance(double=self.plan.double))
+        values[:, coordinates.start : coordinates.stop] = derivatives[:, :, 1].T
+        return {"diagonal": values}
 
     def _multiply(self, batch: InputBatch, part: Part, coordinates: range) -> Sums:
         """One product per coordinate."""
@@ -193,19 +238,30 @@ class InputTask:
             sums |= {name: mean, _stderr(name): squares + change * (value - mean)}
         return sums
 
-    def _derivatives(self, batch: InputBatch, part: Part, place: int) -> Sums:
-        """All orders along one coordinate."""
-        coordinates, order = self.plan.coordinates, self.plan.order
+    def _derivatives(self, batch: InputBatch, part: Part, places: range) -> Sums:
+        """All orders along some coordinates."""
+        order = self.plan.order
+        coordinates = self.plan.coordinates[places.start : places.stop]
         so_far = part.so_far.get("derivatives")
-        values = np.zeros((batch.samples, len(coordinates), order + 1)) if so_far is None else so_far
-        values[:, place] = batch.derivatives(coordinates[place], order)
+        shape = (batch.samples, len(self.plan.coordinates), order + 1)
+        values = np.zeros(shape) if so_far is None else so_far
+        if self.plan.orders:
+            values[:, places.start : places.stop, 0] = batch.values()[:, None]
+            with _refused(self.function.name, part.batch):
+                along = batch.series().derivatives(coordinates, order).swapaxes(0, 1)
+                gradient = batch.gradient()[:, list(coordinates)]
+                hold_first(along[:, :, 0], gradient, batch, tolerance(double=self.plan.double))
+            values[:, places.start : places.stop, 1:] = along
+        else:
+            for place, coordinate in zip(places, coordinates, strict=True):
+                values[:, place] = batch.derivatives(coordinate, order)
         return {"derivatives": values}
 
     def _closed(self, sums: Sums) -> Sums:
         match self.plan.second:
             case "none":
                 pass
-            case "products":
+            case "products" | "taylor":
                 if self.plan.full:
                     # The two triangles come from different products; their mean is nearer the truth than either.
                     hessian = sums["hessian"] = (sums["hessian"] + sums["hessian"].swapaxes(1, 2)) / 2
@@ -217,6 +273,26 @@ class InputTask:
             case _:
                 assert_never(self.plan.second)
         return sums
+
+
+def _series(batch: InputBatch) -> InputSeries:
+    try:
+        return batch.series()
+    except NoSeriesError as error:
+        raise _not_here(str(error)) from error
+
+
+def _not_here(why: str) -> ModelError:
+    return ModelError(f"Taylor coefficients can't be used: {why}.\nUse {option('method', 'products')}.")
+
+
+@contextmanager
+def _refused(function: str, number: int) -> Iterator[None]:
+    """What the trial on the first samples did not show."""
+    try:
+        yield
+    except NoSeriesError as error:
+        raise _not_here(f"{function}, batch {number}: {error}") from error
 
 
 @dataclass(frozen=True)

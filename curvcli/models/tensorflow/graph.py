@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from curvcli.models.reach import first_blockers
+from curvcli.models.reach import bending, bits
 from curvcli.models.tensorflow.flatten import FlatGraph
 from curvcli.models.tensorflow.nodes import source
 from curvcli.models.tensorflow.operations import CARRIERS, LOOPS, blocked_by, readable, stops
@@ -136,6 +136,10 @@ class GraphReader:
                 entries.append(Entry(consumer, operand, carriers))
         return entries
 
+    def consumers(self, name: str) -> Sequence[tuple[str, int]]:
+        """Who reads what a node makes, and as which operand."""
+        return self._consumers.get(name, [])
+
     def look_ups(self, parameter: str, live: Set[str]) -> list[str] | None:
         """The tensors of row numbers by which a weight's rows are looked up; None where something else reads it."""
         tensors: list[str] = []
@@ -167,13 +171,21 @@ class GraphReader:
 
         Of the nodes of a group all outputs vary together.
         """
-        return first_blockers(
+        bent = self.bending(starts, needed)
+        return [readable(self.nodes[names[0]].op) if names else None for names in bent]
+
+    def bending(self, starts: Sequence[Sequence[str]], needed: set[str]) -> list[list[str]]:
+        """For each group of starts, all later operations that are not piecewise linear in them, in order."""
+        bent: list[list[str]] = [[] for _ in starts]
+        for node, mask in bending(
             (name for name in self.order if name in needed and not stops(self.nodes[name])),
             starts,
             sources=lambda name: [source(t) for t in self.nodes[name].input if not t.startswith("^")],
             blocked_by=lambda name, masks, total: blocked_by(self.nodes[name].op, masks, total),
-            name=lambda name: readable(self.nodes[name].op),
-        )
+        ):
+            for i in bits(mask):
+                bent[i].append(node)
+        return bent
 
     def constant(self, tensor: str) -> Any | None:
         """The value of a constant tensor, looking through identities; None if it is none."""

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from curvcli.losses.interface import Loss
-from curvcli.models.tensorflow.loss_operations import TENSORFLOW
 from curvcli.models.tensorflow.runtime import tensorflow
+from curvcli.models.tensorflow.slope import slope_of
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Imported:
 
     def cotangent(self) -> Any:
         """∂ℓ/∂o, as a function of o that can be differentiated again."""
-        return self.loss.slope(TENSORFLOW, self.output, self.truth, self.weight)
+        return slope_of(self.loss, self.output, self.truth, self.weight)
 
     def gradients(self, inputs: Sequence[Any], cotangent: Any = None) -> list[Any]:
         """∂ℓ/∂inputs, or Jᵀ · ``cotangent``; zeros where there is no path."""

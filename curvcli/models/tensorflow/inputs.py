@@ -13,7 +13,7 @@ from curvcli.losses.interface import OutputState
 from curvcli.losses.output import Output
 from curvcli.models.base import Array, as_float64
 from curvcli.models.data_loss import DataLoss
-from curvcli.models.pointwise import SampleFunction
+from curvcli.models.pointwise import InputSeries, NoSeriesError, SampleFunction
 from curvcli.models.rows import rows_separate
 from curvcli.models.tensorflow.forward import Forward
 from curvcli.models.tensorflow.imported import Imported, gradients
@@ -158,6 +158,9 @@ class TensorFlowInputBatch:
 
         derivatives[:, 1:] = as_float64(self._run(("derivatives", which, place, order), body))
         return derivatives
+
+    def series(self) -> InputSeries:
+        raise NoSeriesError("TensorFlow's operations have no rules")
 
     def samples_separate(self) -> bool:
         if self.samples == 1:

@@ -59,6 +59,10 @@ class TensorFlowObjective(DataObjective):
         forward.take(logits if self.loss.cut else returned)
 
     @property
+    def dtype(self) -> str:
+        return str(self._forward.dtype.name)
+
+    @property
     def random(self) -> tuple[str, ...]:
         return self._forward.flat.random
 

@@ -33,6 +33,13 @@ MULTILINEAR = frozenset(
 # Linear in operand 0 while operand 1 stays.
 DIVISIONS = frozenset({"RealDiv", "Div"})
 CARRIERS = frozenset({"Identity", "Reshape", "Squeeze", "ExpandDims", "Transpose", "Cast"})
+# Every entry that they make depends on one entry of each operand.
+ONE_BY_ONE = frozenset(
+    """Abs Acos Acosh Add AddN AddV2 Asin Asinh Atan Atan2 Atanh BiasAdd Cast Cos Cosh Digamma Div DivNoNan Elu
+    EnsureShape Erf Erfc Erfinv Exp ExpandDims Expm1 Identity Inv LeakyRelu Lgamma Log Log1p Maximum Minimum Mul
+    MulNoNan Ndtri Neg Pow RealDiv Reciprocal Relu Relu6 Reshape Rsqrt Select SelectV2 Selu Sigmoid Sin Sinh Softplus
+    Softsign Sqrt Square SquaredDifference Squeeze Sub Tan Tanh Xdivy Xlog1py Xlogy""".split()
+)
 LOOPS = frozenset(
     {"While", "StatelessWhile", "If", "StatelessIf", "Case", "PartitionedCall", "StatefulPartitionedCall"}
 )

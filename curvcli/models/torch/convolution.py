@@ -22,8 +22,15 @@ _DIRECT_FROM = 3_000_000
 class ConvolutionUse(PatchUse):
     """A convolution of any dimension, stride, dilation and group count (not transposed)."""
 
-    def __init__(self, node: Any, layout: TorchLayout, weight: Tensor) -> None:
-        """``node`` is a ``ConvolutionBackward`` node whose weight operand is the parameter."""
+    def __init__(self, node: Any, layout: TorchLayout, weight: Tensor, data: Tensor) -> None:
+        """Describe the use.
+
+        Args:
+            node: a ``ConvolutionBackward`` node whose weight operand is the parameter.
+            layout: of z.
+            weight: the parameter's values.
+            data: the input.
+        """
         self._node = node
         self._weight = weight
         self._groups = int(node._saved_groups)
@@ -31,9 +38,17 @@ class ConvolutionUse(PatchUse):
         self._dilation = list(node._saved_dilation)
         shape = tuple(weight.shape)
         super().__init__(layout, shape, lambda: self._unfold(self._input), self._fold_weight)
-        self._input = node._saved_input.detach()
+        self._input = data
         work = layout.positions * prod(shape)
         self._direct = layout.positions > 1 and work >= _DIRECT_FROM
+
+    @property
+    def groups(self) -> int:
+        return self._groups
+
+    def some_patches(self, start: int, stop: int) -> Tensor:
+        # Not kept: all patches together may take many times the memory of the input.
+        return self._unfold(self._input[start:stop])
 
     def products(self, left: Sequence[Tensor], right: Sequence[Tensor] | None = None) -> Tensor:
         if not self._direct:
@@ -45,14 +60,21 @@ class ConvolutionUse(PatchUse):
         return total
 
     def gradient(self, delta: Tensor) -> Tensor:
+        return self._gradient_by(self._input, delta)
+
+    def entrywise(self, weights: Tensor) -> Tensor:
+        return self._gradient_by(self._input.square(), weights)
+
+    def _gradient_by(self, data: Tensor, delta: Tensor) -> Tensor:
+        """Σ_n J_nᵀ δ_n where this is the input."""
         total = torch.zeros_like(self._weight)
         z = self.layout.canonical(delta)
         for n in range(self.layout.samples):
             if self._direct:
-                total += self._gradient(delta, n)
+                total += self._gradient(delta, n, data)
                 continue
             # Sample by sample: all patches together would take many times the memory of the input.
-            patches = self._unfold(self._input[n : n + 1])[0]
+            patches = self._unfold(data[n : n + 1])[0]
             outputs = z[n].reshape(self._groups, -1, self.layout.positions)
             total += self._fold(torch.matmul(patches, outputs.transpose(-1, -2)))
         return total
@@ -62,11 +84,12 @@ class ConvolutionUse(PatchUse):
             return super().sample_gradients(delta)
         return torch.stack([self._gradient(delta, n).reshape(-1) for n in range(self.layout.samples)])
 
-    def _gradient(self, delta: Tensor, sample: int) -> Tensor:
+    def _gradient(self, delta: Tensor, sample: int, data: Tensor | None = None) -> Tensor:
         """J_nᵀ δ_n by the framework's own kernel."""
+        data = self._input if data is None else data
         gradient: Tensor = torch.ops.aten.convolution_backward(
             delta[sample : sample + 1],
-            self._input[sample : sample + 1],
+            data[sample : sample + 1],
             self._weight,
             None,
             self._stride,

@@ -46,6 +46,10 @@ class EmbeddingUse(LinearUse):
         row, sums = self._row_sums(delta)
         return total.index_add_(0, row, sums)
 
+    def entrywise(self, weights: Tensor) -> Tensor:
+        # A is made of zeros and ones, which are their own squares.
+        return self.gradient(weights)
+
     def _row_sums(self, delta: Tensor) -> tuple[Tensor, Tensor]:
         """δ summed over the positions of one sample that took the same row: the rows, and a sum for each."""
         z = self._trainable(self.layout.canonical(delta).transpose(1, 2))
@@ -62,6 +66,11 @@ class EmbeddingUse(LinearUse):
         for n, (tokens, rows) in enumerate(zip(self._tokens, z, strict=True)):
             gradients[n].index_add_(0, tokens, rows)
         return gradients.reshape(len(z), -1)
+
+    def unit(self, channel: int, row: Tensor) -> tuple[Tensor, Tensor]:
+        values = torch.zeros(len(row), self.shape[0], dtype=row.dtype, device=row.device)
+        values.scatter_add_(1, self._tokens, self._trainable(row))
+        return torch.arange(self.shape[0]) * self.shape[1] + channel, values
 
     def basis_product(self, channel: int, position: int, row: Tensor) -> tuple[Any, Tensor]:
         here = self._tokens[:, position]

@@ -14,7 +14,7 @@ from curvcli.losses.interface import OutputState
 from curvcli.models.base import Array, as_float64
 from curvcli.models.data_loss import DataLoss
 from curvcli.models.torch.forward import Forward
-from curvcli.models.torch.loss_operations import TORCH
+from curvcli.models.torch.slope import slope_of
 
 
 class LossEnd:
@@ -59,7 +59,7 @@ class LossEnd:
             normalised = self._own.exp() if self._in_logarithms else self._own
             slope: Tensor = self._loss.slope_of_normalised(normalised, truth, weight)
         else:
-            slope = self._loss.slope(TORCH, self._own, truth, weight)
+            slope = slope_of(self._loss, self._own, truth, weight)
         if self.samples == self.rows:
             return slope
         # No product with a weight of zero: what the filling returns may be no number.

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from curvcli.models.reach import first_blockers
+from curvcli.models.reach import bending, bits
 
 # Nodes whose output is linear, or piecewise linear, in all their differentiable inputs together.
 _PIECEWISE_LINEAR = frozenset(
@@ -23,8 +23,8 @@ _PIECEWISE_LINEAR = frozenset(
     UpsampleBicubic2D UpsampleBilinear2D UpsampleLinear1D UpsampleNearest1D UpsampleNearest2D UpsampleNearest3D
     UpsampleNearestExact2D UpsampleTrilinear3D View Where""".split()
 )
-# Nodes linear in each of these operands alone (by position); the rest of their operands are added.
-_MULTILINEAR = {
+# Nodes linear in each of these two operands alone (by position); the rest of their operands are added.
+FACTORS = {
     "Mul": (0, 1),
     "Mm": (0, 1),
     "Bmm": (0, 1),
@@ -90,11 +90,12 @@ class AutogradGraph:
         """
         # Tensors, not addresses: two parameters may lie in one storage.
         by_tensor = {id(tensor): name for name, tensor in parameters.items()}
+        place = {node: i for i, node in enumerate(self.nodes)}
         entries: dict[str, list[Entry]] = {}
         for node in self.nodes:
             name = by_tensor.get(id(getattr(node, "variable", None)))
             if name is not None:
-                entries[name] = self._follow(node, ())
+                entries[name] = sorted(self._follow(node, ()), key=lambda entry: place[entry.node])
         return entries
 
     def _follow(self, node: Any, carriers: tuple[Any, ...]) -> list[Entry]:
@@ -143,13 +144,20 @@ class AutogradGraph:
 
         Of the nodes of a group all outputs vary together.
         """
-        return first_blockers(
+        return [readable(nodes[0]) if nodes else None for nodes in self.bending(starts)]
+
+    def bending(self, starts: Sequence[Sequence[Any]]) -> list[list[Any]]:
+        """For each group of starts, all later operations that are not piecewise linear in them, in order."""
+        bent: list[list[Any]] = [[] for _ in starts]
+        for node, mask in bending(
             self.nodes,
             starts,
             sources=lambda node: [source for source, _ in node.next_functions],
             blocked_by=_blocked_by,
-            name=readable,
-        )
+        ):
+            for i in bits(mask):
+                bent[i].append(node)
+        return bent
 
 
 def _forward_order(root: Any) -> list[Any]:
@@ -180,8 +188,8 @@ def _blocked_by(node: Any, masks: Sequence[int], total: int) -> int:
         return total
     if name in _PIECEWISE_LINEAR:
         return 0
-    if name in _MULTILINEAR:
-        first, second = _MULTILINEAR[name]
+    if name in FACTORS:
+        first, second = FACTORS[name]
         factors = [masks[i] if i < len(masks) else 0 for i in (first, second)]
         return factors[0] & factors[1]
     if name == "Div":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from curvcli.models.torch.derivatives import dense, derivatives
 from curvcli.models.torch.end import LossEnd
 from curvcli.models.torch.forward import Forward
 from curvcli.models.torch.graph import AutogradGraph, operation, readable
+from curvcli.models.torch.taylor.series import TorchSeries
 from curvcli.wording import option
 
 # Operations whose double backward takes what depends on the input for constants (PyTorch 2.13).
@@ -54,6 +56,13 @@ class TorchInputBatch:
             self._cotangent[place] = 1.0
             self._edge = None if raw.grad_fn is None else GradientEdge(raw.grad_fn, raw.output_nr)
         self._first: list[Tensor] | None = None
+        self._series: TorchSeries | None = None
+        self._recorded = partial(TorchSeries, forward, data_loss, data, function, inputs, (raw, self._cotangent))
+
+    def series(self) -> TorchSeries:
+        if self._series is None:
+            self._series = self._recorded()
+        return self._series
 
     def values(self) -> Array:
         return self._values

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from curvcli.models.contraction import Contraction
 from curvcli.models.torch.layout import TorchLayout
 
 # Per-sample gradients held at once, in numbers.
@@ -39,8 +40,24 @@ class LinearUse(ABC):
         """Σ_n J_nᵀ δ_n for a z-shaped δ; in the parameter's shape."""
 
     @abstractmethod
+    def entrywise(self, weights: Tensor) -> Tensor:
+        """Σ_n Σ_e w_ne (J_nᵀ e)² over the basis e of z for z-shaped weights w; in the parameter's shape."""
+
+    @abstractmethod
     def sample_gradients(self, delta: Tensor) -> Tensor:
         """J_nᵀ δ_n for a z-shaped δ: (samples, entries of the parameter)."""
+
+    @abstractmethod
+    def unit(self, channel: int, row: Tensor) -> tuple[Tensor, Tensor]:
+        """J_nᵀ h_n for an h that is zero but for one channel.
+
+        Args:
+            channel: which.
+            row: of h, (samples, positions).
+
+        Returns:
+            The parameter's flat entries that may not be zero, (k,), and their values, (samples, k).
+        """
 
     @abstractmethod
     def basis_product(self, channel: int, position: int, row: Tensor) -> tuple[Any, Tensor]:
@@ -74,6 +91,26 @@ class PatchUse(LinearUse):
         if self._kept is None:
             self._kept = self._make()
         return self._kept
+
+    @property
+    def groups(self) -> int:
+        """G."""
+        return int(self.patches.shape[1])
+
+    @property
+    def contraction(self) -> Contraction:
+        """The sizes of this use, as far as they tell what contracting it costs."""
+        layout = self.layout
+        units = layout.channels
+        return Contraction(layout.samples, units, prod(self.shape) // max(1, units), layout.positions)
+
+    def some_patches(self, start: int, stop: int) -> Tensor:
+        """A of some samples."""
+        return self.patches[start:stop]
+
+    def folded(self, gkq: Tensor) -> Tensor:
+        """(groups, K, Q) → the parameter's shape."""
+        return self._fold(gkq)
 
     def products(self, left: Sequence[Tensor], right: Sequence[Tensor] | None = None) -> Tensor:
         patches = self.patches
@@ -112,6 +149,12 @@ class PatchUse(LinearUse):
         z = self.layout.canonical(delta).reshape(samples, groups, -1, positions)
         return self._fold(torch.einsum("ngkp,ngqp->gkq", patches, z))
 
+    def entrywise(self, weights: Tensor) -> Tensor:
+        patches = self.patches
+        samples, groups, _, _ = patches.shape
+        z = self.layout.canonical(weights).reshape(samples, groups, -1, self.layout.positions)
+        return self._fold(torch.einsum("ngkp,ngqp->gkq", patches.square(), z))
+
     def sample_gradients(self, delta: Tensor) -> Tensor:
         patches = self.patches
         samples, groups, inputs, positions = patches.shape
@@ -121,6 +164,13 @@ class PatchUse(LinearUse):
         index = self._index(groups, inputs, outputs).reshape(-1).to(z.device)
         gradients[:, index] = torch.matmul(patches, z).reshape(samples, -1)
         return gradients
+
+    def unit(self, channel: int, row: Tensor) -> tuple[Tensor, Tensor]:
+        _, groups, inputs, _ = self.patches.shape
+        outputs = self.layout.channels // groups
+        group, output = divmod(channel, outputs)
+        values = torch.matmul(self.patches[:, group], row.unsqueeze(-1))[..., 0]
+        return self._index(groups, inputs, outputs)[group, :, output], values
 
     def basis_product(self, channel: int, position: int, row: Tensor) -> tuple[Any, Tensor]:
         _, groups, inputs, _ = self.patches.shape

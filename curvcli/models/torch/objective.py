@@ -75,6 +75,10 @@ class TorchObjective(DataObjective):
             forward.cut(None if final is None else final.before)
 
     @property
+    def dtype(self) -> str:
+        return str(self.parameters.dtype).removeprefix("torch.")
+
+    @property
     def random(self) -> tuple[str, ...]:
         return self._forward.program.random
 

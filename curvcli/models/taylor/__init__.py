@@ -1,0 +1,1 @@
+"""Taylor coefficients of what a model computes, carried forward operation by operation."""

@@ -1,0 +1,1 @@
+"""Taylor coefficients carried forward through torch's operations."""
