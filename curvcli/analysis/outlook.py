@@ -15,6 +15,7 @@ from curvcli.analysis.quantities.base import PlanRow, RunPlan
 from curvcli.analysis.quantities.diagonal import DiagonalQuantity
 from curvcli.curvature.diagonal.estimators import DiagonalEstimator
 from curvcli.curvature.diagonal.gauss_newton import GaussNewton
+from curvcli.curvature.diagonal.smooth_units import SmoothUnits
 from curvcli.curvature.kept import KeptObjective
 from curvcli.engine.serial import SerialEngine
 from curvcli.engine.work import Work, computed
@@ -178,7 +179,8 @@ def outlook(
         _PRODUCT * rate * run.batches if near or timed else None,
     )
     if told.long and options is not None and options.method == "auto" and options.budget is None:
-        return replace(told, estimates=tuple(_estimates(run, options, rate, clock)))
+        cheaper = (one for one in _estimates(run, options, rate, clock) if one.seconds < told.total)
+        return replace(told, estimates=tuple(cheaper))
     return told
 
 
@@ -198,7 +200,7 @@ def _tails(run: RunPlan) -> dict[str, float]:
 
 def _weight(work: Work[Any], tails: Mapping[str, float]) -> float:
     """What a pass of some work takes, in backward passes through all of the network."""
-    each = 1 if isinstance(work.algorithm, GaussNewton) else _PRODUCT
+    each = 1 if isinstance(work.algorithm, GaussNewton | SmoothUnits) else _PRODUCT
     return each * max((tails.get(name, 1.0) for name in work.targets), default=1.0)
 
 

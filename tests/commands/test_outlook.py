@@ -49,12 +49,12 @@ def looked(session: Session, options: Options, name: str, tick: float, *, whole:
 
 @pytest.fixture
 def wide(tmp_path: Path) -> Path:
-    """A dense net of 40 and 20 tanh units: only products see how the first depend on each other."""
+    """A dense net of 40 and 80 tanh units: only products see how the first depend on each other."""
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "data.npz", x=rng.standard_normal((37, 6)), y=rng.integers(0, 3, 37))
     (tmp_path / "wide.pt.toml").write_text(SPEC.replace("inputs.x", "inputs.input"))
-    net = nn.Sequential(nn.Linear(6, 40), nn.Tanh(), nn.Linear(40, 20), nn.Tanh(), nn.Linear(20, 3))
+    net = nn.Sequential(nn.Linear(6, 40), nn.Tanh(), nn.Linear(40, 80), nn.Tanh(), nn.Linear(80, 3))
     torch.jit.save(torch.jit.script(net), tmp_path / "wide.pt")
     return tmp_path / "wide.pt"
 
@@ -72,14 +72,19 @@ def test_short_work_is_not_timed_nor_told(session: Session) -> None:
 
 
 def test_costs_are_counted_passes_at_the_measured_rate(session: Session) -> None:
-    """Columns are a backward pass each, products two; of a later layer's z they go through what is behind it alone."""
-    told = looked(session, DiagonalOptions(), "diag", 10.0)
-    batches, columns, products = 3, 3 + 2, 6 + 3  # the latter of both make sure of what the methods rest on
-    by_method = {key.partition(":")[0]: seconds for key, seconds in told.seconds.items()}
-    assert by_method["gauss_newton"] == pytest.approx(10 * batches * columns * 0.5)
-    assert by_method["output_hessian"] == pytest.approx(10 * batches * products * 2)
+    """Columns are a backward pass each, products two; of a later layer they go through what is behind it alone."""
+    told = looked(session, DiagonalOptions(method="coordinate"), "diag", 10.0)
+    batches, entries = 3, {"one.weight": 24, "one.bias": 6, "two.weight": 18, "two.bias": 3}
+    for name, count in entries.items():
+        behind = 1.0 if name.startswith("one") else 0.5
+        passes = count + 1  # the first derivative
+        assert told.seconds[f"coordinate:{name}"] == pytest.approx(10 * batches * passes * 2 * behind)
     assert told.long
-    assert told.total == pytest.approx(sum(by_method.values()))
+    assert told.total == pytest.approx(sum(told.seconds.values()))
+    columns = looked(session_of(session.path), DiagonalOptions(), "diag", 10.0).seconds[
+        "gauss_newton:two.weight,two.bias"
+    ]
+    assert columns == pytest.approx(10 * batches * (3 + 2) * 0.5)
 
 
 def test_the_line_names_commands_in_the_readers_words() -> None:
