@@ -160,6 +160,14 @@ def _batchwise(call: Call) -> Sequence[Coefficients | None]:
     return [coefficients]
 
 
+def _mirrored(call: Call) -> Sequence[Coefficients | None]:
+    """No directions are added at either end."""
+    call.only(0)
+    tf = tensorflow()
+    paddings = tf.pad(call.operation.inputs[1], [[1, 0], [0, 0]])
+    return [[None if c is None else again(call.operation, [c, paddings])[0] for c in call.operand(0)[1:]]]
+
+
 def _same(call: Call) -> Sequence[Coefficients | None]:
     """The numbers themselves, or with something added that is constant."""
     return [None if series is None else list(series[1:]) for series in call.series[: len(call.operation.outputs)]]
@@ -377,9 +385,9 @@ _SAME_NAME = """
     Sigmoid Sin Sinh Softplus Sqrt Square Tan Tanh
     """.split()
 _LINEAR_IN_FIRST = """
-    BatchToSpaceND BroadcastTo Conv2DBackpropInput Cumsum DepthToSpace EnsureShape ExpandDims GatherNd GatherV2
-    MatrixBandPart Mean MirrorPad Pad Reshape ResizeBicubic ResizeNearestNeighbor ReverseV2 Roll Slice SpaceToBatchND
-    SpaceToDepth SplitV Squeeze StridedSlice Sum Tile Transpose Unpack
+    BatchToSpaceND BroadcastTo Conv2DBackpropInput Cumsum EnsureShape ExpandDims GatherNd GatherV2
+    MatrixBandPart Mean Pad Reshape ReverseV2 Roll Slice SpaceToBatchND
+    SplitV Squeeze StridedSlice Sum Tile Transpose Unpack
     """.split()
 
 RULES: Final[dict[str, Rule]] = {
@@ -399,6 +407,7 @@ RULES: Final[dict[str, Rule]] = {
     "Conv2D": _batchwise,
     "Conv2DBackpropInput": _linear(2),
     "Conv3D": _batchwise,
+    "DepthToSpace": _batchwise,
     "DepthwiseConv2dNative": _batchwise,
     "Div": _divided,
     "Einsum": _einsum,
@@ -413,15 +422,19 @@ RULES: Final[dict[str, Rule]] = {
     "Maximum": _of_two(1.0),
     "Min": _extreme,
     "Minimum": _of_two(-1.0),
+    "MirrorPad": _mirrored,
     "Mul": _times,
     "Pack": _linear(),
     "PadV2": _linear(0, 2),
     "PlaceholderWithDefault": _same,
     "Pow": _power,
     "RealDiv": _divided,
+    "ResizeBicubic": _batchwise,
+    "ResizeNearestNeighbor": _batchwise,
     "Select": _selected,
     "SelectV2": _selected,
     "Softmax": _softmax,
+    "SpaceToDepth": _batchwise,
     "Split": _linear(1),
     "SquaredDifference": _squared_difference,
     "Sub": _added(-1.0),
