@@ -25,11 +25,11 @@ class Keep:
     """What an algorithm can begin from; it changes none of these arrays before it has been sent the next sums.
 
     Attributes:
-        arrays: that are given to it then.
+        arrays: that are given to it then, and vectors, which it takes up by its space (``VectorSpace.taken``).
         whole: whether it then asks for the very same tasks, so that one that was under way can be taken up.
     """
 
-    arrays: Mapping[str, Array]
+    arrays: Mapping[str, Any]
     whole: bool = True
 
 
@@ -68,9 +68,7 @@ class Algorithm(Protocol[Result_co]):
         """Whether ``passes_per_batch`` is a bound, and it may end with fewer."""
         ...
 
-    def steps(
-        self, about: About, kept: Mapping[str, Array] | None
-    ) -> Generator[BatchTask[Any] | Keep, Sums, Result_co]:
+    def steps(self, about: About, kept: Mapping[str, Any] | None) -> Generator[BatchTask[Any] | Keep, Sums, Result_co]:
         """The algorithm.
 
         Args:
@@ -88,9 +86,9 @@ class Course(Generic[Result]):
         whole: whether a task under way can be taken up from ``state``.
     """
 
-    def __init__(self, algorithm: Algorithm[Result], about: About, state: Mapping[str, Array] | None = None) -> None:
+    def __init__(self, algorithm: Algorithm[Result], about: About, state: Mapping[str, Any] | None = None) -> None:
         """Start it, or bring it to where ``state`` was taken."""
-        self._kept: Mapping[str, Array] | None = None
+        self._kept: Mapping[str, Any] | None = None
         self._sent: list[Sums] = []
         self._result: list[Result] = []
         self.task: BatchTask[Any] | None = None
@@ -130,9 +128,9 @@ class Course(Generic[Result]):
             raise ValueError("the algorithm has not ended")
         return self._result[0]
 
-    def state(self) -> dict[str, Array]:
+    def state(self) -> dict[str, Any]:
         """What was kept, and the sums sent since."""
-        arrays: dict[str, Array] = {}
+        arrays: dict[str, Any] = {}
         for name, array in (self._kept or {}).items():
             arrays[f"kept:{name}"] = array
         for number, sums in enumerate(self._sent):
@@ -144,7 +142,7 @@ class Course(Generic[Result]):
         self._steps.close()
 
 
-def _read(state: Mapping[str, Array]) -> tuple[Mapping[str, Array] | None, list[Sums]]:
+def _read(state: Mapping[str, Any]) -> tuple[Mapping[str, Any] | None, list[Sums]]:
     kept = within(state, "kept:")
     sent: dict[int, Sums] = {}
     for key, array in within(state, "sent:").items():
@@ -153,6 +151,6 @@ def _read(state: Mapping[str, Array]) -> tuple[Mapping[str, Array] | None, list[
     return kept or None, [sent[number] for number in sorted(sent)]
 
 
-def within(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:
+def within(arrays: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     """The arrays whose names begin so, by the rest of their names."""
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

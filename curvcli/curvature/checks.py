@@ -17,6 +17,7 @@ import numpy as np
 
 from curvcli.models.base import Array, Objective, Parameter
 from curvcli.models.probes import normals
+from curvcli.models.vectors import VectorSpace
 
 # Steps relative to the size of a layer's parameters, and how well one of them must agree.
 STEPS = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
@@ -32,6 +33,10 @@ _ROUNDINGS = 100.0
 
 class MovableObjective(Objective, Protocol):
     """An objective whose parameters can be moved."""
+
+    def space(self, parameters: Sequence[Parameter]) -> VectorSpace:
+        """See ``model.ModelObjective``."""
+        ...
 
     def moved(self, offsets: Mapping[str, Array]) -> AbstractContextManager[None]:
         """See ``pointwise.PointwiseObjective``."""
@@ -146,9 +151,9 @@ class DerivativeChecks:
         return value / self._objective.denominator, gradient / self._objective.denominator
 
     def _products(self, vectors: Array) -> Array:
-        total = np.zeros(vectors.shape)
+        total, space = np.zeros(vectors.shape), self._objective.space(self._parameters)
         for batch in self._objective.batches(self._names):
-            total += batch.hessian_products(self._names, vectors)
+            total += space.to_numpy(batch.hessian_products(self._names, space.from_numpy(vectors)))
         return total / self._objective.denominator
 
 

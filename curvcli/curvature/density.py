@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -236,7 +237,7 @@ class LanczosQuadrature:
         """One product per step and probe."""
         return self.probes * self.length
 
-    def steps(self, about: About, kept: Mapping[str, Array] | None) -> Steps[Quadrature]:
+    def steps(self, about: About, kept: Mapping[str, Any] | None) -> Steps[Quadrature]:
         """See ``Algorithm``: group after group of probes.
 
         Raises:
@@ -251,10 +252,10 @@ class LanczosQuadrature:
             while live := [one for one in group if not (one.full or one.exhausted)]:
                 yield Keep({**quadrature.arrays(), **_arrays(group)})
                 vectors = space.joined([one.current for one in live])
-                products = yield from operator.finite_times(vectors)
+                products = yield from operator.finite_times(vectors, live[0].next if len(live) == 1 else None)
                 quadrature.products += len(live)
                 for place, one in enumerate(live):
-                    one.extend(products[place])
+                    one.extend(products[place : place + 1])
             for one in group:
                 quadrature.add(one)
             group = []
@@ -266,22 +267,21 @@ class LanczosQuadrature:
         together = max(1, self.vectors // self.length)
         starts = space.signs(self.seed, f"{self.block.name}:density", range(first, min(first + together, self.probes)))
         rooms = (space.room(self.length) for _ in range(len(starts)))
-        return [Krylov(space, starts[i], room, room=self.length) for i, room in enumerate(rooms)]
+        return [Krylov(space, starts[i : i + 1], room, room=self.length) for i, room in enumerate(rooms)]
 
 
-def _arrays(group: list[Krylov]) -> dict[str, Array]:
-    arrays: dict[str, Array] = {}
+def _arrays(group: list[Krylov]) -> dict[str, Any]:
+    arrays: dict[str, Any] = {}
     for place, one in enumerate(group):
         arrays |= {f"group {place}:{name}": values for name, values in {**one.state(), "basis": one.basis}.items()}
     return arrays
 
 
-def _group_of(kept: Mapping[str, Array], space: VectorSpace, length: int) -> list[Krylov]:
+def _group_of(kept: Mapping[str, Any], space: VectorSpace, length: int) -> list[Krylov]:
     """The processes that were under way."""
     group: list[Krylov] = []
     while state := within(kept, f"group {len(group)}:"):
         rows = space.room(length)
-        for place in range(len(state["basis"])):
-            space.store(rows, place, state["basis"][place])
+        space.store(rows, 0, space.taken(state["basis"]))
         group.append(Krylov.of(state, space, rows))
     return group

@@ -8,7 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator, lobpcg
@@ -18,10 +18,10 @@ from curvcli.curvature.asking import asking
 from curvcli.curvature.krylov import Krylov, Which
 from curvcli.curvature.matrices.interface import Matrix
 from curvcli.curvature.operator import Block, CurvatureOperator
-from curvcli.curvature.pairs import Eigenpairs, judge, measured
+from curvcli.curvature.pairs import Eigenpairs, judged, measured
 from curvcli.curvature.search import Search
 from curvcli.models.base import Array
-from curvcli.models.vectors import Vector, Vectors
+from curvcli.models.bundle import Vectors, storable
 
 Solver = Literal["lanczos", "lobpcg"]
 # What kept pairs from converging: products ran out, or rounding keeps residuals above the tolerance.
@@ -52,14 +52,17 @@ class EigenSolution:
 
     def arrays(self) -> dict[str, Array]:
         """The state as arrays, by name."""
-        numbers = np.array([float(self.products), float(self.cramped), float(_OBSTACLES.index(self.obstacle))])
-        return {"found": numbers, **{n: np.asarray(getattr(self.pairs, n), dtype=np.float64) for n in _PAIRS}}
+        place = float(_OBSTACLES.index(self.obstacle))
+        numbers = np.array([float(self.products), float(self.cramped), place, self.pairs.scale])
+        arrays = {n: np.asarray(getattr(self.pairs, n)) for n in _PAIRS}
+        return {"found": numbers, **arrays, "converged": arrays["converged"].astype(np.float64)}
 
     @classmethod
     def of(cls, arrays: Mapping[str, Array]) -> EigenSolution:
         """The same from what ``arrays`` returned."""
-        products, cramped, obstacle = (int(n) for n in arrays["found"])
-        pairs = Eigenpairs(**{n: arrays[n] for n in _PAIRS} | {"converged": arrays["converged"] > 0})
+        products, cramped, obstacle = (int(n) for n in arrays["found"][:3])
+        of_pairs = {n: arrays[n] for n in _PAIRS} | {"converged": arrays["converged"] > 0}
+        pairs = Eigenpairs(**of_pairs, scale=float(arrays["found"][3]))
         return cls(pairs, _OBSTACLES[obstacle], bool(cramped), products)
 
 
@@ -132,7 +135,7 @@ class _Course:
     started with the same vectors: those of an earlier run are played back to it, as far as memory allowed to keep them.
     """
 
-    def __init__(self, options: IterativeEigenpairs, operator: CurvatureOperator, kept: Mapping[str, Array]) -> None:
+    def __init__(self, options: IterativeEigenpairs, operator: CurvatureOperator, kept: Mapping[str, Any]) -> None:
         self._options, self._operator, self._space = options, operator, operator.space
         self._products = int(kept.get("products", np.zeros(())))
         self._search: Search | None = None
@@ -140,19 +143,18 @@ class _Course:
         self._log = self._space.room(options.basis if options.solver == "lobpcg" else 0)
         self._logged = 0
         if log is not None:
-            self._note(log)
+            self._note(self._space.taken(log))
         if "products" in kept and log is None:
             self._search = self._new_search()
             self._search.restore(kept)
 
-    def _arrays(self) -> dict[str, Array]:
+    def _arrays(self) -> dict[str, Any]:
         if self._search is None:
             return {"log": self._log[: self._logged]}
         return {"products": np.array(float(self._products)), **self._search.state()}
 
     def _note(self, products: Vectors) -> None:
-        for place in range(len(products)):
-            self._space.store(self._log, self._logged + place, products[place])
+        self._space.store(self._log, self._logged, products)
         self._logged += len(products)
 
     def run(self) -> Steps[EigenSolution]:
@@ -165,16 +167,26 @@ class _Course:
                 search.lock(values, self._space.from_numpy(vectors))
             self._search, self._log = search, self._space.room(0)
         ends = yield from self._search.run(options.max_products - self._products - options.count)
-        values, vectors = ends.values, self._space.to_numpy(ends.vectors)
-        products = vectors
+        values, residuals, vectors = ends.values, np.zeros(0), storable(ends.vectors)
         if len(values):
-            made = yield from self._apply(ends.vectors)
-            values, vectors, products = measured(vectors, self._space.to_numpy(made))
-        pairs = judge(values, vectors, products, options.tolerance, ends.scale, sure=ends.sure)
+            products = yield from self._apply(ends.vectors)
+            values, residuals = self._rayleigh(ends.vectors, products)
+            order = np.argsort(-values, kind="stable")
+            if (order != np.arange(len(order))).any():
+                values, residuals, vectors = values[order], residuals[order], vectors[order]
+        pairs = judged(values, vectors, residuals, options.tolerance, ends.scale, sure=ends.sure)
         obstacle: Obstacle = ""
         if len(pairs.values) < options.count or not pairs.converged.all():
             obstacle = "rounding" if len(ends.sure) == options.count and ends.sure.all() else "products"
         return EigenSolution(pairs, obstacle, self._search.cramped, self._products)
+
+    def _rayleigh(self, vectors: Vectors, products: Vectors) -> tuple[Array, Array]:
+        """Rayleigh quotients, none of which lies outside the spectrum, and the residuals, both (k,)."""
+        space, lengths = self._space, self._space.norms(vectors)
+        values = space.dots(vectors, products) / lengths**2
+        for i, value in enumerate(values):
+            space.remove(products[i : i + 1], vectors[i : i + 1], np.array([value]))
+        return values, space.norms(products) / lengths
 
     def _new_search(self) -> Search:
         options = self._options
@@ -188,21 +200,23 @@ class _Course:
             basis=options.basis,
         )
 
-    def _apply(self, vectors: Vectors) -> Steps[Vectors]:
+    def _apply(self, vectors: Vectors, into: Vectors | None = None) -> Steps[Vectors]:
         """The matrix times vectors, in one pass over the data: played back from the log, or made."""
         first, last = self._products, self._products + len(vectors)
         if last <= self._logged and self._search is None:
             self._products = last
-            return self._space.joined([self._log[first:last]])
+            played = self._space.room(len(vectors))
+            self._space.store(played, 0, self._log[first:last])
+            return played
         yield Keep(self._arrays(), whole=self._search is not None or first == self._logged)
-        products = yield from self._operator.finite_times(vectors)
+        products = yield from self._operator.finite_times(vectors, into)
         self._products = last
         # LOBPCG asks for the same products in the same order; without a gap they can be played back to it.
         if self._search is None and first == self._logged and last <= len(self._log):
             self._note(products)
         return products
 
-    def _start(self, number: int) -> Vector:
+    def _start(self, number: int) -> Vectors:
         options = self._options
         return self._space.normals(options.seed, f"{options.block.name}:{options.which}", number)
 
@@ -224,10 +238,9 @@ class _Course:
         # Its tolerance is absolute.
         look = Krylov(space, self._start(-1), space.room(_LOOK + 1), room=_LOOK)
         while not (look.full or look.exhausted):
-            (product,) = yield from self._apply(look.current)
-            look.extend(product)
+            look.extend((yield from self._apply(look.current)))
         look.solve()
-        starts = np.stack([space.to_numpy(self._start(-2 - i)) for i in range(options.k)], axis=1)
+        starts = np.stack([space.to_numpy(self._start(-2 - i))[0] for i in range(options.k)], axis=1)
         vectors_by_end = []
         for end in ("largest", "smallest") if options.which == "both" else (options.which,):
             left = max(1, (options.max_products - self._products) // (2 * options.k))

@@ -65,7 +65,7 @@ class GramPairs:
         values, vectors = self.gram().eigenpairs
         size = self.block.size
         count = min(self.k * 2, size - len(values))
-        rows = [space.to_numpy(space.normals(self.seed, f"{self.block.name}:zero", i)) for i in range(count)]
+        rows = [space.to_numpy(space.normals(self.seed, f"{self.block.name}:zero", i))[0] for i in range(count)]
         null = np.array(rows).reshape(count, size)
         for _ in range(2):
             null -= (null @ vectors.T) @ vectors

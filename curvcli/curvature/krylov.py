@@ -16,13 +16,17 @@ import numpy as np
 from scipy.linalg import eigh, eigh_tridiagonal
 
 from curvcli.models.base import Array
-from curvcli.models.vectors import Vector, Vectors, VectorSpace
+from curvcli.models.bundle import Vectors
+from curvcli.models.vectors import VectorSpace
 
 Which = Literal["largest", "smallest", "magnitude", "both"]
 ENDS: tuple[Which, ...] = ("largest", "smallest", "magnitude", "both")
 
 # A next direction this much shorter than the matrix is large is rounding: the Krylov space is exhausted.
 _EXHAUSTED = 1e-13
+# Parts along the basis that are no more than so many times what storing a vector changes are left in it: what rounding
+# makes of products is more, and to measure them is half of the work of taking them out.
+_LEFT = 16
 # A growth that says all there is to say.
 _ENOUGH = 1e100
 
@@ -78,7 +82,7 @@ class Krylov:
     def __init__(
         self,
         space: VectorSpace,
-        start: Vector,
+        start: Vectors,
         rows: Vectors,
         *,
         room: int,
@@ -89,7 +93,7 @@ class Krylov:
 
         Args:
             space: of the vectors.
-            start: random.
+            start: one random vector.
             rows: the first hold orthonormal vectors to stay orthogonal to, the next ones the basis.
             room: vectors in the basis at most; one more is kept where there is room for it, without which a process
                 that has come so far can't be restarted.
@@ -109,7 +113,10 @@ class Krylov:
         self.residuals: Array = np.zeros(0)
         self.steps, self.size = 0, 0
         self.scale, self.exhausted = scale, False
-        first, length, _ = self._orthogonal(start, 0)
+        # A copy: what is taken out of it is taken out in place.
+        space.store(rows, locked, start)
+        first = rows[locked : locked + 1]
+        length, _ = self._orthogonal(first, 0, float(space.norms(first)[0]))
         space.store(rows, locked, first, length)
 
     def state(self) -> dict[str, Array]:
@@ -179,26 +186,30 @@ class Krylov:
         row = self._locked + self.size
         return self._rows[row : row + 1]
 
-    def extend(self, product: Vector) -> None:
-        """Take in the matrix times ``current``."""
+    @property
+    def next(self) -> Vectors | None:
+        """Where the product with ``current`` may be made, so that it need not be copied; None without room for it."""
+        row = self._locked + self.size + 1
+        return self._rows[row : row + 1] if row < len(self._rows) else None
+
+    def extend(self, product: Vectors) -> None:
+        """Take in the matrix times ``current``, one vector, which is changed in place."""
         space, j, row = self._space, self.size, self._locked + self.size
-        current = self._rows[row]
-        diagonal = space.dot(product, current)
-        remainder = space.sum(product, -diagonal, current)
-        # What the recurrence knows is taken away first; then once more whatever rounding has left.
+        diagonal = float(space.dots(product, self.current)[0])
+        self.scale = max(self.scale, abs(diagonal))
+        # What the recurrence knows is taken away first; then whatever rounding has left.
         before = self._matrix[j, : self._kept] if j == self._kept else self._matrix[j, j - 1 : j]
-        if len(before):
-            remainder = space.without(remainder, self._rows[row - len(before) : row], before)
-        remainder, length, along_locked = self._orthogonal(remainder, j + 1, space.norm(product))
+        length = space.remove(product, self._rows[row - len(before) : row + 1], np.append(before, diagonal))
+        length, along_locked = self._orthogonal(product, j + 1, length)
         self._couplings[:, j] = along_locked
-        self.scale = max(self.scale, abs(diagonal), length)
+        self.scale = max(self.scale, length)
         self.size, self.steps = j + 1, self.steps + 1
         self._matrix[j, j], self._lengths[j] = diagonal, length
         self.exhausted = length <= _EXHAUSTED * self.scale or self.whole
         if not self.exhausted:
             self._matrix[j, j + 1] = self._matrix[j + 1, j] = length
             if row + 1 < len(self._rows):
-                space.store(self._rows, row + 1, remainder, length)
+                space.store(self._rows, row + 1, product, length)
 
     def solve(self) -> None:
         """Ritz values and residuals."""
@@ -221,7 +232,7 @@ class Krylov:
         self._past.append(_Cycle(matrix, lengths, self._kept, self.ritz[kept], couplings))
         self._couplings[:, :count] = self.couplings(kept)
         self._rotate(kept)
-        self._space.store(self._rows, self._locked + count, self._rows[self._locked + size])
+        self._space.store(self._rows, self._locked + count, self._rows[self._locked + size :][:1])
         self._matrix[:] = 0.0
         self._matrix[np.arange(count), np.arange(count)] = self.ritz[kept]
         self._matrix[count, :count] = self._matrix[:count, count] = couplings
@@ -269,20 +280,21 @@ class Krylov:
         rows = range(self._locked, self._locked + self.size)
         self._space.turn(self._rows, rows, self._inner[:, places].T)
 
-    def _orthogonal(self, vector: Vector, size: int, length: float | None = None) -> tuple[Vector, float, Array]:
-        """Without any part along the known vectors and the basis; the length left; the parts along the known."""
+    def _orthogonal(self, vector: Vectors, size: int, length: float) -> tuple[float, Array]:
+        """Take out, in place, any part along the known vectors and the basis; the length left, and the first parts."""
         space, directions = self._space, self._rows[: self._locked + size]
-        length = space.norm(vector) if length is None else length
+        along: Array | None = None
         tiny = _EXHAUSTED * max(self.scale, length)
-        parts = space.coordinates(directions, vector)
-        remainder, shorter, along = vector, length, parts[: self._locked]
-        for i in range(4):
-            remainder = space.without(remainder, directions, space.coordinates(directions, remainder) if i else parts)
-            shorter, before = space.norm(remainder), shorter
-            # Once is enough unless much was taken away (Daniel, Gragg, Kaufman, Stewart 1976).
-            if shorter > 0.5 * before or (size and shorter <= tiny):
+        for _ in range(4):
+            parts = space.coordinates(directions, vector)
+            along = parts[: self._locked] if along is None else along
+            if not len(parts) or np.abs(parts).max() <= _LEFT * space.grain * length:
                 break
-        return remainder, shorter, along
+            length, before = space.remove(vector, directions, parts), length
+            # Once is enough unless much was taken away (Daniel, Gragg, Kaufman, Stewart 1976).
+            if length > 0.5 * before or (size and length <= tiny):
+                break
+        return length, np.zeros(0) if along is None else along
 
     def weight(self, level: float) -> float:
         """The most that the square of a start vector's part along an unseen eigenvector can have been.

@@ -16,7 +16,8 @@ from curvcli.curvature.matrices.interface import Matrix
 from curvcli.curvature.tasks import Cut, ParameterTask, Part, Sums
 from curvcli.errors import NotFiniteError
 from curvcli.models.base import Array, DifferentiatedBatch, Parameter, flat_size
-from curvcli.models.vectors import Vectors, VectorSpace
+from curvcli.models.bundle import Vectors
+from curvcli.models.vectors import VectorSpace
 
 # Vectors handed to a batch in one call hold no more numbers than this: their gradients stand beside them.
 _HELD = 1 << 25
@@ -135,22 +136,21 @@ class CurvatureOperator:
         """The products of one batch."""
         return Products(self.matrix, self.block.names, self.space)
 
-    def times(self, vectors: Vectors) -> Steps[Vectors]:
-        """The matrix times every vector, divided, weight decay included."""
+    def times(self, vectors: Vectors, into: Vectors | None = None) -> Steps[Vectors]:
+        """The matrix times every vector, divided, weight decay included; new vectors, or ``into`` some."""
         sums = yield ProductTask(self.block.names, self.of_batch, vectors)
-        # Not in place: what was sent may have to be sent once more.
-        products = self.space.divided(sums["products"], self.denominator)
+        products = self.space.settled(sums["products"], self.denominator, into)
         if not self.weight_decay:
             return products
         return self.space.sum(products, self.weight_decay, self.space.decayed(vectors))
 
-    def finite_times(self, vectors: Vectors) -> Steps[Vectors]:
+    def finite_times(self, vectors: Vectors, into: Vectors | None = None) -> Steps[Vectors]:
         """The same, for what needs numbers.
 
         Raises:
             NotFiniteError: what has no second derivative at the parameters has no eigenvalues.
         """
-        products = yield from self.times(vectors)
+        products = yield from self.times(vectors, into)
         if not self.space.is_finite(products):
             raise _not_finite(self.block.name, self.matrix)
         return products

@@ -18,16 +18,18 @@ class Eigenpairs:
 
     Attributes:
         values: (k,).
-        vectors: (k, n).
+        vectors: (k, n), in the dtype that products are made in, or float64.
         residuals: ‖Hv − λv‖, (k,): some eigenvalue lies at most this far from each value (Parlett 1998, 4.5.1).
         converged: (k,), residual within the tolerance relative to the largest magnitude found, and nothing missed that
             lies further out.
+        scale: that largest magnitude.
     """
 
     values: Array
     vectors: Array
     residuals: Array
     converged: Array
+    scale: float
 
 
 def judge(
@@ -55,15 +57,20 @@ def judge(
         Fewer than k where a residual says nothing: some eigenvalue lies within it, and within it lies anything.
     """
     residuals = np.linalg.norm(products - values[:, None] * vectors, axis=1)
-    if rounding is not None:
-        residuals = residuals + rounding
+    return judged(values, vectors, residuals if rounding is None else residuals + rounding, tolerance, scale, sure=sure)
+
+
+def judged(
+    values: Array, vectors: Array, residuals: Array, tolerance: float, scale: float, *, sure: Array | None = None
+) -> Eigenpairs:
+    """The same from their residuals, (k,)."""
     largest = max(scale, float(np.abs(values).max())) if len(values) else scale
     converged = residuals <= tolerance * largest
     if sure is not None:
         converged &= sure
     # What is not finite is told by the caller.
     shown = ~(residuals > max(SUPPORTED, tolerance) * largest)
-    return Eigenpairs(values[shown], vectors[shown], residuals[shown], converged[shown])
+    return Eigenpairs(values[shown], vectors[shown], residuals[shown], converged[shown], largest)
 
 
 def measured(vectors: Array, products: Array) -> tuple[Array, Array, Array]:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,8 @@ from curvcli.curvature.krylov import Krylov, Which, chosen, edges
 from curvcli.curvature.pairs import SUPPORTED
 from curvcli.curvature.patience import Patience
 from curvcli.models.base import Array
-from curvcli.models.vectors import Vector, Vectors, VectorSpace
+from curvcli.models.bundle import Vectors
+from curvcli.models.vectors import VectorSpace
 
 # With what probability a search may take something that was missed for something that is not there.
 FAILURE = 1e-6
@@ -70,8 +72,8 @@ class Search:
 
     def __init__(
         self,
-        apply: Callable[[Vectors], Steps[Vectors]],
-        start: Callable[[int], Vector],
+        apply: Callable[[Vectors, Vectors | None], Steps[Vectors]],
+        start: Callable[[int], Vectors],
         space: VectorSpace,
         *,
         k: int,
@@ -82,7 +84,8 @@ class Search:
         """Nothing locked yet.
 
         Args:
-            apply: the symmetric matrix times a bundle of one vector; what is to be kept before it is up to it.
+            apply: the symmetric matrix times a bundle of one vector, into another if there is one; what is to be kept
+                before it is up to it.
             start: independent random vectors by number, their direction uniform on the sphere.
             space: of the vectors.
             k: pairs wanted, of each end for ``both``.
@@ -109,10 +112,10 @@ class Search:
 
     def lock(self, values: Array, vectors: Vectors) -> None:
         """Take up pairs found elsewhere, orthonormal and within the tolerance."""
-        self._store(vectors)
+        self._space.store(self._rows, 0, vectors)
         self._values, self._residuals = values, np.zeros(len(values))
 
-    def state(self) -> dict[str, Array]:
+    def state(self) -> dict[str, Any]:
         """All there is to know, while a product is made or after the end."""
         used = len(self._values)
         if self._looks:
@@ -127,13 +130,13 @@ class Search:
             self.scale,
             *self._patience.state(),
         ]
-        arrays = {"numbers": np.array(numbers), "rows": self._rows[:used]}
+        arrays: dict[str, Any] = {"numbers": np.array(numbers), "rows": self._rows[:used]}
         arrays |= {"values": self._values, "residuals": self._residuals}
         for i, look in enumerate(self._looks):
             arrays |= {f"look {i} {name}": value for name, value in look.state().items()}
         return {f"search {name}": value for name, value in arrays.items()}
 
-    def restore(self, state: Mapping[str, Array]) -> None:
+    def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what ``state`` gave, in an array of the length it had."""
         arrays = {name.removeprefix("search "): value for name, value in state.items() if name.startswith("search ")}
         length, self._starts, all_seen, inside, ended, left = (int(n) for n in arrays["numbers"][:6])
@@ -141,16 +144,12 @@ class Search:
         self._left, self.scale = None if left < 0 else left, float(arrays["numbers"][6])
         self._patience = Patience(*map(float, arrays["numbers"][7:]))
         self._rows, self.cramped = self._space.room(length), length < self._useful
-        self._store(arrays["rows"])
+        self._space.store(self._rows, 0, self._space.taken(arrays["rows"]))
         self._values, self._residuals, self._looks = arrays["values"].copy(), arrays["residuals"].copy(), []
         while f"look {len(self._looks)} sizes" in arrays:
             prefix = f"look {len(self._looks)} "
             of_look = {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
             self._looks.append(Krylov.of(of_look, self._space, self._rows))
-
-    def _store(self, vectors: Vectors) -> None:
-        for place in range(len(vectors)):
-            self._space.store(self._rows, place, vectors[place])
 
     def run(self, products: int) -> Steps[Ends]:
         """Search until the wanted pairs are sure, or so many products were made; fewer by those of an earlier run."""
@@ -169,8 +168,7 @@ class Search:
                 self._patience, self._inside = Patience(), True
             look, patience = self._looks[-1], self._patience
             while products > 0:
-                (product,) = yield from self._apply(look.current)
-                look.extend(product)
+                look.extend((yield from self._apply(look.current, look.next)))
                 products -= 1
                 self._left = products
                 if not (self._due(look) or products == 0):
@@ -290,7 +288,7 @@ class Search:
         if len(values) > room:
             kept = np.sort(chosen(values, room // 2 if self._which == "both" else room, self._which))
             for row, place in enumerate(kept):
-                self._space.store(self._rows, row, self._rows[int(place)])
+                self._space.store(self._rows, row, self._rows[int(place) :][:1])
             values, residuals = values[kept], residuals[kept]
         self._values, self._residuals, self._looks = values, residuals, []
 
@@ -327,11 +325,11 @@ class Search:
         order = chosen(values, self._k, self._which)
         vectors, is_locked = self._space.room(len(order)), order < locked
         for row in np.flatnonzero(is_locked):
-            self._space.store(vectors, int(row), self._rows[int(order[row])])
+            self._space.store(vectors, int(row), self._rows[int(order[row]) :][:1])
         if last is not None and not is_locked.all():
             of_last = last.vectors(supported[order[~is_locked] - locked])
             for row, vector in zip(np.flatnonzero(~is_locked), range(len(of_last)), strict=True):
-                self._space.store(vectors, int(row), of_last[vector])
+                self._space.store(vectors, int(row), of_last[vector : vector + 1])
         sure = np.array([bool(is_locked[i]) and self._sure(values[order[i]], i) for i in range(len(order))], dtype=bool)
         return Ends(values[order], vectors, sure, self.scale)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from curvcli.models.base import Array
-from curvcli.models.vectors import Vectors, VectorSpace
+from curvcli.models.bundle import Vectors
+from curvcli.models.vectors import VectorSpace
 
 # A column is needed for the range when its leverage is one; rounding leaves it this close.
 _LEVERAGE = 1 - 1e-8
@@ -29,8 +30,7 @@ class Growing:
     def append(self, vectors: Vectors) -> Vectors:
         """Add some; returned as they stand here."""
         first = self._count
-        for place in range(len(vectors)):
-            self._space.store(self._room, first + place, vectors[place])
+        self._space.store(self._room, first, vectors)
         self._count += len(vectors)
         return self._room[first : self._count]
 

@@ -1,5 +1,6 @@
-"""Tasks over batches: picklable records that are called with one differentiated batch and return float64 sums by name.
+"""Tasks over batches: picklable records that are called with one differentiated batch and return sums by name.
 
+Sums are float64 arrays, or vectors of a block, which only their space looks into (``models.bundle``).
 Algorithms make them and engines run them, wherever the batches are. A batch's vectors may be cut into parts, so that a
 step takes about a second; what the parts give is put together within the batch, and then the batches in their order.
 """
@@ -8,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from curvcli.models.base import Array, DifferentiatedBatch, Objective, Parameter
+from curvcli.models.base import DifferentiatedBatch, Objective, Parameter
 from curvcli.models.pointwise import ChainBatch, InputBatch, SampleFunction
 from curvcli.models.vectors import VectorSpace
 
-Sums = dict[str, Array]
+# Arrays, and sums of vectors.
+Sums = dict[str, Any]
 Batch = TypeVar("Batch")
 
 
@@ -83,7 +85,7 @@ class Part:
     batch: int
     start: int
     stop: int
-    so_far: Mapping[str, Array] = field(default_factory=dict)
+    so_far: Mapping[str, Any] = field(default_factory=dict)
 
 
 class BatchTask(Protocol[Batch]):
@@ -117,7 +119,7 @@ class BatchTask(Protocol[Batch]):
         ...
 
     def __call__(self, batch: Batch, part: Part) -> Sums:
-        """What a part gives, float64, not divided.
+        """What a part gives, not divided: float64 arrays, and vectors of a block (``models.bundle``).
 
         Raises:
             ModelError: the batch does not allow it.

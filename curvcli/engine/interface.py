@@ -10,6 +10,7 @@ import numpy as np
 from curvcli.curvature.algorithm import About, within
 from curvcli.curvature.tasks import BatchTask, Cut, Part, Sums
 from curvcli.models.base import Array
+from curvcli.models.bundle import Totals, Vectors
 
 # Called whenever what was computed so far is whole, with the passes over single batches made since the last call.
 OnStep = Callable[[int], None]
@@ -48,7 +49,10 @@ class Flight:
         Within a batch parts are added before they are added to the batches before it: the same whoever runs them.
         """
         for name, values in sums.items():
-            if name in task.rows and name not in task.joined:
+            if isinstance(values, Vectors):
+                start, count = (part.start, cut.count) if name in task.rows else (0, len(values))
+                self._add_vectors(name, start, count, values)
+            elif name in task.rows and name not in task.joined:
                 if name not in self._sums:
                     self._sums[name] = _zeros(values, cut.count)
                 rows = self._sums[name]
@@ -64,6 +68,16 @@ class Flight:
         self.position = part.stop
         if part.stop == cut.count:
             self._end_batch(task)
+
+    def _add_vectors(self, name: str, start: int, count: int, vectors: Vectors) -> None:
+        """Add to the sums over batches at once: each vector of a batch comes with one part."""
+        totals = self._sums.get(name)
+        if not isinstance(totals, Totals):
+            restored, totals = totals, vectors.totals(count)
+            if restored is not None:
+                totals.restore(restored)
+            self._sums[name] = totals
+        totals.add(start, vectors)
 
     def _end_batch(self, task: BatchTask[Any]) -> None:
         for name, values in self._open.items():
@@ -84,8 +98,8 @@ class Flight:
         """What is joined over the batches, of those that are done."""
         return {name: np.concatenate(each) for name, each in self._joined.items()}
 
-    def state(self) -> dict[str, Array]:
-        """All of it as arrays; empty before the first step."""
+    def state(self) -> dict[str, Any]:
+        """All of it, arrays and sums of vectors; empty before the first step."""
         if not self.begun:
             return {}
         joined = {f"joined:{name}": values for name, values in self.finished().items()}
@@ -106,8 +120,8 @@ class Flight:
 
 
 def _zeros(rows: Array, count: int) -> Array:
-    """Zeros for so many rows like these, which may be vectors of another kind than arrays."""
-    return np.zeros((count, *rows.shape[1:])) if isinstance(rows, np.ndarray) else rows.zeros(count)
+    """Zeros for so many rows like these."""
+    return np.zeros((count, *rows.shape[1:]))
 
 
 class Engine(About, Protocol):

@@ -12,6 +12,7 @@ from curvcli.curvature.threads import blas_on_one_thread
 from curvcli.engine.interface import Engine, Flight, OnStep, unheard
 from curvcli.errors import ReportError
 from curvcli.models.base import Array
+from curvcli.models.bundle import storable
 from curvcli.wording import option
 
 Result = TypeVar("Result")
@@ -125,7 +126,8 @@ class Work(Generic[Result]):
         course = dict(self._stored or {}) if self._course is None else self._course.state()
         flight = {} if self._course is not None and not self._course.whole else self._flight.state()
         made = {"made": np.array(float(self._made)), **course}
-        return made | {f"flight:{name}": array for name, array in flight.items()}
+        made |= {f"flight:{name}": value for name, value in flight.items()}
+        return {name: storable(value) for name, value in made.items()}
 
     def restore(self, state: Mapping[str, Array]) -> int:
         """Take up a state; returns the passes it stands for.

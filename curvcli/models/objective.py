@@ -10,10 +10,12 @@ import numpy as np
 
 from curvcli.data.interface import Batch
 from curvcli.losses.interface import Loss
-from curvcli.models.base import Array, DifferentiatedBatch, Memory, Parameter, Site
+from curvcli.models.arrays import NumPySpace
+from curvcli.models.base import Array, DifferentiatedBatch, Parameter, Site
 from curvcli.models.data_loss import DataLoss
+from curvcli.models.device_memory import Memory
 from curvcli.models.pointwise import ChainBatch, InputBatch, SampleFunction
-from curvcli.models.vectors import NumPySpace, VectorSpace
+from curvcli.models.vectors import VectorSpace
 
 # Outputs this far apart, relative to the largest, differ by more than the order in which a kernel adds numbers up.
 _INTERACTION = 1e-5
@@ -41,6 +43,16 @@ class DataObjective(ABC):
         self._sites: dict[str, Site] = {}
 
     # -- the data and the loss ----------------------------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def dtype(self) -> str:
+        """Of the weights, and of all products."""
+
+    @property
+    @abstractmethod
+    def threads(self) -> int:
+        """Of the processor's, that the framework computes on."""
 
     @property
     def batch_size(self) -> int:
@@ -166,8 +178,8 @@ class DataObjective(ABC):
         """Read the sites off the graph."""
 
     def space(self, parameters: Sequence[Parameter]) -> VectorSpace:
-        """See ``model.ModelObjective``."""
-        return NumPySpace(tuple(parameters))
+        """See ``model.ModelObjective``; where products are made in this machine's memory."""
+        return NumPySpace(tuple(parameters), self.dtype, self.threads)
 
     def batches(self, parameters: Sequence[str], *, start: int = 0) -> Iterator[DifferentiatedBatch]:
         """See ``base.Objective``."""

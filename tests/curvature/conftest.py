@@ -14,8 +14,10 @@ from curvcli.engine.serial import SerialEngine
 from curvcli.engine.work import computed
 from curvcli.losses.interface import OutputState, Targets
 from curvcli.losses.output import Output
+from curvcli.models.arrays import NumPySpace, Rows, rows_of
 from curvcli.models.base import Array, Parameter, Site
-from curvcli.models.vectors import NumPySpace, VectorSpace
+from curvcli.models.bundle import Vectors
+from curvcli.models.vectors import VectorSpace
 
 Result = TypeVar("Result")
 
@@ -44,9 +46,9 @@ class QuadraticBatch:
         empty = np.zeros((1, 1))
         return OutputState(Output(), empty, Targets(empty, empty, 1.0, 1.0, np.ones(1)))
 
-    def hessian_products(self, block: Sequence[str], vectors: Array) -> Array:
+    def hessian_products(self, block: Sequence[str], vectors: Vectors) -> Vectors:
         where = np.concatenate([self._place[name] for name in block])
-        return vectors @ self._matrix[np.ix_(where, where)]
+        return Rows(rows_of(vectors) @ self._matrix[np.ix_(where, where)])
 
 
 class Unlimited:

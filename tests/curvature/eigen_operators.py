@@ -11,8 +11,10 @@ from scipy.fft import dct, idct
 from curvcli.curvature.eigen import EigenSolution, IterativeEigenpairs
 from curvcli.curvature.krylov import Which, chosen
 from curvcli.curvature.matrices.hessian import HESSIAN
+from curvcli.models.arrays import NumPySpace, Rows, rows_of
 from curvcli.models.base import Array, Parameter
-from curvcli.models.vectors import NumPySpace, VectorSpace
+from curvcli.models.bundle import Vectors
+from curvcli.models.vectors import VectorSpace
 
 from .conftest import found, one_block
 
@@ -37,10 +39,13 @@ class Rotated:
         if not start:
             yield self
 
-    def hessian_products(self, block: Sequence[str], vectors: Array) -> Array:
+    def hessian_products(self, block: Sequence[str], vectors: Vectors) -> Vectors:
         self.calls += len(vectors)
+        return Rows(self._rows(rows_of(vectors)))
+
+    def _rows(self, rows: Array) -> Array:
         first, second = self._signs
-        turned = idct(second * dct(vectors * first, norm="ortho"), norm="ortho")
+        turned = idct(second * dct(rows * first, norm="ortho"), norm="ortho")
         return np.asarray(first * idct(second * dct(turned * self._values, norm="ortho"), norm="ortho"))
 
 

@@ -13,8 +13,8 @@ from curvcli.curvature.krylov import ENDS, Krylov, chosen
 from curvcli.curvature.matrices.hessian import HESSIAN
 from curvcli.engine.serial import SerialEngine
 from curvcli.engine.work import Work
+from curvcli.models.arrays import NumPySpace
 from curvcli.models.probes import signs
-from curvcli.models.vectors import NumPySpace
 
 from .conftest import SIZE, SPECTRA, Quadratic, StopError, found, one_block, vector_parameter, with_spectrum
 
@@ -121,9 +121,9 @@ def test_lanczos_reproduces_the_moments_of_its_start_vector() -> None:
     matrix = with_spectrum(OUTLIERS / 10)
     start = np.random.default_rng(1).standard_normal(SIZE)
     space = NumPySpace((vector_parameter(),))
-    process = Krylov(space, start, space.room(12), room=12)
+    process = Krylov(space, space.from_numpy(start[None]), space.room(12), room=12)
     while not process.full:
-        process.extend(matrix @ process.current[0])
+        process.extend(space.from_numpy(space.to_numpy(process.current) @ matrix))
     process.solve()
     nodes, weights = process.ritz, process.shares
     power = start / np.linalg.norm(start)

@@ -28,7 +28,9 @@ from curvcli.curvature.trace.xtrace import XTrace
 from curvcli.engine.serial import SerialEngine
 from curvcli.engine.stride import Stride
 from curvcli.engine.work import Work
+from curvcli.models import arrays
 from curvcli.models.base import Array, Parameter
+from curvcli.models.bundle import Vectors
 
 from .conftest import Quadratic, QuadraticBatch, with_spectrum
 
@@ -47,8 +49,9 @@ class StopError(Exception):
 class Single(QuadraticBatch):
     """Vector by vector, as the frameworks do: how many come at once changes no bit."""
 
-    def hessian_products(self, block: Sequence[str], vectors: Array) -> Array:
-        return np.stack([super(Single, self).hessian_products(block, v[None])[0] for v in vectors])
+    def hessian_products(self, block: Sequence[str], vectors: Vectors) -> Vectors:
+        each = [super(Single, self).hessian_products(block, vectors[i : i + 1]) for i in range(len(vectors))]
+        return arrays.Rows(np.concatenate([arrays.rows_of(one) for one in each]))
 
 
 class Rows(Quadratic):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from curvcli.curvature.operator import Block
+from curvcli.curvature.trace import hutchinson
 from curvcli.curvature.trace.estimate import Rule, TraceEstimate, data_spread
 from curvcli.curvature.trace.hutchinson import Hutchinson
 from curvcli.curvature.trace.registry import ESTIMATORS, REGISTRY, estimators, traces
@@ -173,11 +174,12 @@ def test_a_block_too_large_for_a_basis_is_left_to_hutchinson() -> None:
 
 
 @pytest.mark.parametrize("rtol", [None, 0.05])
-def test_probes_held_one_by_one_or_together_give_the_same(rtol: float | None) -> None:
-    """Memory changes how many vectors are multiplied at once, and nothing else."""
+def test_probes_held_one_by_one_or_together_give_the_same(rtol: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How many vectors are multiplied at once changes memory, and nothing else."""
     block, values = one_block(), []
     for together in (1, 3, 8):
-        estimator = Hutchinson(block, (block,), rule(250, rtol=rtol), together=together)
+        monkeypatch.setattr(hutchinson, "_HELD", together * SIZE)
+        estimator = Hutchinson(block, (block,), rule(250, rtol=rtol))
         values.append(found(estimator, Quadratic(with_spectrum(SPECTRA["flat"]), block.parameters))["block"])
     assert values[0].probes == values[1].probes == values[2].probes
     assert values[0].value == pytest.approx(values[2].value, rel=1e-13)

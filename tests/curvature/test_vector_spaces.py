@@ -8,18 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from curvcli.models import probes
+from curvcli.models import arrays, probes
+from curvcli.models.arrays import NumPySpace, rows_of
 from curvcli.models.base import Array, Parameter
-from curvcli.models.vectors import NumPySpace
+from curvcli.models.bundle import Totals, Vectors
 
 from .conftest import QuadraticBatch, found, with_spectrum
 from .test_stopped_anywhere import ALGORITHMS, PARAMETERS, SHARES, VALUES, Rows, arrays_of
 
 
-class Lists:
-    """One vector or a bundle of them: an array per parameter, (size,) or (k, size). It is no array."""
-
-    __array__ = None
+class Lists(Vectors):
+    """Vectors with an array per parameter, (k, size)."""
 
     def __init__(self, parts: Sequence[Array]) -> None:
         self.parts = list(parts)
@@ -27,41 +26,46 @@ class Lists:
     def __len__(self) -> int:
         return len(self.parts[0])
 
-    def __getitem__(self, place: Any) -> Lists:
+    def __getitem__(self, place: slice) -> Lists:
         return Lists([part[place] for part in self.parts])
 
-    def __setitem__(self, place: Any, other: Lists) -> None:
-        for mine, part in zip(self.parts, other.parts, strict=True):
-            mine[place] = part
+    def totals(self, count: int) -> Totals:
+        return ListTotals([np.zeros((count, part.shape[1])) for part in self.parts])
 
-    def __iter__(self) -> Iterator[Lists]:
-        return (self[i] for i in range(len(self)))
+    def stored(self) -> Array:
+        return np.concatenate(self.parts, axis=1)
 
-    def __add__(self, other: Lists) -> Lists:
-        return Lists([a + b for a, b in zip(self.parts, other.parts, strict=True)])
 
-    def __iadd__(self, other: Lists) -> Lists:
-        for mine, part in zip(self.parts, other.parts, strict=True):
-            np.add(mine, part, out=mine)
-        return self
+class ListTotals(Totals):
+    """Their sums."""
 
-    def copy(self) -> Lists:
-        return Lists([part.copy() for part in self.parts])
+    def __init__(self, parts: list[Array]) -> None:
+        self.parts = parts
 
-    def zeros(self, count: int) -> Lists:
-        return Lists([np.zeros((count, part.shape[-1])) for part in self.parts])
+    def add(self, start: int, vectors: Any) -> None:
+        for mine, part in zip(self.parts, vectors.parts, strict=True):
+            mine[start : start + len(part)] += part
+
+    def restore(self, sums: Array) -> None:
+        self.parts = np.split(sums.copy(), np.cumsum([part.shape[1] for part in self.parts])[:-1], axis=1)
+
+    def stored(self) -> Array:
+        return np.concatenate(self.parts, axis=1)
 
 
 class ListSpace:
     """See ``VectorSpace``: every operation parameter by parameter."""
+
+    grain = 2.0**-53
 
     def __init__(self, parameters: Sequence[Parameter]) -> None:
         self.parameters = tuple(parameters)
         self._flat = NumPySpace(self.parameters)
         self.size = self._flat.size
 
-    def _split(self, entries: Array) -> Lists:
-        return Lists(np.split(entries, np.cumsum([p.size for p in self.parameters])[:-1], axis=-1))
+    def _split(self, vectors: Vectors) -> Lists:
+        entries = self._flat.to_numpy(vectors)
+        return Lists(np.split(entries.copy(), np.cumsum([p.size for p in self.parameters])[:-1], axis=1))
 
     def signs(self, seed: int, name: str, numbers: range) -> Lists:
         return self._split(self._flat.signs(seed, name, numbers))
@@ -79,87 +83,84 @@ class ListSpace:
     def units(self, start: int, stop: int) -> Lists:
         return self._split(self._flat.units(start, stop))
 
-    def zeros(self, count: int) -> Lists:
+    def room(self, count: int) -> Lists:
         return Lists([np.zeros((count, p.size)) for p in self.parameters])
 
-    room = zeros
-
-    def bundle(self, vectors: Sequence[Lists]) -> Lists:
-        return Lists([np.stack(parts) for parts in zip(*(v.parts for v in vectors), strict=True)])
-
-    def joined(self, bundles: Sequence[Lists]) -> Lists:
+    def joined(self, bundles: Sequence[Any]) -> Lists:
         return Lists([np.concatenate(parts) for parts in zip(*(b.parts for b in bundles), strict=True)])
 
-    def dot(self, left: Lists, right: Lists) -> float:
-        return float(sum(a @ b for a, b in zip(left.parts, right.parts, strict=True)))
+    def settled(self, sums: Any, by: float = 1.0, into: Lists | None = None) -> Lists:
+        return Lists([part / by for part in self.taken(sums).parts])
 
-    def norm(self, vector: Lists) -> float:
-        return float(np.sqrt(self.dot(vector, vector)))
+    def taken(self, kept: Any) -> Any:
+        return self.from_numpy(kept) if isinstance(kept, np.ndarray) else kept
 
-    def dots(self, left: Lists, right: Lists) -> Array:
+    def dots(self, left: Any, right: Any) -> Array:
         return np.asarray(sum((a * b).sum(1) for a, b in zip(left.parts, right.parts, strict=True)))
 
-    def norms(self, vectors: Lists) -> Array:
+    def norms(self, vectors: Any) -> Array:
         return np.sqrt(self.dots(vectors, vectors))
 
-    def dots_of(self, parameters: Sequence[str], left: Lists, right: Lists) -> Array:
-        pairs = zip(self.parameters, left.parts, right.parts, strict=True)
-        return np.asarray(sum((a * b).sum(1) for p, a, b in pairs if p.name in parameters))
+    def dots_of(self, parameters: Sequence[Sequence[str]], left: Any, right: Any) -> Array:
+        dots = [(a * b).sum(1) for a, b in zip(left.parts, right.parts, strict=True)]
+        names = [p.name for p in self.parameters]
+        return np.stack([sum(dots[names.index(name)] for name in chosen) for chosen in parameters])
 
-    def inner(self, left: Lists, right: Lists) -> Array:
+    def inner(self, left: Any, right: Any) -> Array:
         return np.asarray(sum(a @ b.T for a, b in zip(left.parts, right.parts, strict=True)))
 
-    def coordinates(self, basis: Lists, vector: Lists) -> Array:
-        return np.asarray(sum(a @ b for a, b in zip(basis.parts, vector.parts, strict=True)))
+    def coordinates(self, basis: Any, vector: Any) -> Array:
+        return self.inner(basis, vector)[:, 0]
 
-    def is_finite(self, vectors: Lists) -> bool:
+    def is_finite(self, vectors: Any) -> bool:
         return all(bool(np.isfinite(part).all()) for part in vectors.parts)
 
-    def sum(self, left: Lists, factor: float, right: Lists) -> Lists:
+    def sum(self, left: Any, factor: float, right: Any) -> Lists:
         return Lists([a + factor * b for a, b in zip(left.parts, right.parts, strict=True)])
 
-    def divided(self, vectors: Lists, by: float) -> Lists:
-        return Lists([part / by for part in vectors.parts])
-
-    def without(self, vector: Lists, basis: Lists, coordinates: Array) -> Lists:
-        return Lists([v - coordinates @ b for v, b in zip(vector.parts, basis.parts, strict=True)])
-
-    def projected(self, vectors: Lists, basis: Lists) -> Lists:
+    def projected(self, vectors: Any, basis: Any) -> Lists:
         along = self.inner(vectors, basis)
         return Lists([v - along @ b for v, b in zip(vectors.parts, basis.parts, strict=True)])
 
-    def combined(self, turn: Array, vectors: Lists) -> Lists:
+    def combined(self, turn: Array, vectors: Any) -> Lists:
         return Lists([turn @ part for part in vectors.parts])
 
-    def extension(self, basis: Lists, vectors: Lists, largest: float) -> Lists:
-        return self._split(self._flat.extension(self.to_numpy(basis), self.to_numpy(vectors), largest))
+    def extension(self, basis: Any, vectors: Any, largest: float) -> Lists:
+        flat = self._flat
+        return self._split(flat.extension(flat.taken(basis.stored()), flat.taken(vectors.stored()), largest))
 
-    def store(self, room: Lists, place: int, vector: Lists, length: float = 1.0) -> None:
-        room[place] = self.divided(vector, length)
+    def decayed(self, vectors: Any) -> Lists:
+        return Lists([part * p.trained for p, part in zip(self.parameters, vectors.parts, strict=True)])
 
-    def turn(self, room: Lists, places: Sequence[int], turn: Array) -> None:
+    def remove(self, vector: Any, basis: Any, coordinates: Array) -> float:
+        for part, others in zip(vector.parts, basis.parts, strict=True):
+            np.subtract(part, coordinates @ others, out=part)
+        return float(self.norms(vector)[0])
+
+    def store(self, room: Any, place: int, vectors: Any, length: float = 1.0) -> None:
+        for mine, part in zip(room.parts, vectors.parts, strict=True):
+            mine[place : place + len(part)] = part / length
+
+    def turn(self, room: Any, places: Sequence[int], turn: Array) -> None:
         rows = list(places)
         for part in room.parts:
             part[rows[: len(turn)]] = turn @ part[rows]
 
-    def decayed(self, vectors: Lists) -> Lists:
-        return Lists([part * p.trained for p, part in zip(self.parameters, vectors.parts, strict=True)])
-
-    def entries(self, vectors: Lists, start: int, stop: int) -> Array:
+    def entries(self, vectors: Any, start: int, stop: int) -> Array:
         return self.to_numpy(vectors)[:, start:stop]
 
-    def to_numpy(self, vectors: Lists) -> Array:
-        return np.concatenate(vectors.parts, axis=-1)
+    def to_numpy(self, vectors: Any) -> Array:
+        return np.asarray(vectors.stored())
 
     def from_numpy(self, entries: Array) -> Lists:
-        return self._split(np.array(entries, dtype=np.float64))
+        return self._split(self._flat.from_numpy(entries))
 
 
 class ListBatch(QuadraticBatch):
     """Takes and returns vectors of that kind."""
 
     def hessian_products(self, block: Sequence[str], vectors: Any) -> Any:
-        products = super().hessian_products(block, np.concatenate(vectors.parts, axis=1))
+        products = rows_of(super().hessian_products(block, arrays.Rows(vectors.stored())))
         return Lists(np.split(products, np.cumsum([part.shape[1] for part in vectors.parts])[:-1], axis=1))
 
 

@@ -126,11 +126,13 @@ def test_random_coordinates_equal_torchs_own_second_derivatives(name: str, outco
 def test_four_products_in_a_row_are_equal_and_change_the_gradient_as_they_say(name: str) -> None:
     """Hessian–vector products repeat exactly, and are symmetric: uᵀHv = vᵀHu."""
     opened = session(name)
-    block = [p.name for p in opened.model.layers[-1].parameters]
-    size = sum(p.size for p in opened.model.layers[-1].parameters)
+    parameters = opened.model.layers[-1].parameters
+    block, space = [p.name for p in parameters], opened.objective.space(parameters)
+    size = sum(p.size for p in parameters)
     u, v = np.random.default_rng(0).standard_normal((2, size))
     batch = next(opened.objective.batches(block))
-    products = [batch.hessian_products(block, np.stack([u, v])) for _ in range(4)]
+    vectors = space.from_numpy(np.stack([u, v]))
+    products = [space.to_numpy(batch.hessian_products(block, vectors)) for _ in range(4)]
     for other in products[1:]:
         np.testing.assert_array_equal(other, products[0])
     hu, hv = products[0]

@@ -22,7 +22,14 @@ SHARED = (
     "curvcli.wording",
 )
 # What of models/ the rooms above see: the protocols, vectors and what draws them, never an adapter.
-PROTOCOLS = ("curvcli.models.base", "curvcli.models.pointwise", "curvcli.models.vectors", "curvcli.models.probes")
+PROTOCOLS = (
+    "curvcli.models.base",
+    "curvcli.models.bundle",
+    "curvcli.models.device_memory",
+    "curvcli.models.pointwise",
+    "curvcli.models.vectors",
+    "curvcli.models.probes",
+)
 ADAPTERS = ("curvcli.models.torch", "curvcli.models.tensorflow")
 VERSION = "curvcli.version"
 BELOW = {

@@ -16,6 +16,7 @@ from curvcli.curvature.matrices.interface import Matrix
 from curvcli.curvature.matrices.registry import REGISTRY
 from curvcli.data.registry import TABLES
 from curvcli.data.samples import open_samples
+from curvcli.models.arrays import Rows
 from curvcli.models.base import Objective
 from curvcli.models.open import open_model
 from curvcli.report.records.matrices import MATRICES as TITLES
@@ -83,7 +84,7 @@ def test_products_diagonal_and_columns(matrix: Matrix, opened: tuple[Dense, Obje
     products, sizes = np.zeros(wanted.shape), [int(np.prod(shape)) for shape in dense.shapes.values()]
     diagonals = [np.zeros(n) for n in sizes]
     for batch in objective.batches(names):
-        products += matrix.products(batch, names, np.eye(size))
+        products += matrix.products(batch, names, Rows(np.eye(size))).stored()
         for name, diagonal in zip(names, diagonals, strict=True):
             np.add(diagonal, matrix.diagonal_entries(batch, name, np.arange(len(diagonal)), len(diagonal)), diagonal)
     np.testing.assert_allclose(products / objective.denominator, wanted, rtol=1e-9, atol=1e-11 * scale)

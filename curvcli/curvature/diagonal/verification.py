@@ -19,6 +19,7 @@ from curvcli.curvature.matrices.interface import Matrix
 from curvcli.curvature.tasks import Cut, ParameterTask, Part, Sums
 from curvcli.models.base import Array, DifferentiatedBatch, Parameter
 from curvcli.models.probes import signs, uniform
+from curvcli.models.vectors import VectorSpace
 
 # A parameter's reported diagonal, divided and without weight decay; None where it is not known yet.
 Reported = Callable[[str], Array | None]
@@ -68,11 +69,13 @@ class EntryTask(ParameterTask):
         places: per parameter with a diagonal the flat place of the entry, and the parameter's size.
         matrix: whose diagonals they are.
         unreached: the others, with their sizes.
+        space: of the others' vectors.
         seed: of the signs.
     """
 
     places: tuple[tuple[str, int, int], ...]
     unreached: tuple[tuple[str, int], ...]
+    space: VectorSpace
     seed: int
     matrix: Matrix = HESSIAN
 
@@ -92,7 +95,8 @@ class EntryTask(ParameterTask):
             return {"entries": self.matrix.entry(batch, name, place, size)}
         names, sizes = tuple(name for name, _ in self.unreached), [size for _, size in self.unreached]
         probes = [signs(self.seed, f"verify:{name}", 0, (size,)) for name, size in self.unreached]
-        (row,) = self.matrix.products(batch, names, np.concatenate(probes)[None])
+        vector = self.space.from_numpy(np.concatenate(probes)[None])
+        row = self.space.to_numpy(self.matrix.products(batch, names, vector))[0]
         return {"entries": np.zeros(1), **dict(zip(names, np.split(row, np.cumsum(sizes)[:-1]), strict=True))}
 
 
@@ -127,7 +131,8 @@ class Verification:
         if not places and not unreached:
             return {}
         names = (*(name for name, _, _ in places), *(name for name, _ in unreached))
-        sums = yield EntryTask(names, places, unreached, self.seed, self.matrix)
+        space = about.space([p for p in self.unreached if p.size])
+        sums = yield EntryTask(names, places, unreached, space, self.seed, self.matrix)
         products = zip(places, sums["entries"].tolist(), strict=False)
         verified = {name: Verified(place, product / about.denominator) for (name, place, _), product in products}
         return verified | {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,8 @@ from curvcli.curvature.operator import Block, CurvatureOperator
 from curvcli.curvature.sketch import Growing, only_reached_by, without_direction
 from curvcli.curvature.student import widening
 from curvcli.models.base import Array, Parameter
-from curvcli.models.vectors import Vectors, VectorSpace
+from curvcli.models.bundle import Vectors
+from curvcli.models.vectors import VectorSpace
 
 _STEP = 8
 # Test vectors among which XDiag takes the covariance of its estimates, and entries it works on at a time.
@@ -125,7 +127,7 @@ class XDiag(WeightProbes):
     method = "xdiag"
     at_most = True
 
-    def steps(self, about: About, kept: Mapping[str, Array] | None) -> Steps[dict[str, DiagonalEstimate]]:
+    def steps(self, about: About, kept: Mapping[str, Any] | None) -> Steps[dict[str, DiagonalEstimate]]:
         """See ``Algorithm``."""
         operator = CurvatureOperator.of(about, self.block, self.matrix)
         space, size = operator.space, self.block.size
@@ -133,8 +135,8 @@ class XDiag(WeightProbes):
         most = min(self.probes // 2, size)
         basis, image, mixed, largest = Growing(space, most), Growing(space, most), np.zeros((0, 0)), 0.0
         if kept is not None:
-            basis.append(kept["basis"])
-            image.append(kept["image"])
+            basis.append(space.taken(kept["basis"]))
+            image.append(space.taken(kept["image"]))
             mixed, largest = kept["mixed"], float(kept["largest"])
         judged: tuple[Array, Array] | None = None
         while (tests := mixed.shape[1]) < self.probes // 2 and len(basis) < size:
@@ -168,7 +170,7 @@ class XDiag(WeightProbes):
         return value, stderr
 
 
-def _arrays(basis: Growing, image: Growing, mixed: Array, largest: float) -> dict[str, Array]:
+def _arrays(basis: Growing, image: Growing, mixed: Array, largest: float) -> dict[str, Any]:
     return {"basis": basis.vectors, "image": image.vectors, "mixed": mixed, "largest": np.array(largest)}
 
 

@@ -11,6 +11,7 @@ from curvcli.curvature.matrices.gauss_newton import GAUSS_NEWTON
 from curvcli.curvature.matrices.interface import Matrix, OutputMatrix
 from curvcli.losses.interface import Loss
 from curvcli.models.base import Array, DifferentiatedBatch
+from curvcli.models.bundle import Vectors
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Hessian(Matrix):
         """Gauss–Newton, its equal where the output is piecewise linear in the block."""
         return GAUSS_NEWTON
 
-    def products(self, batch: DifferentiatedBatch, block: Sequence[str], vectors: Array) -> Array:
+    def products(self, batch: DifferentiatedBatch, block: Sequence[str], vectors: Vectors) -> Vectors:
         """See ``Matrix``."""
         return batch.hessian_products(block, vectors)
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from curvcli.losses.interface import Columns, Loss, OutputState, Source
 from curvcli.models.base import Array, DifferentiatedBatch, Objective, Parameter
+from curvcli.models.bundle import Vectors
 
 # Unit vectors handed to a batch in one call hold no more numbers than this.
 _HELD = 1 << 25
@@ -54,8 +55,8 @@ class Matrix(ABC):
         return self.by_output == self
 
     @abstractmethod
-    def products(self, batch: DifferentiatedBatch, block: Sequence[str], vectors: Array) -> Array:
-        """The block's matrix times every row: (k, n) → (k, n)."""
+    def products(self, batch: DifferentiatedBatch, block: Sequence[str], vectors: Vectors) -> Vectors:
+        """The block's matrix times every vector."""
 
     @abstractmethod
     def diagonal_entries(self, batch: DifferentiatedBatch, parameter: str, indices: Array, size: int) -> Array:
@@ -99,7 +100,7 @@ class OutputMatrix(Matrix):
         """Itself."""
         return self
 
-    def products(self, batch: DifferentiatedBatch, block: Sequence[str], vectors: Array) -> Array:
+    def products(self, batch: DifferentiatedBatch, block: Sequence[str], vectors: Vectors) -> Vectors:
         """See ``Matrix``."""
         pushed = batch.pushforward(block, vectors)
         return batch.pullback(block, self.multiply(batch.output, pushed))

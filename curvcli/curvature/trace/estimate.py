@@ -15,7 +15,7 @@ from curvcli.curvature.operator import Block, Products
 from curvcli.curvature.student import widening, widening_for_skewness
 from curvcli.curvature.tasks import ParameterTask, Part
 from curvcli.models.base import Array, DifferentiatedBatch
-from curvcli.models.vectors import Vectors
+from curvcli.models.bundle import Vectors
 
 # A spread over fewer probes than this says too little to stop on.
 _FEWEST = 12

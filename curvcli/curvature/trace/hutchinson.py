@@ -8,24 +8,38 @@ from dataclasses import dataclass
 import numpy as np
 
 from curvcli.curvature.algorithm import About, Keep, Steps
-from curvcli.curvature.operator import Block
+from curvcli.curvature.operator import Block, Products
 from curvcli.curvature.student import mean_error
-from curvcli.curvature.tasks import Part, Sums
-from curvcli.curvature.trace.estimate import Rule, TraceEstimate, TraceTask
+from curvcli.curvature.tasks import ParameterTask, Part, Sums
+from curvcli.curvature.trace.estimate import Rule, TraceEstimate
 from curvcli.models.base import Array, DifferentiatedBatch
 
 _STEP = 8
+# Numbers in the signs that are held at once.
+_HELD = 1 << 20
 
 
 @dataclass(frozen=True)
-class FormsByPartTask(TraceTask):
-    """v_p · (A_b v)_p for every batch b, part p of the block and vector v: (1, parts, k).
+class FormsByPartTask(ParameterTask):
+    """v_p · (A_b v)_p for every batch b, part p of the block and random signs v: (1, parts, k).
+
+    The signs are drawn anew for every batch, which takes a hundredth of a product, and let go of with it.
 
     Attributes:
+        products: of one batch.
         parts: the parameters of each.
+        seed: of the signs.
+        numbers: which.
     """
 
+    products: Products
     parts: tuple[tuple[str, ...], ...]
+    seed: int
+    numbers: range
+
+    def passes(self, batch: DifferentiatedBatch, part: Part) -> int:
+        """One per vector."""
+        return len(self.numbers)
 
     @property
     def joined(self) -> tuple[str, ...]:
@@ -34,8 +48,12 @@ class FormsByPartTask(TraceTask):
 
     def __call__(self, batch: DifferentiatedBatch, part: Part) -> Sums:
         """See ``BatchTask``."""
-        products, space = self.products(batch, self.vectors), self.products.space
-        return {"forms": np.stack([space.dots_of(names, self.vectors, products) for names in self.parts])[None]}
+        space, forms = self.products.space, []
+        step = max(1, _HELD // max(1, space.size))
+        for start in range(self.numbers.start, self.numbers.stop, step):
+            signs = space.signs_by_parameter(self.seed, range(start, min(start + step, self.numbers.stop)))
+            forms.append(space.dots_of(self.parts, signs, self.products(batch, signs)))
+        return {"forms": np.concatenate(forms, axis=1)[None]}
 
 
 @dataclass(frozen=True)
@@ -48,13 +66,11 @@ class Hutchinson:
         block: what is multiplied.
         parts: whose traces are wanted; the block holds all their parameters.
         rule: how far to go.
-        together: probes held at once; changes memory and nothing else.
     """
 
     block: Block
     parts: tuple[Block, ...]
     rule: Rule
-    together: int = _STEP
     method = "hutchinson"
 
     @property
@@ -76,27 +92,21 @@ class Hutchinson:
         """See ``Algorithm``; there is one stream of signs per parameter, whichever others are requested."""
         products = self.rule.of_batch(about, self.block)
         # Per part, batch and probe: v_p · (H v)_p.
-        values, count = np.zeros((len(self.parts), len(self.rule.weights), 0)), 0
-        if kept is not None:  # a pass that was put down had as many probes as memory allowed then
-            values, count = kept["values"], int(kept["count"])
-        while count := count or self._next(values):
-            yield Keep({"values": values, "count": np.array(float(count))})
+        values = np.zeros((len(self.parts), len(self.rule.weights), 0)) if kept is None else kept["values"]
+        while count := self._next(values):
+            yield Keep({"values": values})
             done = values.shape[2]
-            vectors = products.space.signs_by_parameter(self.rule.seed, range(done, done + count))
-            sums = yield FormsByPartTask(self.block.names, products, vectors, tuple(p.names for p in self.parts))
-            values, count = np.concatenate([values, sums["forms"].swapaxes(0, 1)], axis=2), 0
+            names = tuple(part.names for part in self.parts)
+            sums = yield FormsByPartTask(self.block.names, products, names, self.rule.seed, range(done, done + count))
+            values = np.concatenate([values, sums["forms"].swapaxes(0, 1)], axis=2)
         return self._estimates(values)
 
     def _next(self, values: Array) -> int:
-        """How many probes come next; none once there are enough.
-
-        Looked at after whole steps only: where it stops must not depend on how many probes memory allowed at once.
-        """
+        """How many probes come next; none once there are enough."""
         done = int(values.shape[2])
-        whole = done and done % _STEP == 0
-        if done >= self.rule.probes or (whole and self.rule.rtol is not None and self._met(values)):
+        if done >= self.rule.probes or (done and self.rule.rtol is not None and self._met(values)):
             return 0
-        return min(self.together, _STEP - done % _STEP, self.rule.probes - done)
+        return min(_STEP, self.rule.probes - done)
 
     def _met(self, values: Array) -> bool:
         return all(estimate.converged for estimate in self._estimates(values).values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -86,19 +87,19 @@ class HutchPlusPlus:
         probes = self.rule.probes
         return max(1, min(probes // 3, (probes - _FEWEST_FOR_ERROR) // 2))
 
-    def steps(self, about: About, kept: Mapping[str, Array] | None) -> Steps[dict[str, TraceEstimate]]:
+    def steps(self, about: About, kept: Mapping[str, Any] | None) -> Steps[dict[str, TraceEstimate]]:
         """See ``Algorithm``: the sketch's signs, then its basis, then probes of the remainder."""
         products, names = self.rule.of_batch(about, self.block), self.block.names
         space, seed, batches = products.space, self.rule.seed, len(self.rule.weights)
         if kept is None:
             sketch = space.signs(seed, f"{self.block.name}:sketch", range(self._sketch))
             sums = yield SketchTask(names, products, sketch)
-            image = sums["products"]
-            basis = space.extension(space.zeros(0), image, float(space.norms(image).max()))
+            image = space.settled(sums["products"])
+            basis = space.extension(space.room(0), image, float(space.norms(image).max()))
             inside, outside = np.zeros(batches), np.zeros((batches, 0))
             yield Keep({"basis": basis})
         else:
-            basis = kept["basis"]
+            basis = space.taken(kept["basis"])
             inside, outside = kept.get("inside", np.zeros(batches)), kept.get("outside", np.zeros((batches, 0)))
         # A zero block has no range: only the remainder is left to be probed.
         if len(basis) and (kept is None or "inside" not in kept):

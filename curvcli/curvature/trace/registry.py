@@ -73,15 +73,10 @@ def estimators(
         memory -= needed
         chosen.append(entry.make(block, rule))
     if len(probed) == 1 or whole is None:
-        chosen += [Hutchinson(block, (block,), rule, _together(block, memory)) for block in probed]
+        chosen += [Hutchinson(block, (block,), rule) for block in probed]
     elif probed:
-        chosen.append(Hutchinson(whole, tuple(probed), rule, _together(whole, memory)))
+        chosen.append(Hutchinson(whole, tuple(probed), rule))
     return chosen
-
-
-def _together(block: Block, memory: int) -> int:
-    """Probes at once: each is held beside its product, and its product from one batch."""
-    return max(1, min(8, memory // (24 * max(block.size, 1))))
 
 
 def traces(estimators: Sequence[TraceEstimator]) -> Together[dict[str, TraceEstimate]]:

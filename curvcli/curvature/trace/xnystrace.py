@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.linalg import LinAlgError, cholesky, solve_triangular
@@ -22,7 +23,8 @@ from curvcli.curvature.sketch import Growing
 from curvcli.curvature.tasks import Part, Sums
 from curvcli.curvature.trace.estimate import Rule, TraceEstimate, TraceTask, leave_one_out_error
 from curvcli.models.base import Array, DifferentiatedBatch
-from curvcli.models.vectors import Vectors, VectorSpace
+from curvcli.models.bundle import Vectors
+from curvcli.models.vectors import VectorSpace
 
 _STEP = 8
 # The first shift, relative to the products' root mean square entry; and how it grows while H is not definite.
@@ -70,7 +72,7 @@ class NystromMatrices:
         if not lengths.any():
             return None
         gram, form = space.inner(tests, tests), space.inner(tests, images)
-        basis = space.extension(space.zeros(0), images, float(lengths.max()))
+        basis = space.extension(space.room(0), images, float(lengths.max()))
         along, beside = space.inner(basis, images), space.inner(basis, tests)
         values, turn = np.linalg.eigh(gram - beside.T @ beside)
         outside = np.sqrt(np.maximum(values, 0.0))[:, None] * turn.T
@@ -131,7 +133,7 @@ class XNysTrace:
         """One product per test vector."""
         return min(self.rule.probes, self.block.size)
 
-    def steps(self, about: About, kept: Mapping[str, Array] | None) -> Steps[dict[str, TraceEstimate]]:
+    def steps(self, about: About, kept: Mapping[str, Any] | None) -> Steps[dict[str, TraceEstimate]]:
         """See ``Algorithm``."""
         products = self.rule.of_batch(about, self.block)
         space, forms = products.space, np.zeros((len(self.rule.weights), 0))
@@ -139,13 +141,13 @@ class XNysTrace:
         tests, images = Growing(space, most), Growing(space, most)
         if kept is not None:
             forms = kept["own"]
-            images.append(kept["images"])
+            images.append(space.taken(kept["images"]))
             tests.append(self._tests(space, range(len(images))))
         while len(images) < most and not self._met(space, tests.vectors, images.vectors, forms):
             yield Keep({"own": forms, "images": images.vectors})
             drawn = tests.append(self._tests(space, range(len(images), min(len(images) + _STEP, most))))
             sums = yield NystromTask(self.block.names, products, drawn)
-            images.append(sums["products"])
+            images.append(space.settled(sums["products"]))
             forms = np.concatenate([forms, sums["own"]], axis=1)
         yield Keep({"own": forms, "images": images.vectors})
         return {self.block.name: self._estimate(space, tests.vectors, images.vectors, forms)}

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,8 @@ from curvcli.curvature.student import mean_error
 from curvcli.curvature.tasks import Part, Sums
 from curvcli.curvature.trace.estimate import Rule, TraceEstimate, TraceTask, leave_one_out_error
 from curvcli.models.base import Array, DifferentiatedBatch
-from curvcli.models.vectors import Vectors, VectorSpace
+from curvcli.models.bundle import Vectors
+from curvcli.models.vectors import VectorSpace
 
 _STEP = 8
 
@@ -148,15 +150,15 @@ class _Sketch:
     def extend(self, vectors: Vectors) -> Vectors:
         return self._basis.append(vectors)
 
-    def arrays(self) -> dict[str, Array]:
+    def arrays(self) -> dict[str, Any]:
         """All but Ω, which is drawn anew."""
         small = {"own": self.forms, "mixed": self.mixed, "inside": self.inside, "largest": np.array(self.largest)}
         return {"basis": self.basis, **small}
 
-    def take_up(self, kept: Mapping[str, Array], seed: int, name: str) -> None:
+    def take_up(self, kept: Mapping[str, Any], seed: int, name: str) -> None:
         self.forms, self.mixed, self.inside = kept["own"], kept["mixed"], kept["inside"]
         self.largest = float(kept["largest"])
-        self.extend(kept["basis"])
+        self.extend(self._space.taken(kept["basis"]))
         self.draw(seed, name, self.forms.shape[1])
 
     def small(self) -> SmallMatrices:
@@ -183,7 +185,7 @@ class XTrace:
         """All products that are allowed."""
         return min(self.rule.probes, self.block.size)
 
-    def steps(self, about: About, kept: Mapping[str, Array] | None) -> Steps[dict[str, TraceEstimate]]:
+    def steps(self, about: About, kept: Mapping[str, Any] | None) -> Steps[dict[str, TraceEstimate]]:
         """See ``Algorithm``: more test vectors, then the directions their products opened."""
         products, names, most = self.rule.of_batch(about, self.block), self.block.names, self.rule.probes // 2
         space, seed, name = products.space, self.rule.seed, self.block.name
@@ -194,8 +196,10 @@ class XTrace:
             yield Keep(sketch.arrays())
             tests = sketch.draw(seed, name, min(_STEP, most - sketch.tests))
             sums = yield TestsTask(names, products, tests, sketch.basis)
-            sketch.largest = max(sketch.largest, float(space.norms(sums["products"]).max()))
-            fresh = sketch.extend(space.extension(sketch.basis, sums["products"], sketch.largest))
+            images = space.settled(sums["products"])
+            sketch.largest = max(sketch.largest, float(space.norms(images).max()))
+            fresh = sketch.extend(space.extension(sketch.basis, images, sketch.largest))
+            del images
             sketch.forms = np.concatenate([sketch.forms, sums["own"]], axis=1)
             mixed = np.concatenate([sketch.mixed, sums["mixed"]], axis=2)
             inside, grown = sketch.inside, len(fresh)

@@ -9,16 +9,21 @@ import numpy as np
 
 from curvcli.data.interface import Batch
 from curvcli.losses.interface import OutputState
+from curvcli.models.arrays import Rows, rows_of
 from curvcli.models.base import Array, Bend, Site, as_float64
+from curvcli.models.bundle import Vectors
 from curvcli.models.data_loss import DataLoss
 from curvcli.models.tensorflow.bend_columns import BendColumns
+from curvcli.models.tensorflow.columns import ColumnSquares
 from curvcli.models.tensorflow.confirm import Located
 from curvcli.models.tensorflow.cut import CutBatch
 from curvcli.models.tensorflow.forward import Forward
 from curvcli.models.tensorflow.imported import Imported, along, gradients, joined, parts
 from curvcli.models.tensorflow.joints import Joints, mixed
 from curvcli.models.tensorflow.runtime import tensorflow
+from curvcli.models.tensorflow.several import SeveralUses
 from curvcli.models.tensorflow.sites import read_sites
+from curvcli.models.tensorflow.vectors import bundled
 
 # Columns are squared and added in the model's dtype this many at a time, then in float64.
 _FLUSH = 32
@@ -52,6 +57,8 @@ class TensorFlowBatch:
         self._names, self._data = tuple(parameters), data
         self._rows: dict[str, Array | None] = {}
         self._bends: dict[tuple[str, ...], BendColumns] = {}
+        self._squares: ColumnSquares | None = None
+        self._several: dict[tuple[str, ...], SeveralUses] = {}
         self._cut = CutBatch(forward, data_loss, data, parameters)
         self.samples = self._cut.samples
 
@@ -102,26 +109,21 @@ class TensorFlowBatch:
     # -- by z ---------------------------------------------------------------------------------------------------------
 
     def squared_columns(self, parameters: Sequence[str], columns: Array) -> dict[str, Array]:
-        tf, dtype, joints, n = tensorflow(), self._forward.dtype, self._joints(parameters), self.samples
+        squares = self._column_squares(parameters, len(columns))
+        squares.add(columns)
+        return squares.sums()
 
-        def body(graph: Imported, part: Any) -> Any:
-            z, prepared = joints.outputs(graph), joints.prepared(graph)
+    def column_squares(self, parameters: Sequence[str], count: int, *, anew: bool) -> ColumnSquares | None:
+        under_way, self._squares = self._squares, None
+        if anew or under_way is None or under_way.ended or under_way.key != (*parameters, count):
+            under_way = self._column_squares(parameters, count)
+        if under_way.together:
+            self._squares = under_way
+        return self._squares
 
-            def one(c: Any, *totals: Any) -> Any:
-                deltas = graph.gradients(z, part[c])
-                squares = [u.products(d, None, a, n) for u, d, a in zip(joints.uses, deltas, prepared, strict=True)]
-                return (c + 1, *(t + s for t, s in zip(totals, squares, strict=True)))
-
-            start = (tf.constant(0), *(tf.zeros(u.shape, dtype) for u in joints.uses))
-            return tf.while_loop(lambda c, *_: c < tf.shape(part)[0], one, start, parallel_iterations=1)[1:]
-
-        total = {p: self._zeros(p) for p in parameters}
-        for begin in range(0, len(columns), _FLUSH):
-            part = self._tensor(columns[begin : begin + _FLUSH])
-            sums = self._cut.run_rows(("columns", joints.names), body, part, fetch=joints.fetch)
-            for name, value in zip(parameters, sums, strict=True):
-                total[name] += as_float64(value)
-        return total
+    def _column_squares(self, parameters: Sequence[str], count: int) -> ColumnSquares:
+        forward = self._forward
+        return ColumnSquares(self._cut, self._joints(parameters), forward.functions, forward.dtype, count)
 
     def _bend_columns(self, parameters: Sequence[str]) -> BendColumns:
         names = tuple(parameters)
@@ -137,6 +139,21 @@ class TensorFlowBatch:
 
     def bends_in_step(self, parameters: Sequence[str]) -> dict[str, Array]:
         return self._bend_columns(parameters).in_step()
+
+    def _several_uses(self, parameters: Sequence[str]) -> SeveralUses:
+        names = tuple(parameters)
+        if names not in self._several:
+            self._several[names] = SeveralUses(self._forward, self._cut, self._located, names)
+        return self._several[names]
+
+    def uses_separate(self, parameters: Sequence[str]) -> bool:
+        return self._several_uses(parameters).separate
+
+    def uses_vectors(self, parameters: Sequence[str]) -> int:
+        return self._several_uses(parameters).vectors
+
+    def uses_diagonal(self, parameters: Sequence[str], start: int, stop: int) -> dict[str, Array]:
+        return self._several_uses(parameters).diagonal(start, stop)
 
     def output_hessian_diagonal(self, parameters: Sequence[str], start: int, stop: int) -> dict[str, Array]:
         tf, dtype, joints, n = tensorflow(), self._forward.dtype, self._joints(parameters), self.samples
@@ -208,10 +225,10 @@ class TensorFlowBatch:
 
     # -- by the weights -----------------------------------------------------------------------------------------------
 
-    def hessian_products(self, block: Sequence[str], vectors: Array) -> Array:
-        tf, names = tensorflow(), tuple(block)
+    def hessian_products(self, block: Sequence[str], vectors: Vectors) -> Vectors:
+        tf, names, rows = tensorflow(), tuple(block), rows_of(vectors)
         if not self._cut.reached:
-            return np.zeros(vectors.shape)
+            return Rows(np.zeros_like(rows))
 
         def one(graph: Imported, vector: Any) -> Any:
             weights = [graph.weights[p] for p in names]
@@ -224,10 +241,10 @@ class TensorFlowBatch:
 
         if self._cut.loops:
             # What a loop keeps for its derivatives can't leave the graph: all vectors of the call share one run of it.
-            return as_float64(self._cut.run_rows(("products", names), every, self._tensor(vectors)))
-        return self._cut.for_each(("products", names), one, vectors)
+            return bundled(self._cut.run_rows(("products", names), every, self._tensor(rows)))
+        return bundled(self._cut.for_each(("products", names), one, rows))
 
-    def pushforward(self, block: Sequence[str], vectors: Array) -> Array:
+    def pushforward(self, block: Sequence[str], vectors: Vectors | Array) -> Array:
         """See the protocol; J_o v is the derivative of u ↦ J_oᵀ u, which is linear, times v."""
         tf, names = tensorflow(), tuple(block)
         if not self._cut.reached:
@@ -243,17 +260,18 @@ class TensorFlowBatch:
 
             return tf.map_fn(one, rows, parallel_iterations=1)
 
-        return as_float64(self._cut.run_rows(("pushforward", names), body, self._tensor(vectors)))
+        rows = rows_of(vectors) if isinstance(vectors, Vectors) else vectors
+        return as_float64(self._cut.run_rows(("pushforward", names), body, self._tensor(rows)))
 
-    def pullback(self, block: Sequence[str], cotangents: Array) -> Array:
+    def pullback(self, block: Sequence[str], cotangents: Array) -> Vectors:
         names = tuple(block)
         if not self._cut.reached:
-            return np.zeros((len(cotangents), sum(self._zeros(p).size for p in names)))
+            return Rows(np.zeros((len(cotangents), sum(self._zeros(p).size for p in names))))
 
         def one(graph: Imported, cotangent: Any) -> Any:
             return joined(graph.gradients([graph.weights[p] for p in names], cotangent))
 
-        return self._cut.for_each(("pullback", names), one, cotangents)
+        return bundled(self._cut.for_each(("pullback", names), one, cotangents))
 
     def hessian_diagonal_entries(self, parameter: str, indices: Array) -> Array:
         tf, dtype = tensorflow(), self._forward.dtype
@@ -275,7 +293,8 @@ class TensorFlowBatch:
             return dict.fromkeys(places, 0.0)
         if self._share_entries:
             numbers = np.array([[self._names.index(name), place] for name, place in places.items()], dtype=np.int64)
-            return dict(zip(places, self._cut.for_each(("shared entry",), self._shared_entry, numbers), strict=True))
+            entries = self._cut.for_each(("shared entry",), self._shared_entry, numbers)
+            return dict(zip(places, map(float, entries), strict=True))
         return {name: float(self._single_entry(name, place)) for name, place in places.items()}
 
     @property

@@ -18,6 +18,8 @@ from curvcli.models.tensorflow.nodes import source
 from curvcli.models.tensorflow.runtime import tensorflow
 from curvcli.models.tensorflow.shapes import Measured
 
+# Between a parameter's name and the number of one of its several entries.
+_NUMBER = " #"
 NOT_CONFIRMED = "its linear form is not confirmed by differentiation"
 # Of parameters with more entries one sample is compared, of others two.
 _LARGE = 1 << 22
@@ -25,10 +27,27 @@ _LARGE = 1 << 22
 
 @dataclass(frozen=True)
 class Located:
-    """A parameter's one entry and its canonical form."""
+    """One entry of a parameter and its canonical form.
+
+    Attributes:
+        entry: where it joins the data.
+        use: the form.
+        output: the node that makes what derivatives are taken by; of a single entry the joining one.
+    """
 
     entry: Entry
     use: LinearUse
+    output: str = ""
+
+
+def numbered(parameter: str, number: int) -> str:
+    """What one of a parameter's several entries is called where single ones go by the parameter's name."""
+    return f"{parameter}{_NUMBER}{number}"
+
+
+def weight_of(entry: str) -> str:
+    """The parameter of an entry."""
+    return entry.partition(_NUMBER)[0]
 
 
 def not_confirmed(
@@ -38,8 +57,8 @@ def not_confirmed(
 
     Args:
         forward: for its graph, weights and dtype.
-        located: forms by parameter, no entry of which reads two of these parameters.
-        data: what each parameter meets, by parameter.
+        located: forms by entry, none of which reads two of these parameters.
+        data: what the parameter meets there, by entry.
         samples: of the batch that the shapes come from.
     """
     if not located:
@@ -57,7 +76,7 @@ def not_confirmed(
         values = dict(zip(forward.weights, weights, strict=True))
         few = {name: _few(located[name].use, samples) for name in names}
         fed = {feeds[name]: _random_data(located[name], data[name], samples, few[name]) for name in names}
-        replaced = {f"{forward.flat.weights[name]}:0": values[name] for name in names} | fed
+        replaced = {f"{forward.flat.weights[weight_of(name)]}:0": values[weight_of(name)] for name in names} | fed
         z = tf.graph_util.import_graph_def(
             part, input_map=replaced, return_elements=[joints[n] for n in names], name=""
         )
@@ -66,7 +85,7 @@ def not_confirmed(
         for number, (name, output) in enumerate(zip(names, z, strict=True)):
             with tf.control_dependencies(differences[-1:]):
                 cotangent = tf.random.stateless_normal(tf.shape(output), [number, 1], dtype=forward.dtype)
-            (exact,) = tf.gradients([output], [values[name]], grad_ys=[cotangent])
+            (exact,) = tf.gradients([output], [values[weight_of(name)]], grad_ys=[cotangent])
             use, count = located[name].use, few[name]
             rows = use.sample_gradients(cotangent, use.prepare(fed[feeds[name]], count), count)
             differences.append(_difference(tf.reduce_sum(rows, axis=0), tf.reshape(tf.convert_to_tensor(exact), [-1])))

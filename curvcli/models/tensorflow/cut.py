@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from curvcli.data.interface import Batch
 from curvcli.models.base import Array, as_float64
 from curvcli.models.data_loss import DataLoss
@@ -92,23 +90,24 @@ class CutBatch:
 
         return function, [*forward.all_weights(), *self._fed, self._truth, self._weight]
 
-    def for_each(self, key: tuple[Any, ...], body: Callable[[Imported, Any], Any], vectors: Array) -> Array:
-        """``body(graph, vector)`` for every vector; what the vector has no part in is kept between calls.
+    def for_each(self, key: tuple[Any, ...], body: Callable[[Imported, Any], Any], vectors: Array) -> list[Any]:
+        """``body(graph, vector)`` for every vector, as tensors; what the vector has no part in is kept between calls.
 
         Whole numbers stay such.
         """
         tf, functions = tensorflow(), self._forward.functions
-        rows = tf.constant(vectors, dtype=tf.int64 if vectors.dtype.kind == "i" else self._forward.dtype)
+        kind = tf.int64 if vectors.dtype.kind == "i" else self._forward.dtype
+        rows = [tf.constant(vector, dtype=kind) for vector in vectors]
         if self.loops:
-            return np.stack([as_float64(self.run(key, body, row)) for row in rows])
+            return [self.run(key, body, row) for row in rows]
         function, arguments = self._traceable(body)
         with functions.explained():
             split = functions.split((*self._key, *key), function, arguments, rows[0])
             try:
                 if key not in self._kept:
                     self._kept[key] = split.before(arguments)
-                return np.stack([as_float64(split.after(self._kept[key], row)) for row in rows])
+                return [split.after(self._kept[key], row) for row in rows]
             except tf.errors.InvalidArgumentError:
                 # An operation of the second part reads, by its gradient's own function, what only the first was fed.
                 self._kept.pop(key, None)
-        return np.stack([as_float64(self.run(key, body, row)) for row in rows])
+        return [self.run(key, body, row) for row in rows]

@@ -23,6 +23,7 @@ from curvcli.models.tensorflow.forward import Forward, Original
 from curvcli.models.tensorflow.inputs import TensorFlowInputBatch
 from curvcli.models.tensorflow.memory import memory_of
 from curvcli.models.tensorflow.nodes import all_nodes
+from curvcli.models.tensorflow.threads import threads_in_use
 
 _CHOICES = frozenset({"If", "StatelessIf", "Case", "StatelessCase"})
 # TensorFlow's convention where neither spec nor targets say it: the classes are the last axis.
@@ -57,6 +58,14 @@ class TensorFlowObjective(DataObjective):
         self.widened = forward.flat.narrow
         data_loss.settle(values, final, axis)
         forward.take(logits if self.loss.cut else returned)
+
+    @property
+    def dtype(self) -> str:
+        return str(self._forward.dtype.name)
+
+    @property
+    def threads(self) -> int:
+        return threads_in_use()
 
     @property
     def random(self) -> tuple[str, ...]:

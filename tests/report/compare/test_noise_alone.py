@@ -18,9 +18,11 @@ from curvcli.engine.serial import SerialEngine
 from curvcli.engine.work import computed
 from curvcli.losses.interface import OutputState, Targets
 from curvcli.losses.output import Output
+from curvcli.models.arrays import NumPySpace, Rows, rows_of
 from curvcli.models.base import Array, Parameter
+from curvcli.models.bundle import Vectors
 from curvcli.models.memory import ProcessMemory
-from curvcli.models.vectors import NumPySpace, VectorSpace
+from curvcli.models.vectors import VectorSpace
 from curvcli.report.compare.change import Tolerances
 from curvcli.report.compare.comparison import compare
 from curvcli.report.hdf5.read import Report
@@ -54,8 +56,8 @@ class Quadratic:
     def batch_count(self) -> int:
         return 1
 
-    def hessian_products(self, block: Sequence[str], vectors: Array) -> Array:
-        return vectors @ self._matrix
+    def hessian_products(self, block: Sequence[str], vectors: Vectors) -> Vectors:
+        return Rows(rows_of(vectors) @ self._matrix)
 
     def space(self, parameters: Sequence[Parameter]) -> VectorSpace:
         return NumPySpace(tuple(parameters))

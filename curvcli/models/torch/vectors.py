@@ -1,0 +1,46 @@
+"""Vectors of a block as autograd takes and gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from curvcli.models.arrays import Parts, Rows, rows_of
+from curvcli.models.base import Array
+from curvcli.models.bundle import Vectors
+from curvcli.models.torch.parameters import Parameters
+
+# Shorter vectors are joined at once: there is more to do for many parts than to copy them.
+_SHORT = 1 << 16
+
+
+def rows_on(vectors: Vectors | Array, parameters: Parameters) -> Iterator[Tensor]:
+    """Each vector, raveled and joined, where the parameters are and in their dtype; in memory they share it is seen."""
+    rows = rows_of(vectors) if isinstance(vectors, Vectors) else vectors
+    return map(parameters.tensor, rows)
+
+
+def bundled(products: Iterable[Sequence[Tensor | None]], like: Sequence[Tensor]) -> Vectors:
+    """Vectors from what autograd made of each, a tensor per parameter; zeros where there is no derivative."""
+    if sum(t.numel() for t in like) > _SHORT:
+        return Parts([tuple(_part(v, t) for v, t in zip(each, like, strict=True)) for each in products])
+    rows = [_joined(each, like) for each in products]
+    return Rows(np.stack(rows))
+
+
+def _part(value: Tensor | None, like: Tensor) -> Array:
+    """A derivative as an array, where it lies if that is this machine's memory."""
+    if value is None:
+        value = torch.zeros((), dtype=like.dtype).expand(like.numel())
+    array: Array = value.detach().reshape(-1).cpu().numpy()
+    return array
+
+
+def _joined(values: Sequence[Tensor | None], like: Sequence[Tensor]) -> Array:
+    """Raveled and joined; one transfer for all."""
+    parts = [torch.zeros_like(t) if v is None else v for v, t in zip(values, like, strict=True)]
+    joined: Array = torch.cat([part.detach().reshape(-1) for part in parts]).cpu().numpy()
+    return joined
