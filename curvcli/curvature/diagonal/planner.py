@@ -24,6 +24,8 @@ METHODS: tuple[Method, ...] = get_args(Method)
 
 # A product with a Hessian differentiates a graph that already holds a backward pass: about two backward passes.
 _PRODUCT = 2
+# One with the outputs of several uses is contracted with the data of all of them, and with their changes.
+_PAIR = 3
 # What is said of a parameter that the loss does not depend on.
 UNREACHED = "unreached"
 OVER_BUDGET = "over_budget"
@@ -175,11 +177,9 @@ def _columns_apply(site: Site) -> bool:
 
 
 def _cost(computation: DiagonalMethod) -> int:
-    return (
-        computation.passes_per_batch
-        if isinstance(computation, (GaussNewton, SmoothUnits))
-        else _PRODUCT * computation.passes_per_batch
-    )
+    if isinstance(computation, (GaussNewton, SmoothUnits)):
+        return computation.passes_per_batch
+    return (_PAIR if isinstance(computation, PairsOfUses) else _PRODUCT) * computation.passes_per_batch
 
 
 def _smooth_units(parameters: Sequence[Parameter], sites: Mapping[str, Site], rank: int) -> SmoothUnits:
