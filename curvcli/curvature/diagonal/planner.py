@@ -91,7 +91,8 @@ def plan_diagonal(
         otherwise = _without_columns(gauss_newton, sites, "auto")
         if sum(_cost(w) for w in otherwise) < rank:
             gauss_newton = []
-    smooth = _through_smooth_units([p for p in reached if p not in gauss_newton], sites, rank, method)
+    rest = [p for p in reached if p not in gauss_newton]
+    smooth = _through_smooth_units(rest, sites, rank, method=method, budget=budget)
     chosen = {p.name for p in (*gauss_newton, *smooth)}
     computations: list[DiagonalMethod] = []
     if gauss_newton:
@@ -189,12 +190,12 @@ def _smooth_units(parameters: Sequence[Parameter], sites: Mapping[str, Site], ra
 
 
 def _through_smooth_units(
-    parameters: Sequence[Parameter], sites: Mapping[str, Site], rank: int, method: Method
+    parameters: Sequence[Parameter], sites: Mapping[str, Site], rank: int, *, method: Method, budget: int | None
 ) -> list[Parameter]:
     """Those for which columns through the smooth operations after them are the cheapest: the last ones, mostly.
 
     What comes after one layer comes after those before it as well, so layers are taken up from the one with the fewest
-    operations after it, as long as that makes all of them together cheaper.
+    operations after it, as far as that makes all of them together cheaper and fits the budget.
     """
     if method != "auto":
         return list(parameters) if method == "smooth_units" else []
@@ -213,9 +214,9 @@ def _through_smooth_units(
         taken += group
         bends |= set(sites[group[0].name].bends or ())
         saved += other
-        gain = saved - (rank + OVERHEAD + passes_of(bends))
-        if gain > most:
-            chosen, most = list(taken), gain
+        cost = rank + OVERHEAD + passes_of(bends)
+        if saved - cost > most and (budget is None or cost <= budget):
+            chosen, most = list(taken), saved - cost
     return [p for p in parameters if p in chosen]
 
 
