@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from curvcli.losses.interface import OutputState
 from curvcli.models.bundle import Vectors
+from curvcli.models.device_memory import Memory
 
 Array = NDArray[Any]
 
@@ -282,26 +283,6 @@ class DifferentiatedBatch(Protocol):
 
     def diagonal_entries(self, places: Mapping[str, int]) -> dict[str, float]:
         """H_ii at one flat place of each of some parameters, by one Hessian–vector product each."""
-        ...
-
-
-class Memory(Protocol):
-    """The memory that the work is done in: this process's, or a device's."""
-
-    def in_use(self) -> int:
-        """Bytes held now."""
-        ...
-
-    def peak(self) -> int:
-        """The most bytes ever held; what is held now where the system does not tell."""
-        ...
-
-    def free(self) -> int:
-        """Bytes that could still be had."""
-        ...
-
-    def release(self) -> None:
-        """Give back what is held and not used, so that ``in_use`` tells what is needed."""
         ...
 
 

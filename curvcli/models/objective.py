@@ -11,8 +11,9 @@ import numpy as np
 from curvcli.data.interface import Batch
 from curvcli.losses.interface import Loss
 from curvcli.models.arrays import NumPySpace
-from curvcli.models.base import Array, DifferentiatedBatch, Memory, Parameter, Site
+from curvcli.models.base import Array, DifferentiatedBatch, Parameter, Site
 from curvcli.models.data_loss import DataLoss
+from curvcli.models.device_memory import Memory
 from curvcli.models.pointwise import ChainBatch, InputBatch, SampleFunction
 from curvcli.models.vectors import VectorSpace
 

@@ -172,15 +172,15 @@ class LeadingColumns(InRounds):
         else:
             slots, random = (int(n) for n in kept["chosen"])
         choice = {"chosen": np.array([float(slots), float(random)])}
-        rest = super(LeadingColumns, replace(self, slots=slots, probes=random)).steps(about, kept)
-        request = next(rest)
+        course = super(LeadingColumns, replace(self, slots=slots, probes=random)).steps(about, kept)
+        request = next(course)
         while True:
             try:
                 if isinstance(request, Keep):
                     yield Keep({**request.arrays, **choice}, request.whole)
-                    request = next(rest)
+                    request = next(course)
                 else:
-                    request = rest.send((yield request))
+                    request = course.send((yield request))
             except StopIteration as end:
                 estimates: dict[str, DiagonalEstimate] = end.value
                 return estimates
