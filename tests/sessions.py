@@ -20,4 +20,4 @@ def session_of(
 ) -> Session:
     """A model on the CPU; ``data`` is the path of its dataset spec if that is not in or beside it."""
     options = DataOptions(data, limit, batch_size, seed)
-    return open_session(ModelOptions(path, "cpu", dtype), options, Voice(-1))
+    return open_session(ModelOptions(path, "cpu", dtype=dtype), options, Voice(-1))

@@ -16,7 +16,7 @@ from curvcli.models.pointwise import SampleFunction
 from curvcli.wording import option
 
 # Of fewer coordinates, products cost no more than recording the operations and holding them against a product.
-_MANY = 8
+_MANY = 16
 # Up to this order, likewise.
 _LOW = 2
 

@@ -18,7 +18,7 @@ from curvcli.cli.options import computing, matrix_option, record_option
 @record_option(
     DiagonalOptions,
     "method",
-    help="Force one method. An exact one is refused where it would not be exact; the last four are estimates.",
+    help="Force one method. An exact one is refused where it would not be exact; the last five are estimates.",
 )
 @record_option(
     DiagonalOptions,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from curvcli.curvature.tasks import Data
-from curvcli.models.base import Array, DifferentiatedBatch, Memory, Objective, Parameter, Site
+from curvcli.models.base import Array, DifferentiatedBatch, Objective, Parameter, Site
+from curvcli.models.device_memory import Memory
 from curvcli.models.pointwise import ChainBatch, InputBatch, SampleFunction
 from curvcli.models.vectors import VectorSpace
 

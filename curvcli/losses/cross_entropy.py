@@ -149,6 +149,27 @@ class CrossEntropyOfLogits(_CrossEntropy):
             columns[i, :, place] = np.sqrt(weight[:, place] * here[:, label])[:, None] * column
         return Columns(self.like_output(values, columns), np.ones(stop - start))
 
+    def combined_columns(self, values: Array, targets: Targets, factors: Array) -> Array:
+        p = self.by_place(values, softmax(values, self.axis))
+        weight = self.by_place(values, targets.weight)[..., :1]
+        scaled = np.sqrt(weight * p) * factors.reshape(len(factors), *p.shape)
+        # Beside a class that is all but sure the others are summed without it: 1 − p would be rounding.
+        likeliest = np.arange(p.shape[-1]) == p.argmax(axis=-1)[..., None]
+        total = scaled.sum(axis=-1, keepdims=True)
+        others = np.where(likeliest, np.where(likeliest, 0.0, scaled).sum(axis=-1, keepdims=True), total - scaled)
+        beside = np.where(likeliest, np.where(likeliest, 0.0, p).sum(axis=-1, keepdims=True), 1 - p)
+        return self.like_output(values, beside * scaled - p * others)
+
+    def column_norms(self, values: Array, targets: Targets) -> Array:
+        p = self.by_place(values, softmax(values, self.axis))
+        weight = self.by_place(values, targets.weight)[..., :1]
+        likeliest = np.arange(p.shape[-1]) == p.argmax(axis=-1)[..., None]
+        beside = np.where(likeliest, np.where(likeliest, 0.0, p).sum(axis=-1, keepdims=True), 1 - p)
+        squares = np.where(likeliest, np.where(likeliest, 0.0, p**2).sum(axis=-1, keepdims=True), 0.0)
+        squares = np.where(likeliest, squares, (p**2).sum(axis=-1, keepdims=True) - p**2)
+        norms: Array = weight * p * (beside**2 + squares)
+        return norms.reshape(len(p), -1)
+
     def product(self, values: Array, targets: Targets, vectors: Array) -> Array:
         p = softmax(values, self.axis)
         # A shift of u changes nothing; with zero for the likeliest class no large numbers cancel.

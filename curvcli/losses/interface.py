@@ -221,6 +221,20 @@ class Loss(ABC):
     def columns(self, values: Array, targets: Targets, start: int, stop: int) -> Columns:
         """Columns ``start`` … ``stop`` of S."""
 
+    def combined_columns(self, values: Array, targets: Targets, factors: Array) -> Array:
+        """Σ_c f_c s_c with factors of each sample's own, (k, samples, rank): (k, samples, …)."""
+        combined, step = np.zeros((len(factors), *values.shape)), 64
+        for start in range(0, factors.shape[2], step):
+            some = factors[:, :, start : start + step]
+            vectors = self.columns(values, targets, start, start + some.shape[2]).vectors
+            combined += np.einsum("knc,cn...->kn...", some, vectors)
+        return combined
+
+    def column_norms(self, values: Array, targets: Targets) -> Array:
+        """‖s_c‖² of each sample, (samples, rank)."""
+        columns = (self.columns(values, targets, c, c + 1).vectors[0] for c in range(self.rank(values.shape)))
+        return np.stack([(column**2).reshape(len(values), -1).sum(axis=1) for column in columns], axis=1)
+
     @abstractmethod
     def product(self, values: Array, targets: Targets, vectors: Array) -> Array:
         """∇²_o ℓ_n u_n for every sample: (k, samples, …) → the same, the closed form of S Sᵀ u."""
@@ -304,6 +318,10 @@ class OutputState:
     def columns(self, start: int, stop: int) -> Columns:
         """See ``Loss.columns``."""
         return self.loss.columns(self.values, self.targets, start, stop)
+
+    def combined_columns(self, factors: Array) -> Array:
+        """See ``Loss.combined_columns``."""
+        return self.loss.combined_columns(self.values, self.targets, factors)
 
     def product(self, vectors: Array) -> Array:
         """See ``Loss.product``."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from curvcli.losses.interface import OutputState
 from curvcli.models.bundle import Vectors
+from curvcli.models.device_memory import Memory
 
 Array = NDArray[Any]
 
@@ -94,6 +95,19 @@ class Bend:
 
 
 @dataclass(frozen=True)
+class Uses:
+    """The operations that read one weight more than once, each linear in it, with an output of its own.
+
+    Attributes:
+        place: a name that parameters with the same outputs share.
+        vectors: entries of all these outputs, per sample.
+    """
+
+    place: str
+    vectors: int
+
+
+@dataclass(frozen=True)
 class Site:
     """Where a parameter enters the computation, as read from the model's graph.
 
@@ -114,6 +128,8 @@ class Site:
             depend on the others. ``None`` where more than look-ups read the parameter, or they may read every row.
         bends: the operations after ``z`` that are not piecewise linear in it, in order, without those that take each
             entry of ``z`` by itself; ``None`` where columns can't tell their curvature.
+        uses: where there is no ``z`` because the parameter is used several times, these uses; ``None`` if one of them
+            is not linear in it.
     """
 
     parameter: str
@@ -126,6 +142,24 @@ class Site:
     blocker: str | None = None
     rows: tuple[int, ...] | None = None
     bends: tuple[Bend, ...] | None = None
+    uses: Uses | None = None
+
+
+class ColumnSquares(Protocol):
+    """The sum that ``squared_columns`` gives, of columns that come a few at a time."""
+
+    @property
+    def added(self) -> int:
+        """Columns so far."""
+        ...
+
+    def add(self, columns: Array) -> None:
+        """Take in some columns, (k, samples, …)."""
+        ...
+
+    def sums(self) -> dict[str, Array]:
+        """The sum of all, in each parameter's shape; once, at the end."""
+        ...
 
 
 class DifferentiatedBatch(Protocol):
@@ -183,6 +217,30 @@ class DifferentiatedBatch(Protocol):
         """
         ...
 
+    def column_squares(self, parameters: Sequence[str], count: int, *, anew: bool) -> ColumnSquares | None:
+        """The sum of so many squared columns, where some layer is cheaper contracted once for all of them; else None.
+
+        One is under way at a time: until its sums are taken, the same call returns it again, if not ``anew``.
+        """
+        ...
+
+    def uses_separate(self, parameters: Sequence[str]) -> bool:
+        """Whether what each sample returns depends on its own rows of all outputs of these parameters' uses alone."""
+        ...
+
+    def uses_vectors(self, parameters: Sequence[str]) -> int:
+        """Entries per sample of all outputs of the uses that these parameters share, in this batch; see ``Uses``."""
+        ...
+
+    def uses_diagonal(self, parameters: Sequence[str], start: int, stop: int) -> dict[str, Array]:
+        """What the basis vectors ``start`` … ``stop`` of all outputs z_t of the uses of a weight give.
+
+        Σ_n Σ_e (J_sᵀ e) ⊙ (Σ_t J_tᵀ ∇²_{ts} ℓ_n e + 2 Σ_t J̇_tᵀ ∇_t ℓ_n), all samples at once, for basis vectors e of
+        the outputs z_s, J_t the derivative of z_t by the weight where it stands alone, and J̇_t its change along e. The
+        parameters must share their uses.
+        """
+        ...
+
     def output_hessian_diagonal(self, parameters: Sequence[str], start: int, stop: int) -> dict[str, Array]:
         """What the basis vectors ``start`` … ``stop`` of one z give: Σ_n Σ_e (J_zWᵀ e) ⊙ (J_zWᵀ ∇²_z ℓ_n e).
 
@@ -225,26 +283,6 @@ class DifferentiatedBatch(Protocol):
 
     def diagonal_entries(self, places: Mapping[str, int]) -> dict[str, float]:
         """H_ii at one flat place of each of some parameters, by one Hessian–vector product each."""
-        ...
-
-
-class Memory(Protocol):
-    """The memory that the work is done in: this process's, or a device's."""
-
-    def in_use(self) -> int:
-        """Bytes held now."""
-        ...
-
-    def peak(self) -> int:
-        """The most bytes ever held; what is held now where the system does not tell."""
-        ...
-
-    def free(self) -> int:
-        """Bytes that could still be had."""
-        ...
-
-    def release(self) -> None:
-        """Give back what is held and not used, so that ``in_use`` tells what is needed."""
         ...
 
 

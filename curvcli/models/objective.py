@@ -11,15 +11,14 @@ import numpy as np
 from curvcli.data.interface import Batch
 from curvcli.losses.interface import Loss
 from curvcli.models.arrays import NumPySpace
-from curvcli.models.base import Array, DifferentiatedBatch, Memory, Parameter, Site
+from curvcli.models.base import Array, DifferentiatedBatch, Parameter, Site
 from curvcli.models.data_loss import DataLoss
+from curvcli.models.device_memory import Memory
 from curvcli.models.pointwise import ChainBatch, InputBatch, SampleFunction
 from curvcli.models.vectors import VectorSpace
 
 # Outputs this far apart, relative to the largest, differ by more than the order in which a kernel adds numbers up.
 _INTERACTION = 1e-5
-# Samples on which a method is tried before it is chosen.
-_FEW = 3
 
 
 class DataObjective(ABC):
@@ -31,7 +30,10 @@ class DataObjective(ABC):
         uncompared: see ``model.ModelObjective``.
         widened: see ``model.ModelObjective``.
         caveat: see ``model.ModelObjective``.
+        probe_samples: on which a method is tried before it is chosen, at most.
     """
+
+    probe_samples: int = 3
 
     def __init__(self, data_loss: DataLoss, memory: Memory) -> None:
         self.data_loss, self.memory = data_loss, memory
@@ -195,7 +197,7 @@ class DataObjective(ABC):
 
     def input_probe(self, function: SampleFunction, inputs: Sequence[str]) -> InputBatch:
         """See ``pointwise.PointwiseObjective``."""
-        few = self.batch_size if self.scalar else min(self.batch_size, _FEW)
+        few = self.batch_size if self.scalar else min(self.batch_size, self.probe_samples)
         return self._input_batch(next(iter(self.data_loss.batches(batch_size=few))), function, inputs)
 
     @abstractmethod

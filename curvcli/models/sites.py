@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from curvcli.models.base import Bend, Site, passes_of
+from curvcli.models.base import Bend, Site, Uses, passes_of
 from curvcli.models.layout import ZLayout
 
 
@@ -47,7 +47,7 @@ def merged_sites(batches: Sequence[Site]) -> Site:
         return batches[0]
     without = next((site for site in reached if site.z is None), None)
     if without is not None:
-        return without
+        return replace(without, uses=_all_uses([site.uses for site in reached]))
     # Parameters share a z only where they share one in every batch.
     return replace(
         reached[0],
@@ -57,6 +57,14 @@ def merged_sites(batches: Sequence[Site]) -> Site:
         blocker=next((site.blocker for site in reached if site.blocker is not None), None),
         bends=_most([site.bends for site in reached]),
     )
+
+
+def _all_uses(batches: Sequence[Uses | None]) -> Uses | None:
+    """Those that every batch has, the most of any; parameters share them only where they do in every batch."""
+    uses = [one for one in batches if one is not None]
+    if len(uses) < len(batches):
+        return None
+    return Uses("|".join(one.place for one in uses), max(one.vectors for one in uses))
 
 
 def _most(batches: Sequence[tuple[Bend, ...] | None]) -> tuple[Bend, ...] | None:

@@ -325,14 +325,33 @@ def test_mistakes_are_usage_errors(
     assert not report.exists()
 
 
-def test_what_torch_gets_wrong_beyond_the_second_order_is_refused(
+class WrittenOut(nn.Module):
+    """A layer norm of elementary operations."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        centred = x - x.mean(1, keepdim=True)
+        return centred / torch.sqrt(centred.square().mean(1, keepdim=True) + 1e-5)
+
+
+def test_what_torch_gets_wrong_beyond_the_second_order(
     compute: Compute, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The double backward of a layer norm takes its mean and variance for constants."""
+    """The double backward of a layer norm takes its mean and variance for constants; Taylor coefficients do not."""
     torch.manual_seed(0)
-    network = nn.Sequential(nn.Linear(1, 4), nn.Tanh(), nn.LayerNorm(4), nn.Tanh(), nn.Linear(4, 1))
+    first, last = nn.Linear(1, 4), nn.Linear(4, 1)
+    network = nn.Sequential(first, nn.Tanh(), nn.LayerNorm(4), nn.Tanh(), last)
     torch.jit.save(torch.jit.script(network.eval()), tmp_path / "norm.pt")
     data = (tmp_path / "norm.pt", {"input": X[:, 0, :1]}, Y[:, :1], 'name = "mse"', "--of", "output")
-    assert compute("inputs", *data, "--order", "2")[0] == 0
-    assert compute("inputs", *data, "--order", "3")[0] == 3
+    products = ("--method", "products")
+    assert compute("inputs", *data, "--order", "2", *products)[0] == 0
+    assert compute("inputs", *data, "--order", "3", *products)[0] == 3
     assert "wrong beyond order 2" in capsys.readouterr().err
+    code, report = compute("inputs", *data, "--order", "4")
+    assert code == 0
+    found = read_report(report).inputs_record("output").derivatives["input"]
+    written = nn.Sequential(first, nn.Tanh(), WrittenOut(), nn.Tanh(), last).double()
+    x = torch.from_numpy(X[:, 0, :1]).requires_grad_()
+    derivative = written(x)[:, 0]
+    for k in range(5):
+        assert np.abs(found[:, k] - derivative.detach().numpy()).max() <= 1e-12 * derivative.abs().max()
+        derivative = torch.autograd.grad(derivative.sum(), x, create_graph=True)[0][:, 0]

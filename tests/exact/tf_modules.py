@@ -106,6 +106,23 @@ def by_common_differences(gradient: Gradient, weights: Arrays, step: float) -> A
     return found
 
 
+def dense_diagonal(network: Network, weights: Arrays, inputs: Arrays, loss: Callable[[Any, Any], Any]) -> Arrays:
+    """The Hessian's diagonal of ``loss(tf, output)``, in float64, from each weight's whole block."""
+    tf, expected = tensorflow(), {}
+    given = {name: tf.constant(value) for name, value in inputs.items()}
+    for name, weight in weights.items():
+        value = tf.constant(weight)
+        with tf.GradientTape(persistent=True) as outer:
+            outer.watch(value)
+            with tf.GradientTape() as inner:
+                inner.watch(value)
+                total = loss(tf, network(tf, weights | {name: value}, given))
+            slope = tf.convert_to_tensor(inner.gradient(total, value))
+        block = outer.jacobian(slope, value, experimental_use_pfor=False).numpy()
+        expected[name] = np.diagonal(block.reshape(weight.size, weight.size)).reshape(weight.shape)
+    return expected
+
+
 STEPS = (-2, -1, 1, 2)
 
 

@@ -25,6 +25,7 @@ SHARED = (
 PROTOCOLS = (
     "curvcli.models.base",
     "curvcli.models.bundle",
+    "curvcli.models.device_memory",
     "curvcli.models.pointwise",
     "curvcli.models.vectors",
     "curvcli.models.probes",

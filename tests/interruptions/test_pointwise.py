@@ -48,12 +48,14 @@ def stopped_anywhere(
     return made
 
 
-@pytest.mark.parametrize(("second", "full"), [("products", False), ("products", True), ("probes", False)])
+@pytest.mark.parametrize(
+    ("second", "full"), [("products", False), ("products", True), ("taylor", False), ("probes", False)]
+)
 @pytest.mark.parametrize("model", ["poisson_tanh.pt", "poisson_tanh"])
 def test_derivatives_by_inputs(model: str, second: Any, full: bool) -> None:
-    """In the middle of a batch too: a step is a product."""
+    """In the middle of a batch too: a step is a product, or a chunk of coordinates."""
     objective = session_of(MODELS / model, **OPTIONS).objective
-    plan = InputPlan(second, full=full, coordinates=(1, 0), order=3, probes=4)
+    plan = InputPlan(second, full=full, coordinates=(1, 0), order=3, probes=4, orders=second == "taylor")
     algorithm = InputDerivatives(SampleFunction("u", "u"), ("point",), plan, 2, objective.batch_size)
     made = stopped_anywhere(algorithm, objective, lambda found: found)
     assert max(made) <= 3

@@ -9,16 +9,19 @@ from typing import Literal, Protocol, assert_never
 from curvcli.curvature.algorithm import Algorithm
 from curvcli.curvature.diagonal.activation_probes import ActivationProbes
 from curvcli.curvature.diagonal.estimate import DiagonalEstimate
+from curvcli.curvature.diagonal.exact import multiplications
+from curvcli.curvature.diagonal.leading_columns import LeadingColumns
 from curvcli.curvature.diagonal.monte_carlo import MonteCarlo
 from curvcli.curvature.diagonal.weight_probes import HutchinsonDiagonal, XDiag
+from curvcli.curvature.matrices.gauss_newton import GAUSS_NEWTON
 from curvcli.curvature.matrices.hessian import HESSIAN
 from curvcli.curvature.matrices.interface import Matrix, OutputMatrix
 from curvcli.errors import UsageError
 from curvcli.models.base import Parameter, Site
 from curvcli.wording import option
 
-Estimator = Literal["activation_probes", "monte_carlo", "xdiag", "hutchinson"]
-ESTIMATORS: tuple[Estimator, ...] = ("activation_probes", "monte_carlo", "xdiag", "hutchinson")
+Estimator = Literal["activation_probes", "leading_columns", "monte_carlo", "xdiag", "hutchinson"]
+ESTIMATORS: tuple[Estimator, ...] = ("activation_probes", "leading_columns", "monte_carlo", "xdiag", "hutchinson")
 
 # Vectors of a parameter's size that XDiag holds per product: test vectors, basis, image, and copies while these grow.
 _VECTORS_HELD = 3
@@ -78,6 +81,8 @@ def plan_estimates(
     Raises:
         UsageError: the method is another matrix's or needs a z where there is none, or XDiag's vectors do not fit.
     """
+    if method == "leading_columns":
+        return [_by_columns(parameters, sites, effort, matrix)]
     if matrix.whole:
         return _of_output_matrix(parameters, sites, method, effort, matrix.by_output)
     if method == "monte_carlo":
@@ -102,10 +107,32 @@ def plan_estimates(
     return estimators
 
 
+def _by_columns(
+    parameters: Sequence[Parameter], sites: Mapping[str, Site], effort: Effort, matrix: Matrix
+) -> LeadingColumns:
+    chosen, columns = option("method", "leading_columns"), option("matrix", "gauss_newton")
+    if matrix.by_output != GAUSS_NEWTON:
+        raise UsageError(f"{chosen} goes with {option('matrix', 'hessian')} or gauss_newton.")
+    for p in parameters:
+        site = sites[p.name]
+        if site.z is None:
+            raise UsageError(
+                f"{chosen} can't reach the output of {p.name}: {site.why_not}.\n"
+                f"Use {option('method', 'xdiag')} or hutchinson, or exclude the layer."
+            )
+        if site.blocker is not None and not matrix.whole:
+            raise UsageError(
+                f"{chosen} is of the Gauss–Newton matrix alone, which is not the Hessian for {p.name}: {site.blocker} "
+                f"after it is not piecewise linear.\nUse {columns}, or {option('method', 'activation_probes')}."
+            )
+    weight = multiplications(parameters, sites)
+    return LeadingColumns(tuple(parameters), effort.probes, effort.rtol, effort.seed, effort.rank, weight)
+
+
 def _of_output_matrix(
     parameters: Sequence[Parameter],
     sites: Mapping[str, Site],
-    method: Estimator | None,
+    method: Literal["activation_probes", "monte_carlo", "xdiag", "hutchinson"] | None,
     effort: Effort,
     matrix: OutputMatrix,
 ) -> list[DiagonalEstimator]:

@@ -25,7 +25,7 @@ from curvcli.curvature.matrices.interface import OutputMatrix
 from curvcli.curvature.tasks import Cut, ParameterTask, Part, Sums
 from curvcli.errors import ModelError
 from curvcli.losses.interface import Columns
-from curvcli.models.base import Array, DifferentiatedBatch
+from curvcli.models.base import Array, ColumnSquares, DifferentiatedBatch
 from curvcli.wording import option
 
 # Columns per step at most: enough to hide a forward pass behind them.
@@ -48,8 +48,11 @@ class ColumnsTask(ParameterTask):
 
     def cut(self, batch: DifferentiatedBatch) -> Cut:
         """See ``BatchTask``; nothing is left of a batch that depends on none of the parameters."""
-        live = bool(reached_in(batch, self.parameters))
-        return Cut.even(self.rank if live else 0, vectors_at_once(batch, self.weight, _STEP))
+        live = reached_in(batch, self.parameters)
+        if not live:
+            return Cut.even(0)
+        at_once = vectors_at_once(batch, self.weight, _STEP)
+        return Cut.even(self.rank, at_once if self._together(batch, live, anew=True) is None else _STEP)
 
     def passes(self, batch: DifferentiatedBatch, part: Part) -> int:
         """The columns, and two passes that make sure the samples are independent."""
@@ -72,8 +75,26 @@ class ColumnsTask(ParameterTask):
                     f"batch {part.batch}: {bent.blocker} after {bent.parameter} is not piecewise linear; "
                     f"use {option('method', 'coordinate')}."
                 )
-        columns = self.matrix.columns(batch.output, part.start, part.stop)
-        return with_traces(signed_squares(batch, live, columns), self.parameters)
+        squares = self._squares(batch, live, part)
+        return with_traces(squares, self.parameters) if squares else {}
+
+    def _together(
+        self, batch: DifferentiatedBatch, live: tuple[str, ...], *, anew: bool = False
+    ) -> ColumnSquares | None:
+        """The sum over all parts, where layers are contracted once for all columns; columns of sign − have none."""
+        if not self.matrix.semidefinite(batch.output.loss):
+            return None
+        return batch.column_squares(live, self.rank, anew=anew)
+
+    def _squares(self, batch: DifferentiatedBatch, live: tuple[str, ...], part: Part) -> dict[str, Array]:
+        """What a part gives; where layers are contracted at the end, the last one gives all and the others nothing."""
+        state, together = batch.output, self._together(batch, live, anew=not part.start)
+        if together is None:
+            return signed_squares(batch, live, self.matrix.columns(state, part.start, part.stop))
+        # What an interrupted run had added for a batch is gone with it: the same columns, in the same steps.
+        for start in range(together.added, part.stop, _STEP):
+            together.add(self.matrix.columns(state, start, min(start + _STEP, part.stop)).vectors)
+        return together.sums() if part.stop == self.rank else {}
 
 
 def signed_squares(batch: DifferentiatedBatch, parameters: tuple[str, ...], columns: Columns) -> dict[str, Array]:

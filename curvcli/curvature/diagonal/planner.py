@@ -10,17 +10,22 @@ from curvcli.curvature.diagonal.coordinate import Coordinate
 from curvcli.curvature.diagonal.exact import DiagonalMethod, multiplications
 from curvcli.curvature.diagonal.gauss_newton import GaussNewton
 from curvcli.curvature.diagonal.output_hessian import OutputHessian
+from curvcli.curvature.diagonal.pairs_of_uses import PairsOfUses
 from curvcli.curvature.diagonal.smooth_units import OVERHEAD, SmoothUnits
 from curvcli.curvature.matrices.interface import OutputMatrix
 from curvcli.errors import UsageError
 from curvcli.models.base import Bend, Parameter, Site, passes_of
 from curvcli.wording import option, shell_option
 
-Method = Literal["auto", "gauss_newton", "smooth_units", "output_hessian", "output_hessian_shared", "coordinate"]
+Method = Literal[
+    "auto", "gauss_newton", "smooth_units", "output_hessian", "output_hessian_shared", "pairs_of_uses", "coordinate"
+]
 METHODS: tuple[Method, ...] = get_args(Method)
 
 # A product with a Hessian differentiates a graph that already holds a backward pass: about two backward passes.
 _PRODUCT = 2
+# One with the outputs of several uses is contracted with the data of all of them, and with their changes.
+_PAIR = 3
 # What is said of a parameter that the loss does not depend on.
 UNREACHED = "unreached"
 OVER_BUDGET = "over_budget"
@@ -86,7 +91,8 @@ def plan_diagonal(
         otherwise = _without_columns(gauss_newton, sites, "auto")
         if sum(_cost(w) for w in otherwise) < rank:
             gauss_newton = []
-    smooth = _through_smooth_units([p for p in reached if p not in gauss_newton], sites, rank, method)
+    rest = [p for p in reached if p not in gauss_newton]
+    smooth = _through_smooth_units(rest, sites, rank, method=method, budget=budget)
     chosen = {p.name for p in (*gauss_newton, *smooth)}
     computations: list[DiagonalMethod] = []
     if gauss_newton:
@@ -122,7 +128,7 @@ def plan_output_matrix(
         UsageError: the forced method is one of the Hessian alone, or needs a z where there is none.
     """
     reached = [p for p in parameters if sites[p.name].reached and p.size]
-    if method in ("smooth_units", "output_hessian", "output_hessian_shared"):
+    if method not in ("auto", "gauss_newton", "coordinate"):
         raise UsageError(f"{option('method', method)} goes with {option('matrix', 'hessian')}.")
     by_columns = [p for p in reached if sites[p.name].z is not None and method != "coordinate"]
     if method == "gauss_newton" and len(by_columns) < len(reached):
@@ -172,11 +178,9 @@ def _columns_apply(site: Site) -> bool:
 
 
 def _cost(computation: DiagonalMethod) -> int:
-    return (
-        computation.passes_per_batch
-        if isinstance(computation, (GaussNewton, SmoothUnits))
-        else _PRODUCT * computation.passes_per_batch
-    )
+    if isinstance(computation, (GaussNewton, SmoothUnits)):
+        return computation.passes_per_batch
+    return (_PAIR if isinstance(computation, PairsOfUses) else _PRODUCT) * computation.passes_per_batch
 
 
 def _smooth_units(parameters: Sequence[Parameter], sites: Mapping[str, Site], rank: int) -> SmoothUnits:
@@ -186,12 +190,12 @@ def _smooth_units(parameters: Sequence[Parameter], sites: Mapping[str, Site], ra
 
 
 def _through_smooth_units(
-    parameters: Sequence[Parameter], sites: Mapping[str, Site], rank: int, method: Method
+    parameters: Sequence[Parameter], sites: Mapping[str, Site], rank: int, *, method: Method, budget: int | None
 ) -> list[Parameter]:
     """Those for which columns through the smooth operations after them are the cheapest: the last ones, mostly.
 
     What comes after one layer comes after those before it as well, so layers are taken up from the one with the fewest
-    operations after it, as long as that makes all of them together cheaper.
+    operations after it, as far as that makes all of them together cheaper and fits the budget.
     """
     if method != "auto":
         return list(parameters) if method == "smooth_units" else []
@@ -210,9 +214,9 @@ def _through_smooth_units(
         taken += group
         bends |= set(sites[group[0].name].bends or ())
         saved += other
-        gain = saved - (rank + OVERHEAD + passes_of(bends))
-        if gain > most:
-            chosen, most = list(taken), gain
+        cost = rank + OVERHEAD + passes_of(bends)
+        if saved - cost > most and (budget is None or cost <= budget):
+            chosen, most = list(taken), saved - cost
     return [p for p in parameters if p in chosen]
 
 
@@ -227,16 +231,25 @@ def _without_columns(
             continue
         site = sites[p.name]
         together = [q for q in parameters if site.z is not None and sites[q.name].z == site.z]
+        if site.uses is not None:
+            together = [q for q in parameters if sites[q.name].uses == site.uses]
         single: list[DiagonalMethod] = [Coordinate(q.name, q.shape, table=sites[q.name].rows) for q in together or [p]]
         if together and method != "coordinate":
-            shared = OutputHessian(
-                tuple(q.name for q in together), site.units, site.positions, multiplications(together, sites)
-            )
+            shared = _by_outputs(together, sites)
             if method != "auto" or _cost(shared) <= sum(_cost(w) for w in single):
                 single = [shared]
         computations += single
         done |= {name for w in single for name in w.parameters}
     return computations
+
+
+def _by_outputs(parameters: Sequence[Parameter], sites: Mapping[str, Site]) -> OutputHessian | PairsOfUses:
+    """The products of the one z, or of the several uses, that parameters share."""
+    site, names = sites[parameters[0].name], tuple(p.name for p in parameters)
+    weight = multiplications(parameters, sites)
+    if site.uses is not None:
+        return PairsOfUses(names, site.uses.vectors, weight)
+    return OutputHessian(names, site.units, site.positions, weight)
 
 
 def _reason(computation: DiagonalMethod, site: Site, rank: int) -> str:
@@ -259,6 +272,8 @@ def _reason(computation: DiagonalMethod, site: Site, rank: int) -> str:
         if site.positions == 1:
             return f"{why}; one product per output unit ({site.units})"
         return f"{why}; one product per output element ({site.units} × {site.positions})"
+    if isinstance(computation, PairsOfUses):
+        return f"{why}; one product per output element of all its uses ({computation.vectors})"
     size = computation.task.count if isinstance(computation, Coordinate) else computation.passes_per_batch - 1
     return f"{why}; one product per entry ({size})"
 
@@ -276,7 +291,9 @@ def _refuse_inexact(parameters: Sequence[Parameter], sites: Mapping[str, Site], 
         if method == "coordinate":
             continue
         why = ""
-        if site.z is None:
+        if method == "pairs_of_uses":
+            why = _not_by_uses(site)
+        elif site.z is None:
             why = site.why_not
         elif method == "gauss_newton" and site.blocker is not None:
             why = f"{site.blocker} after it is not piecewise linear"
@@ -291,3 +308,10 @@ def _refuse_inexact(parameters: Sequence[Parameter], sites: Mapping[str, Site], 
                 f"{option('method', method)} is not exact for {p.name}: {why}.\n"
                 f"Leave {option('method')} out, or exclude the layer."
             )
+
+
+def _not_by_uses(site: Site) -> str:
+    """Why a parameter has no pairs of uses; empty if it has."""
+    if site.uses is not None:
+        return ""
+    return "it is used once" if site.z is not None else f"{site.why_not}, not every time linear in it"

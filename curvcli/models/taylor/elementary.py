@@ -183,8 +183,8 @@ def _error_function(sign: float) -> Rule:
 
 def _softplus(ops: Elementwise, x: Tensor, _: Tensor, order: int) -> Coefficients:
     slope = ops.sigmoid(x)
-    rest = _SIGMOID(ops, x, slope, order - 1) if order > 1 else []
-    return _integrated([slope, *rest], order)
+    slopes = _SIGMOID(ops, x, slope, order - 1) if order > 1 else []
+    return _integrated([slope, *slopes], order)
 
 
 def _piecewise(slope: Callable[[Elementwise, Tensor], Tensor]) -> Rule:
@@ -197,8 +197,8 @@ def _exponential_below(scale: float, above: float) -> Rule:
     def rule(ops: Elementwise, x: Tensor, _: Tensor, order: int) -> Coefficients:
         positive = ops.like(x > 0, x)
         below = (1.0 - positive) * ops.exp(ops.where(x > 0, x - x, x)) * scale
-        rest: Coefficients = [below / math.factorial(m) for m in range(2, order + 1)]
-        return [below + above * positive, *rest]
+        higher: Coefficients = [below / math.factorial(m) for m in range(2, order + 1)]
+        return [below + above * positive, *higher]
 
     return rule
 

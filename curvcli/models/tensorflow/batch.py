@@ -14,12 +14,14 @@ from curvcli.models.base import Array, Bend, Site, as_float64
 from curvcli.models.bundle import Vectors
 from curvcli.models.data_loss import DataLoss
 from curvcli.models.tensorflow.bend_columns import BendColumns
+from curvcli.models.tensorflow.columns import ColumnSquares
 from curvcli.models.tensorflow.confirm import Located
 from curvcli.models.tensorflow.cut import CutBatch
 from curvcli.models.tensorflow.forward import Forward
 from curvcli.models.tensorflow.imported import Imported, along, gradients, joined, parts
 from curvcli.models.tensorflow.joints import Joints, mixed
 from curvcli.models.tensorflow.runtime import tensorflow
+from curvcli.models.tensorflow.several import SeveralUses
 from curvcli.models.tensorflow.sites import read_sites
 from curvcli.models.tensorflow.vectors import bundled
 
@@ -55,6 +57,8 @@ class TensorFlowBatch:
         self._names, self._data = tuple(parameters), data
         self._rows: dict[str, Array | None] = {}
         self._bends: dict[tuple[str, ...], BendColumns] = {}
+        self._squares: ColumnSquares | None = None
+        self._several: dict[tuple[str, ...], SeveralUses] = {}
         self._cut = CutBatch(forward, data_loss, data, parameters)
         self.samples = self._cut.samples
 
@@ -105,26 +109,21 @@ class TensorFlowBatch:
     # -- by z ---------------------------------------------------------------------------------------------------------
 
     def squared_columns(self, parameters: Sequence[str], columns: Array) -> dict[str, Array]:
-        tf, dtype, joints, n = tensorflow(), self._forward.dtype, self._joints(parameters), self.samples
+        squares = self._column_squares(parameters, len(columns))
+        squares.add(columns)
+        return squares.sums()
 
-        def body(graph: Imported, part: Any) -> Any:
-            z, prepared = joints.outputs(graph), joints.prepared(graph)
+    def column_squares(self, parameters: Sequence[str], count: int, *, anew: bool) -> ColumnSquares | None:
+        under_way, self._squares = self._squares, None
+        if anew or under_way is None or under_way.ended or under_way.key != (*parameters, count):
+            under_way = self._column_squares(parameters, count)
+        if under_way.together:
+            self._squares = under_way
+        return self._squares
 
-            def one(c: Any, *totals: Any) -> Any:
-                deltas = graph.gradients(z, part[c])
-                squares = [u.products(d, None, a, n) for u, d, a in zip(joints.uses, deltas, prepared, strict=True)]
-                return (c + 1, *(t + s for t, s in zip(totals, squares, strict=True)))
-
-            start = (tf.constant(0), *(tf.zeros(u.shape, dtype) for u in joints.uses))
-            return tf.while_loop(lambda c, *_: c < tf.shape(part)[0], one, start, parallel_iterations=1)[1:]
-
-        total = {p: self._zeros(p) for p in parameters}
-        for begin in range(0, len(columns), _FLUSH):
-            part = self._tensor(columns[begin : begin + _FLUSH])
-            sums = self._cut.run_rows(("columns", joints.names), body, part, fetch=joints.fetch)
-            for name, value in zip(parameters, sums, strict=True):
-                total[name] += as_float64(value)
-        return total
+    def _column_squares(self, parameters: Sequence[str], count: int) -> ColumnSquares:
+        forward = self._forward
+        return ColumnSquares(self._cut, self._joints(parameters), forward.functions, forward.dtype, count)
 
     def _bend_columns(self, parameters: Sequence[str]) -> BendColumns:
         names = tuple(parameters)
@@ -140,6 +139,21 @@ class TensorFlowBatch:
 
     def bends_in_step(self, parameters: Sequence[str]) -> dict[str, Array]:
         return self._bend_columns(parameters).in_step()
+
+    def _several_uses(self, parameters: Sequence[str]) -> SeveralUses:
+        names = tuple(parameters)
+        if names not in self._several:
+            self._several[names] = SeveralUses(self._forward, self._cut, self._located, names)
+        return self._several[names]
+
+    def uses_separate(self, parameters: Sequence[str]) -> bool:
+        return self._several_uses(parameters).separate
+
+    def uses_vectors(self, parameters: Sequence[str]) -> int:
+        return self._several_uses(parameters).vectors
+
+    def uses_diagonal(self, parameters: Sequence[str], start: int, stop: int) -> dict[str, Array]:
+        return self._several_uses(parameters).diagonal(start, stop)
 
     def output_hessian_diagonal(self, parameters: Sequence[str], start: int, stop: int) -> dict[str, Array]:
         tf, dtype, joints, n = tensorflow(), self._forward.dtype, self._joints(parameters), self.samples

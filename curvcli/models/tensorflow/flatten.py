@@ -15,6 +15,7 @@ from curvcli.models.tensorflow.nodes import all_nodes
 from curvcli.models.tensorflow.precision import is_narrow, widen_narrow
 from curvcli.models.tensorflow.runtime import tensorflow
 from curvcli.models.tensorflow.spelled import averages_over_samples, spell_out, uses_batch
+from curvcli.models.tensorflow.unroll import unroll_loops
 
 
 @dataclass
@@ -22,7 +23,8 @@ class FlatGraph:
     """A model as one GraphDef.
 
     Attributes:
-        graph_def: inlined; while loops stay loops; every trainable weight is a placeholder.
+        graph_def: inlined; loops stay loops only where the data tell their steps; every trainable weight is a
+            placeholder.
         weights: parameter name → node name.
         inputs: input name → tensor name.
         outputs: output name → tensor name.
@@ -75,6 +77,9 @@ def flatten(signature: Any, names: dict[int, str]) -> FlatGraph:
     present = {node.name for node in graph_def.node}
     weights = {name: node for name, node in node_of.items() if node in present}
     inline_calls(graph_def)
+    written_out = unroll_loops(graph_def)
+    inline_calls(graph_def)
+    outputs = {name: written_out.get(tensor, tensor) for name, tensor in outputs.items()}
     narrow = is_narrow(graph_def)
     if narrow:
         widen_narrow(graph_def)

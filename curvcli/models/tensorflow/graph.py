@@ -136,6 +136,10 @@ class GraphReader:
                 entries.append(Entry(consumer, operand, carriers))
         return entries
 
+    def consumers(self, name: str) -> Sequence[tuple[str, int]]:
+        """Who reads what a node makes, and as which operand."""
+        return self._consumers.get(name, [])
+
     def look_ups(self, parameter: str, live: Set[str]) -> list[str] | None:
         """The tensors of row numbers by which a weight's rows are looked up; None where something else reads it."""
         tensors: list[str] = []

@@ -5,6 +5,7 @@ A call has no derivative of its own in a graph, and hides which operation reads 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from curvcli.models.tensorflow.nodes import control_inputs, source
@@ -23,17 +24,22 @@ def inline_calls(graph_def: Any) -> None:
             _inline(graph_def, node, functions[node.attr["f"].func.name])
 
 
-def _inline(graph_def: Any, node: Any, function: Any) -> None:
+def inlined(graph_def: Any, name: str, function: Any, tensors: Sequence[str]) -> list[str]:
+    """Put a function's nodes under ``name`` into a graph, reading ``tensors``; the tensors that it returns."""
+    return _copied(graph_def, name, function, tensors)[0]
+
+
+def _copied(graph_def: Any, name: str, function: Any, tensors: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The same, with what has to be done when the function is called."""
     from tensorflow.python.framework.function_def_to_graph import function_def_to_graph_def
 
     body, flat_name = function_def_to_graph_def(function)
-    signature, control = function.signature, control_inputs(node)
-    tensors = [tensor for tensor in node.input if not tensor.startswith("^")]
+    signature = function.signature
     arguments = dict(zip((argument.name for argument in signature.input_arg), tensors, strict=True))
 
     def inside(tensor: str) -> str:
         caret = "^" if tensor.startswith("^") else ""
-        return f"{caret}{node.name}/{tensor.lstrip('^')}"
+        return f"{caret}{name}/{tensor.lstrip('^')}"
 
     for step in body.node:
         copied = graph_def.node.add()
@@ -47,13 +53,20 @@ def _inline(graph_def: Any, node: Any, function: Any) -> None:
             copied.input.append(arguments[step.name])
         else:
             copied.input.extend(inside(tensor) for tensor in step.input)
-    returned = [flat_name[function.ret[argument.name]] for argument in signature.output_arg]
-    kept = [f"^{inside(source(flat_name.get(name, name)))}" for name in function.control_ret.values()]
-    types = [argument.type for argument in signature.output_arg]
+    returned = [inside(flat_name[function.ret[argument.name]]) for argument in signature.output_arg]
+    kept = [f"^{inside(source(flat_name.get(one, one)))}" for one in function.control_ret.values()]
+    return returned, kept
+
+
+def _inline(graph_def: Any, node: Any, function: Any) -> None:
+    control = control_inputs(node)
+    tensors = [tensor for tensor in node.input if not tensor.startswith("^")]
+    returned, kept = _copied(graph_def, node.name, function, tensors)
+    types = [argument.type for argument in function.signature.output_arg]
     single = len(returned) == 1
     node.op = "Identity" if single else "IdentityN"
     del node.input[:]
-    node.input.extend([*(inside(name) for name in returned), *kept, *control])
+    node.input.extend([*returned, *kept, *control])
     node.ClearField("attr")
     if single:
         node.attr["T"].type = types[0]

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from curvcli.models.base import Array
+from curvcli.models.contraction import Contraction
 from curvcli.models.tensorflow.layout import TensorFlowLayout
 from curvcli.models.tensorflow.runtime import tensorflow
 
@@ -27,9 +28,11 @@ class LinearUse(ABC):
 
     Attributes:
         sign: −1 where the parameter is subtracted.
+        follows: whether A is linear in the data; else it is the same whatever they are.
     """
 
     sign = 1
+    follows = True
 
     def __init__(self, layout: TensorFlowLayout, shape: tuple[int, ...], data: str | None) -> None:
         """``shape`` is the parameter's."""
@@ -90,6 +93,21 @@ class PatchUse(LinearUse):
     def prepare(self, data: Any, samples: int) -> Any:
         return data if self._direct is not None else self._patches(data, samples)
 
+    def patches(self, data: Any, samples: int) -> Any:
+        """A, signed: (samples, groups, K, positions)."""
+        return self.sign * self._patches(data, samples)
+
+    def like(self, other: LinearUse) -> bool:
+        """Whether entries of the parameter stand in both forms at the same places."""
+        if not isinstance(other, PatchUse) or self._gkq != other._gkq:
+            return False
+        return bool((self._flat == other._flat).all())
+
+    @property
+    def outputs_per_group(self) -> int:
+        """Q."""
+        return self._gkq[2]
+
     @property
     def _back(self) -> Array:
         """Canonical places in the parameter's order: ``flat`` maps the other way."""
@@ -98,6 +116,27 @@ class PatchUse(LinearUse):
     def _fold(self, gkq: Any) -> Any:
         tf = tensorflow()
         return tf.reshape(tf.gather(tf.reshape(gkq, [-1]), self._back), self.shape)
+
+    @property
+    def groups(self) -> int:
+        """G."""
+        return self._gkq[0]
+
+    def contraction(self, samples: int) -> Contraction:
+        """The sizes of this use in a batch, as far as they tell what contracting it costs."""
+        return Contraction(samples, self.layout.channels, self._gkq[1], self.layout.positions)
+
+    def patches_by_sample(self, data: Any, samples: int) -> Callable[[int], Any]:
+        """A of one sample, (groups, K, positions), by its number."""
+        if self._direct is not None:
+            # Not all at once: they may take many times the memory of the data.
+            return lambda n: self._patches(data[n : n + 1], 1)[0]
+        patches = self._patches(data, samples)
+        return lambda n: patches[n]
+
+    def folded(self, gkq: Any) -> Any:
+        """(groups, K, Q) → the parameter's shape."""
+        return self._fold(gkq)
 
     def _grouped(self, delta: Any, samples: int) -> Any:
         """z-shaped → (samples, groups, Q, positions)."""
@@ -183,6 +222,8 @@ class PatchUse(LinearUse):
 
 class EmbeddingUse(LinearUse):
     """Rows of a table, taken by index: A is one-hot and never written down."""
+
+    follows = False
 
     def prepare(self, data: Any, samples: int) -> Any:
         tf, whole = tensorflow(), tensorflow().int64

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from curvcli.memory import available_memory
-from curvcli.models.base import Memory
+from curvcli.models.device_memory import Memory
 from curvcli.models.memory import ProcessMemory
 from curvcli.models.tensorflow.runtime import tensorflow
 

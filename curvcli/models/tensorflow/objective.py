@@ -110,6 +110,11 @@ class TensorFlowObjective(DataObjective):
         tensor = self._forward.output if output is None else self._forward.returned(output)
         return self.data_loss.of_one_sample(self._forward.values(tensor, self.data_loss.first_batch()).shape, output)
 
+    @property
+    def probe_samples(self) -> int:  # type: ignore[override]
+        """A whole batch: tracing for another number of samples takes longer than computing."""
+        return self.batch_size
+
     def _input_batch(self, data: Batch, function: SampleFunction, inputs: Sequence[str]) -> TensorFlowInputBatch:
         return TensorFlowInputBatch(self._forward, self.data_loss, data, function, inputs)
 

@@ -94,8 +94,10 @@ def _shift(context: Context, layout: TensorFlowLayout, index: Array) -> LinearUs
     def typed(data: Any, samples: int) -> Any:
         return tf.cast(patches(data, samples), data.dtype)
 
-    flat = index.reshape(channels, 1, 1)
-    return PatchUse(layout, context.shape, data_operand(context.reader, context.entry), typed, (channels, 1, 1), flat)
+    flat, data = index.reshape(channels, 1, 1), data_operand(context.reader, context.entry)
+    use = PatchUse(layout, context.shape, data, typed, (channels, 1, 1), flat)
+    use.follows = False
+    return use
 
 
 def _elementwise(context: Context, index: Array) -> LinearUse | str:

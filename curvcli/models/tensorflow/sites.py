@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 
-from curvcli.models.base import Site
+from curvcli.models.base import Site, Uses
 from curvcli.models.data_loss import DataLoss
 from curvcli.models.sites import linear_site
 from curvcli.models.tensorflow.bends import bent_by, tensors_after
-from curvcli.models.tensorflow.confirm import NOT_CONFIRMED, Located, not_confirmed
+from curvcli.models.tensorflow.confirm import NOT_CONFIRMED, Located, not_confirmed, numbered, weight_of
 from curvcli.models.tensorflow.forward import Forward
 from curvcli.models.tensorflow.graph import Entry, full
 from curvcli.models.tensorflow.operations import readable
 from curvcli.models.tensorflow.rules import Context, data_operand, linear_use
 from curvcli.models.tensorflow.runtime import tensorflow
 from curvcli.models.tensorflow.shapes import Measured, changing, measure
+from curvcli.models.tensorflow.uses import output_of, sums_of
 
 Mixed = Callable[[tuple[str, ...]], list[str]]
 
@@ -35,6 +36,7 @@ def read_sites(
     """
     sites: dict[str, Site] = {}
     single: dict[str, Entry] = {}
+    several: dict[str, list[str]] = {}
     live = forward.reader.live(forward.output)
     for name in names:
         entries = forward.reader.entries(name, live)
@@ -46,16 +48,21 @@ def read_sites(
             sites[name] = Site(name, reached=True, why_not="it never meets the data")
         elif len(entries) > 1:
             sites[name] = Site(name, reached=True, why_not=f"it is used {len(entries)} times")
+            if len({entry.node for entry in entries}) == len(entries):
+                several[name] = [numbered(name, i) for i in range(len(entries))]
+                single |= dict(zip(several[name], entries, strict=True))
         else:
             single[name] = entries[0]
     if not single:
         return sites
-    nodes = list(dict.fromkeys(e.node for e in single.values()))
+    numbers = {number for one in several.values() for number in one}
+    nodes = list(dict.fromkeys(e.node for name, e in single.items() if name not in numbers))
     z = [f"{e.node}:0" for e in single.values()]
     data = [full(data_operand(forward.reader, e)) for e in single.values()]
-    measured = measure(
-        forward, list(dict.fromkeys((*z, *data, *tensors_after(forward, nodes)))), data_loss.first_batch()
-    )
+    chains = {part: sums_of(forward.reader, single[part].node, live) for parts in several.values() for part in parts}
+    sums = [f"{name}:0" for chain in chains.values() for name in chain]
+    wanted = dict.fromkeys((*z, *data, *sums, *tensors_after(forward, nodes)))
+    measured = measure(forward, list(wanted), data_loss.first_batch())
     around = {tensor: measured[tensor] for tensor in (*z, *data)}
     why_not = _unsuited(forward, single, measured, changing(forward, data_loss.batches(), around, z))
     bent = bent_by(forward, nodes, measured)
@@ -63,7 +70,14 @@ def read_sites(
     bends = dict(zip(nodes, bent.bends(samples), strict=True))
     suited = {name: entry for name, entry in single.items() if name not in why_not}
     why_not |= _locate(forward, located, suited, measured, samples, mixed)
+    for name, parts in several.items():
+        if not why_not.keys() & set(parts):
+            for part in parts:
+                located[part] = replace(located[part], output=output_of(chains[part], measured))
+            sites[name] = replace(sites[name], uses=_uses([located[part] for part in parts]))
     for name, entry in single.items():
+        if name in numbers:
+            continue
         operation = forward.reader.nodes[entry.node].op
         if name in why_not:
             sites[name] = Site(name, reached=True, why_not=why_not[name], operation=operation)
@@ -73,6 +87,12 @@ def read_sites(
         layout = located[name].use.layout
         sites[name] = linear_site(name, entry.node, operation, layout, blocker=blocker, bends=bends[entry.node])
     return sites
+
+
+def _uses(located: Sequence[Located]) -> Uses:
+    layouts = [one.use.layout for one in located]
+    places = sorted(one.output for one in located)
+    return Uses("|".join(places), sum(layout.channels * layout.positions for layout in layouts))
 
 
 def _unsuited(
@@ -105,7 +125,7 @@ def _locate(
         name: Context(
             forward.reader,
             entry,
-            tuple(int(n) for n in forward.weights[name].shape),
+            tuple(int(n) for n in forward.weights[weight_of(name)].shape),
             measured[f"{entry.node}:0"].shape,
             measured[operands[name]].shape,
             samples,

@@ -16,16 +16,14 @@ from curvcli.models.base import Array, Bend, Site, as_float64
 from curvcli.models.bundle import Vectors
 from curvcli.models.data_loss import DataLoss
 from curvcli.models.torch.bend_columns import BendColumns
+from curvcli.models.torch.columns import ColumnSquares
 from curvcli.models.torch.derivatives import derivatives
 from curvcli.models.torch.end import LossEnd
 from curvcli.models.torch.forward import Forward
+from curvcli.models.torch.several import Passes
 from curvcli.models.torch.sites import Sites
+from curvcli.models.torch.uses import SeveralUses
 from curvcli.models.torch.vectors import bundled, rows_on
-
-# Columns are squared and added in the model's dtype this many at a time, then in float64.
-_FLUSH = 32
-# Columns are contracted side by side as long as their z-gradients hold no more numbers than this.
-_HELD = 1 << 23
 
 
 @dataclass(frozen=True)
@@ -73,6 +71,9 @@ class TorchBatch:
         self._first: dict[Hashable, tuple[Tensor | None, ...]] = {}
         self._rows: dict[str, Array | None] = {}
         self._bends: dict[tuple[str, ...], BendColumns] = {}
+        self._squares: ColumnSquares | None = None
+        self._passes: Passes | None = None
+        self._several: dict[tuple[str, ...], SeveralUses] = {}
         self._pulled: tuple[Tensor, tuple[Tensor | None, ...]] | None = None
         root = None if self._end.edge is None else self._end.edge.node
 
@@ -95,14 +96,16 @@ class TorchBatch:
     # -- first derivatives --------------------------------------------------------------------------------------------
 
     def _backward(
-        self, inputs: Sequence[Any], cotangent: Tensor, *, create_graph: bool = False
+        self, inputs: Sequence[Any], cotangent: Tensor, *, create_graph: bool = False, several: bool = False
     ) -> tuple[Tensor | None, ...]:
-        """J_oᵀ · cotangent by each input."""
+        """J_oᵀ · cotangent by each input, or of ``several`` cotangents."""
         self._forward.parameters.require(self._names)  # another batch may have been opened for other parameters since
         if self._end.edge is None:
             return tuple(None for _ in inputs)
         failure = f"{self._forward.where}: can't be differentiated"
-        return derivatives([self._end.edge], list(inputs), [cotangent], failure, create_graph=create_graph)
+        return derivatives(
+            [self._end.edge], list(inputs), [cotangent], failure, create_graph=create_graph, several=several
+        )
 
     def gradient(self, parameters: Sequence[str]) -> dict[str, Array]:
         gradients = self._backward([self._tensors[p] for p in parameters], self._end.cotangent.detach())
@@ -168,27 +171,29 @@ class TorchBatch:
         return not self._uses.mixed(parameters, self._end.raw, self._backward)
 
     def squared_columns(self, parameters: Sequence[str], columns: Array) -> dict[str, Array]:
+        squares = self._column_squares(parameters, len(columns))
+        squares.add(columns)
+        return squares.sums()
+
+    def column_squares(self, parameters: Sequence[str], count: int, *, anew: bool) -> ColumnSquares | None:
+        under_way, self._squares = self._squares, None
+        if anew or under_way is None or under_way.ended or under_way.key != (*parameters, count):
+            under_way = self._column_squares(parameters, count)
+        if under_way.together:
+            self._squares = under_way
+        return self._squares
+
+    def _column_squares(self, parameters: Sequence[str], count: int) -> ColumnSquares:
         edges, which = self._uses.edges(parameters)
-        uses = [self._uses.use(p) for p in parameters]
-        total = {p: np.zeros(self._tensors[p].shape) for p in parameters}
-        for start in range(0, len(columns), _FLUSH):
-            part: dict[str, Tensor] = {}
-            held: list[tuple[Tensor | None, ...]] = []
-            chunk = self._by_row(columns[start : start + _FLUSH])
-            for number, column in enumerate(chunk):
-                held.append(self._backward(edges, column))
-                room = sum(d.numel() for d in held[-1] if d is not None) * (len(held) + 1) <= _HELD
-                if room and number + 1 < len(chunk):
-                    continue
-                for name, use, i in zip(parameters, uses, which, strict=True):
-                    deltas = [d for h in held if (d := h[i]) is not None]
-                    if deltas:
-                        squares = use.products(deltas)
-                        part[name] = part[name].add_(squares) if name in part else squares
-                held.clear()
-            for name, value in part.items():
-                total[name] += as_float64(value.cpu())
-        return total
+        if self._passes is None:
+            self._passes = Passes(self._uses.columns_at_once())
+        passes = self._passes
+
+        def pull(columns: Array) -> Iterator[tuple[Tensor | None, ...]]:
+            return passes(self._backward, edges, self._by_row(columns))
+
+        uses = {p: self._uses.use(p) for p in parameters}
+        return ColumnSquares(uses, which, pull, count, self._forward.parameters.dtype.itemsize)
 
     def _bend_columns(self, parameters: Sequence[str]) -> BendColumns:
         names = tuple(parameters)
@@ -204,6 +209,21 @@ class TorchBatch:
 
     def bends_in_step(self, parameters: Sequence[str]) -> dict[str, Array]:
         return self._bend_columns(parameters).in_step()
+
+    def _several_uses(self, parameters: Sequence[str]) -> SeveralUses:
+        names = tuple(parameters)
+        if names not in self._several:
+            self._several[names] = SeveralUses(self._forward, self._end, self._names, self._uses, names)
+        return self._several[names]
+
+    def uses_separate(self, parameters: Sequence[str]) -> bool:
+        return self._several_uses(parameters).separate
+
+    def uses_vectors(self, parameters: Sequence[str]) -> int:
+        return self._several_uses(parameters).vectors
+
+    def uses_diagonal(self, parameters: Sequence[str], start: int, stop: int) -> dict[str, Array]:
+        return self._several_uses(parameters).diagonal(start, stop)
 
     def output_hessian_diagonal(self, parameters: Sequence[str], start: int, stop: int) -> dict[str, Array]:
         edge, first = self._first_by_output(parameters)

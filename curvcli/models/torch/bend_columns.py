@@ -20,7 +20,8 @@ from curvcli.models.torch.end import LossEnd
 from curvcli.models.torch.forward import Forward
 from curvcli.models.torch.graph import readable
 from curvcli.models.torch.linear import LinearUse
-from curvcli.models.torch.sites import Sites, per_sample, random_signs
+from curvcli.models.torch.orders import per_sample, random_signs
+from curvcli.models.torch.sites import Sites
 from curvcli.wording import option
 
 Operations = Bending[Any, Place]

@@ -22,8 +22,15 @@ _DIRECT_FROM = 3_000_000
 class ConvolutionUse(PatchUse):
     """A convolution of any dimension, stride, dilation and group count (not transposed)."""
 
-    def __init__(self, node: Any, layout: TorchLayout, weight: Tensor) -> None:
-        """``node`` is a ``ConvolutionBackward`` node whose weight operand is the parameter."""
+    def __init__(self, node: Any, layout: TorchLayout, weight: Tensor, data: Tensor) -> None:
+        """Describe the use.
+
+        Args:
+            node: a ``ConvolutionBackward`` node whose weight operand is the parameter.
+            layout: of z.
+            weight: the parameter's values.
+            data: the input.
+        """
         self._node = node
         self._weight = weight
         self._groups = int(node._saved_groups)
@@ -31,9 +38,17 @@ class ConvolutionUse(PatchUse):
         self._dilation = list(node._saved_dilation)
         shape = tuple(weight.shape)
         super().__init__(layout, shape, lambda: self._unfold(self._input), self._fold_weight)
-        self._input = node._saved_input.detach()
+        self._input = data
         work = layout.positions * prod(shape)
         self._direct = layout.positions > 1 and work >= _DIRECT_FROM
+
+    @property
+    def groups(self) -> int:
+        return self._groups
+
+    def some_patches(self, start: int, stop: int) -> Tensor:
+        # Not kept: all patches together may take many times the memory of the input.
+        return self._unfold(self._input[start:stop])
 
     def products(self, left: Sequence[Tensor], right: Sequence[Tensor] | None = None) -> Tensor:
         if not self._direct:

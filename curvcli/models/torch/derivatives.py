@@ -25,6 +25,7 @@ def derivatives(
     failure: str,
     *,
     create_graph: bool = False,
+    several: bool = False,
 ) -> tuple[Tensor | None, ...]:
     """Σ_i (∂output_i/∂input)ᵀ cotangent_i per input, None where there is no path; the graph is kept.
 
@@ -34,13 +35,20 @@ def derivatives(
         cotangents: like the outputs; None for scalars.
         failure: what to say where an operation refuses, before its own words.
         create_graph: whether the result can be differentiated again.
+        several: whether cotangents have a leading axis, of as many as are pulled back in one pass; so have the results.
 
     Raises:
         ModelError: an operation has no such derivative.
     """
     try:
         pulled = torch.autograd.grad(
-            outputs, inputs, grad_outputs=cotangents, retain_graph=True, create_graph=create_graph, allow_unused=True
+            outputs,
+            inputs,
+            grad_outputs=cotangents,
+            retain_graph=True,
+            create_graph=create_graph,
+            allow_unused=True,
+            is_grads_batched=several,
         )
     except RuntimeError as error:
         message = str(error).splitlines()[0]

@@ -67,6 +67,11 @@ class EmbeddingUse(LinearUse):
             gradients[n].index_add_(0, tokens, rows)
         return gradients.reshape(len(z), -1)
 
+    def unit(self, channel: int, row: Tensor) -> tuple[Tensor, Tensor]:
+        values = torch.zeros(len(row), self.shape[0], dtype=row.dtype, device=row.device)
+        values.scatter_add_(1, self._tokens, self._trainable(row))
+        return torch.arange(self.shape[0]) * self.shape[1] + channel, values
+
     def basis_product(self, channel: int, position: int, row: Tensor) -> tuple[Any, Tensor]:
         here = self._tokens[:, position]
         value = (self._trainable(row) * (self._tokens == here[:, None])).sum(1)

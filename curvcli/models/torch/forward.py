@@ -106,7 +106,7 @@ class Forward:
 
     def _run(self, program: Program, arguments: Mapping[str, Tensor], *, whole: bool = False) -> Any:
         try:
-            with differentiable(self.parameters.dtype):
+            with differentiable(self.parameters.dtype, recurrent=program.recurrent):
                 # In place on what is differentiated by, autograd forbids it; and the arguments serve more than once.
                 return program({n: t.clone() for n, t in arguments.items()}, whole=whole)
         except RuntimeError as error:

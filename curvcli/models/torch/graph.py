@@ -90,11 +90,12 @@ class AutogradGraph:
         """
         # Tensors, not addresses: two parameters may lie in one storage.
         by_tensor = {id(tensor): name for name, tensor in parameters.items()}
+        place = {node: i for i, node in enumerate(self.nodes)}
         entries: dict[str, list[Entry]] = {}
         for node in self.nodes:
             name = by_tensor.get(id(getattr(node, "variable", None)))
             if name is not None:
-                entries[name] = self._follow(node, ())
+                entries[name] = sorted(self._follow(node, ()), key=lambda entry: place[entry.node])
         return entries
 
     def _follow(self, node: Any, carriers: tuple[Any, ...]) -> list[Entry]:

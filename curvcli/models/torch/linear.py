@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from curvcli.models.contraction import Contraction
 from curvcli.models.torch.layout import TorchLayout
 
 # Per-sample gradients held at once, in numbers.
@@ -45,6 +46,18 @@ class LinearUse(ABC):
     @abstractmethod
     def sample_gradients(self, delta: Tensor) -> Tensor:
         """J_nᵀ δ_n for a z-shaped δ: (samples, entries of the parameter)."""
+
+    @abstractmethod
+    def unit(self, channel: int, row: Tensor) -> tuple[Tensor, Tensor]:
+        """J_nᵀ h_n for an h that is zero but for one channel.
+
+        Args:
+            channel: which.
+            row: of h, (samples, positions).
+
+        Returns:
+            The parameter's flat entries that may not be zero, (k,), and their values, (samples, k).
+        """
 
     @abstractmethod
     def basis_product(self, channel: int, position: int, row: Tensor) -> tuple[Any, Tensor]:
@@ -78,6 +91,26 @@ class PatchUse(LinearUse):
         if self._kept is None:
             self._kept = self._make()
         return self._kept
+
+    @property
+    def groups(self) -> int:
+        """G."""
+        return int(self.patches.shape[1])
+
+    @property
+    def contraction(self) -> Contraction:
+        """The sizes of this use, as far as they tell what contracting it costs."""
+        layout = self.layout
+        units = layout.channels
+        return Contraction(layout.samples, units, prod(self.shape) // max(1, units), layout.positions)
+
+    def some_patches(self, start: int, stop: int) -> Tensor:
+        """A of some samples."""
+        return self.patches[start:stop]
+
+    def folded(self, gkq: Tensor) -> Tensor:
+        """(groups, K, Q) → the parameter's shape."""
+        return self._fold(gkq)
 
     def products(self, left: Sequence[Tensor], right: Sequence[Tensor] | None = None) -> Tensor:
         patches = self.patches
@@ -131,6 +164,13 @@ class PatchUse(LinearUse):
         index = self._index(groups, inputs, outputs).reshape(-1).to(z.device)
         gradients[:, index] = torch.matmul(patches, z).reshape(samples, -1)
         return gradients
+
+    def unit(self, channel: int, row: Tensor) -> tuple[Tensor, Tensor]:
+        _, groups, inputs, _ = self.patches.shape
+        outputs = self.layout.channels // groups
+        group, output = divmod(channel, outputs)
+        values = torch.matmul(self.patches[:, group], row.unsqueeze(-1))[..., 0]
+        return self._index(groups, inputs, outputs)[group, :, output], values
 
     def basis_product(self, channel: int, position: int, row: Tensor) -> tuple[Any, Tensor]:
         _, groups, inputs, _ = self.patches.shape

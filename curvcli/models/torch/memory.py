@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from curvcli.models.base import Memory
+from curvcli.models.device_memory import Memory
 from curvcli.models.memory import ProcessMemory
 
 

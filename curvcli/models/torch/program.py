@@ -52,6 +52,11 @@ class Program(Protocol):
         ...
 
     @property
+    def recurrent(self) -> bool:
+        """Whether there is a recurrent layer for which oneDNN has one kernel that hides all its steps."""
+        ...
+
+    @property
     def batch_statistics(self) -> bool:
         """Whether a batch norm in training mode uses the statistics of the batch."""
         ...
@@ -107,16 +112,18 @@ class UnfitBatchError(RuntimeError):
 
 
 @contextmanager
-def differentiable(dtype: torch.dtype) -> Iterator[None]:
+def differentiable(dtype: torch.dtype, *, recurrent: bool = False) -> Iterator[None]:
     """Kernels that have a second derivative, a graph whose operations can be seen, and numbers of one dtype.
 
     The fused attention kernels and cuDNN's recurrent ones have no double backward; the profiling executor hides
-    operations behind its own nodes after the first calls; ``torch.zeros(n)`` in a script has the default dtype.
+    operations behind its own nodes after the first calls, oneDNN the steps of ``recurrent`` layers from the first on;
+    ``torch.zeros(n)`` in a script has the default dtype.
     """
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
-    before = torch.get_default_dtype()
+    before, onednn = torch.get_default_dtype(), torch._C._get_mkldnn_enabled()
     torch.set_default_dtype(dtype)
+    torch._C._set_mkldnn_enabled(onednn and not recurrent)
     try:
         with (
             sdpa_kernel(SDPBackend.MATH),
@@ -126,3 +133,4 @@ def differentiable(dtype: torch.dtype) -> Iterator[None]:
             yield
     finally:
         torch.set_default_dtype(before)
+        torch._C._set_mkldnn_enabled(onednn)

@@ -17,6 +17,11 @@ from curvcli.models.torch.linear import LinearUse, PatchUse
 
 # Dimensions are saved unsigned: -1 comes back as a huge number.
 _UNSIGNED = 1 << 64
+# How far a weight's gradient may be from what its canonical form says, relative to the largest entry: rounding.
+_CONFIRMED = {torch.float32: 1e-3, torch.float64: 1e-9}
+_SEED = 20_000
+# The operand that the data are, by operation and by the operand that the parameter is.
+_DATA = {("Convolution", 1): 0, ("Addmm", 2): 1, ("Mm", 1): 0, ("NativeLayerNorm", 1): 0, ("NativeBatchNorm", 1): 0}
 
 
 def z_shape(node: Any) -> tuple[int, ...]:
@@ -73,6 +78,8 @@ class Use:
         shape: of z.
         samples: of the batch.
         interleaved: whether z's rows are taken to be time-major.
+        change: of the data that the operation joins the parameter with, like them: the canonical form is then that of
+            the change, and not of the data themselves.
     """
 
     entry: Entry
@@ -81,6 +88,7 @@ class Use:
     shape: tuple[int, ...]
     samples: int
     interleaved: bool
+    change: Tensor | None = None
 
     @property
     def node(self) -> Any:
@@ -97,8 +105,26 @@ class Use:
         return not self.entry.carriers
 
 
-def linear_use(entry: Entry, parameter: Tensor, samples: int, *, interleaved: bool = False) -> LinearUse | str:
-    """The canonical form of one entry, or why there is none (a few words a person reads)."""
+def data_operand(entry: Entry) -> int | None:
+    """Which operand the data are that the form is made of; None where it does not depend on them."""
+    name, operand = operation(entry.node), entry.operand
+    if name == "Mul":
+        return 1 - operand
+    return _DATA.get((name, operand))
+
+
+def linear_use(
+    entry: Entry, parameter: Tensor, samples: int, *, interleaved: bool = False, change: Tensor | None = None
+) -> LinearUse | str:
+    """The canonical form of one entry, or why there is none (a few words a person reads).
+
+    Args:
+        entry: which.
+        parameter: its values.
+        samples: of the batch.
+        interleaved: whether z's rows are taken to be time-major.
+        change: of the data, if the form's change is wanted; see ``Use``.
+    """
     name = operation(entry.node)
     rule = _RULES.get(name)
     if rule is None:
@@ -111,7 +137,35 @@ def linear_use(entry: Entry, parameter: Tensor, samples: int, *, interleaved: bo
     operand = _operand(entry, parameter)
     if operand is None or not operand.one_to_one:
         return f"{name} reads the parameter in another arrangement"
-    return rule(Use(entry, parameter, operand, shape, samples, interleaved))
+    return rule(Use(entry, parameter, operand, shape, samples, interleaved, change))
+
+
+def confirmed(entry: Entry, parameter: Tensor, use: LinearUse) -> bool:
+    """Hold a canonical form against the operation itself: both give Σ_n J_nᵀ δ_n for the same random δ.
+
+    No table of operations and of their arguments can be complete. Other places that the parameter enters have no part.
+    """
+    random = torch.Generator().manual_seed(_SEED)
+    delta = torch.randn(z_shape(entry.node), generator=random, dtype=parameter.dtype).to(parameter.device)
+    with torch.no_grad():
+        expected = _passed_on(entry.node, entry.operand, delta)
+        for carrier in reversed(entry.carriers):
+            expected = None if expected is None else _passed_on(carrier, 0, expected)
+    if expected is None:
+        return False
+    gradient = use.gradient(delta)
+    scale = float(expected.abs().max()) if expected.numel() else 0.0
+    if not torch.isfinite(expected).all():
+        return True  # what is not finite is said to be so where it is reported
+    return gradient.numel() == 0 or float((gradient - expected).abs().max()) <= _CONFIRMED[parameter.dtype] * scale
+
+
+def _passed_on(node: Any, operand: int, delta: Tensor) -> Tensor | None:
+    """The derivative of an operation alone by one operand, of which what was broadcast is summed."""
+    returned = node(delta, *[None] * (len(node._input_metadata) - 1))
+    passed: Tensor | None = (returned if isinstance(returned, tuple) else (returned,))[operand]
+    source, number = node.next_functions[operand]
+    return None if passed is None else passed.sum_to_size(tuple(source._input_metadata[number].shape))
 
 
 def _operand(entry: Entry, parameter: Tensor) -> Operand | None:
@@ -166,7 +220,8 @@ def _convolution(use: Use) -> LinearUse | str:
         return "a transposed convolution has no rule yet"
     if use.shape[0] != use.samples:
         return "a convolution whose rows are not samples"
-    return ConvolutionUse(node, use.layout((1,)), use.parameter.detach())
+    data = node._saved_input.detach() if use.change is None else use.change
+    return ConvolutionUse(node, use.layout((1,)), use.parameter.detach(), data)
 
 
 def _dense(use: Use) -> LinearUse | str:
@@ -175,7 +230,7 @@ def _dense(use: Use) -> LinearUse | str:
         return _aligned(use, lambda layout: _shift(use, layout, float(node._saved_beta)))
     if use.entry.operand != (2 if added else 1):
         return "a product with the weight on the left"
-    data = (node._saved_mat1 if added else node._saved_self).detach()
+    data = (node._saved_mat1 if added else node._saved_self).detach() if use.change is None else use.change
     factor = float(node._saved_alpha) if added else 1.0
 
     def patches() -> Tensor:
@@ -200,7 +255,7 @@ def _aligned(use: Use, make: Callable[[TorchLayout], LinearUse | str]) -> Linear
 def _elementwise(use: Use) -> LinearUse | str:
     node, name, first = use.node, operation(use.node), use.entry.operand == 0
     if name == "Mul":
-        other = node._saved_other if first else node._saved_self
+        other = (node._saved_other if first else node._saved_self) if use.change is None else use.change
         if other is None:
             return "a product whose other factor was not kept"
         return _aligned(use, lambda layout: _scale(use, layout, other.expand(use.shape)))
@@ -218,7 +273,12 @@ def _layer_norm(use: Use) -> LinearUse | str:
     layout = use.layout(axes)
     if use.entry.operand == 2:
         return _shift(use, layout)
-    return _scale(use, layout, (node._saved_input - node._saved_result1) * node._saved_result2)
+    normalised = (node._saved_input - node._saved_result1) * node._saved_result2
+    if use.change is None:
+        return _scale(use, layout, normalised)
+    centred = use.change - use.change.mean(axes, keepdim=True)
+    along = (normalised * use.change).mean(axes, keepdim=True)
+    return _scale(use, layout, (centred - normalised * along) * node._saved_result2)
 
 
 def _batch_norm(use: Use) -> LinearUse | str:
@@ -232,7 +292,8 @@ def _batch_norm(use: Use) -> LinearUse | str:
         return _shift(use, layout)
     per_channel = (1, -1, *(1 for _ in use.shape[2:]))
     mean, variance = node._saved_running_mean.reshape(per_channel), node._saved_running_var.reshape(per_channel)
-    return _scale(use, layout, (node._saved_input - mean) / torch.sqrt(variance + node._saved_eps))
+    centred = node._saved_input - mean if use.change is None else use.change
+    return _scale(use, layout, centred / torch.sqrt(variance + node._saved_eps))
 
 
 def _embedding(use: Use) -> LinearUse | str:

@@ -55,6 +55,7 @@ class ScriptProgram:
         self.branches = bool(kinds & {"prim::If", "prim::Loop"})
         self.random = tuple(sorted({_told(node) for node in all_nodes(graph) if _draws(node)}))
         self.complex = any(re.search("complex|fft|polar|stft", kind) for kind in kinds)
+        self.recurrent = "aten::lstm" in kinds
         self.batch_statistics = any(_uses_batch(node) for node in all_nodes(graph))
         self.samples: int | None = None
         self.halves = halves(graph)

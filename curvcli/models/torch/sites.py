@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -11,23 +12,18 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from curvcli.errors import ModelError
-from curvcli.models.base import Array, Site
+from curvcli.models.base import Array, Site, Uses
 from curvcli.models.bends import BentBy
 from curvcli.models.samples import halves, tags
 from curvcli.models.sites import linear_site
 from curvcli.models.torch.bends import BendingOperations, Place
 from curvcli.models.torch.graph import AutogradGraph, Entry, operation, readable
-from curvcli.models.torch.layout import TorchLayout
 from curvcli.models.torch.linear import LinearUse
 from curvcli.models.torch.lookups import looked_up
-from curvcli.models.torch.rules import linear_use, z_shape
+from curvcli.models.torch.orders import Pull, per_sample, random_signs, row_orders, same_when_tagged
+from curvcli.models.torch.rules import confirmed, linear_use
+from curvcli.models.torch.several import columns_at_once
 from curvcli.wording import option
-
-# (edges, cotangent of the output) → the derivative by each edge, None where there is no path.
-Pull = Callable[[Sequence[Any], Tensor], Sequence[Tensor | None]]
-# How far a weight's gradient may be from what its canonical form says, relative to the largest entry: rounding.
-_CONFIRMED = {torch.float32: 1e-3, torch.float64: 1e-9}
-_SEED = 20_000
 
 
 class Sites:
@@ -75,10 +71,16 @@ class Sites:
             pull: derivatives of the loss's input, which has the output's shape.
         """
         sites = {name: Site(name, reached=name in self._entries) for name in self._tensors}
+        if self._root is None:
+            return sites
         linear: dict[str, Entry] = {}
+        several: dict[str, Uses] = {}
         for name, entries in self._entries.items():
             if len(entries) > 1:
-                sites[name] = Site(name, reached=True, why_not=f"it is used {len(entries)} times")
+                why = f"it is used {len(entries)} times"
+                sites[name] = Site(name, reached=True, why_not=why)
+                if (uses := self._several(name, entries)) is not None:
+                    several[name] = uses
                 continue
             (entry,) = entries
             use: LinearUse | str = "it reaches the loss without meeting the data"
@@ -88,6 +90,11 @@ class Sites:
                 sites[name] = Site(name, reached=True, why_not=use, operation=operation(entry.node))
             else:
                 linear[name] = entry
+        places = [(entry, self._tensors[name]) for name in several for entry in self._entries[name]]
+        orders = dict(zip([e.node for e, _ in places], row_orders(places, self._samples, output, pull), strict=True))
+        for name, uses in several.items():
+            if all(orders[entry.node] is not None for entry in self._entries[name]):
+                sites[name] = replace(sites[name], uses=uses)
         nodes = list(dict.fromkeys(entry.node for entry in linear.values()))
         bent = self.bent_by(nodes)
         first = {node: after.first for node, after in zip(nodes, bent.after, strict=True)}
@@ -151,26 +158,27 @@ class Sites:
         return why_not
 
     def _confirmed(self, name: str, *, interleaved: bool) -> bool:
-        """Hold the canonical form against autograd: both give Σ_n J_nᵀ δ_n for the same random δ.
-
-        No table of operations and of their arguments can be complete; this asks the operation itself.
-        """
         entry, tensor = self._entries[name][0], self._tensors[name]
         use = linear_use(entry, tensor, self._samples, interleaved=interleaved)  # with no patches kept after this
-        if isinstance(use, str):
-            return False
-        random = torch.Generator().manual_seed(_SEED)
-        delta = torch.randn(z_shape(entry.node), generator=random, dtype=tensor.dtype).to(tensor.device)
-        (expected,) = torch.autograd.grad(
-            [GradientEdge(entry.node, 0)], [tensor], [delta], retain_graph=True, allow_unused=True
-        )
-        if expected is None:
-            return False
-        gradient = use.gradient(delta)
-        scale = float(expected.abs().max()) if expected.numel() else 0.0
-        if not torch.isfinite(expected).all():
-            return True  # what is not finite is said to be so where it is reported
-        return gradient.numel() == 0 or float((gradient - expected).abs().max()) <= _CONFIRMED[tensor.dtype] * scale
+        return not isinstance(use, str) and confirmed(entry, tensor, use)
+
+    def _several(self, name: str, entries: Sequence[Entry]) -> Uses | None:
+        """The uses of a parameter, if it is linear in each of them while the others stay."""
+        nodes = [entry.node for entry in entries]
+        if len(set(nodes)) < len(nodes) or any(e.node is self._root and not self._reads_data(e) for e in entries):
+            return None
+        vectors = 0
+        for entry in entries:
+            use = linear_use(entry, self._tensors[name], self._samples)
+            if isinstance(use, str) or not confirmed(entry, self._tensors[name], use):
+                return None
+            vectors += use.layout.channels * use.layout.positions
+        position = {node: i for i, node in enumerate(self.graph.nodes)}
+        return Uses("u" + ",".join(str(position[node]) for node in nodes), vectors)
+
+    def entries_of(self, name: str) -> list[Entry]:
+        """Every place at which a parameter joins the data."""
+        return self._entries.get(name, [])
 
     def mixed(self, parameters: Sequence[str], output: Tensor, pull: Pull) -> set[str]:
         """Those parameters of whose z some row is reached from another sample's output."""
@@ -185,7 +193,7 @@ class Sites:
             weights = torch.from_numpy(tag).to(output.device, output.dtype)
             tagged = pull(edges, noise * per_sample(weights, output.ndim))
             for name, i in zip(parameters, which, strict=True):
-                if not _tagged(plain[i], tagged[i], weights, layouts[name]):
+                if not same_when_tagged(plain[i], tagged[i], weights, layouts[name]):
                     suspects.add(name)
         # Where the arithmetic of a kernel depends on the other samples, or numbers are too large, zeros still tell.
         return {name for name in suspects if not self._apart(name, output, pull)}
@@ -203,6 +211,10 @@ class Sites:
     def rows(self, name: str) -> Array | None:
         """See ``base.DifferentiatedBatch.rows``."""
         return looked_up(self._entries.get(name, ()), self._tensors[name])
+
+    def columns_at_once(self) -> int:
+        """How many columns on the output one backward pass should take."""
+        return 1 if self._root is None else columns_at_once(self.graph.nodes)
 
     # -- for the derivatives of a batch -------------------------------------------------------------------------------
 
@@ -240,21 +252,3 @@ class Sites:
 
     def _entry(self, name: str) -> Entry:
         return self._entries[name][0]
-
-
-def random_signs(output: Tensor) -> Tensor:
-    """±1 at random, like the output, always the same."""
-    random = torch.Generator().manual_seed(_SEED)
-    signs = torch.randint(0, 2, output.shape, generator=random, dtype=torch.int8)
-    return (2 * signs - 1).to(output.device, output.dtype)
-
-
-def per_sample(values: Tensor, ndim: int) -> Tensor:
-    """A number for every sample, (samples,), as it multiplies an output of so many axes."""
-    return values.reshape(-1, *(1,) * (ndim - 1))
-
-
-def _tagged(plain: Tensor | None, tagged: Tensor | None, weights: Tensor, layout: TorchLayout) -> bool:
-    if plain is None or tagged is None:
-        return plain is tagged
-    return bool((layout.canonical(tagged) == layout.canonical(plain) * weights[:, None, None]).all())

@@ -57,6 +57,7 @@ class ExportedProgram:
         self.complex = any(t.is_complex() for t in tensors.values()) or any(
             re.search("complex|fft|polar|stft", node.operator.name) for node in nodes
         )
+        self.recurrent = any(node.operator.name.startswith("lstm") for node in nodes)
         self.batch_statistics = any(map(_uses_batch, nodes))
         self.samples = signature.samples
         self.inputs = tuple(one.name for one in signature.fed)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from curvcli.models.taylor.elementary import COEFFICIENTS, power
 from curvcli.models.taylor.series import Coefficients, composed, product, quotient
+from curvcli.models.torch.taylor import piecewise
 from curvcli.models.torch.taylor.call import Call, Jet, NoRuleError, Rule, fitted, jets_of, lifted, substituted
 
 
@@ -86,12 +87,6 @@ def _bent(name: str) -> Rule:
     return rule
 
 
-def _masked(call: Call, mask: Tensor) -> Sequence[Coefficients | None]:
-    """Of a function that is linear near every entry, with these slopes."""
-    call.only(0)
-    return [[None if c is None else c * mask for c in call.series(0)[1:]]]
-
-
 def _sum(call: Call) -> Sequence[Coefficients | None]:
     return _added(call, 1.0)
 
@@ -155,7 +150,7 @@ def _one_for_all(c: Tensor) -> Tensor:
 def _convolution(call: Call) -> Sequence[Coefficients | None]:
     call.only(0)
     weight = call.arguments[1]
-    rest = call.arguments[3:]
+    options = call.arguments[3:]
     coefficients: Coefficients = []
     for c in call.series(0)[1:]:
         if c is None:
@@ -163,7 +158,7 @@ def _convolution(call: Call) -> Sequence[Coefficients | None]:
             continue
         one = _one_for_all(c)
         images = one.reshape(-1, *c.shape[2:])
-        made = call.node.function(images, weight, None, *rest, **call.node.keywords)
+        made = call.node.function(images, weight, None, *options, **call.node.keywords)
         made = made.reshape(*one.shape[:2], *made.shape[1:])
         coefficients.append(made.expand(*c.shape[:2], *made.shape[2:]))
     return [coefficients]
@@ -179,109 +174,13 @@ def _power(call: Call) -> Sequence[Coefficients | None]:
     return [composed(table, call.series(0), call.contract)]
 
 
-def _chosen(call: Call) -> Sequence[Coefficients | None]:
-    """Along an axis, the entries at the places that the operation returned beside them."""
-    call.only(0)
-    values, places = call.values[:2]
-    axis = int(call.argument("dim", -1))
-    axes = call.arguments[0].value.dim()
-    if not axes:
-        return [list(call.series(0)[1:]), None]
-    axis %= axes
-    kept = values.dim() == axes
-    index = places if kept else places.unsqueeze(axis)
-    coefficients: Coefficients = []
-    for c in call.series(0)[1:]:
-        if c is not None:
-            c = c.gather(axis + 1, index.expand(c.shape[0], *index.shape))  # noqa: PLW2901 - the same, gathered
-            c = c if kept else c.squeeze(axis + 1)  # noqa: PLW2901 - the same
-        coefficients.append(c)
-    return [coefficients, None]
-
-
-def _pooled(axes: int) -> Rule:
-    """Of max pooling over so many axes, by the places that it returned."""
-
-    def rule(call: Call) -> Sequence[Coefficients | None]:
-        call.only(0)
-        places = call.values[1]
-        index = places.flatten(-axes)
-        coefficients: Coefficients = []
-        for c in call.series(0)[1:]:
-            if c is not None:
-                made = c.flatten(-axes).gather(-1, index.expand(c.shape[0], *index.shape))
-                c = made.reshape(c.shape[0], *places.shape)  # noqa: PLW2901 - the same, gathered
-            coefficients.append(c)
-        return [coefficients, None]
-
-    return rule
-
-
-def _extreme(call: Call) -> Sequence[Coefficients | None]:
-    """Of ``amax`` and ``amin``: as autograd has it, the mean of those that are equal."""
-    call.only(0)
-    (value,), x = call.values, call.arguments[0].value
-    axes = call.argument("dim") or list(range(x.dim()))
-    axes = sorted(axis % x.dim() for axis in ([axes] if isinstance(axes, int) else axes))
-    if not call.argument("keepdim", False):
-        for axis in axes:
-            value = value.unsqueeze(axis)
-    mask = (x == value).to(x.dtype)
-    mask = mask / mask.sum(axes, keepdim=True)
-    behind = [axis + 1 for axis in axes]
-    keep = bool(call.argument("keepdim", False))
-    return [[None if c is None else (c * mask).sum(behind, keepdim=keep) for c in call.series(0)[1:]]]
-
-
-def _larger(call: Call) -> Sequence[Coefficients | None]:
-    return _of_two(call, 1.0)
-
-
-def _smaller(call: Call) -> Sequence[Coefficients | None]:
-    return _of_two(call, -1.0)
-
-
-def _of_two(call: Call, sign: float) -> Sequence[Coefficients | None]:
-    """Of ``maximum`` and ``minimum``: half of each where they are equal."""
-    (value,) = call.values
-    left, right = lifted(call.series(0), value.dim()), lifted(call.series(1), value.dim())
-    share = (torch.sign((left[0] - right[0]) * sign) + 1) / 2
-    coefficients: Coefficients = []
-    for first, second in zip(left[1:], right[1:], strict=True):
-        terms = [None if first is None else first * share, None if second is None else second * (1 - share)]
-        present = [term for term in terms if term is not None]
-        coefficients.append(fitted(sum(present[1:], present[0]), value) if present else None)
-    return [coefficients]
-
-
-def _clamped(call: Call) -> Sequence[Coefficients | None]:
-    x = call.arguments[0].value
-    mask = torch.ones_like(x)
-    for bound, inside in ((call.argument("min"), torch.ge), (call.argument("max"), torch.le)):
-        if isinstance(bound, Jet | Tensor):
-            raise NoRuleError("clamp by a tensor")
-        if bound is not None:
-            mask = mask * inside(x, bound)
-    return _masked(call, mask)
-
-
-def _hard_tanh(call: Call) -> Sequence[Coefficients | None]:
-    x = call.arguments[0].value
-    low, high = call.argument("min_val"), call.argument("max_val")
-    return _masked(call, ((x > low) & (x < high)).to(x.dtype))
-
-
-def _leaky(call: Call) -> Sequence[Coefficients | None]:
-    x = call.arguments[0].value
-    return _masked(call, torch.where(x > 0, 1.0, float(call.argument("negative_slope"))).to(x.dtype))
-
-
 def _elu(call: Call) -> Sequence[Coefficients | None]:
     alpha, scale, inner = (float(call.argument(name)) for name in ("alpha", "scale", "input_scale"))
     x = call.arguments[0].value
-    below = alpha * scale * torch.exp(inner * torch.clamp(x, max=0.0)) * (x <= 0)
+    positive = (x > 0).to(x.dtype)
+    below = alpha * scale * torch.exp(inner * torch.clamp(x, max=0.0)) * (1 - positive)
     table: list[Tensor | None] = [below * (inner**m / math.factorial(m)) for m in range(1, call.order + 1)]
-    table[0] = below * inner + scale * (x > 0)
+    table[0] = below * inner + scale * positive
     return [composed(table, call.series(0), call.contract)]
 
 
@@ -314,13 +213,13 @@ def _nothing(call: Call) -> Sequence[Coefficients | None]:
 
 
 _LINEAR_IN_ONE = """
-    _adaptive_avg_pool2d _adaptive_avg_pool3d _reshape_alias _to_copy _unsafe_view alias avg_pool1d avg_pool2d
+    _adaptive_avg_pool2d _adaptive_avg_pool3d _to_copy _unsafe_index alias avg_pool1d avg_pool2d
     avg_pool3d cat channel_shuffle clone col2im cumsum diag diag_embed diagonal expand flip gather index index_select
     lift_fresh_copy mean movedim narrow neg permute pixel_shuffle pixel_unshuffle reflection_pad1d reflection_pad2d
-    reflection_pad3d repeat replication_pad1d replication_pad2d replication_pad3d roll rot90 select slice split
+    reflection_pad3d repeat replication_pad1d replication_pad2d replication_pad3d reshape roll rot90 select slice split
     split_with_sizes squeeze stack sum t take transpose tril triu unbind unfold unsafe_chunk unsafe_split
     unsafe_split_with_sizes unsqueeze upsample_bicubic2d upsample_bilinear2d upsample_linear1d upsample_nearest1d
-    upsample_nearest2d upsample_nearest3d upsample_trilinear3d view
+    upsample_nearest2d upsample_nearest3d upsample_trilinear3d
     """.split()
 _WITHOUT_DERIVATIVE = """
     argmax argmin bernoulli bucketize ceil detach empty_like floor full_like new_empty new_full new_ones new_zeros
@@ -335,34 +234,36 @@ RULES: Final[dict[str, Rule]] = {
     **{name: _linear(0) for name in _LINEAR_IN_ONE},
     **dict.fromkeys(_WITHOUT_DERIVATIVE, _nothing),
     **{name: _bent(name) for name in _SAME_NAME},
+    "adaptive_max_pool2d": piecewise.pooled(2),
+    "adaptive_max_pool3d": piecewise.pooled(3),
     "add": _sum,
-    "amax": _extreme,
-    "amin": _extreme,
+    "amax": piecewise.extreme,
+    "amin": piecewise.extreme,
     "bmm": _matrices,
-    "clamp": _clamped,
-    "clamp_max": _clamped,
-    "clamp_min": _clamped,
+    "clamp": piecewise.clamped,
+    "clamp_max": piecewise.clamped,
+    "clamp_min": piecewise.clamped,
     "constant_pad_nd": _linear(0, 2),
     "convolution": _convolution,
     "copy": _copied,
-    "cummax": _chosen,
-    "cummin": _chosen,
+    "cummax": piecewise.chosen,
+    "cummin": piecewise.chosen,
     "div": _divided,
     "elu": _elu,
-    "hardtanh": _hard_tanh,
+    "hardtanh": piecewise.hard_tanh,
     "index_add": _linear(0, 3),
     "index_copy": _linear(0, 3),
     "index_put": _linear(0, 2),
-    "kthvalue": _chosen,
-    "leaky_relu": _leaky,
+    "kthvalue": piecewise.chosen,
+    "leaky_relu": piecewise.leaky,
     "masked_fill": _linear(0, 2),
-    "max": _chosen,
-    "max_pool2d_with_indices": _pooled(2),
-    "max_pool3d_with_indices": _pooled(3),
-    "maximum": _larger,
-    "median": _chosen,
-    "min": _chosen,
-    "minimum": _smaller,
+    "max": piecewise.chosen,
+    "max_pool2d_with_indices": piecewise.pooled(2),
+    "max_pool3d_with_indices": piecewise.pooled(3),
+    "maximum": piecewise.larger,
+    "median": piecewise.chosen,
+    "min": piecewise.chosen,
+    "minimum": piecewise.smaller,
     "mm": _matrices,
     "mul": _times,
     "pow": _power,
@@ -371,8 +272,8 @@ RULES: Final[dict[str, Rule]] = {
     "scatter_add": _linear(0, 3),
     "select_scatter": _linear(0, 1),
     "slice_scatter": _linear(0, 1),
-    "sort": _chosen,
+    "sort": piecewise.chosen,
     "sub": _difference,
-    "topk": _chosen,
+    "topk": piecewise.chosen,
     "where": _linear(1, 2),
 }

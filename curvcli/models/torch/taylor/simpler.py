@@ -18,9 +18,8 @@ _BY_TORCH: Final = """
     _adaptive_avg_pool2d _fused_rms_norm _prelu_kernel _weight_norm_interface addbmm addcdiv addcmul addmv baddbmm
     celu dot frac gelu glu hardshrink hardsigmoid hardswish im2col lerp linalg_cross log_sigmoid_forward logaddexp
     logaddexp2 logit mish mse_loss mv native_group_norm norm pad pixel_shuffle pixel_unshuffle rms_norm rsub
-    select_scatter sigmoid_backward silu silu_backward sinc slice_scatter smooth_l1_loss softplus softshrink std
-    std_mean tanh_backward threshold threshold_backward trace upsample_bilinear2d upsample_nearest1d
-    upsample_nearest2d var var_mean xlogy
+    select_scatter sigmoid_backward silu silu_backward sinc slice_scatter smooth_l1_loss softplus softshrink
+    tanh_backward threshold threshold_backward trace upsample_bilinear2d upsample_nearest1d upsample_nearest2d xlogy
     """.split()
 Decomposition = Callable[..., Any]
 
@@ -131,16 +130,62 @@ def _addmm(bias: Tensor, left: Tensor, right: Tensor, *, beta: float = 1, alpha:
     return y + (bias if beta == 1 else bias * beta)
 
 
+def _copy(target: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
+    del non_blocking
+    return source.to(target.dtype).expand(target.shape).clone()
+
+
+def _variance(
+    x: Tensor, axes: Sequence[int] | None = None, *, correction: float | None = None, keepdim: bool = False
+) -> Tensor:
+    return _variance_and_mean(x, axes, correction=correction, keepdim=keepdim)[0]
+
+
+def _variance_and_mean(
+    x: Tensor, axes: Sequence[int] | None = None, *, correction: float | None = None, keepdim: bool = False
+) -> tuple[Tensor, Tensor]:
+    every = list(axes) if axes else list(range(x.dim()))
+    count = 1
+    for axis in every:
+        count *= x.shape[axis]
+    mean = x.mean(every, keepdim=True)
+    centred = x - mean
+    left = max(count - (1 if correction is None else correction), 0)
+    return (centred * centred).sum(every, keepdim=keepdim) / left, mean if keepdim else x.mean(every)
+
+
+def _deviation(
+    x: Tensor, axes: Sequence[int] | None = None, *, correction: float | None = None, keepdim: bool = False
+) -> Tensor:
+    return torch.sqrt(_variance(x, axes, correction=correction, keepdim=keepdim))
+
+
+def _convolution(*arguments: Any) -> Tensor:
+    convolved: Tensor = _ATEN.convolution.default(*arguments[:9])
+    return convolved
+
+
+def _clamp(x: Tensor, low: Tensor | None = None, high: Tensor | None = None) -> Tensor:
+    x = x if low is None else torch.maximum(x, low)
+    return x if high is None else torch.minimum(x, high)
+
+
+def _clamp_max(x: Tensor, high: Tensor) -> Tensor:
+    return torch.minimum(x, high)
+
+
 def _square(x: Tensor) -> Tensor:
     return x * x
 
 
 OWN: Final[Mapping[str, Decomposition]] = {
+    "_convolution": _convolution,
     "_log_softmax": _log_softmax,
     "_native_batch_norm_legit_no_training": _batch_norm_inference,
     "_safe_softmax": _safe_softmax,
     "_softmax": _softmax,
     "addmm": _addmm,
+    "copy": _copy,
     "cudnn_batch_norm": _batch_norm,
     "linalg_vector_norm": _vector_norm,
     "logsumexp": _logsumexp,
@@ -157,7 +202,11 @@ def _table() -> dict[Any, Decomposition]:
         for one, function in get_decompositions(packets).items()
         if isinstance(one, torch._ops.OpOverload) and not one._schema.is_mutable
     }
-    return table | {getattr(_ATEN, name).default: function for name, function in OWN.items() if hasattr(_ATEN, name)}
+    table |= {getattr(_ATEN, name).default: function for name, function in OWN.items() if hasattr(_ATEN, name)}
+    moments = {"var": _variance, "std": _deviation, "var_mean": _variance_and_mean}
+    clamps = {"clamp": _clamp, "clamp_min": _clamp, "clamp_max": _clamp_max}
+    table |= {getattr(_ATEN, name).Tensor: function for name, function in clamps.items()}
+    return table | {getattr(_ATEN, name).correction: function for name, function in moments.items()}
 
 
 SIMPLER: Final = _table()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -64,12 +64,14 @@ class Tape:
         inputs: the slots of what was fed.
         outputs: the slots of what was returned; a tensor where it depends on nothing recorded.
         sizes: entries of every slot's tensor.
+        fixed: values of slots that no node makes.
     """
 
     nodes: list[Node] = field(default_factory=list)
     inputs: tuple[int, ...] = ()
     outputs: tuple[int | Tensor, ...] = ()
     sizes: list[int] = field(default_factory=list)
+    fixed: dict[int, Tensor] = field(default_factory=dict)
 
 
 def recorded(function: Callable[..., Sequence[Tensor]], inputs: Sequence[Tensor]) -> Tape:
@@ -121,28 +123,30 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        simpler = SIMPLER.get(func)
-        if simpler is not None:
-            with self:
-                returned = simpler(*args, **kwargs)
-            if returned is not NotImplemented:
-                return returned
+        with self:
+            returned = SIMPLER.get(func, func.decompose)(*args, **kwargs)
+        if returned is not NotImplemented:
+            return returned
+        if func._schema.is_mutable:
+            return self._changed(func, args, kwargs)
         if torch.Tag.nondeterministic_seeded in func.tags:
             raise UnrecordableError(f"{_told(func)} draws random numbers")
         arguments, keywords = self._read(args), {name: self._read(value) for name, value in kwargs.items()}
         returned = func(*args, **kwargs)
+        if not _has_slots((arguments, list(keywords.values()))):
+            reads = any(isinstance(one, Tensor) for one in args)
+            if isinstance(returned, Tensor) and (not reads or _told(func) in _FILLED):
+                # Made of nothing, to be filled perhaps.
+                self.tape.fixed[self._slot(returned)] = returned.clone()
+            return returned  # a constant
         several = isinstance(returned, list | tuple)
         tensors = returned if several else [returned]
-        if func._schema.is_mutable:
-            func, outputs = self._changed(func, args, tensors)
-        else:
-            shared = next((self._memory[s.number] for s in arguments if isinstance(s, Slot)), None)
-            aliases = [one.alias_info is not None for one in func._schema.returns]
-            inherits = any(aliases)
-            outputs = tuple(
-                self._slot(one, shared if inherits else None) if isinstance(one, Tensor) else None for one in tensors
-            )
-        node = Node(func, arguments, keywords, outputs, several, torch.is_grad_enabled())
+        shared = next((self._memory[s.number] for s in arguments if isinstance(s, Slot)), None)
+        inherits = any(one.alias_info is not None for one in func._schema.returns)
+        outputs = tuple(
+            self._slot(one, shared if inherits else None) if isinstance(one, Tensor) else None for one in tensors
+        )
+        node = Node(_INSTEAD.get(func, func), arguments, keywords, outputs, several, torch.is_grad_enabled())
         self.tape.nodes.append(node)
         return returned
 
@@ -159,27 +163,51 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return type(value)(self._read(one) for one in value) if type(value) in (tuple, list) else value
         return value
 
-    def _changed(self, func: Any, args: Any, tensors: Sequence[Any]) -> tuple[Any, tuple[int | None, ...]]:
-        """The out-of-place form of an operation in place on its first operand, which has another slot from now on."""
+    def _changed(self, func: Any, args: Any, kwargs: Any) -> Tensor:
+        """An operation in place on its first operand, which has another slot from now on."""
         name = func._schema.name.partition("::")[2]
         changed = [i for i, one in enumerate(func._schema.arguments) if one.alias_info is not None]
         packet = getattr(torch.ops.aten, name.removesuffix("_"), None)
         overload = func._overloadname
         if not name.endswith("_") or changed != [0] or packet is None or overload not in packet.overloads():
             raise UnrecordableError(f"{_told(func)} works in place")
-        target = args[0]
+        target: Tensor = args[0]
         before = self._slots.get(id(target))
-        if before is None or len(tensors) != 1 or tensors[0] is not target:
+        if before is None:
             raise _InPlaceError(f"{_told(func)} works in place on a parameter or constant")
+        with self:
+            made = getattr(packet, overload)(*args, **kwargs)
+        if made.dtype != target.dtype or made.shape != target.shape or id(made) not in self._slots:
+            raise UnrecordableError(f"{_told(func)} works in place")
+        with torch.no_grad():
+            func(*args, **kwargs)
         memory = self._memory[before]
         self._stale.update(i for i, one in enumerate(self._memory) if one == memory)
-        return getattr(packet, overload), (self._slot(target, memory),)
+        number = self._slots[id(made)]
+        self._slots[id(target)] = number
+        self._memory[number] = memory
+        return target
 
     def finished(self, returned: Sequence[Tensor]) -> Tape:
         """The tape, which keeps no values."""
         outputs = [self._read(tensor) for tensor in returned]
         self.tape.outputs = tuple(one.number if isinstance(one, Slot) else one for one in outputs)
         return self.tape
+
+
+_ATEN: Final = torch.ops.aten
+# Of the tensor that these read they take the shape alone.
+_FILLED: Final = frozenset("empty_like full_like new_empty new_full new_ones new_zeros ones_like zeros_like".split())
+# A value may lie otherwise in memory when the tape is run again.
+_INSTEAD: Final[dict[Any, Any]] = dict.fromkeys(
+    (_ATEN.view.default, _ATEN._unsafe_view.default, _ATEN._reshape_alias.default), _ATEN.reshape.default
+)
+
+
+def _has_slots(argument: Any) -> bool:
+    if isinstance(argument, tuple | list):
+        return any(map(_has_slots, argument))
+    return isinstance(argument, Slot)
 
 
 def _told(func: Any) -> str:
