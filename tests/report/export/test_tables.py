@@ -15,6 +15,7 @@ import pytest
 from once import once
 
 from curvcli.errors import ReportError
+from curvcli.report.export.channels import channels_table
 from curvcli.report.export.entries import entries_table
 from curvcli.report.export.rows import TABLES, rows_table
 from curvcli.report.export.write import FORMATS, write_stream
@@ -22,7 +23,7 @@ from curvcli.report.hdf5.read import read_report
 from curvcli.report.hdf5.write import write_report
 
 AWKWARD = 'odd "name", with\nnewline'
-SMALL = [name for name in TABLES if name != "entries"]
+SMALL = [name for name in TABLES if name not in ("entries", "channels")]
 
 
 @pytest.fixture
@@ -30,12 +31,15 @@ def report(tmp_path, make_layer, make_bare, make_quantity, make_inputs, image, c
     everything = make_layer("net/conv1", 1)
     spectra = {name: make_quantity(name) for name in ("trace", "eigen", "density", "block")}
     nan = np.full((3, 4), np.nan)
+    sums = {"channel_sums": np.arange(4.0), "channel_stderr": np.full(4, 0.5)}
     layers = [
         make_layer(AWKWARD, 0, (2, 3, 4), diagonal_stderr=np.full((2, 3, 4), 0.1), exact=False, method="xdiag"),
         replace(everything, **spectra, split=make_split()),
         make_bare("bare", 2, block=make_quantity("block", condition=np.inf)),
         make_layer("broken", 3, diagonal=nan, status="nonfinite"),
     ]
+
+    layers[0] = replace(layers[0], parameters=tuple(replace(p, **sums) for p in layers[0].parameters))
 
     def write(path):
         write_report(path, layers, provenance, inputs=[make_inputs(), image], checks=checks)
@@ -44,6 +48,8 @@ def report(tmp_path, make_layer, make_bare, make_quantity, make_inputs, image, c
 
 
 def table(report, name):
+    if name == "channels":
+        return channels_table(report)
     return entries_table(report)[0] if name == "entries" else rows_table(report, name)
 
 
@@ -180,6 +186,14 @@ def test_parquet_has_units_long_names_and_origin_in_its_schema(report):
 @pytest.mark.parametrize("name", SMALL)
 def test_every_column_says_what_it_is(report, name):
     assert [field.name for field in table(report, name).fields if not field.long_name] == []
+
+
+def test_channels_are_the_sums_with_their_errors(report):
+    rows = as_csv(report, "channels")
+    assert [(row["layer"], row["channel"], row["sum"]) for row in rows[:4]] == [
+        (AWKWARD, str(i), str(float(i))) for i in range(4)
+    ]
+    assert {row["stderr"] for row in rows} == {"0.5"}
 
 
 def test_entries_are_the_arrays_in_long_form(report):
