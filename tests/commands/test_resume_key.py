@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from curvcli.cli.main import run
-from curvcli.curvature.diagonal.output_hessian import OutputHessian
+from curvcli.curvature.diagonal.smooth_units import SmoothUnits
 from curvcli.report.hdf5.digest import content_digest
 from curvcli.report.hdf5.read import read_report
 
@@ -38,7 +38,7 @@ def interrupt(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         yield 0
 
     with monkeypatch.context() as patch:
-        patch.setattr(OutputHessian, "steps", stopped)
+        patch.setattr(SmoothUnits, "steps", stopped)
         assert diag(work) == 130
     assert list((work / "r.h5.parts").glob("*.h5"))
 
