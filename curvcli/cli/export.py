@@ -21,6 +21,7 @@ from curvcli.files import same_file
 from curvcli.report.course.course import Course
 from curvcli.report.course.order import Order
 from curvcli.report.course.table import course_table, stacked
+from curvcli.report.export.channels import channels_table, summed
 from curvcli.report.export.rows import TABLES, rows_table
 from curvcli.report.export.write import FORMATS, SUFFIXES, Format, check_replaceable, require_parquet
 from curvcli.report.hdf5.read import Report
@@ -31,12 +32,13 @@ if TYPE_CHECKING:
     from curvcli.report.export.table import Table
 
 _STDOUT = Path("-")
-_PER_LAYER = ("layers", "parameters", "split", "entries")
+_PER_LAYER = ("layers", "parameters", "split", "entries", "channels")
 COURSE = "course"
 _MISSING = {
     "layers": "no layers",
     "parameters": "no layers",
     "entries": "no layers",
+    "channels": "no sums per output channel; `curvcli diag` keeps those of estimated diagonals",
     "split": "no gradient in two parts; `curvcli split` computes it",
     "inputs": "no derivatives by the inputs; `curvcli inputs` computes them",
     "checks": "no checks; `curvcli check --output` writes them",
@@ -63,9 +65,9 @@ _MISSING = {
     "--table",
     "name",
     type=Word((*TABLES, COURSE)),
-    help="One row per layer, parameter, function of the inputs, part of a split gradient, check, or entry of a "
-    "parameter; course: one per report, layer and figure. Default: layers; without any, inputs, else checks; course "
-    "of many reports.",
+    help="One row per layer, parameter, function of the inputs, part of a split gradient, check, entry of a parameter, "
+    "or output channel of an estimated diagonal; course: one per report, layer and figure. Default: layers; without "
+    "any, inputs, else checks; course of many reports.",
 )
 @layer_options
 @course_options
@@ -160,6 +162,8 @@ def _default(report: Report) -> str:
 def _rows(report: Report, name: str) -> Sequence[object]:
     if name == "split":
         return [part for layer in report.layers for part in layer.split]
+    if name == "channels":
+        return summed(report)
     return report.layers if name in _PER_LAYER else report.inputs if name == "inputs" else report.checks
 
 
@@ -191,6 +195,8 @@ def _check_output(reports: Sequence[Report], output: Path, form: Format) -> None
 
 
 def _table(report: Report, name: str, voice: Voice) -> Table:
+    if name == "channels":
+        return channels_table(report)
     if name != "entries":
         return rows_table(report, name)
     from curvcli.report.export.entries import entries_table

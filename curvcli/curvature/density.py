@@ -252,7 +252,7 @@ class LanczosQuadrature:
             while live := [one for one in group if not (one.full or one.exhausted)]:
                 yield Keep({**quadrature.arrays(), **_arrays(group)})
                 vectors = space.joined([one.current for one in live])
-                products = yield from operator.finite_times(vectors)
+                products = yield from operator.finite_times(vectors, live[0].next if len(live) == 1 else None)
                 quadrature.products += len(live)
                 for place, one in enumerate(live):
                     one.extend(products[place : place + 1])

@@ -52,15 +52,17 @@ class EigenSolution:
 
     def arrays(self) -> dict[str, Array]:
         """The state as arrays, by name."""
-        numbers = np.array([float(self.products), float(self.cramped), float(_OBSTACLES.index(self.obstacle))])
+        place = float(_OBSTACLES.index(self.obstacle))
+        numbers = np.array([float(self.products), float(self.cramped), place, self.pairs.scale])
         arrays = {n: np.asarray(getattr(self.pairs, n)) for n in _PAIRS}
         return {"found": numbers, **arrays, "converged": arrays["converged"].astype(np.float64)}
 
     @classmethod
     def of(cls, arrays: Mapping[str, Array]) -> EigenSolution:
         """The same from what ``arrays`` returned."""
-        products, cramped, obstacle = (int(n) for n in arrays["found"])
-        pairs = Eigenpairs(**{n: arrays[n] for n in _PAIRS} | {"converged": arrays["converged"] > 0})
+        products, cramped, obstacle = (int(n) for n in arrays["found"][:3])
+        of_pairs = {n: arrays[n] for n in _PAIRS} | {"converged": arrays["converged"] > 0}
+        pairs = Eigenpairs(**of_pairs, scale=float(arrays["found"][3]))
         return cls(pairs, _OBSTACLES[obstacle], bool(cramped), products)
 
 
@@ -198,7 +200,7 @@ class _Course:
             basis=options.basis,
         )
 
-    def _apply(self, vectors: Vectors) -> Steps[Vectors]:
+    def _apply(self, vectors: Vectors, into: Vectors | None = None) -> Steps[Vectors]:
         """The matrix times vectors, in one pass over the data: played back from the log, or made."""
         first, last = self._products, self._products + len(vectors)
         if last <= self._logged and self._search is None:
@@ -207,7 +209,7 @@ class _Course:
             self._space.store(played, 0, self._log[first:last])
             return played
         yield Keep(self._arrays(), whole=self._search is not None or first == self._logged)
-        products = yield from self._operator.finite_times(vectors)
+        products = yield from self._operator.finite_times(vectors, into)
         self._products = last
         # LOBPCG asks for the same products in the same order; without a gap they can be played back to it.
         if self._search is None and first == self._logged and last <= len(self._log):

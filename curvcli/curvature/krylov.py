@@ -24,6 +24,9 @@ ENDS: tuple[Which, ...] = ("largest", "smallest", "magnitude", "both")
 
 # A next direction this much shorter than the matrix is large is rounding: the Krylov space is exhausted.
 _EXHAUSTED = 1e-13
+# Parts along the basis that are no more than so many times what storing a vector changes are left in it: what rounding
+# makes of products is more, and to measure them is half of the work of taking them out.
+_LEFT = 16
 # A growth that says all there is to say.
 _ENOUGH = 1e100
 
@@ -183,6 +186,12 @@ class Krylov:
         row = self._locked + self.size
         return self._rows[row : row + 1]
 
+    @property
+    def next(self) -> Vectors | None:
+        """Where the product with ``current`` may be made, so that it need not be copied; None without room for it."""
+        row = self._locked + self.size + 1
+        return self._rows[row : row + 1] if row < len(self._rows) else None
+
     def extend(self, product: Vectors) -> None:
         """Take in the matrix times ``current``, one vector, which is changed in place."""
         space, j, row = self._space, self.size, self._locked + self.size
@@ -272,17 +281,14 @@ class Krylov:
         self._space.turn(self._rows, rows, self._inner[:, places].T)
 
     def _orthogonal(self, vector: Vectors, size: int, length: float) -> tuple[float, Array]:
-        """Take out, in place, any part along the known vectors and the basis; the length left, parts along the known.
-
-        Parts that are no more than what storing the vector may change are left: to find them is half of the work.
-        """
+        """Take out, in place, any part along the known vectors and the basis; the length left, and the first parts."""
         space, directions = self._space, self._rows[: self._locked + size]
         along: Array | None = None
         tiny = _EXHAUSTED * max(self.scale, length)
         for _ in range(4):
             parts = space.coordinates(directions, vector)
             along = parts[: self._locked] if along is None else along
-            if not len(parts) or np.abs(parts).max() <= space.grain * length:
+            if not len(parts) or np.abs(parts).max() <= _LEFT * space.grain * length:
                 break
             length, before = space.remove(vector, directions, parts), length
             # Once is enough unless much was taken away (Daniel, Gragg, Kaufman, Stewart 1976).

@@ -136,21 +136,21 @@ class CurvatureOperator:
         """The products of one batch."""
         return Products(self.matrix, self.block.names, self.space)
 
-    def times(self, vectors: Vectors) -> Steps[Vectors]:
-        """The matrix times every vector, divided, weight decay included."""
+    def times(self, vectors: Vectors, into: Vectors | None = None) -> Steps[Vectors]:
+        """The matrix times every vector, divided, weight decay included; new vectors, or ``into`` some."""
         sums = yield ProductTask(self.block.names, self.of_batch, vectors)
-        products = self.space.settled(sums["products"], self.denominator)
+        products = self.space.settled(sums["products"], self.denominator, into)
         if not self.weight_decay:
             return products
         return self.space.sum(products, self.weight_decay, self.space.decayed(vectors))
 
-    def finite_times(self, vectors: Vectors) -> Steps[Vectors]:
+    def finite_times(self, vectors: Vectors, into: Vectors | None = None) -> Steps[Vectors]:
         """The same, for what needs numbers.
 
         Raises:
             NotFiniteError: what has no second derivative at the parameters has no eigenvalues.
         """
-        products = yield from self.times(vectors)
+        products = yield from self.times(vectors, into)
         if not self.space.is_finite(products):
             raise _not_finite(self.block.name, self.matrix)
         return products

@@ -22,12 +22,14 @@ class Eigenpairs:
         residuals: ‖Hv − λv‖, (k,): some eigenvalue lies at most this far from each value (Parlett 1998, 4.5.1).
         converged: (k,), residual within the tolerance relative to the largest magnitude found, and nothing missed that
             lies further out.
+        scale: that largest magnitude.
     """
 
     values: Array
     vectors: Array
     residuals: Array
     converged: Array
+    scale: float
 
 
 def judge(
@@ -68,7 +70,7 @@ def judged(
         converged &= sure
     # What is not finite is told by the caller.
     shown = ~(residuals > max(SUPPORTED, tolerance) * largest)
-    return Eigenpairs(values[shown], vectors[shown], residuals[shown], converged[shown])
+    return Eigenpairs(values[shown], vectors[shown], residuals[shown], converged[shown], largest)
 
 
 def measured(vectors: Array, products: Array) -> tuple[Array, Array, Array]:

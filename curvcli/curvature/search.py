@@ -72,7 +72,7 @@ class Search:
 
     def __init__(
         self,
-        apply: Callable[[Vectors], Steps[Vectors]],
+        apply: Callable[[Vectors, Vectors | None], Steps[Vectors]],
         start: Callable[[int], Vectors],
         space: VectorSpace,
         *,
@@ -84,7 +84,8 @@ class Search:
         """Nothing locked yet.
 
         Args:
-            apply: the symmetric matrix times a bundle of one vector; what is to be kept before it is up to it.
+            apply: the symmetric matrix times a bundle of one vector, into another if there is one; what is to be kept
+                before it is up to it.
             start: independent random vectors by number, their direction uniform on the sphere.
             space: of the vectors.
             k: pairs wanted, of each end for ``both``.
@@ -167,7 +168,7 @@ class Search:
                 self._patience, self._inside = Patience(), True
             look, patience = self._looks[-1], self._patience
             while products > 0:
-                look.extend((yield from self._apply(look.current)))
+                look.extend((yield from self._apply(look.current, look.next)))
                 products -= 1
                 self._left = products
                 if not (self._due(look) or products == 0):

@@ -6,14 +6,21 @@ copy alone would take 40 ms; one of ``coordinates`` 2.4 ms, which is what readin
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import TypeVar
 
 import numpy as np
 
 from curvcli.models.base import Array
 
+Part = TypeVar("Part")
+
+# Entries that one thread works on at a time: sums are added up in blocks whatever the number of threads.
+_BLOCK = 1 << 20
 # Entries of a chunk; of several rows together; and of those that are turned.
-_CHUNK, _ROWS, HELD = 1 << 14, 1 << 17, 1 << 18
+_CHUNK, _ROWS, HELD = 1 << 13, 1 << 15, 1 << 18
 # Bytes that memory is read by.
 _LINE = 64
 # Entries that are added up in the arrays' own dtype before float64 takes over.
@@ -42,53 +49,107 @@ def wide(array: Array) -> Array:
     return np.asarray(array, dtype=np.float64)
 
 
-def dot(left: Array, right: Array) -> float:
+def by_blocks(size: int, threads: int, work: Callable[[slice], Part]) -> list[Part]:
+    """What ``work`` makes of every block of entries, in their order."""
+    blocks = list(chunks(size, _BLOCK))
+    if threads < 2 or len(blocks) < 2:
+        return [work(block) for block in blocks]
+    return list(_pool(threads).map(work, blocks))
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="vectors")
+
+
+def _within(block: slice, step: int) -> Iterator[slice]:
+    return (slice(block.start + c.start, block.start + c.stop) for c in chunks(block.stop - block.start, step))
+
+
+def dot(left: Array, right: Array, threads: int = 1) -> float:
     """The inner product of two vectors, (n,)."""
-    if left.dtype == np.float64 and right.dtype == np.float64:
-        return float(left @ right)
-    return float(sum(float(wide(left[chunk]) @ wide(right[chunk])) for chunk in chunks(len(left))))
+
+    def of_block(block: slice) -> float:
+        a, b = left[block], right[block]
+        if a.dtype == np.float64 and b.dtype == np.float64:
+            return float(a @ b)
+        return float(sum(float(wide(a[chunk]) @ wide(b[chunk])) for chunk in chunks(len(a))))
+
+    return float(sum(by_blocks(len(left), threads, of_block)))
 
 
-def inner(left: Array, right: Array) -> Array:
+def inner(left: Array, right: Array, threads: int = 1) -> Array:
     """All inner products of rows, (j, n) and (k, n) → (j, k)."""
-    if left.dtype == np.float64 and right.dtype == np.float64:
-        return np.asarray(left @ right.T)
-    sums = np.zeros((len(left), len(right)))
-    for chunk in chunks(left.shape[1], _length(len(left) + len(right))):
-        sums += wide(left[:, chunk]) @ wide(right[:, chunk]).T
-    return sums
+
+    def of_block(block: slice) -> Array:
+        if left.dtype == np.float64 and right.dtype == np.float64:
+            return np.asarray(left[:, block] @ right[:, block].T)
+        sums = np.zeros((len(left), len(right)))
+        for chunk in _within(block, _length(len(left) + len(right))):
+            sums += wide(left[:, chunk]) @ wide(right[:, chunk]).T
+        return sums
+
+    return sum(by_blocks(left.shape[1], threads, of_block), np.zeros((len(left), len(right))))
 
 
-def coordinates(rows: Array, vector: Array) -> Array:
+def coordinates(rows: Array, vector: Array, threads: int = 1) -> Array:
     """Inner products of rows with a vector, (k, n) and (n,) → (k,).
 
     Of float32 arrays a few thousand entries are added up as such: 1e-9 of the lengths, where each array may be off by
     6e-8 of its own.
     """
-    if rows.dtype == np.float64 or rows.shape[1] <= _SHORT:
+    if rows.shape[1] <= _SHORT:
         return np.asarray(wide(rows) @ wide(vector))
-    sums = np.zeros(len(rows))
-    for chunk in chunks(rows.shape[1], _SHORT):
-        sums += rows[:, chunk] @ vector[chunk]
-    return sums
+
+    def of_block(block: slice) -> Array:
+        if rows.dtype == np.float64:
+            return np.asarray(rows[:, block] @ vector[block])
+        sums = np.zeros(len(rows))
+        for chunk in _within(block, _SHORT):
+            sums += rows[:, chunk] @ vector[chunk]
+        return sums
+
+    return sum(by_blocks(len(vector), threads, of_block), np.zeros(len(rows)))
 
 
-def remove(vector: Array, rows: Array, factors: Array) -> float:
+def remove(vector: Array, rows: Array, factors: Array, threads: int = 1) -> float:
     """Vector −= factors @ rows, in place; the length left."""
-    square, few = 0.0, len(rows) <= _FEW or rows.dtype == np.float64
-    narrow = factors.astype(rows.dtype)
-    for chunk in chunks(len(vector), _length(len(rows))):
-        part = factors @ wide(rows[:, chunk]) if few else narrow @ rows[:, chunk]
-        left = wide(vector[chunk]) - part
-        square += float(left @ left)
-        vector[chunk] = left
-    return float(np.sqrt(square))
+    few, narrow = len(rows) <= _FEW or rows.dtype == np.float64, factors.astype(rows.dtype)
+
+    def of_block(block: slice) -> float:
+        square = 0.0
+        for chunk in _within(block, _length(len(rows) if few else 1)):
+            left = wide(vector[chunk]) - (factors @ wide(rows[:, chunk]) if few else narrow @ rows[:, chunk])
+            square += float(left @ left)
+            vector[chunk] = left
+        return square
+
+    return float(np.sqrt(sum(by_blocks(len(vector), threads, of_block))))
 
 
-def combined(turn: Array, rows: Array, out: Array) -> None:
+def combined(turn: Array, rows: Array, out: Array, threads: int = 1) -> None:
     """Out = turn @ rows, (j, k) and (k, n) → (j, n)."""
-    for chunk in chunks(rows.shape[1], _length(len(rows))):
-        out[:, chunk] = turn @ wide(rows[:, chunk])
+
+    def of_block(block: slice) -> None:
+        for chunk in _within(block, _length(len(rows))):
+            out[:, chunk] = turn @ wide(rows[:, chunk])
+
+    by_blocks(rows.shape[1], threads, of_block)
+
+
+def quotient(terms: Sequence[Array], by: float, out: Array, threads: int = 1) -> None:
+    """Out = Σ terms / by, vectors of (n,)."""
+
+    def of_block(block: slice) -> None:
+        room = np.empty(_CHUNK)
+        for chunk in _within(block, _CHUNK):
+            total = room[: chunk.stop - chunk.start]
+            total[:] = terms[0][chunk]
+            for term in terms[1:]:
+                np.add(total, term[chunk], out=total)
+            np.divide(total, by, out=out[chunk], casting="same_kind")
+
+    by_blocks(len(out), threads, of_block)
 
 
 def _length(rows: int) -> int:

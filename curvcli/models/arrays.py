@@ -22,6 +22,8 @@ from curvcli.models.bundle import Totals, Vectors
 # What is left of a vector after projection counts as new from this share of the largest vector on. Products in float32
 # carry noise of about 1e-7, which passes for a direction of its own; that costs a product and harms nothing.
 _NEW = 1e-12
+# So many vectors take no more memory than their sum in float64.
+_TERMS = 2
 
 
 class Rows(Vectors):
@@ -67,11 +69,11 @@ class Parts(Vectors):
 
 
 class ArrayTotals(Totals):
-    """Float64 arrays, (k, n), made when a second vector is added; the first are held as they came."""
+    """Float64 arrays, (k, n), made when there are many to add up; the first are held as they came."""
 
     def __init__(self, count: int, size: int) -> None:
         self._shape = count, size
-        self._first: list[tuple[Array, ...] | None] = [None] * count
+        self._terms: list[list[tuple[Array, ...]]] = [[] for _ in range(count)]
         self._sums: Array | None = None
 
     def __len__(self) -> int:
@@ -81,22 +83,22 @@ class ArrayTotals(Totals):
         """See ``Totals``."""
         if isinstance(vectors, Parts):
             for i, parts in enumerate(vectors.vectors, start):
-                self._add(i, parts)
+                self._terms[i].append(parts)
+                if self._sums is not None or len(self._terms[i]) > _TERMS:
+                    self._fold(i, self._made())
         else:
             rows = rows_of(vectors)
             sums = self._made()[start : start + len(rows)]
             np.add(sums, rows, out=sums)
 
-    def _add(self, i: int, parts: tuple[Array, ...]) -> None:
-        if self._sums is None and self._first[i] is None:
-            self._first[i] = parts
-            return
-        sums, first, begin = self._made()[i], self._first[i], 0
-        for number, part in enumerate(parts):
-            here = sums[begin : begin + len(part)]
-            np.add(here if first is None else first[number], part, out=here, dtype=np.float64)
-            begin += len(part)
-        self._first[i] = None
+    def _fold(self, i: int, sums: Array) -> None:
+        for parts in self._terms[i]:
+            begin = 0
+            for part in parts:
+                here = sums[i, begin : begin + len(part)]
+                np.add(here, part, out=here)
+                begin += len(part)
+        self._terms[i] = []
 
     def _made(self) -> Array:
         if self._sums is None:
@@ -110,20 +112,18 @@ class ArrayTotals(Totals):
     def stored(self) -> Array:
         """See ``Vectors``."""
         sums = self._made()
-        for i, first in enumerate(self._first):
-            if first is not None:
-                sums[i] = np.concatenate(first)
-                self._first[i] = None
+        for i in range(len(self)):
+            self._fold(i, sums)
         return sums
 
-    def divided(self, by: float, out: Array) -> None:
+    def divided(self, by: float, out: Array, threads: int) -> None:
         """The sums over a number, rounded into ``out``, (k, n)."""
-        for i, first in enumerate(self._first):
+        for i, terms in enumerate(self._terms):
             begin = 0
-            for part in (self._made()[i],) if first is None else first:
-                here = out[i, begin : begin + len(part)]
-                np.divide(part, by, out=here, dtype=np.float64, casting="same_kind")
-                begin += len(part)
+            for same in zip(*terms, strict=True) if terms else [(self._made()[i],)]:
+                here = out[i, begin : begin + len(same[0])]
+                arithmetic.quotient(same, by, here, threads)
+                begin += len(here)
 
 
 def rows_of(vectors: Vectors) -> Array:
@@ -138,10 +138,12 @@ class NumPySpace:
     Attributes:
         parameters: of the block, in order.
         dtype: of what is stored.
+        threads: that work on a long vector; no bit depends on how many.
     """
 
     parameters: tuple[Parameter, ...]
     dtype: str = "float64"
+    threads: int = 1
 
     @property
     def size(self) -> int:
@@ -202,14 +204,14 @@ class NumPySpace:
             place += len(bundle)
         return room
 
-    def settled(self, sums: Any, by: float = 1.0) -> Rows:
+    def settled(self, sums: Any, by: float = 1.0, into: Vectors | None = None) -> Rows:
         """See ``VectorSpace``."""
         if not isinstance(sums, ArrayTotals):
             restored = ArrayTotals(*sums.shape)
             restored.restore(sums)
             sums = restored
-        room = self.room(len(sums))
-        sums.divided(by, room.array)
+        room = Rows(rows_of(into)) if into is not None else self.room(len(sums))
+        sums.divided(by, room.array, self.threads)
         return room
 
     def taken(self, kept: Any) -> Vectors:
@@ -233,7 +235,7 @@ class NumPySpace:
     def _dots(self, left: Vectors, right: Vectors) -> Array:
         """Inner products parameter by parameter, (parameters, k)."""
         pairs = zip(self._split(left), self._split(right), strict=True)
-        each = [[arithmetic.dot(a, b) for a, b in zip(*pair, strict=True)] for pair in pairs]
+        each = [[arithmetic.dot(a, b, self.threads) for a, b in zip(*pair, strict=True)] for pair in pairs]
         return np.array(each).reshape(len(left), len(self.parameters)).T
 
     def _split(self, vectors: Vectors) -> list[Sequence[Array]]:
@@ -244,11 +246,11 @@ class NumPySpace:
 
     def inner(self, left: Vectors, right: Vectors) -> Array:
         """See ``VectorSpace``."""
-        return arithmetic.inner(rows_of(left), rows_of(right))
+        return arithmetic.inner(rows_of(left), rows_of(right), self.threads)
 
     def coordinates(self, basis: Vectors, vector: Vectors) -> Array:
         """See ``VectorSpace``."""
-        return arithmetic.coordinates(rows_of(basis), rows_of(vector)[0])
+        return arithmetic.coordinates(rows_of(basis), rows_of(vector)[0], self.threads)
 
     def is_finite(self, vectors: Vectors) -> bool:
         """See ``VectorSpace``."""
@@ -267,13 +269,13 @@ class NumPySpace:
         rows = Rows(rows_of(vectors).copy())
         along = self.inner(vectors, basis)
         for row, factors in zip(rows.array, along, strict=True):
-            arithmetic.remove(row, rows_of(basis), factors)
+            arithmetic.remove(row, rows_of(basis), factors, self.threads)
         return rows
 
     def combined(self, turn: Array, vectors: Vectors) -> Rows:
         """See ``VectorSpace``."""
         room = self.room(len(turn))
-        arithmetic.combined(turn, rows_of(vectors), room.array)
+        arithmetic.combined(turn, rows_of(vectors), room.array, self.threads)
         return room
 
     def extension(self, basis: Vectors, vectors: Vectors, largest: float) -> Rows:
@@ -305,15 +307,16 @@ class NumPySpace:
 
     def remove(self, vector: Vectors, basis: Vectors, coordinates: Array) -> float:
         """See ``VectorSpace``."""
-        return arithmetic.remove(rows_of(vector)[0], rows_of(basis), coordinates)
+        return arithmetic.remove(rows_of(vector)[0], rows_of(basis), coordinates, self.threads)
 
     def store(self, room: Vectors, place: int, vectors: Vectors, length: float = 1.0) -> None:
         """See ``VectorSpace``."""
         here = rows_of(room)[place : place + len(vectors)]
-        if length == 1.0:
-            here[:] = rows_of(vectors)
-        else:
-            np.divide(rows_of(vectors), length, out=here, dtype=np.float64, casting="same_kind")
+        for row, entries in zip(here, rows_of(vectors), strict=True):
+            if length == 1.0:
+                row[:] = entries
+            else:
+                arithmetic.quotient([entries], length, row, self.threads)
 
     def turn(self, room: Vectors, places: Sequence[int], turn: Array) -> None:
         """See ``VectorSpace``; a few entries at a time, so that no second basis is needed."""

@@ -19,8 +19,6 @@ from curvcli.models.vectors import VectorSpace
 
 # Outputs this far apart, relative to the largest, differ by more than the order in which a kernel adds numbers up.
 _INTERACTION = 1e-5
-# Samples on which a method is tried before it is chosen.
-_FEW = 3
 
 
 class DataObjective(ABC):
@@ -32,7 +30,10 @@ class DataObjective(ABC):
         uncompared: see ``model.ModelObjective``.
         widened: see ``model.ModelObjective``.
         caveat: see ``model.ModelObjective``.
+        probe_samples: on which a method is tried before it is chosen, at most.
     """
+
+    probe_samples: int = 3
 
     def __init__(self, data_loss: DataLoss, memory: Memory) -> None:
         self.data_loss, self.memory = data_loss, memory
@@ -47,6 +48,11 @@ class DataObjective(ABC):
     @abstractmethod
     def dtype(self) -> str:
         """Of the weights, and of all products."""
+
+    @property
+    @abstractmethod
+    def threads(self) -> int:
+        """Of the processor's, that the framework computes on."""
 
     @property
     def batch_size(self) -> int:
@@ -173,7 +179,7 @@ class DataObjective(ABC):
 
     def space(self, parameters: Sequence[Parameter]) -> VectorSpace:
         """See ``model.ModelObjective``; where products are made in this machine's memory."""
-        return NumPySpace(tuple(parameters), self.dtype)
+        return NumPySpace(tuple(parameters), self.dtype, self.threads)
 
     def batches(self, parameters: Sequence[str], *, start: int = 0) -> Iterator[DifferentiatedBatch]:
         """See ``base.Objective``."""
@@ -191,7 +197,7 @@ class DataObjective(ABC):
 
     def input_probe(self, function: SampleFunction, inputs: Sequence[str]) -> InputBatch:
         """See ``pointwise.PointwiseObjective``."""
-        few = self.batch_size if self.scalar else min(self.batch_size, _FEW)
+        few = self.batch_size if self.scalar else min(self.batch_size, self.probe_samples)
         return self._input_batch(next(iter(self.data_loss.batches(batch_size=few))), function, inputs)
 
     @abstractmethod

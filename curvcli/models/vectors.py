@@ -57,8 +57,8 @@ class VectorSpace(Protocol):
         """The vectors of several bundles in one; a single bundle is returned as it is."""
         ...
 
-    def settled(self, sums: Any, by: float = 1.0) -> Vectors:
-        """Sums over batches, divided, in vectors of their own; as an engine sent them or a checkpoint kept them."""
+    def settled(self, sums: Any, by: float = 1.0, into: Vectors | None = None) -> Vectors:
+        """Sums over batches, divided, as an engine sent or a checkpoint kept them: new vectors, or ``into`` some."""
         ...
 
     def taken(self, kept: Any) -> Vectors:

@@ -73,7 +73,7 @@ LAYERS: Final = Table("summary", "layer", (
     Column("status", "status", "how the computation ended", heading=Heading("status", 900)),
     _RELATIVE,
     Column("trace_stderr", "number", "standard error of the trace", CURVATURE, "trace",
-           Heading("± stderr", 90, 1, ("trace",)), role="quality", later=True),
+           Heading("± stderr", 90, 1, ("trace", "estimated diagonal")), role="quality", later=True),
     Column("trace_data_stderr", "number", "standard error of the trace over draws of the data", CURVATURE, "trace",
            Heading("± data", 100, 2, ("trace",)), role="quality", later=True),
     Column("trace_method", "text", "how the trace was computed, if not as the sum of the diagonal", "", "trace",
@@ -174,6 +174,9 @@ PARAMETERS: Final = Table("parameters", "parameter", (
            Heading("verified by", 920, 1, ("verified",)), later=True),
     Column("matrix", "text", "matrix of the diagonal", "", "diagonal", Heading("matrix", 40, 0, ("other matrix",)),
            later=True),
+    Column("channel_relative_stderr", "share",
+           "norm of the standard errors of sums per output channel relative to that of the sums", NONE, "diagonal",
+           Heading("± rel, channels", 135, 1, ("channels",)), later=True),
 ))
 
 _F0, _F1, _F2 = (of_function("function", order) for order in range(3))

@@ -89,7 +89,7 @@ class ListSpace:
     def joined(self, bundles: Sequence[Any]) -> Lists:
         return Lists([np.concatenate(parts) for parts in zip(*(b.parts for b in bundles), strict=True)])
 
-    def settled(self, sums: Any, by: float = 1.0) -> Lists:
+    def settled(self, sums: Any, by: float = 1.0, into: Lists | None = None) -> Lists:
         return Lists([part / by for part in self.taken(sums).parts])
 
     def taken(self, kept: Any) -> Any:

@@ -73,10 +73,19 @@ def test_entries_lie_within_two_standard_errors_in_90_to_99_percent(
 ) -> None:
     """Over 80 seeds and all entries, with the exact Gauss–Newton part and without; and no bias."""
     tried = Subject(*subject, tmp_path)
+    channels, layers = [np.zeros(0, dtype=bool)], []
     inside, sums = [], {name: np.zeros(value.shape) for name, value in tried.truth.items()}
     squares = {name: np.zeros(value.shape) for name, value in tried.truth.items()}
     for seed in range(SEEDS):
-        for name, found in tried.estimate(seed, 16, control=control).items():
+        total, estimates = 0.0, tried.estimate(seed, 16, control=control)
+        for name, found in estimates.items():
+            off = found.value - tried.truth[name]
+            total += off.sum()
+            if found.channels is not None and found.channel_stderr is not None:
+                axes = tuple(axis for axis in range(off.ndim) if axis != found.channels)
+                channels.append(np.abs(off.sum(axis=axes)) <= 2 * found.channel_stderr + 1e-13)
+        layers.append(abs(total) <= 2 * next(iter(estimates.values())).layer_stderr + 1e-13)
+        for name, found in estimates.items():
             off = found.value - tried.truth[name]
             inside.append((np.abs(off) <= 2 * found.stderr + 1e-13).ravel())
             sums[name] += off
@@ -84,6 +93,10 @@ def test_entries_lie_within_two_standard_errors_in_90_to_99_percent(
     # Entries that the probes happen to get exactly (no remainder, or one channel) carry no information.
     coverage = np.mean(np.concatenate(inside))
     assert 0.90 <= coverage <= 0.99 or (control and tried.site.blocker is None and coverage == 1), coverage
+    exact = control and tried.site.blocker is None
+    every = np.concatenate(channels)
+    assert not len(every) or 0.90 <= every.mean() <= 0.99 or (exact and every.all()), every.mean()
+    assert np.mean(layers) >= 0.88, np.mean(layers)
     for name in sums:
         assert (np.abs(sums[name] / SEEDS) <= 6 * np.sqrt(squares[name]) / SEEDS + 1e-12).all()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -19,6 +20,7 @@ from curvcli.curvature.kept import KeptObjective
 from curvcli.engine.serial import SerialEngine
 from curvcli.engine.work import Work, computed
 from curvcli.models.base import Parameter
+from curvcli.report.hdf5.read import read_report
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
 CLASSES, SAMPLES = 12, 21
@@ -65,16 +67,24 @@ class Subject:
 def test_entries_lie_within_two_standard_errors_in_90_to_99_percent(loss: str, passes: int, tmp_path: Path) -> None:
     """Over 80 seeds, with slots and without; and no bias."""
     subject = Subject(loss, tmp_path)
+    channels: list[bool] = []
+    layers: dict[tuple[int, str], list[float]] = {}
     inside, sums = [], {name: np.zeros(value.shape) for name, value in subject.truth.items()}
     squares = {name: np.zeros(value.shape) for name, value in subject.truth.items()}
     for seed in range(80):
         for name, one in subject.estimate(passes, seed).items():
             off = one.value - subject.truth[name]
+            if one.channels is not None and one.channel_stderr is not None:
+                axes = tuple(axis for axis in range(off.ndim) if axis != one.channels)
+                channels += list((np.abs(off.sum(axis=axes)) <= 2 * one.channel_stderr)[one.channel_stderr > 1e-13])
+            layers.setdefault((seed, name.split(".")[0]), [0.0, one.layer_stderr])[0] += off.sum()
             live = one.stderr > 1e-12 * subject.truth[name].max()
             inside += list((np.abs(off) <= 2 * one.stderr)[live])
             sums[name] += off
             squares[name] += off**2
     assert 0.90 <= np.mean(inside) <= 0.99
+    assert 0.90 <= np.mean(channels) <= 0.99
+    assert 0.90 <= np.mean([abs(off) <= 2 * error for off, error in layers.values()]) <= 0.995
     for name, off in sums.items():
         spread = np.sqrt(squares[name] / 80 / 80)
         assert (np.abs(off / 80) <= 5 * spread + 1e-12).all()
@@ -166,3 +176,44 @@ def test_it_is_refused_where_it_is_not_the_matrix(
     assert run(words("s.pt", "--matrix", "gauss_newton", "-o", "s.h5")) == 0
     assert run(words("m.pt", "--matrix", "fisher")) == 2
     assert "--method leading_columns goes with --matrix hessian or gauss_newton" in capsys.readouterr().err
+
+
+def test_sums_with_their_errors_are_in_report_tables_and_exports(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Per layer as the error of the trace, per output channel in arrays of their own; compared with the exact ones."""
+    subject = Subject("cross_entropy", tmp_path)
+    exact, estimated = tmp_path / "exact.h5", tmp_path / "estimated.h5"
+    model, narrow = str(subject.path), ["--dtype", "float64", "--no-verify", "-q"]
+    assert run(["diag", model, "-o", str(exact), *narrow]) == 0
+    options = ["--method", "leading_columns", "--probes", "11"]
+    assert run(["diag", model, "-o", str(estimated), *options, *narrow]) == 0
+    report, truth = read_report(estimated), read_report(exact)
+    sums, errors, diagonal = (report.array("2", n, "weight") for n in ("channel_sums", "channel_stderr", "diagonal"))
+    assert sums is not None
+    assert errors is not None
+    assert diagonal is not None
+    np.testing.assert_allclose(sums, diagonal.sum(axis=1), rtol=1e-12)
+    one = subject.estimate(11)["2.weight"]
+    np.testing.assert_allclose(errors, one.channel_stderr, rtol=1e-9)
+    row = report.summary("2")
+    assert row.trace_stderr == pytest.approx(one.layer_stderr, rel=1e-9)
+    assert report.layer("2").diagonal_sum_stderr == row.trace_stderr
+    (parameter,) = (p for p in row.parameters if p.label == "weight")
+    assert parameter.channel_relative_stderr == pytest.approx(np.linalg.norm(errors) / np.linalg.norm(sums))
+    assert truth.array("2", "channel_sums", "weight") is None
+    assert truth.summary("2").trace_stderr == 0
+    with h5py.File(estimated) as file:
+        dataset = file["layers/2/channel_sums/weight"]
+        assert dataset.dims[0][0].name.rpartition("/")[2].startswith("out")
+        assert dataset.attrs["units"]
+    capsys.readouterr()
+    assert run(["compare", str(exact), str(estimated)]) == 0
+    assert run(["export", str(estimated), "-o", "-", "--table", "channels", "--layer", "2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    place = next(i for i, line in enumerate(lines) if line == "layer,parameter,channel,sum,stderr")
+    assert len(lines) == place + 1 + CLASSES
+    assert run(["export", str(exact), "-o", "-", "--table", "channels"]) == 2
+    assert "no sums per output channel" in capsys.readouterr().err
+    assert run(["show", str(estimated), "--layer", "2"]) == 0
+    assert "± rel, channels" in capsys.readouterr().out

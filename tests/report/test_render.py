@@ -150,7 +150,8 @@ def test_json_keys_are_stable(report):
     assert list(layer) == of_layer.split()
     of_parameter = (
         f"label name shape axes method exact reason products status {statistics} diagonal_relative_stderr "
-        "negative_share_rounding estimates degrees widening independent rounding verified verification matrix"
+        "negative_share_rounding estimates degrees widening independent rounding verified verification matrix "
+        "channel_relative_stderr"
     )
     assert list(layer["parameters"][0]) == of_parameter.split()
 

@@ -24,6 +24,7 @@ from curvcli.curvature.diagonal.planner import (
     plan_diagonal,
     plan_output_matrix,
 )
+from curvcli.curvature.diagonal.rounds import by_channel
 from curvcli.curvature.diagonal.verification import agrees
 from curvcli.curvature.matrices.interface import first_output
 from curvcli.engine.work import Work
@@ -146,7 +147,17 @@ class DiagonalQuantity:
         if target.layer is None:
             return record
         parameters = self._judged(tuple(self._parameter(p) for p in record.parameters))
-        return replace(record, parameters=parameters, status=worst(record.status, *(p.status for p in parameters)))
+        status = worst(record.status, *(p.status for p in parameters))
+        return replace(record, parameters=parameters, status=status, diagonal_sum_stderr=self._sum_error(parameters))
+
+    def _sum_error(self, records: Sequence[ParameterRecord]) -> float:
+        """Of the sum over a layer: parameters of one estimate are summed there, others are drawn apart."""
+        names = {r.name for r in records if not r.exact and r.diagonal_stderr is not None}
+        squares = 0.0
+        for estimator, work in zip(self.estimates, self._estimates, strict=True):
+            own = next((name for name in estimator.parameters if name in names), None)
+            squares += 0.0 if own is None else work.result[own].layer_stderr ** 2
+        return float(np.sqrt(squares)) if names else float("nan")
 
     def _judged(self, records: tuple[ParameterRecord, ...]) -> tuple[ParameterRecord, ...]:
         """The same with what the checks say; they are judged on the scale of the layer's largest entry."""
@@ -215,6 +226,9 @@ class DiagonalQuantity:
         else:
             diagonal, stderr = self._diagonal(self._by_name[record.name]) + decay, None
         gradient = record.gradient
+        sums = None
+        if estimate is not None and estimate.channels is not None:
+            sums = by_channel(diagonal.astype(np.float64), estimate.channels)
         finite = bool(np.isfinite(diagonal).all()) and (gradient is None or bool(np.isfinite(gradient).all()))
         status: Status = "done" if finite else "nonfinite"
         if finite and estimate is not None and not estimate.converged:
@@ -225,6 +239,8 @@ class DiagonalQuantity:
             diagonal=diagonal.astype(kind),
             matrix=self._matrix.name,
             diagonal_stderr=None if stderr is None else stderr.astype(kind),
+            channel_sums=sums,
+            channel_stderr=None if estimate is None or sums is None else estimate.channel_stderr,
             method=choice.method,
             exact=estimate is None,
             reason=choice.reason,

@@ -31,10 +31,6 @@ _DENSE_INSTEAD = 5000
 _TOLERANCE = {"float32": 1e-4, "float64": 1e-8}
 
 
-def _scale(pairs: Eigenpairs) -> float:
-    return float(np.abs(pairs.values).max(initial=0.0))
-
-
 class EigenQuantity(SpectralQuantity[EigenOptions, EigenSolution]):
     """The wanted eigenpairs of every target (see ``Quantity``)."""
 
@@ -120,7 +116,7 @@ class EigenQuantity(SpectralQuantity[EigenOptions, EigenSolution]):
         way = self._ways[target.name]
         solution = way.solution()
         pairs, off = self._rounded(target, solution.pairs)
-        if (off > self._tolerance * _scale(pairs)).any():
+        if (off > self._tolerance * pairs.scale).any():
             solution = replace(solution, obstacle="rounding")
         count = min(self.options.count, target.block.size)
         reason = way.reason
@@ -152,7 +148,7 @@ class EigenQuantity(SpectralQuantity[EigenOptions, EigenSolution]):
             return pairs, np.zeros(len(pairs.values))
         off = rounding.of_products(target.block, pairs.vectors, pairs.values)
         residuals = pairs.residuals + off
-        within = residuals <= self._tolerance * _scale(pairs)
+        within = residuals <= self._tolerance * pairs.scale
         return replace(pairs, residuals=residuals, converged=pairs.converged & within), off
 
     def _shortfall(self, target: Target, solution: EigenSolution, count: int) -> str:
@@ -166,7 +162,7 @@ class EigenQuantity(SpectralQuantity[EigenOptions, EigenSolution]):
                 f"{text}: the rounding of products keeps residuals at {least:.2g}, and more products don't help; "
                 f"{precision}a larger {shell_option('tolerance')} does"
             )
-        unseen = len(pairs.residuals) == count and bool((pairs.residuals <= self._tolerance * _scale(pairs)).all())
+        unseen = len(pairs.residuals) == count and bool((pairs.residuals <= self._tolerance * pairs.scale).all())
         text += f" within {self.options.max_products} products"
         if unseen:
             text += ": residuals are small, but others may have been missed"

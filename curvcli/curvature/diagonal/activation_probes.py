@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curvcli.curvature.diagonal.estimate import Moments, close_enough
+from curvcli.curvature.diagonal.estimate import close_enough
 from curvcli.curvature.diagonal.exact import reached_in, refuse_mixed
 from curvcli.curvature.diagonal.gauss_newton import ColumnsTask
-from curvcli.curvature.diagonal.rounds import ROUND, InRounds, Rounds, sums_of_round
+from curvcli.curvature.diagonal.rounds import ROUND, InRounds, RoundMoments, Rounds, Wider
 from curvcli.curvature.tasks import ParameterTask, Part, Sums
 from curvcli.models.base import DifferentiatedBatch
 from curvcli.models.probes import signs
@@ -34,12 +34,14 @@ class RoundTask(ParameterTask):
         first: the number of the first probe.
         seed: of the run.
         remainder: whether the Gauss–Newton part is left out.
+        wider: see ``RoundMoments``.
     """
 
     largest: int
     first: int
     seed: int
     remainder: bool
+    wider: tuple[Wider, ...] = ()
 
     def passes(self, batch: DifferentiatedBatch, part: Part) -> int:
         """One per probe."""
@@ -60,17 +62,17 @@ class RoundTask(ParameterTask):
             refuse_mixed(batch, live, part.batch, "hutchinson")
         sites = batch.sites(live).values()
         units, positions = (max(getattr(site, size) for site in sites) for size in ("units", "positions"))
-        moments = {name: Moments() for name in live}
+        moments = RoundMoments(live, self.wider)
         shape = (samples, units, positions)
         name = f"{self.parameters[0]}:z:{part.batch}"
         step = max(1, min(ROUND, _HELD // max(1, samples * units * positions, self.largest)))
         for start in range(self.first, self.first + ROUND, step):
             numbers = range(start, min(start + step, self.first + ROUND))
             probes = np.stack([signs(self.seed, name, i, shape) for i in numbers])
-            for key, vectors in batch.activation_probes(live, probes, remainder=self.remainder).items():
-                for vector in vectors:
-                    moments[key].add(vector)
-        return sums_of_round(moments)
+            estimates = batch.activation_probes(live, probes, remainder=self.remainder)
+            for number in range(len(probes)):
+                moments.add({name: vectors[number] for name, vectors in estimates.items()})
+        return moments.sums()
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,8 @@ class ActivationProbes(InRounds):
 
     def round_task(self, first: int) -> RoundTask:
         """See ``InRounds``."""
-        return RoundTask(self.parameters, max(p.size for p in self.of), first, self.seed, bool(self.control_rank))
+        largest = max(p.size for p in self.of)
+        return RoundTask(self.parameters, largest, first, self.seed, bool(self.control_rank), self.wider)
 
     def met(self, rounds: Rounds, denominator: float) -> bool:
         """See ``InRounds``: all parameters together."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import nan
 
 import numpy as np
 
@@ -24,6 +25,10 @@ class DiagonalEstimate:
         degrees: of freedom of ``stderr``.
         widening: factor that ``stderr`` holds because its estimates are few.
         independent: whether these estimates are independent of each other.
+        channels: the axis of the output channels; None where sums over channels were not kept.
+        channel_stderr: standard error of the sum over each channel's entries, (channels,).
+        layer_stderr: of the sum over all parameters of the layer that are estimated from the same vectors; NaN where
+            it was not kept.
     """
 
     value: Array
@@ -35,6 +40,9 @@ class DiagonalEstimate:
     degrees: float
     widening: float
     independent: bool
+    channels: int | None = None
+    channel_stderr: Array | None = None
+    layer_stderr: float = nan
 
 
 @dataclass

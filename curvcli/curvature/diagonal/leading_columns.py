@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from curvcli.curvature.algorithm import About, Keep, Steps
-from curvcli.curvature.diagonal.estimate import DiagonalEstimate, Moments, close_enough
+from curvcli.curvature.diagonal.estimate import DiagonalEstimate, close_enough
 from curvcli.curvature.diagonal.exact import reached_in, refuse_mixed, vectors_at_once
-from curvcli.curvature.diagonal.rounds import ROUND, InRounds, Rounds, sums_of_round
+from curvcli.curvature.diagonal.rounds import ROUND, InRounds, RoundMoments, Rounds, Wider
 from curvcli.curvature.tasks import Cut, ParameterTask, Part, Sums
 from curvcli.errors import ModelError
 from curvcli.losses.interface import OutputState
@@ -104,11 +104,13 @@ class RestTask(ParameterTask):
         slots: per sample, left out.
         first: the number of the first random column.
         seed: of the run.
+        wider: see ``RoundMoments``.
     """
 
     slots: int
     first: int
     seed: int
+    wider: tuple[Wider, ...] = ()
 
     def passes(self, batch: DifferentiatedBatch, part: Part) -> int:
         """One per random column."""
@@ -119,7 +121,7 @@ class RestTask(ParameterTask):
         live = reached_in(batch, self.parameters)
         if not live:
             return {}
-        state, moments = batch.output, {name: Moments() for name in live}
+        state, moments = batch.output, RoundMoments(live, self.wider)
         order, _ = by_size(state)
         numbers = range(self.first, self.first + ROUND)
         factors = np.stack([signs(self.seed, f"columns:{part.batch}", i, order.shape) for i in numbers])
@@ -127,9 +129,8 @@ class RestTask(ParameterTask):
             factors, np.broadcast_to(order[:, : self.slots], (ROUND, len(order), self.slots)), 0.0, axis=2
         )
         for column in state.combined_columns(factors):
-            for name, squares in batch.squared_columns(live, column[None]).items():
-                moments[name].add(squares)
-        return sums_of_round(moments)
+            moments.add(batch.squared_columns(live, column[None]))
+        return moments.sums()
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ class LeadingColumns(InRounds):
 
     def round_task(self, first: int) -> RestTask:
         """See ``InRounds``."""
-        return RestTask(self.parameters, self.slots or 0, first, self.seed)
+        return RestTask(self.parameters, self.slots or 0, first, self.seed, self.wider)
 
     def met(self, rounds: Rounds, denominator: float) -> bool:
         """See ``InRounds``: each parameter by itself."""

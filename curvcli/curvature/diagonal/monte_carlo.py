@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curvcli.curvature.diagonal.estimate import Moments, close_enough
+from curvcli.curvature.diagonal.estimate import close_enough
 from curvcli.curvature.diagonal.exact import reached_in, refuse_mixed
-from curvcli.curvature.diagonal.rounds import ROUND, InRounds, Rounds, sums_of_round
+from curvcli.curvature.diagonal.rounds import ROUND, InRounds, RoundMoments, Rounds, Wider
 from curvcli.curvature.matrices.interface import OutputMatrix
 from curvcli.curvature.tasks import ParameterTask, Part, Sums
 from curvcli.models.base import Array, DifferentiatedBatch
@@ -46,11 +46,13 @@ class DrawTask(ParameterTask):
         first: the number of the first draw.
         seed: of the run.
         matrix: that the draws are of.
+        wider: see ``RoundMoments``.
     """
 
     first: int
     seed: int
     matrix: OutputMatrix
+    wider: tuple[Wider, ...] = ()
 
     def passes(self, batch: DifferentiatedBatch, part: Part) -> int:
         """One per draw."""
@@ -68,14 +70,13 @@ class DrawTask(ParameterTask):
             return {}
         if not self.first:
             refuse_mixed(batch, live, part.batch, "hutchinson")
-        state, moments = batch.output, {name: Moments() for name in live}
+        state, moments = batch.output, RoundMoments(live, self.wider)
         for number in range(self.first, self.first + ROUND):
             column = self.matrix.drawn_column(state, Draws(self.seed, f"targets:{part.batch}", number))
             if column is None:
                 raise ValueError(f"the {self.matrix.title} has no random columns")
-            for name, squares in batch.squared_columns(live, column[None]).items():
-                moments[name].add(squares)
-        return sums_of_round(moments)
+            moments.add(batch.squared_columns(live, column[None]))
+        return moments.sums()
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class MonteCarlo(InRounds):
 
     def round_task(self, first: int) -> DrawTask:
         """See ``InRounds``."""
-        return DrawTask(self.parameters, first, self.seed, self.matrix)
+        return DrawTask(self.parameters, first, self.seed, self.matrix, self.wider)
 
     def met(self, rounds: Rounds, denominator: float) -> bool:
         """See ``InRounds``: each parameter by itself."""

@@ -91,8 +91,8 @@ def plan_diagonal(
         otherwise = _without_columns(gauss_newton, sites, "auto")
         if sum(_cost(w) for w in otherwise) < rank:
             gauss_newton = []
-    bent = [p for p in reached if p not in gauss_newton]
-    smooth = _through_smooth_units(bent, sites, rank, method=method, budget=budget)
+    others = [p for p in reached if p not in gauss_newton]
+    smooth = _through_smooth_units(others, sites, rank, method=method, budget=budget)
     chosen = {p.name for p in (*gauss_newton, *smooth)}
     computations: list[DiagonalMethod] = []
     if gauss_newton:

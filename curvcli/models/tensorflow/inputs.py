@@ -13,11 +13,12 @@ from curvcli.losses.interface import OutputState
 from curvcli.losses.output import Output
 from curvcli.models.base import Array, as_float64
 from curvcli.models.data_loss import DataLoss
-from curvcli.models.pointwise import InputSeries, NoSeriesError, SampleFunction
+from curvcli.models.pointwise import InputSeries, SampleFunction
 from curvcli.models.rows import rows_separate
 from curvcli.models.tensorflow.forward import Forward
 from curvcli.models.tensorflow.imported import Imported, gradients
 from curvcli.models.tensorflow.runtime import tensorflow
+from curvcli.models.tensorflow.taylor.series import TensorFlowSeries
 
 
 class TensorFlowInputBatch:
@@ -54,6 +55,8 @@ class TensorFlowInputBatch:
             mask[place] = 1.0
         self._mask = tf.constant(mask, dtype=forward.dtype)
         self._kept: dict[str, list[Any]] = {}
+        self._series: TensorFlowSeries | None = None
+        self._gradient: Array | None = None
 
     # -- inside a traced function -------------------------------------------------------------------------------------
 
@@ -91,7 +94,9 @@ class TensorFlowInputBatch:
         return self._values
 
     def gradient(self) -> Array:
-        return as_float64(self._run("gradient", lambda g, x: self._joined(self._first(g, x))))
+        if self._gradient is None:
+            self._gradient = as_float64(self._run("gradient", lambda g, x: self._joined(self._first(g, x))))
+        return self._gradient
 
     def products(self, vectors: Array) -> Array:
         tf, forward = tensorflow(), self._forward
@@ -160,7 +165,11 @@ class TensorFlowInputBatch:
         return derivatives
 
     def series(self) -> InputSeries:
-        raise NoSeriesError("TensorFlow's operations have no rules")
+        if self._series is None:
+            self._series = TensorFlowSeries(
+                self._run, self.derivatives, self._shapes, self.samples, self._forward.dtype
+            )
+        return self._series
 
     def samples_separate(self) -> bool:
         if self.samples == 1:

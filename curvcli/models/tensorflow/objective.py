@@ -23,6 +23,7 @@ from curvcli.models.tensorflow.forward import Forward, Original
 from curvcli.models.tensorflow.inputs import TensorFlowInputBatch
 from curvcli.models.tensorflow.memory import memory_of
 from curvcli.models.tensorflow.nodes import all_nodes
+from curvcli.models.tensorflow.threads import threads_in_use
 
 _CHOICES = frozenset({"If", "StatelessIf", "Case", "StatelessCase"})
 # TensorFlow's convention where neither spec nor targets say it: the classes are the last axis.
@@ -61,6 +62,10 @@ class TensorFlowObjective(DataObjective):
     @property
     def dtype(self) -> str:
         return str(self._forward.dtype.name)
+
+    @property
+    def threads(self) -> int:
+        return threads_in_use()
 
     @property
     def random(self) -> tuple[str, ...]:
@@ -104,6 +109,11 @@ class TensorFlowObjective(DataObjective):
     def output_shape(self, output: str | None) -> tuple[int, ...]:
         tensor = self._forward.output if output is None else self._forward.returned(output)
         return self.data_loss.of_one_sample(self._forward.values(tensor, self.data_loss.first_batch()).shape, output)
+
+    @property
+    def probe_samples(self) -> int:  # type: ignore[override]
+        """A whole batch: tracing for another number of samples takes longer than computing."""
+        return self.batch_size
 
     def _input_batch(self, data: Batch, function: SampleFunction, inputs: Sequence[str]) -> TensorFlowInputBatch:
         return TensorFlowInputBatch(self._forward, self.data_loss, data, function, inputs)

@@ -14,7 +14,7 @@ from curvcli.losses.interface import OutputState
 from curvcli.models.base import Array, as_float64
 from curvcli.models.data_loss import DataLoss
 from curvcli.models.torch.forward import Forward
-from curvcli.models.torch.slope import slope_of
+from curvcli.models.torch.slope import plain_slope, slope_of
 
 
 class LossEnd:
@@ -31,7 +31,14 @@ class LossEnd:
     """
 
     def __init__(
-        self, forward: Forward, data_loss: DataLoss, raw: Tensor, data: Batch, samples: int | None = None
+        self,
+        forward: Forward,
+        data_loss: DataLoss,
+        raw: Tensor,
+        data: Batch,
+        samples: int | None = None,
+        *,
+        closed: bool = True,
     ) -> None:
         """Read the batch's targets.
 
@@ -41,6 +48,7 @@ class LossEnd:
             raw: the output.
             data: the batch.
             samples: how many of the output's rows are the batch's own; None if all.
+            closed: whether the cotangent's derivative may be the loss's closed form, instead of its operations' own.
         """
         self.raw = raw
         self.rows = 1 if data_loss.scalar else raw.shape[0]
@@ -50,6 +58,7 @@ class LossEnd:
         self._own = raw[: self.samples] if self.samples < self.rows else raw
         self._targets = data_loss.targets(data, tuple(self._own.shape))
         self.edge = _edge(raw, cut=self._edge_cut)
+        self._closed = closed
         self.cotangent = self._slope(forward.parameters.tensor)
 
     def _slope(self, tensor: Callable[[Array], Tensor]) -> Tensor:
@@ -59,7 +68,8 @@ class LossEnd:
             normalised = self._own.exp() if self._in_logarithms else self._own
             slope: Tensor = self._loss.slope_of_normalised(normalised, truth, weight)
         else:
-            slope = slope_of(self._loss, self._own, truth, weight)
+            formula = slope_of if self._closed else plain_slope
+            slope = formula(self._loss, self._own, truth, weight)
         if self.samples == self.rows:
             return slope
         # No product with a weight of zero: what the filling returns may be no number.

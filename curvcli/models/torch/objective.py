@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 
+import torch
+
 from curvcli.data.interface import Batch
 from curvcli.models.base import Array, Site, as_float64
 from curvcli.models.data_loss import DataLoss
@@ -77,6 +79,10 @@ class TorchObjective(DataObjective):
     @property
     def dtype(self) -> str:
         return str(self.parameters.dtype).removeprefix("torch.")
+
+    @property
+    def threads(self) -> int:
+        return torch.get_num_threads()
 
     @property
     def random(self) -> tuple[str, ...]:

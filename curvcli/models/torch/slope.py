@@ -21,9 +21,14 @@ def slope_of(loss: Loss, o: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
         weight: ``Targets.weight`` · ``Targets.scale``.
     """
     if not loss.closed:
-        plain: Tensor = loss.slope(TORCH, o, truth, weight)
-        return plain
+        return plain_slope(loss, o, truth, weight)
     slope: Tensor = _Slope.apply(loss, o, truth, weight)  # type: ignore[no-untyped-call]
+    return slope
+
+
+def plain_slope(loss: Loss, o: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
+    """The same, of operations that are seen one by one."""
+    slope: Tensor = loss.slope(TORCH, o, truth, weight)
     return slope
 
 

@@ -109,20 +109,28 @@ def _diagonal(report: Report, row: LayerSummary) -> dict[str, Figure]:
     }
     if all(parameter.exact for parameter in row.parameters):
         return figure_by_name
-    return _with_errors(figure_by_name, entry_errors(report, row))
+    return _with_errors(figure_by_name, entry_errors(report, row), row.trace_stderr)
 
 
-def _with_errors(figure_by_name: dict[str, Figure], errors: EntryErrors) -> dict[str, Figure]:
+def _with_errors(figure_by_name: dict[str, Figure], errors: EntryErrors, of_sum: float) -> dict[str, Figure]:
     """Give the numbers of an estimated diagonal the errors that follow from those of its entries.
 
     The errors of entries are not independent, for all come from the same probes. What holds all the same: the standard
     deviation of a sum is at most the sum of the standard deviations, and a mean of absolute values moves by no more
     than the mean error.
+
+    Args:
+        figure_by_name: the numbers.
+        errors: of the entries.
+        of_sum: the standard error of the sum, from its own spread over the probes; NaN where it is not known.
     """
+    total, mean = errors.total, errors.mean
+    if not isnan(of_sum):
+        total, mean = of_sum, of_sum / max(errors.count, 1)
     too_few = unknown(errors.estimates, errors.total) if errors.count else ""
     stderr = {
-        "trace": (errors.total, 1),
-        "diagonal_mean": (errors.mean, 1),
+        "trace": (total, 1),
+        "diagonal_mean": (mean, 1),
         "diagonal_abs_mean": (errors.mean, errors.count),
         "diagonal_min": (errors.at_smallest, errors.count),
         "diagonal_max": (errors.at_largest, errors.count),

@@ -20,7 +20,7 @@ from curvcli.report.table import Table as Columns
 
 Held = tuple[Column, ...]
 
-TABLES: Final = ("layers", "parameters", "inputs", "split", "checks", "entries")
+TABLES: Final = ("layers", "parameters", "inputs", "split", "checks", "entries", "channels")
 
 _KINDS: Final[Mapping[ColumnKind, Kind]] = {
     "text": "text",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import nan
 from typing import Final, cast
 
 import h5py
@@ -26,11 +27,16 @@ from curvcli.report.records.summaries import LayerSummary, ParameterSummary
 from curvcli.report.units import CURVATURE, GRADIENT
 
 # What a layer has beside the dimensions of its arrays.
-_GROUPS: Final = ("gradient", "diagonal", "diagonal_stderr", "trace", "eigen", "density", "hessian", "split")
+_GROUPS: Final = (
+    "gradient", "diagonal", "diagonal_stderr", "channel_sums", "channel_stderr",
+    "trace", "eigen", "density", "hessian", "split",
+)  # fmt: skip
 _LONG_NAMES: Final = {
     "gradient": "gradient of the loss by {name}",
     "diagonal": "diagonal of the {matrix} of the loss by {name}",
     "diagonal_stderr": "standard error of the diagonal of the {matrix} by {name}",
+    "channel_sums": "sums per output channel of the diagonal of the {matrix} of the loss by {name}",
+    "channel_stderr": "standard error of the sums per output channel of the diagonal of the {matrix} by {name}",
 }
 
 
@@ -81,6 +87,7 @@ def read_layer(file: h5py.File, row: LayerSummary) -> LayerRecord:
         density=read_quantity(group, DensityRecord),
         block=read_quantity(group, BlockRecord),
         split=read_split(group),
+        diagonal_sum_stderr=nan if row.trace_method or row.exact else row.trace_stderr,
         entries=int(group.attrs["entries"]) if "entries" in group.attrs else None,
     )
 
@@ -130,16 +137,19 @@ def _write_parameter(group: h5py.Group, record: ParameterRecord, scales: Scales)
         ("gradient", record.gradient),
         ("diagonal", record.diagonal),
         ("diagonal_stderr", record.diagonal_stderr),
+        ("channel_sums", record.channel_sums),
+        ("channel_stderr", record.channel_stderr),
     ):
         if array is None:
             continue
+        axes = ("out",) if quantity in ("channel_sums", "channel_stderr") else record.axes
         attributes = {
             "long_name": storable(_LONG_NAMES[quantity].format(matrix=named(record.matrix), name=record.name)),
             "units": GRADIENT if quantity == "gradient" else CURVATURE,
             "parameter": record.name,
         }
         dataset = write_array(
-            group.require_group(quantity), escape(record.label), array, record.axes, attributes, scales=scales
+            group.require_group(quantity), escape(record.label), array, axes, attributes, scales=scales
         )
         if quantity != "gradient":
             dataset.attrs["matrix"] = record.matrix
@@ -159,6 +169,8 @@ def _read_parameter(group: h5py.Group, row: ParameterSummary) -> ParameterRecord
         gradient=_read_array(group, "gradient", row.label),
         diagonal=_read_array(group, "diagonal", row.label),
         diagonal_stderr=_read_array(group, "diagonal_stderr", row.label),
+        channel_sums=_read_array(group, "channel_sums", row.label),
+        channel_stderr=_read_array(group, "channel_stderr", row.label),
         method=row.method,
         exact=row.exact,
         reason=row.reason,

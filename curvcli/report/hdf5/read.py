@@ -27,7 +27,7 @@ from curvcli.report.records.split import SplitRecord
 from curvcli.report.records.summaries import LayerSummary
 from curvcli.text import did_you_mean
 
-Quantity = Literal["gradient", "diagonal", "diagonal_stderr"]
+Quantity = Literal["gradient", "diagonal", "diagonal_stderr", "channel_sums", "channel_stderr"]
 RecordName = Literal["trace", "eigen", "density", "hessian"]
 
 _RECORDS: Final[dict[str, type[quantities.Quantity]]] = {

@@ -115,7 +115,7 @@ def statistics(parameters: Sequence[Ingredients]) -> dict[str, float]:
         "diagonal_abs_mean": nan if filled is None else filled.absolute / filled.count,
         "negative_share": nan if filled is None or isnan(filled.absolute) else filled.negatives / filled.count,
         "negative_share_rounding": nan if filled is None else filled.unsure / filled.count,
-        "diagonal_relative_stderr": nan if whole is None or errors is None else _ratio(sum(errors), whole.squares),
+        "diagonal_relative_stderr": nan if whole is None or errors is None else ratio(sum(errors), whole.squares),
     }
 
 
@@ -126,9 +126,9 @@ def _complete(values: Iterable[_T | None]) -> list[_T] | None:
     return present if len(present) == len(listed) else None
 
 
-def _ratio(error: float, square: float) -> float:
+def ratio(error: float | None, square: float | None) -> float:
     """Return the relative error of a norm from squares; an error of 0 is one of 0 also in a diagonal of zeros."""
-    if isnan(error) or isnan(square):  # as the statistics of a diagonal that is not a number
+    if error is None or square is None or isnan(error) or isnan(square):  # not there, or not a number
         return nan
     if error == 0.0:
         return 0.0

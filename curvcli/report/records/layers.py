@@ -20,6 +20,7 @@ from curvcli.report.records.validation import (
     check_estimates,
     check_floats,
     check_matrix,
+    check_shape,
     check_status,
 )
 
@@ -38,6 +39,9 @@ class ParameterRecord:
         gradient: float32 or float64, of `shape`; ``None`` when it was not computed.
         diagonal: of the matrix, float32 or float64, of `shape`; ``None`` when it was not computed.
         diagonal_stderr: standard error of an estimated diagonal, of `shape`; ``None`` for an exact one.
+        channel_sums: sums of an estimated diagonal per output channel, float64, (channels,); ``None`` where these have
+            no error of their own.
+        channel_stderr: their standard errors, likewise: much smaller than those of the entries together.
         method: how the diagonal was computed; empty, without a diagonal, when it was not requested.
         exact: whether the diagonal is exact up to rounding.
         reason: why this method, or why there is no result.
@@ -65,6 +69,8 @@ class ParameterRecord:
     gradient: Array | None = None
     diagonal: Array | None = None
     diagonal_stderr: Array | None = None
+    channel_sums: Array | None = None
+    channel_stderr: Array | None = None
     method: str = ""
     exact: bool = False
     reason: str = ""
@@ -90,6 +96,12 @@ class ParameterRecord:
             check_floats(self.name, {quantity: array})
         if self.diagonal_stderr is not None and self.diagonal is None:
             raise ValueError(f"{self.name}: a standard error needs its diagonal")
+        if (self.channel_sums is None) != (self.channel_stderr is None):
+            raise ValueError(f"{self.name}: sums per channel and their standard errors go together")
+        if self.channel_sums is not None and self.channel_stderr is not None:
+            check_floats(self.name, {"sums": self.channel_sums, "errors": self.channel_stderr}, axes=1)
+            check_shape(self.name, "errors of sums per channel", self.channel_stderr, self.channel_sums.shape)
+            check_errors(self.name, {"errors of sums per channel": self.channel_stderr})
         check_errors(self.name, {"rounding": self.rounding, "verified": self.verified})
         check_estimates(self.name, self.estimates, self.degrees, self.widening)
         check_status(self.name, self.status)
@@ -117,6 +129,7 @@ class LayerRecord:
         density: the spectral density; ``None`` when not computed.
         block: the full Hessian; ``None`` when not computed.
         split: the gradient in two parts at the layer's output; ``None`` when not computed.
+        diagonal_sum_stderr: standard error of the sum of an estimated diagonal; NaN where it is not known.
         entries: how many entries a block has whose parameters belong to other layers; ``None`` for all others. Its
             eigenvectors are keyed by full parameter names.
 
@@ -137,12 +150,14 @@ class LayerRecord:
     block: BlockRecord | None = None
     split: SplitRecord | None = None
     entries: int | None = None
+    diagonal_sum_stderr: float = nan
 
     def __post_init__(self) -> None:
         labels = [p.label for p in self.parameters]
         if len(set(labels)) != len(labels):
             raise ValueError(f"layer {self.name!r}: parameter labels {labels} are not distinct")
         check_status(self.name, self.status)
+        check_errors(self.name, {"diagonal_sum_stderr": self.diagonal_sum_stderr})
         if self.entries is not None and (self.parameters or self.entries < 0):
             raise ValueError(f"layer {self.name!r}: {self.entries} entries beside {len(labels)} parameters")
         if self.parameters:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from curvcli.report.records.entries import Ingredients, squared_norm, statistics
+from curvcli.report.records.entries import Ingredients, ratio, squared_norm, statistics
 from curvcli.report.records.layers import Array, LayerRecord, ParameterRecord
 from curvcli.report.records.spectra import spectral
 from curvcli.report.records.split import SplitPartSummary, SplitRecord
@@ -29,6 +29,8 @@ def summarise(record: LayerRecord) -> LayerSummary:
         columns["trace"] = record.trace.value
     elif columns["diagonal_relative_stderr"] == 0.0:
         of_block["trace_stderr"] = 0.0
+    else:
+        of_block["trace_stderr"] = record.diagonal_sum_stderr
     return LayerSummary(
         name=record.name,
         kind=record.kind,
@@ -68,6 +70,7 @@ def _parameter(layer: str, record: ParameterRecord, columns: dict[str, float]) -
         verified=record.verified,
         verification=record.verification,
         matrix=record.matrix,
+        channel_relative_stderr=ratio(squared_norm(record.channel_stderr), squared_norm(record.channel_sums)),
         **columns,
     )
 

@@ -17,6 +17,8 @@ class ParameterSummary(Statistics):
 
     Attributes:
         layer: that it belongs to.
+        channel_relative_stderr: Euclidean norm of the standard errors of sums per output channel over that of the sums;
+            NaN where these have no error of their own.
     """
 
     layer: str = ""
@@ -37,6 +39,7 @@ class ParameterSummary(Statistics):
     verified: float = nan
     verification: str = ""
     matrix: str = HESSIAN
+    channel_relative_stderr: float = nan
 
 
 @dataclass(frozen=True, kw_only=True)

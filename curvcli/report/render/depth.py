@@ -114,7 +114,8 @@ def _layer(row: LayerSummary) -> Iterator[Line]:
     for label, field in (("gradient norm", "gradient_norm"), ("trace", "trace")):
         value = getattr(row, field)
         if not isnan(value):
-            yield label, or_dash(value)
+            summed = field == "trace" and not row.trace_method and row.trace_stderr > 0
+            yield label, or_dash(value) + (f" ± {number(row.trace_stderr, 2)}" if summed else "")
     if not isnan(row.diagonal_rounding):
         yield "rounding", f"up to {or_dash(row.diagonal_rounding)} in every entry of the diagonal"
     if not isnan(row.diagonal_min):

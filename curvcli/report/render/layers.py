@@ -55,6 +55,7 @@ def contents(rows: Sequence[LayerSummary]) -> frozenset[str]:
         present["diagonal"] = True  # nothing tells what was requested; this is what a report is first of all for
     present |= {
         "estimated diagonal": any(not (p.exact or isnan(p.trace)) for p in parameters),
+        "channels": any(not isnan(p.channel_relative_stderr) for p in parameters),
         "verified": any(not isnan(row.diagonal_verified) for row in rows),
         "gradient": any(not isnan(row.gradient_norm) for row in rows),
         "other matrix": any(_other(row.matrix) for row in rows) or any(_other(p.matrix) for p in parameters),

@@ -16,16 +16,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from curvcli.models.taylor.order import Order, weights_of_samples
 from curvcli.models.taylor.series import Coefficients, Summed
 from curvcli.models.torch.taylor.call import Call, Jet, NoRuleError, jets_of
 from curvcli.models.torch.taylor.replay import (
-    Order,
     active_slots,
     bending,
+    by_sample,
     order_of,
     replayed,
     slots_of,
-    weights_of_samples,
 )
 from curvcli.models.torch.taylor.rules import RULES
 from curvcli.models.torch.taylor.tape import Node, Slot, Tape
@@ -51,9 +51,9 @@ class Slope:
 
     def contract(self, weight: Tensor, left: Tensor, right: Tensor) -> Tensor:
         """See ``series.Contract``."""
-        weights = self.order.by_sample(weight) * self.by_sample
-        first = self.order.by_sample(left, 1)
-        second = first if right is left else self.order.by_sample(right, 1)
+        weights = by_sample(self.order, weight) * self.by_sample
+        first = by_sample(self.order, left, 1)
+        second = first if right is left else by_sample(self.order, right, 1)
         sums: Tensor = torch.linalg.vecdot(first * weights, second)
         return sums
 
@@ -107,7 +107,7 @@ class TaylorForward:
             order = order_of(slope, other, weights)
             if order is None:
                 return None
-            by_slot[number] = Slope(order.by_sample(slope), order)
+            by_slot[number] = Slope(by_sample(order, slope), order)
         return by_slot
 
     def _last_uses(self) -> list[list[int]]:
@@ -273,7 +273,7 @@ def _add(last: Tensor, jet: Jet, slope: Slope | None) -> None:
     elif slope is None:
         return
     else:
-        sums = torch.linalg.vecdot(slope.order.by_sample(coefficient, 1), slope.by_sample)
+        sums = torch.linalg.vecdot(by_sample(slope.order, coefficient, 1), slope.by_sample)
     if sums is not None:
         last[list(jet.rows or ())] += sums
 

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from curvcli.models.taylor.order import SAME, Order, candidates
 from curvcli.models.torch.taylor.tape import Node, Slot, Tape
-
-# Golden section: its multiples, without their whole parts, are far apart for numbers that are near.
-_GOLDEN = 0.6180339887498949
-_SAME = 1e-3
 
 
 def slots_of(argument: Any) -> list[int]:
@@ -73,51 +69,20 @@ _STRAIGHT = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class Order:
-    """How a value's entries belong to samples.
-
-    Attributes:
-        axis: which counts them.
-        samples: how many.
-        behind: entries of that axis per sample, adjacent.
-        before: entries of that axis per sample, as many apart as there are samples.
-    """
-
-    axis: int
-    samples: int
-    behind: int = 1
-    before: int = 1
-
-    def by_sample(self, tensor: Tensor, leading: int = 0) -> Tensor:
-        """(leading axes, *shape) → (leading axes, samples, entries)."""
-        axis = self.axis + leading
-        shape = tensor.shape
-        split = tensor.reshape(*shape[:axis], self.before, self.samples, self.behind, *shape[axis + 1 :])
-        moved = split.movedim(axis + 1, leading)
-        return moved.reshape(*shape[:leading], self.samples, -1)
-
-
-def weights_of_samples(samples: int) -> list[float]:
-    """Numbers in [0.5, 1.5) that tell samples apart."""
-    return [0.5 + (i * _GOLDEN) % 1.0 for i in range(samples)]
+def by_sample(order: Order, tensor: Tensor, leading: int = 0) -> Tensor:
+    """(leading axes, *shape) → (leading axes, samples, entries)."""
+    shape, axis = order.split(tensor.shape, leading)
+    moved = tensor.reshape(shape).movedim(axis, leading)
+    return moved.reshape(*tensor.shape[:leading], order.samples, -1)
 
 
 def order_of(slope: Tensor, weighted: Tensor, weights: Tensor) -> Order | None:
     """How a value's entries belong to samples, told from the slope of Σ f_n and that of Σ w_n f_n by it."""
     samples = len(weights)
-    if samples == 1:
-        return Order(0, 1, behind=slope.shape[0]) if slope.dim() else None
-    for axis, length in enumerate(slope.shape):
-        if length % samples:
-            continue
-        several = length // samples
-        candidates = [Order(axis, samples, behind=several)]
-        if several > 1:
-            candidates.append(Order(axis, samples, before=several))
-        for order in candidates:
-            plain, other = order.by_sample(slope), order.by_sample(weighted)
-            difference = (other - plain * weights[:, None]).abs()
-            if bool((difference <= _SAME * plain.abs()).all()):
-                return order
+    for order in candidates(slope.shape, samples):
+        if samples == 1:
+            return order
+        plain, other = by_sample(order, slope), by_sample(order, weighted)
+        if bool(((other - plain * weights[:, None]).abs() <= SAME * plain.abs()).all()):
+            return order
     return None

@@ -65,7 +65,9 @@ class TorchSeries:
 
         def computed(*tensors: Tensor) -> tuple[Tensor, Tensor]:
             raw = forward({**arguments, **dict(zip(inputs, tensors, strict=True))}, function.output)
-            return raw, slope if function.output is not None else LossEnd(forward, data_loss, raw, data).cotangent
+            if function.output is not None:
+                return raw, slope
+            return raw, LossEnd(forward, data_loss, raw, data, closed=False).cotangent
 
         with self._explained():
             tensors = [arguments[name].requires_grad_() for name in inputs]

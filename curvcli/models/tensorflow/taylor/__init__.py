@@ -1,0 +1,1 @@
+"""Taylor coefficients carried forward through TensorFlow's operations."""
