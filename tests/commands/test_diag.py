@@ -46,7 +46,7 @@ def test_the_report_names_method_and_reason(work: Path, curvcli: Curvcli) -> Non
     curvcli("diag", "model.pt", "-q")
     with h5py.File(work / "model.pt.diag.h5") as report:
         one, two = report["layers/one"], report["layers/two"]
-        assert one.attrs["method"] == "output_hessian"
+        assert one.attrs["method"] == "smooth_units"
         assert two.attrs["method"] == "gauss_newton"
         assert one["diagonal/weight"].shape == (6, 4)
         assert [d.label for d in one["diagonal/weight"].dims] == ["out", "in"]
@@ -93,7 +93,7 @@ def test_a_dry_run_plans_and_writes_nothing(work: Path, curvcli: Curvcli) -> Non
     """Methods, costs and time are shown; there is no report."""
     done = curvcli("diag", "model.pt", "--dry-run")
     assert done.returncode == 0
-    assert "output_hessian" in done.stdout
+    assert "smooth_units" in done.stdout
     assert not list(work.glob("*.h5*"))
 
 

@@ -11,7 +11,7 @@ import pytest
 import curvcli
 from curvcli.cli import compute
 from curvcli.cli.main import run
-from curvcli.curvature.diagonal.output_hessian import OutputHessian
+from curvcli.curvature.diagonal.smooth_units import SmoothUnits
 from curvcli.errors import ReportError
 from curvcli.report.hdf5.digest import content_digest
 from curvcli.report.hdf5.read import read_report
@@ -112,7 +112,7 @@ def test_an_interrupted_rerun_leaves_the_complete_report(
 
     before = content_digest(finished / "r.h5")
     with monkeypatch.context() as patch:
-        patch.setattr(OutputHessian, "steps", stopped)
+        patch.setattr(SmoothUnits, "steps", stopped)
         assert diag(finished) == 130
     assert "still holds the complete report of an earlier run" in " ".join(capfd.readouterr().err.split())
     assert content_digest(finished / "r.h5") == before

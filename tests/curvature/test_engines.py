@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import pickle
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
@@ -11,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor, nn
 
 from curvcli.analysis.options.shared import DataOptions, ModelOptions
 from curvcli.analysis.session import open_session
@@ -19,8 +24,11 @@ from curvcli.curvature.algorithm import Algorithm
 from curvcli.curvature.diagonal.activation_probes import ActivationProbes
 from curvcli.curvature.diagonal.coordinate import Coordinate
 from curvcli.curvature.diagonal.gauss_newton import GaussNewton
+from curvcli.curvature.diagonal.leading_columns import LeadingColumns
 from curvcli.curvature.diagonal.monte_carlo import MonteCarlo
 from curvcli.curvature.diagonal.output_hessian import OutputHessian
+from curvcli.curvature.diagonal.pairs_of_uses import PairsOfUses
+from curvcli.curvature.diagonal.smooth_units import SmoothUnits
 from curvcli.curvature.diagonal.verification import Verification
 from curvcli.curvature.first_order import FirstOrder
 from curvcli.curvature.gram import GramColumns
@@ -34,7 +42,7 @@ from curvcli.curvature.together import JointTask
 from curvcli.engine.interface import Flight, OnStep, unheard
 from curvcli.engine.serial import SerialEngine
 from curvcli.engine.work import computed
-from curvcli.models.base import Array, Parameter
+from curvcli.models.base import Array, Parameter, passes_of
 from curvcli.models.pointwise import SampleFunction
 from curvcli.models.vectors import VectorSpace
 
@@ -96,6 +104,8 @@ MODELS = Path(__file__).parents[2] / "sample_models"
 @cache
 def objective_of(model: str) -> Any:
     """Twelve samples in uneven batches."""
+    if model == "twins":
+        return twins()
     options = ModelOptions(MODELS / model, dtype="float64"), DataOptions(limit=12, batch_size=5)
     return open_session(*options, Voice(-1))
 
@@ -112,9 +122,11 @@ def diagonals() -> dict[str, Algorithm[Any]]:
     return {
         "loss and gradient": FirstOrder(names),
         "columns": GaussNewton(names, 10),
+        "smooth units": SmoothUnits(tuple(p.name for p in hidden), 10, passes_of(site.bends or ())),
         "outputs": OutputHessian(tuple(p.name for p in hidden), site.units, site.positions),
         "coordinates": Coordinate(last[1].name, last[1].shape),
         "activation probes": ActivationProbes(hidden, 16, None, 0, 10),
+        "leading columns": LeadingColumns(last, 6, None, 0, 10),
         "monte carlo": MonteCarlo(last, 16, None, 0, FISHER),
         "verification": Verification(last, (), lambda name: None, 0),
         "gram": GramColumns(Block("fc3", last), names, 10, GAUSS_NEWTON),
@@ -124,6 +136,38 @@ def diagonals() -> dict[str, Algorithm[Any]]:
         ),
         "split": SplitGradient(SplitTask(names, factors, whole), output),
     }
+
+
+class Twins(nn.Module):
+    """One weight, twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = nn.Linear(2, 2)
+
+    def forward(self, point: Tensor) -> Tensor:
+        return torch.tanh(self.one(torch.tanh(self.one(point))))
+
+
+@cache
+def twins() -> Any:
+    """Twelve samples in uneven batches, of a weight that is used twice."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    torch.manual_seed(0)
+    torch.jit.save(torch.jit.script(Twins()), str(folder / "twins.pt"))
+    np.savez(folder / "data.npz", point=np.random.default_rng(0).normal(size=(12, 2)), target=np.ones((12, 2)))
+    (folder / "spec.toml").write_text(
+        'version = 1\n[source]\nformat = "npz"\npath = "data.npz"\n[inputs.point]\ncolumn = "point"\n'
+        '[target]\ncolumn = "target"\n[loss]\nname = "mse"\n'
+    )
+    options = ModelOptions(folder / "twins.pt", dtype="float64"), DataOptions(folder / "spec.toml", batch_size=5)
+    return open_session(*options, Voice(-1))
+
+
+def pairs() -> dict[str, Algorithm[Any]]:
+    """The diagonals of a weight that is used twice."""
+    return {"pairs of uses": PairsOfUses(("one.weight", "one.bias"), 4)}
 
 
 def inputs() -> dict[str, Algorithm[Any]]:
@@ -136,6 +180,7 @@ def inputs() -> dict[str, Algorithm[Any]]:
 
 
 NETWORK = dict.fromkeys(diagonals(), "mlp_tanh.pt") | dict.fromkeys(inputs(), "poisson_tanh.pt")
+NETWORK |= dict.fromkeys(pairs(), "twins")
 
 
 def same(left: Any, right: Any) -> None:
@@ -163,7 +208,7 @@ def test_algorithms_find_the_same_on_another_engine(name: str) -> None:
 @pytest.mark.parametrize("name", NETWORK)
 def test_a_networks_figures_are_the_same_on_another_engine(name: str) -> None:
     """Diagonals, checks, columns, derivatives by inputs and in two parts, on a model from a file."""
-    objective, algorithm = objective_of(NETWORK[name]).objective, (diagonals() | inputs())[name]
+    objective, algorithm = objective_of(NETWORK[name]).objective, (diagonals() | inputs() | pairs())[name]
     same(computed(algorithm, SerialEngine(objective)), computed(algorithm, Elsewhere(objective)))
 
 
@@ -174,7 +219,7 @@ def test_every_task_is_pickled_by_these_tests() -> None:
         engine = Elsewhere(quadratic())
         computed(make(), engine)
         seen |= engine.seen
-    for name, algorithm in (diagonals() | inputs()).items():
+    for name, algorithm in (diagonals() | inputs() | pairs()).items():
         engine = Elsewhere(objective_of(NETWORK[name]).objective)
         computed(algorithm, engine)
         seen |= engine.seen

@@ -13,6 +13,9 @@ _COSTS: dict[str, Callable[..., int]] = {
     "samples_separate": lambda parameters: 2,  # of a batch of no more samples than a float32 has exponents
     "squared_columns": lambda parameters, columns: len(columns),
     "output_hessian_diagonal": lambda parameters, start, stop: stop - start,
+    # Of each column of a gate, a norm or a softmax two, which the plan counts: here only the columns are seen.
+    "bend_columns": lambda parameters, start, stop: stop - start,
+    "uses_diagonal": lambda parameters, start, stop: stop - start,
     "hessian_products": lambda block, vectors: len(vectors),
     "pushforward": lambda block, vectors: len(vectors),
     "pullback": lambda block, cotangents: len(cotangents),

@@ -119,7 +119,7 @@ def test_the_last_batch_costs_what_the_others_do(activation: Callable[[Tensor], 
         parameters = [p for layer in session.model.layers for p in layer.parameters]
         counted = CountedObjective(session.objective)
         plan = plan_diagonal(parameters, counted.sites([p.name for p in parameters]), 3)
-        assert {choice.method for choice in plan.choices.values()} <= {"gauss_newton", "output_hessian"}
+        assert {choice.method for choice in plan.choices.values()} <= {"gauss_newton", "smooth_units", "output_hessian"}
         for work in plan.work:
             computed(work, SerialEngine(counted))
         passes.append(counted.backward_passes)
@@ -132,7 +132,7 @@ def weighted(output: Tensor, y: Tensor, w: Tensor) -> Tensor:
 
 
 # One that shares passes between places, and each weight has but one.
-@pytest.mark.parametrize("method", [method for method in METHODS if not method.endswith("shared")])
+@pytest.mark.parametrize("method", [method for method in METHODS if not method.endswith(("shared", "uses"))])
 def test_every_exact_method_with_weights(method: Method, tmp_path: Path) -> None:
     """Of samples and classes, a target that is ignored in the last batch, and a sum instead of a mean."""
     torch.manual_seed(0)

@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sessions import session_of
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from curvcli.curvature.diagonal.planner import plan_diagonal
+
 from .batchwise import batchwise, cross_entropies, squares
-from .conftest import SAMPLES, Outcome, assert_close
+from .conftest import SAMPLES, Outcome, assert_close, write_spec
 from .tf_modules import float32_values
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -163,3 +166,34 @@ def test_pairs_of_uses_equal_the_dense_hessian(name: str, diag: Diag, tmp_path: 
     assert outcome.code == 0
     assert {key for key, method in outcome.method.items() if method == "pairs_of_uses"} >= SEVERAL[name]
     assert_close(outcome.diagonal, expected, 1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("pairs_only")
+@pytest.mark.parametrize("seed", range(60))
+def test_random_networks_equal_the_dense_hessian(seed: int, tmp_path: Path) -> None:
+    """Wherever a weight of a random network is used several times, what its pairs give is right."""
+    from random_networks.harness import judge_seed
+
+    case, outcome = judge_seed(seed, tmp_path, ("diag",))
+    assert outcome.kind == "equal", f"{' '.join(case.why)}\n{outcome.message}"
+
+
+def test_the_plan_takes_them_where_they_are_cheaper(tmp_path: Path) -> None:
+    """Of a recurrent layer of few steps, not of one of few units."""
+    torch.manual_seed(0)
+    chosen = {}
+    for units in (2, 12):
+        module = Kept(nn.LSTM)
+        module.layer = nn.LSTM(2, units, batch_first=True)
+        module.last = nn.Linear(units, 2)
+        x = float32_values(RNG, SAMPLES, 6)
+        path = saved(module, tmp_path / f"{units}.pt", x)
+        spec = write_spec(tmp_path, str(units), {"x": x}, RNG.standard_normal((SAMPLES, 2)), 'name = "mse"')
+        session = session_of(path, spec, dtype="float32")
+        parameters = [p for layer in session.model.layers for p in layer.parameters]
+        plan = plan_diagonal(parameters, session.objective.sites([p.name for p in parameters]), 2)
+        chosen[units] = plan.choices["layer.weight_hh_l0"]
+    assert chosen[2].method == "coordinate"
+    assert chosen[12].method == "pairs_of_uses"
+    assert "one product per output element of all its uses (144)" in chosen[12].reason

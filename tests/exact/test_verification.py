@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from curvcli.curvature.algorithm import About, Steps
 from curvcli.curvature.diagonal.exact import ExactDiagonal
 from curvcli.curvature.diagonal.gauss_newton import GaussNewton
-from curvcli.curvature.diagonal.output_hessian import OutputHessian
+from curvcli.curvature.diagonal.smooth_units import SmoothUnits
 from curvcli.models.base import Site
 from curvcli.models.torch.objective import TorchObjective
 from curvcli.report.hdf5.read import Report, read_report
@@ -110,8 +110,8 @@ def scaled(bare: Callable[..., Steps[ExactDiagonal]], factor: float) -> Callable
 BROKEN: dict[str, tuple[type, float, set[str]]] = {
     "columns twice": (GaussNewton, 2.0, {"two", "last"}),
     "no columns": (GaussNewton, 0.0, {"two", "last"}),
-    "outputs twice": (OutputHessian, 2.0, {"one"}),
-    "no outputs": (OutputHessian, 0.0, {"one"}),
+    "smooth units twice": (SmoothUnits, 2.0, {"one"}),
+    "no smooth units": (SmoothUnits, 0.0, {"one"}),
 }
 
 
