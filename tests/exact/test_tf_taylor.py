@@ -103,7 +103,7 @@ def test_operations() -> None:
         assert np.abs(collapsed[4] - nested).max() <= 1e-12 * scale, name
 
 
-@pytest.mark.parametrize("name", ["poisson_tanh", "mlp_tanh"])
+@pytest.mark.parametrize("name", ["poisson_tanh", pytest.param("mlp_tanh", marks=pytest.mark.slow)])
 def test_sample_models(name: str) -> None:
     """The loss of one batch by all inputs: gradient, products, nested gradients."""
     objective = session_of(ROOT / "sample_models" / name, limit=3, batch_size=3).objective
