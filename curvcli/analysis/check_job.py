@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from curvcli.analysis.against import compare_with, other_side
+from curvcli.analysis.check_effort import BUDGET
 from curvcli.analysis.checklist import Checklist
 from curvcli.analysis.numerical_checks import NumericalChecks
 from curvcli.analysis.options.quantities import CheckOptions, DiagonalOptions
@@ -131,7 +132,7 @@ def _checked(checks: Checklist, opened: Opened, layers: Sequence[Layer], request
         data = request.data.data or (path if path.suffix == ".toml" else None)
         this_side = Request(
             "diag",
-            {"diag": DiagonalOptions(budget=check_options.budget)},
+            {"diag": DiagonalOptions(budget=check_options.budget or BUDGET)},
             replace(request.model, model=opened.path, device=opened.device, dtype="float64"),
             DataOptions(data, len(samples), sampling.batch_size, sampling.seed),
             Selection(tuple(layer.name for layer in layers)),

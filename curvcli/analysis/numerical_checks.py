@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from curvcli.analysis.check_effort import BUDGET, everything, seconds_per_pass, within_reason
 from curvcli.analysis.checklist import Checklist
 from curvcli.analysis.quantities.diagonal import loss_rank
 from curvcli.analysis.session import Opened, objective_of
@@ -21,7 +22,7 @@ from curvcli.curvature.checks import (
     entry_error,
     loss_slope,
 )
-from curvcli.curvature.diagonal.planner import OVER_BUDGET, UNREACHED, plan_diagonal
+from curvcli.curvature.diagonal.planner import OVER_BUDGET, UNREACHED, Plan, plan_diagonal
 from curvcli.curvature.rounding import SPOILT
 from curvcli.data.interface import Samples
 from curvcli.engine.serial import SerialEngine
@@ -48,12 +49,13 @@ class NumericalChecks:
         samples: Samples,
         size: int,
         layers: Sequence[Layer],
-        budget: int,
+        budget: int | None,
         narrow: Callable[[], Opened] | None,
     ) -> None:
         self._narrow = narrow
         self._checks, self._opened, self._samples, self._layers = checks, opened, samples, layers
-        self._budget = budget
+        self._requested, self._budget = budget, budget or BUDGET
+        self._effort = everything(layers)
         self._objective = objective_of(opened, samples, size)
         self._seed = opened.loaded.spec.sampling.seed
         self._about = f"{len(samples)} sample{'s' if len(samples) != 1 else ''}"
@@ -88,6 +90,10 @@ class NumericalChecks:
             why_not = (
                 f"the loss is saturated, its slope {slope:.2g} at most: derivatives are too near rounding to compare"
             )
+        if not why_not and self._requested is None:
+            plans = {layer.name: self._plan(layer) for layer in self._layers}
+            names = [p.name for p in parameters]
+            self._effort = within_reason(self._layers, plans, seconds_per_pass(self._objective, names))
         for layer in self._layers:
             if why_not:
                 checks.skipped("gradient, Hessian, diagonal", layer.name, why_not)
@@ -117,14 +123,26 @@ class NumericalChecks:
     def _layer(self, layer: Layer, derivatives: DerivativeChecks) -> None:
         checks = self._checks
         checks.begin("derivatives", layer.name)
+        if layer.name in self._effort.differences:
+            if not self._differences(layer, derivatives):
+                return
+        else:
+            checks.skipped("gradient, Hessian", layer.name, self._effort.why_no_differences)
+        diagonals = checks.attempt("diagonal", layer.name, lambda: self._diagonal(layer))
+        if diagonals is not None and self._narrow is not None:
+            checks.attempt(_NARROW, layer.name, lambda: self._in_float32(layer, diagonals))
+
+    def _differences(self, layer: Layer, derivatives: DerivativeChecks) -> bool:
+        """Derivatives against finite differences; whether there were any to compare with."""
+        checks = self._checks
         values = {p.name: self._opened.model.values(p.name) for p in layer.parameters}
         figures = checks.attempt("derivatives", layer.name, lambda: derivatives.layer(layer.parameters, values))
         if figures is None:
-            return
+            return False
         if figures.kink:
             why = "a kink lies at the saved parameters (a ReLU of exact zeros?), with no differences to compare with"
             checks.skipped("gradient, Hessian", layer.name, why)
-            return
+            return False
         checks.judge(
             "gradient",
             layer.name,
@@ -144,9 +162,13 @@ class NumericalChecks:
         checks.judge(
             "symmetry", layer.name, figures.symmetry, ROUNDING_LIMIT, good="uᵀHv = vᵀHu", bad="uᵀHv differs from vᵀHu"
         )
-        diagonals = checks.attempt("diagonal", layer.name, lambda: self._diagonal(layer))
-        if diagonals is not None and self._narrow is not None:
-            checks.attempt(_NARROW, layer.name, lambda: self._in_float32(layer, diagonals))
+        return True
+
+    def _plan(self, layer: Layer) -> Plan:
+        """How the diagonals of a layer are computed."""
+        sites = self._objective.sites([p.name for p in layer.parameters])
+        rank = loss_rank(self._objective, layer.parameters)
+        return plan_diagonal(layer.parameters, sites, rank, method="auto", budget=self._budget)
 
     @cached_property
     def _in_run(self) -> ModelObjective:
@@ -188,13 +210,10 @@ class NumericalChecks:
     def _diagonal(self, layer: Layer) -> dict[str, Any]:
         """Entries of the diagonal by its planned method, against one product each; returns the diagonals."""
         objective, checks = self._objective, self._checks
-        names = [p.name for p in layer.parameters]
-        sites = objective.sites(names)
-        rank = loss_rank(objective, layer.parameters)
-        plan = plan_diagonal(layer.parameters, sites, rank, method="auto", budget=self._budget)
+        plan = self._plan(layer)
         diagonals: dict[str, Any] = {}
         for method in plan.work:
-            if method.method != "coordinate":
+            if method.method != "coordinate" and self._effort.diagonals.issuperset(method.parameters):
                 diagonals |= computed(method, SerialEngine(objective)).values
         largest = max((float(np.abs(values).max(initial=0.0)) for values in diagonals.values()), default=0.0)
         for p in layer.parameters:
@@ -208,6 +227,8 @@ class NumericalChecks:
                     else "it is computed by those products"
                 )
                 checks.skipped("diagonal", subject, why)
+            elif subject not in self._effort.diagonals:
+                checks.skipped("diagonal", subject, self._effort.why_no_diagonal(subject, choice.cost))
             else:
                 diagonal = diagonals.get(p.name, np.zeros(p.shape))
                 entries = chosen_entries(diagonal, _ENTRIES, self._seed, p.name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +15,14 @@ from curvcli.analysis.job import Job
 from curvcli.analysis.options.quantities import DiagonalOptions
 from curvcli.analysis.options.request import Request
 from curvcli.analysis.options.shared import Selection
+from curvcli.analysis.outlook import Outlook, outlook
 from curvcli.analysis.progress import Voice
 from curvcli.analysis.quantities.base import PlanRow, Quantity, RunPlan
 from curvcli.analysis.quantities.diagonal import DiagonalQuantity
 from curvcli.analysis.quantities.registry import QUANTITIES
 from curvcli.analysis.session import Session, chosen_layers
-from curvcli.analysis.targets import Target, parameters_of, targets
-from curvcli.curvature.kept import KeptObjective, memory_limit
+from curvcli.analysis.targets import Target, targets
+from curvcli.curvature.kept import memory_limit
 from curvcli.engine.interface import Engine
 from curvcli.engine.serial import SerialEngine
 from curvcli.engine.work import Work
@@ -60,7 +61,7 @@ class Planned:
         rows: what is done for whom, and why.
         work: behind the rows.
         batches: of the data.
-        engine: that the work would be run by.
+        look: what it costs; a pass is timed if told to, or if the work may be long.
     """
 
     job: Runnable
@@ -68,11 +69,7 @@ class Planned:
     rows: tuple[PlanRow, ...]
     work: tuple[Work[Any], ...]
     batches: int
-    engine: Engine
-
-    def seconds(self) -> dict[str, float]:
-        """The time that every computation takes, by its key, from timing its first steps."""
-        return {work.key: _seconds_per_pass(work, self.engine) * work.passes for work in self.work}
+    look: Callable[[bool], Outlook]
 
 
 def plan_run(request: Request, session: Session, voice: Voice, *, line: str | None = None) -> Planned:
@@ -139,28 +136,35 @@ def _plan_layers(request: Request, session: Session, voice: Voice, line: str | N
     quantities = [QUANTITIES[name].plan(run, options) for name, options in request.own.items()]
     job = Job(request.command, session, voice, chosen, quantities, limit, {}, line, deterministic)
     job.reserved = room
-    names = [p.name for p in parameters_of(chosen)]
-    return Planned(
-        job,
-        _count(chosen),
-        tuple(row for quantity in quantities for row in quantity.plan()),
-        tuple(run.work.values()),
-        run.batches,
-        SerialEngine(KeptObjective(session.objective, names, limit, reserved=room)),
-    )
+    rows = tuple(row for quantity in quantities for row in quantity.plan())
+    diagonals = request.own.get("diag")
+
+    def look(timed: bool) -> Outlook:
+        return outlook(
+            request.command, run, rows, diagonals if isinstance(diagonals, DiagonalOptions) else None, timed=timed
+        )
+
+    return Planned(job, _count(chosen), rows, tuple(run.work.values()), run.batches, look)
 
 
 def _plan_inputs(request: Request, session: Session, voice: Voice, line: str | None) -> Planned:
     deterministic = is_deterministic(session, voice, allow_random=request.computing.allow_random)
     job = input_job(request, session, voice, line, deterministic=deterministic)
     samples = 1 if session.objective.scalar else len(session.samples)
+    works = tuple(one.work for one in job.functions)
+    engine = SerialEngine(session.objective)
+
+    def look(timed: bool) -> Outlook:
+        seconds = {work.key: _seconds_per_pass(work, engine) * work.passes for work in works if timed}
+        return Outlook("inputs", seconds, False, "", (), 1, None)
+
     return Planned(
         job,
         f"{samples} sample{'s' if samples != 1 else ''}",
         tuple(one.plan() for one in job.functions),
-        tuple(one.work for one in job.functions),
+        works,
         session.objective.batch_count(),
-        SerialEngine(session.objective),
+        look,
     )
 
 

@@ -29,7 +29,7 @@ def check(
     threads: int | None = None,
     signature: str | None = None,
     tag_set: str | None = None,
-    budget: int = CheckOptions.budget,
+    budget: int | None = None,
     against: StrPath | None = None,
     against_data: StrPath | None = None,
     output: StrPath | None = None,
@@ -42,7 +42,8 @@ def check(
 
     - ``dtype``: ``float32``, to hold the diagonals of such a run against float64's; nothing but float64 otherwise.
     - ``limit``: samples for the numerical checks. Default: 32.
-    - ``budget``: passes that a layer's exact diagonal may cost; more expensive diagonals are not checked.
+    - ``budget``: passes that a layer's exact diagonal may cost; more expensive diagonals are not checked. Default:
+      2000, and of a slow model only as much as takes about two minutes.
     - ``against``: compare loss, gradients and diagonals with this model's; ``against_data`` is its spec.
 
     Returns:

@@ -56,6 +56,8 @@ def carried_out(request: Request, model: Any, voice: QuietVoice, line: str, *, s
         opened = open_files(request.model, request.data, voice)
     session = session_of(opened, needs_layers=request.command != "inputs")
     planned = plan_run(request, session, voice, line=line)
+    if voice.verbose and (outlook := planned.look(False)).long:
+        voice.note(outlook.line())
     return finished(planned.job, voice, request, stacklevel=stacklevel + 1)
 
 

@@ -85,8 +85,11 @@ def run_request(request: Request, shown: Presentation) -> int:
     confine([path], device=request.model.device)
     session = open_session(request.model, request.data, shown.voice, needs_layers=request.command != "inputs")
     planned = plan_run(request, session, shown.voice)
+    outlook = planned.look(request.output.dry_run)
+    if outlook.long:
+        shown.voice.note(outlook.line())
     if request.output.dry_run:
-        click.echo(render_plan(planned.rows, planned.work, planned.batches, planned.seconds(), shown.output_format))
+        click.echo(render_plan(planned.rows, planned.work, planned.batches, outlook, shown.output_format))
         return int(ExitCode.DONE)
     status = planned.job.run(path, resume=request.output.resume)
     return shown.end(status, planned.about, planned.job.value, path)

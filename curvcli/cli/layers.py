@@ -69,7 +69,7 @@ def command(**values: Any) -> int:
         return int(ExitCode.DONE)
     session = open_session(options, filled(DataOptions, values), Presentation.of(values).voice)
     plan = diagonal_plan(session, selection)
-    click.echo(render_plan(plan.plan(), plan.work, session.objective.batch_count(), {}, values["output_format"]))
+    click.echo(render_plan(plan.plan(), plan.work, session.objective.batch_count(), None, values["output_format"]))
     return int(ExitCode.DONE)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Protocol
 
+from curvcli.analysis.outlook import Outlook
 from curvcli.analysis.progress import duration
 from curvcli.analysis.quantities.base import PlanRow
 from curvcli.cli.text import render_rows
@@ -26,7 +27,7 @@ class Costed(Protocol):
 
 
 def render_plan(
-    rows: Sequence[PlanRow], work: Sequence[Costed], batches: int, seconds: Mapping[str, float], output_format: str
+    rows: Sequence[PlanRow], work: Sequence[Costed], batches: int, outlook: Outlook | None, output_format: str
 ) -> str:
     """The plan as text in one of the output formats, without a final newline.
 
@@ -34,11 +35,12 @@ def render_plan(
         rows: what is done for whom.
         work: behind them.
         batches: of the data.
-        seconds: per computation; empty if nothing was timed.
+        outlook: what it costs; None if nothing was timed.
         output_format: table, json, csv or markdown.
     """
     passes = sum(one.passes for one in work)
-    total = sum(seconds.values()) if seconds else None
+    seconds = {} if outlook is None else outlook.seconds
+    total = None if outlook is None else outlook.total
     if output_format == "json":
         plain = [{**asdict(row), "seconds": seconds.get(row.work)} for row in rows]
         return json.dumps(
@@ -49,6 +51,7 @@ def render_plan(
                 "passes": passes,
                 "seconds": total,
                 "memory_bytes": peak_memory(),
+                "instead": None if outlook is None else outlook.record(),
             },
             indent=2,
         )
@@ -72,7 +75,7 @@ def render_plan(
     footer = f"{batches} batch{'es' * (batches != 1)}, {passes / max(batches, 1):.0f} backward passes each"
     if total is not None:
         bound = "at most" if any(one.at_most for one in work) else "about"
-        footer += f"; {bound} {duration(total)} by timing the first steps of each computation"
+        footer += f"; {bound} {duration(total)} by one timed pass"
         if peak_memory():
             footer += f"; {peak_memory() / 2**30:.1f} GiB at most so far"
     if len({row.quantity for row in rows}) == 1:

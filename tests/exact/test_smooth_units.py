@@ -182,6 +182,9 @@ def test_the_plan_counts_the_columns(tmp_path: Path) -> None:
     methods_of = [plan.choices[f"{i}.weight"].method for i in (0, 2, 4, 6)]
     assert methods_of == ["output_hessian", "smooth_units", "smooth_units", "gauss_newton"]
     assert "6 through the smooth operations after it" in plan.choices["2.weight"].reason
+    # Within a budget the last layers are still exact, though all together would not fit.
+    within = plan_diagonal(parameters, sites, 3, budget=10)
+    assert [within.choices[f"{i}.weight"].method for i in (2, 4, 6)] == ["over_budget", "smooth_units", "gauss_newton"]
 
 
 def test_a_norm_over_the_batch_is_refused(diag: Diag, tmp_path: Path) -> None:

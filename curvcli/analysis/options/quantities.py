@@ -210,11 +210,12 @@ class CheckOptions(Options):
     """Of ``curvcli check``.
 
     Attributes:
-        budget: passes per batch that a layer's exact diagonal may cost; more expensive diagonals are not checked.
+        budget: passes per batch that a layer's exact diagonal may cost; more expensive diagonals are not checked. None
+            for 2000, and no more of a slow model than takes about two minutes.
         against: the path of a model to compare with.
         against_data: the path of its dataset spec; None for the one in or beside it.
     """
 
-    budget: Annotated[int, Whole(1)] = 2000
+    budget: Annotated[int | None, Whole(1)] = None
     against: Annotated[Path | None, File()] = None
     against_data: Annotated[Path | None, File()] = None

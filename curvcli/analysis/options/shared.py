@@ -23,20 +23,20 @@ class ModelOptions(Options):
     Attributes:
         model: the path of a saved model.
         device: ``cpu``, ``cuda``, ``cuda:1`` ….
-        threads: of the processor's, to compute on; None for what the user has set for the framework, or what this
-            process may use.
         dtype: of the whole computation.
         signature: of a SavedModel that has several; None for its only one, or ``serving_default``.
         tag_set: of a SavedModel that has several graphs: its tags, with commas between; None for its only one, or
             ``serve``.
+        threads: of the processor's, to compute on; None for what the user has set for the framework, or what this
+            process may use.
     """
 
     model: Annotated[Path, File()]
     device: Annotated[str, Text()] = "cpu"
-    threads: Annotated[int | None, Whole(1, MOST_THREADS)] = None
     dtype: Annotated[Dtype, OneOf(DTYPES)] = "float32"
     signature: Annotated[str | None, Text()] = None
     tag_set: Annotated[str | None, Text()] = None
+    threads: Annotated[int | None, Whole(1, MOST_THREADS)] = None
 
     @property
     def choice(self) -> Choice:

@@ -24,6 +24,8 @@ METHODS: tuple[Method, ...] = get_args(Method)
 
 # A product with a Hessian differentiates a graph that already holds a backward pass: about two backward passes.
 _PRODUCT = 2
+# One with the outputs of several uses is contracted with the data of all of them, and with their changes.
+_PAIR = 3
 # What is said of a parameter that the loss does not depend on.
 UNREACHED = "unreached"
 OVER_BUDGET = "over_budget"
@@ -89,7 +91,8 @@ def plan_diagonal(
         otherwise = _without_columns(gauss_newton, sites, "auto")
         if sum(_cost(w) for w in otherwise) < rank:
             gauss_newton = []
-    smooth = _through_smooth_units([p for p in reached if p not in gauss_newton], sites, rank, method)
+    rest = [p for p in reached if p not in gauss_newton]
+    smooth = _through_smooth_units(rest, sites, rank, method=method, budget=budget)
     chosen = {p.name for p in (*gauss_newton, *smooth)}
     computations: list[DiagonalMethod] = []
     if gauss_newton:
@@ -175,11 +178,9 @@ def _columns_apply(site: Site) -> bool:
 
 
 def _cost(computation: DiagonalMethod) -> int:
-    return (
-        computation.passes_per_batch
-        if isinstance(computation, (GaussNewton, SmoothUnits))
-        else _PRODUCT * computation.passes_per_batch
-    )
+    if isinstance(computation, (GaussNewton, SmoothUnits)):
+        return computation.passes_per_batch
+    return (_PAIR if isinstance(computation, PairsOfUses) else _PRODUCT) * computation.passes_per_batch
 
 
 def _smooth_units(parameters: Sequence[Parameter], sites: Mapping[str, Site], rank: int) -> SmoothUnits:
@@ -189,12 +190,12 @@ def _smooth_units(parameters: Sequence[Parameter], sites: Mapping[str, Site], ra
 
 
 def _through_smooth_units(
-    parameters: Sequence[Parameter], sites: Mapping[str, Site], rank: int, method: Method
+    parameters: Sequence[Parameter], sites: Mapping[str, Site], rank: int, *, method: Method, budget: int | None
 ) -> list[Parameter]:
     """Those for which columns through the smooth operations after them are the cheapest: the last ones, mostly.
 
     What comes after one layer comes after those before it as well, so layers are taken up from the one with the fewest
-    operations after it, as long as that makes all of them together cheaper.
+    operations after it, as far as that makes all of them together cheaper and fits the budget.
     """
     if method != "auto":
         return list(parameters) if method == "smooth_units" else []
@@ -213,9 +214,9 @@ def _through_smooth_units(
         taken += group
         bends |= set(sites[group[0].name].bends or ())
         saved += other
-        gain = saved - (rank + OVERHEAD + passes_of(bends))
-        if gain > most:
-            chosen, most = list(taken), gain
+        cost = rank + OVERHEAD + passes_of(bends)
+        if saved - cost > most and (budget is None or cost <= budget):
+            chosen, most = list(taken), saved - cost
     return [p for p in parameters if p in chosen]
 
 

@@ -23,6 +23,8 @@ _NUMBER = " #"
 NOT_CONFIRMED = "its linear form is not confirmed by differentiation"
 # Of parameters with more entries one sample is compared, of others two.
 _LARGE = 1 << 22
+# Between a weight and its joint lie few nodes; two uses with more are not told to be alike.
+_MOST_NODES = 64
 
 
 @dataclass(frozen=True)
@@ -64,16 +66,17 @@ def not_confirmed(
     if not located:
         return []
     # Of uses that are alike in all but their numbers one is compared: a deep network has few kinds.
+    weights = {node: tuple(forward.weights[name].shape) for name, node in forward.flat.weights.items()}
     alike: dict[Any, list[str]] = {}
     for name, one in located.items():
-        alike.setdefault(_kind(forward, name, one, data[name]), []).append(name)
+        alike.setdefault(_kind(forward, name, one, data[name], weights), []).append(name)
     names = tuple(group[0] for group in alike.values())
     part, joints, feeds = _alone(forward, {name: located[name] for name in names})
     tolerance = 1e-9 if forward.dtype == tensorflow().float64 else 1e-3
 
-    def errors(*weights: Any) -> Any:
+    def errors(*tensors: Any) -> Any:
         tf = tensorflow()
-        values = dict(zip(forward.weights, weights, strict=True))
+        values = dict(zip(forward.weights, tensors, strict=True))
         few = {name: _few(located[name].use, samples) for name in names}
         fed = {feeds[name]: _random_data(located[name], data[name], samples, few[name]) for name in names}
         replaced = {f"{forward.flat.weights[weight_of(name)]}:0": values[weight_of(name)] for name in names} | fed
@@ -97,17 +100,55 @@ def not_confirmed(
     return [name for group, error in groups if not error <= tolerance for name in group]
 
 
-def _kind(forward: Forward, name: str, located: Located, data: Measured) -> Any:
-    """Equal for uses by the same operation with the same arguments, on tensors of the same shapes."""
-    nodes = [forward.reader.nodes[node] for node in (*located.entry.carriers, located.entry.node)]
-    if any(node.op != "Identity" for node in nodes[:-1]):
+def _kind(forward: Forward, name: str, located: Located, data: Measured, weights: Mapping[str, Any]) -> Any:
+    """Equal for uses by the same operations with the same arguments, on tensors of the same shapes."""
+    entry, use = located.entry, located.use
+    joint, own = forward.reader.nodes[entry.node], forward.flat.weights[name]
+    inputs = [tensor for tensor in joint.input if not tensor.startswith("^")]
+    inputs.pop(_place_of_data(entry))
+    budget = [_MOST_NODES]
+    spelled = tuple(_spelled(forward, tensor, own, weights, budget) for tensor in inputs)
+    if budget[0] < 0:
         return name
-    joint = nodes[-1]
-    arguments = tuple((key, joint.attr[key].SerializeToString(deterministic=True)) for key in sorted(joint.attr))
-    constants = [forward.reader.constant(tensor) for tensor in joint.input if not tensor.startswith("^")]
-    values = tuple((c.shape, c.tobytes()) if c is not None and c.size == 1 else None for c in constants)
-    use = located.use
-    return joint.op, arguments, values, located.entry.operand, type(use), use.shape, use.layout, data.shape, data.dtype
+    return (*_operation(joint), spelled, entry.operand, type(use), use.shape, use.layout, data.shape, data.dtype)
+
+
+def _operation(node: Any) -> tuple[Any, ...]:
+    """What a node does to its inputs."""
+    return node.op, tuple((key, node.attr[key].SerializeToString(deterministic=True)) for key in sorted(node.attr))
+
+
+def _spelled(forward: Forward, tensor: str, own: str, weights: Mapping[str, Any], budget: list[int]) -> Any:
+    """How a tensor is made of the one weight, other weights and constants; of several fractions the shape counts alone.
+
+    Args:
+        forward: for its graph.
+        tensor: which.
+        own: the node of the one weight.
+        weights: the shape of each weight, by its node.
+        budget: how many nodes may still be looked at; below zero where it was not enough.
+    """
+    budget[0] -= 1
+    if budget[0] < 0:
+        return None
+    node = source(tensor)
+    if node == own:
+        return "weight"
+    if (constant := forward.reader.constant(tensor)) is not None:
+        # Whole numbers are shapes, axes and orders of axes: another one is another operation.
+        telling = constant.size == 1 or constant.dtype.kind != "f"
+        return constant.shape, constant.dtype.str, constant.tobytes() if telling else None
+    if node in weights:
+        return weights[node]
+    definition = forward.reader.nodes[node]
+    inputs = (one for one in definition.input if not one.startswith("^"))
+    output = tensor.partition(":")[2] or "0"
+    return (*_operation(definition), output, *(_spelled(forward, one, own, weights, budget) for one in inputs))
+
+
+def _place_of_data(entry: Entry) -> int:
+    """Which input of the joining node the data are."""
+    return 1 if entry.operand == 0 else 0
 
 
 def _few(use: LinearUse, samples: int) -> int:
@@ -153,7 +194,7 @@ def _alone(forward: Forward, located: Mapping[str, Located]) -> tuple[Any, dict[
         node.name = f"confirmed_{number}"
         joints[name], feeds[name] = f"{node.name}:0", f"data_{number}:0"
         inputs = [t for t in node.input if not t.startswith("^")]
-        place = 1 if one.entry.operand == 0 else 0
+        place = _place_of_data(one.entry)
         inputs[place] = feeds[name]
         del node.input[:]
         node.input.extend(inputs)

@@ -76,15 +76,19 @@ class Joints:
 
 def mixed(cut: CutBatch, joints: Joints, dtype: Any) -> list[str]:
     """Those parameters of whose z, as it is located now, some row is reached from another sample's output."""
-    names, samples = joints.names, joints.samples
-    if samples == 1 or not names:
+    samples = joints.samples
+    if samples == 1 or not joints.names:
         return []
-    tf, fetch = tensorflow(), joints.fetch
-    layouts = [use.layout for use in joints.uses]
+    # A kernel and its bias share z: what is asked of it is asked once.
+    sharing: dict[Any, list[str]] = {}
+    for name, z, use in zip(joints.names, joints.z, joints.uses, strict=True):
+        sharing.setdefault((z, use.layout), []).append(name)
+    names, layouts = tuple(names[0] for names in sharing.values()), [layout for _, layout in sharing]
+    tf, fetch = tensorflow(), list(dict.fromkeys(z for z, _ in sharing))
 
     def rows(graph: Imported, cotangent: Any) -> list[Any]:
-        deltas = graph.gradients(joints.outputs(graph), cotangent)
-        return [layout.canonical(delta, samples) for layout, delta in zip(layouts, deltas, strict=True)]
+        deltas = dict(zip(fetch, graph.gradients([graph.fetched[z] for z in fetch], cotangent), strict=True))
+        return [layout.canonical(deltas[z], samples) for z, layout in sharing]
 
     def by_tags(graph: Imported, cotangent: Any, weights: Any) -> list[Any]:
         per_sample = tf.reshape(weights, [-1, *(1,) * (len(cut.shape) - 1)])
@@ -106,4 +110,6 @@ def mixed(cut: CutBatch, joints: Joints, dtype: Any) -> list[str]:
         chosen = tf.constant(weighted_signs(half.astype(float), cut.shape), dtype=dtype)
         flags = cut.run(("zeros", names, orders), by_zeros, chosen, tf.constant(~half), fetch=fetch)
         reached |= {name for name, flag in zip(names, flags, strict=True) if bool(flag)}
-    return [name for name in names if name in reached & suspects]
+    groups = zip(names, sharing.values(), strict=True)
+    mixed_up = {name for first, group in groups if first in reached & suspects for name in group}
+    return [name for name in joints.names if name in mixed_up]

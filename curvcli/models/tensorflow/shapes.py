@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from curvcli.data.interface import Batch
@@ -35,14 +36,25 @@ def measure(forward: Forward, tensors: Sequence[str], data: Batch) -> dict[str, 
     def run(weights: Any, fed: Any) -> Any:
         values = forward.import_graph(weights, forward.input_tensors, fed, tensors)
         steady = [tensor.shape.is_fully_defined() for tensor in values]
+        # In a deep network there are many, and each output of a function takes time.
+        settled = [
+            n for tensor in values if tensor.shape.is_fully_defined() for n in (tensor.shape.rank, *tensor.shape)
+        ]
+        loose = [tf.shape(tensor) for tensor in values if not tensor.shape.is_fully_defined()]
         dtypes = [tensor.dtype.base_dtype.as_datatype_enum for tensor in values]
-        return [tf.shape(tensor) for tensor in values], tf.constant(dtypes), tf.constant(steady)
+        return tf.constant(settled, tf.int64), loose, tf.constant(dtypes), tf.constant(steady)
 
-    shapes, dtypes, steady = forward.functions.call(
+    settled, loose, dtypes, steady = forward.functions.call(
         ("shapes", tuple(tensors)), run, forward.all_weights(), forward.feed(data)
     )
-    columns = zip(tensors, shapes, dtypes.numpy(), steady.numpy(), strict=True)
-    return {t: Measured(tuple(int(n) for n in s), int(d), bool(steady)) for t, s, d, steady in columns}
+    numbers, others = iter(settled.numpy().tolist()), iter(loose)
+    columns = zip(tensors, dtypes.numpy(), steady.numpy(), strict=True)
+    return {
+        t: Measured(
+            tuple(islice(numbers, next(numbers))) if fixed else tuple(int(n) for n in next(others)), int(d), bool(fixed)
+        )
+        for t, d, fixed in columns
+    }
 
 
 def changing(

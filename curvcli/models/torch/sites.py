@@ -71,6 +71,8 @@ class Sites:
             pull: derivatives of the loss's input, which has the output's shape.
         """
         sites = {name: Site(name, reached=name in self._entries) for name in self._tensors}
+        if self._root is None:
+            return sites
         linear: dict[str, Entry] = {}
         several: dict[str, Uses] = {}
         for name, entries in self._entries.items():
