@@ -53,7 +53,6 @@ OPERATIONS: dict[str, Callable[[Any, Any, Any], Any]] = {
     "PadV2": lambda tf, x, h: tf.pad(h, [[0, 0], [1, 0], [0, 2], [0, 0]], constant_values=2.0) ** 2,
     "Pow": lambda tf, x, h: x**3 + x**-0.5 + x**1.0,
     "RealDiv": lambda tf, x, h: h / (1 + x[:, :3] ** 2)[:, None, None],
-    "ResizeNearestNeighbor": lambda tf, x, h: tf.image.resize(h, [4, 4], "nearest"),
     "Select": lambda tf, x, h: tf.where(h > 0.4, h * h, 2 * h),
     "Slice": lambda tf, x, h: tf.slice(x, [0, 3], [2, 5]) * x[:, ::3][:, :1],
     "Softmax": lambda tf, x, h: tf.nn.softmax(3 * h),
