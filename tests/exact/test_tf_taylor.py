@@ -53,7 +53,6 @@ OPERATIONS: dict[str, Callable[[Any, Any, Any], Any]] = {
     "PadV2": lambda tf, x, h: tf.pad(h, [[0, 0], [1, 0], [0, 2], [0, 0]], constant_values=2.0) ** 2,
     "Pow": lambda tf, x, h: x**3 + x**-0.5 + x**1.0,
     "RealDiv": lambda tf, x, h: h / (1 + x[:, :3] ** 2)[:, None, None],
-    "ResizeNearestNeighbor": lambda tf, x, h: tf.image.resize(h, [4, 4], "nearest"),
     "Select": lambda tf, x, h: tf.where(h > 0.4, h * h, 2 * h),
     "Slice": lambda tf, x, h: tf.slice(x, [0, 3], [2, 5]) * x[:, ::3][:, :1],
     "Softmax": lambda tf, x, h: tf.nn.softmax(3 * h),
@@ -103,7 +102,7 @@ def test_operations() -> None:
         assert np.abs(collapsed[4] - nested).max() <= 1e-12 * scale, name
 
 
-@pytest.mark.parametrize("name", ["poisson_tanh", "mlp_tanh"])
+@pytest.mark.parametrize("name", ["poisson_tanh", pytest.param("mlp_tanh", marks=pytest.mark.slow)])
 def test_sample_models(name: str) -> None:
     """The loss of one batch by all inputs: gradient, products, nested gradients."""
     objective = session_of(ROOT / "sample_models" / name, limit=3, batch_size=3).objective
@@ -124,7 +123,9 @@ class Network:
         def u(x: Any, t: Any) -> dict[str, Any]:
             h = tf.tanh(x @ module.w) * tf.math.log(2 + t * t)
             if loop:
-                h = tf.while_loop(lambda i, _: i < 3, lambda i, h: (i + 1, tf.sin(h)), [0, h])[1]
+                h = tf.while_loop(
+                    lambda i, h: tf.reduce_sum(h * h) > 0.1 * i * i, lambda i, h: (i + 1, tf.sin(h)), [0.0, h]
+                )[1]
             return {"u": tf.reduce_sum(h, 1) * tf.stop_gradient(tf.exp(t[:, 0]))}
 
         shapes = [tf.TensorSpec([None, n], tf.float32, name=name) for n, name in ((16, "x"), (1, "t"))]
@@ -160,12 +161,12 @@ def test_products_and_a_wrong_rule(compute: Compute, tmp_path: Path, monkeypatch
 
 
 def test_loops_have_no_rule(tmp_path: Path) -> None:
-    """What is computed in a loop is left to products."""
+    """What is computed in a loop whose rounds depend on the numbers is left to products."""
     Network.save(tmp_path / "model", loop=True)
     np.savez(tmp_path / "d.npz", x=RNG.standard_normal((2, 16)), t=np.ones((2, 1)))
     spec = 'version = 1\n[source]\nformat = "npz"\npath = "d.npz"\n[loss]\nname = "output"\n'
     (tmp_path / "d.toml").write_text(spec + '[inputs.x]\ncolumn = "x"\n[inputs.t]\ncolumn = "t"\n')
     objective = session_of(tmp_path / "model", tmp_path / "d.toml").objective
     batch = next(iter(objective.input_batches(SampleFunction("loss"), ("x", "t"))))
-    with pytest.raises(NoSeriesError, match="no rule for loops"):
+    with pytest.raises(NoSeriesError, match="no rule for"):
         batch.series()

@@ -10,7 +10,8 @@ from curvcli.models.taylor.order import Order
 from curvcli.models.taylor.series import Coefficients, Contract, Series, Summed
 from curvcli.models.tensorflow.operations import LOOPS, NOT_DIFFERENTIABLE, PIECEWISE_LINEAR, readable
 from curvcli.models.tensorflow.runtime import tensorflow
-from curvcli.models.tensorflow.taylor.rules import RULES, Call, NoRuleError
+from curvcli.models.tensorflow.taylor.call import Call, NoRuleError
+from curvcli.models.tensorflow.taylor.rules import RULES
 
 _PRODUCTS = frozenset(name for name in RULES if "MatMul" in name) | {"Mul", "Einsum"}
 _CONVOLUTIONS = frozenset({"Conv2D", "Conv2DBackpropInput", "Conv3D", "DepthwiseConv2dNative"})

@@ -6,109 +6,16 @@ taken on trust: see ``curvature.pointwise.trial``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 
 from curvcli.models.taylor.elementary import COEFFICIENTS, power
-from curvcli.models.taylor.series import Coefficients, Contract, Series, composed, constant, product, quotient, total
+from curvcli.models.taylor.series import Coefficients, Series, composed, product, quotient, total
 from curvcli.models.tensorflow.runtime import tensorflow
-
-
-class NoRuleError(RuntimeError):
-    """An operation can't be followed; its text names it."""
-
-
-@dataclass(frozen=True)
-class Call:
-    """One operation of the graph being traced.
-
-    Attributes:
-        operation: it.
-        series: per input; None where it does not depend on the directions.
-        order: K.
-        contract: what a rule may give the last coefficient to; None where it is wanted itself.
-    """
-
-    operation: Any
-    series: tuple[Series | None, ...]
-    order: int
-    contract: Contract | None = None
-
-    @property
-    def value(self) -> Any:
-        """Its first output."""
-        return self.operation.outputs[0]
-
-    def operand(self, place: int) -> Series:
-        """An input as a series."""
-        series = self.series[place]
-        return constant(self.operation.inputs[place], self.order) if series is None else series
-
-    def only(self, *places: int) -> None:
-        """Check that no input but these depends on the directions.
-
-        Raises:
-            NoRuleError: another does.
-        """
-        for place, series in enumerate(self.series):
-            if series is not None and place not in places:
-                raise NoRuleError(f"{self.operation.type} by its input {place}")
-
-    def attribute(self, name: str) -> Any:
-        """Of the operation."""
-        return self.operation.get_attr(name)
-
-
-# → per output the coefficients 1 … K; None for an output that does not depend on the directions.
-Rule = Callable[[Call], Sequence[Coefficients | None]]
-
-
-class _Elementwise:
-    """See ``elementary.Elementwise``."""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(tensorflow().math, name)
-
-    def where(self, condition: Any, chosen: Any, other: Any) -> Any:
-        return tensorflow().where(condition, chosen, other)
-
-    def like(self, condition: Any, x: Any) -> Any:
-        return tensorflow().cast(condition, x.dtype)
-
-
-_OPS: Final = _Elementwise()
-
-
-def lifted(series: Series, axes: int) -> list[Any]:
-    """A series whose coefficients have so many axes behind that of the directions."""
-    tf = tensorflow()
-    coefficients = [
-        None if c is None else tf.reshape(c, [c.shape[0], *[1] * (axes - len(c.shape) + 1), *c.shape[1:]])
-        for c in series[1:]
-    ]
-    return [series[0], *coefficients]
-
-
-def fitted(coefficient: Any, value: Any) -> Any:
-    """A coefficient with the axes of a value, which may have more of them, or longer ones."""
-    if coefficient is None:
-        return None
-    shape = [coefficient.shape[0], *value.shape]
-    missing = len(shape) - len(coefficient.shape)
-    tf = tensorflow()
-    wide = tf.reshape(coefficient, [shape[0], *[1] * missing, *coefficient.shape[1:]])
-    return wide if list(wide.shape) == shape else tf.broadcast_to(wide, shape)
-
-
-def again(operation: Any, inputs: Sequence[Any]) -> list[Any]:
-    """The outputs of the same operation on other inputs."""
-    graph = tensorflow().compat.v1.get_default_graph()
-    attributes = {name: value for name, value in operation.node_def.attr.items() if not name.startswith("_")}
-    dtypes = [output.dtype for output in operation.outputs]
-    return list(graph.create_op(operation.type, list(inputs), dtypes, attrs=attributes).outputs)
+from curvcli.models.tensorflow.taylor import piecewise
+from curvcli.models.tensorflow.taylor.call import ELEMENTWISE, Call, NoRuleError, Rule, again, fitted, lifted
 
 
 def _linear(*operands: int) -> Rule:
@@ -183,20 +90,10 @@ def _bent(name: str) -> Rule:
 
     def rule(call: Call) -> Sequence[Coefficients | None]:
         series = call.operand(0)
-        table = COEFFICIENTS[name](_OPS, series[0], call.value, call.order)
+        table = COEFFICIENTS[name](ELEMENTWISE, series[0], call.value, call.order)
         return [composed(table, series, call.contract)]
 
     return rule
-
-
-def _leaky(call: Call) -> Sequence[Coefficients | None]:
-    x: Any = call.operand(0)[0]
-    positive = _OPS.like(x > 0, x)
-    return _masked(call, positive + (1.0 - positive) * call.attribute("alpha"))
-
-
-def _masked(call: Call, slopes: Any) -> Sequence[Coefficients | None]:
-    return [[None if c is None else c * slopes for c in call.operand(0)[1:]]]
 
 
 def _added(sign: float) -> Rule:
@@ -275,7 +172,7 @@ def _einsum(call: Call) -> Sequence[Coefficients | None]:
     """The directions' axis is led through to the result."""
     tf = tensorflow()
     equation = call.attribute("equation").decode()
-    terms, result = equation.split("->")
+    terms, returned = equation.split("->")
     labels = terms.split(",")
     if len(labels) != 2 or "." in equation:
         raise NoRuleError(f"Einsum {equation}")
@@ -284,7 +181,7 @@ def _einsum(call: Call) -> Sequence[Coefficients | None]:
 
     def multiply(a: Any, b: Any) -> Any:
         led = [new * (len(one.shape) > len(value.shape)) for one, value in zip((a, b), values, strict=True)]
-        return tf.einsum(f"{led[0]}{labels[0]},{led[1]}{labels[1]}->{new}{result}", a, b)
+        return tf.einsum(f"{led[0]}{labels[0]},{led[1]}{labels[1]}->{new}{returned}", a, b)
 
     return [product(multiply, call.operand(0), call.operand(1))]
 
@@ -295,7 +192,7 @@ def _exponentials(call: Call) -> tuple[list[Any], list[Any]]:
     x = call.operand(0)
     largest = tf.stop_gradient(tf.reduce_max(x[0], axis=-1, keepdims=True))
     value = tf.exp(x[0] - largest)
-    series = [value, *composed(COEFFICIENTS["exp"](_OPS, x[0], value, call.order), x)]
+    series = [value, *composed(COEFFICIENTS["exp"](ELEMENTWISE, x[0], value, call.order), x)]
     return series, [None if c is None else tf.reduce_sum(c, axis=-1, keepdims=True) for c in series]
 
 
@@ -305,79 +202,9 @@ def _softmax(call: Call) -> Sequence[Coefficients | None]:
 
 def _log_softmax(call: Call) -> Sequence[Coefficients | None]:
     _, sums = _exponentials(call)
-    logarithm: list[Any] = composed(COEFFICIENTS["log"](_OPS, sums[0], None, call.order), sums)
+    logarithm: list[Any] = composed(COEFFICIENTS["log"](ELEMENTWISE, sums[0], None, call.order), sums)
     pairs = zip(call.operand(0)[1:], logarithm, strict=True)
     return [[total([x, None if s is None else fitted(-s, call.value)]) for x, s in pairs]]
-
-
-def _extreme(call: Call) -> Sequence[Coefficients | None]:
-    """Of ``Max`` and ``Min`` along axes: the mean of those that are equal, as the gradient has it."""
-    call.only(0)
-    tf = tensorflow()
-    axes = tf.get_static_value(call.operation.inputs[1])
-    if axes is None:
-        raise NoRuleError(f"{call.operation.type} along axes that are computed")
-    x: Any = call.operand(0)[0]
-    places = [int(axis) % len(x.shape) for axis in np.reshape(axes, -1)]
-    kept = [1 if i in places else n for i, n in enumerate(x.shape)]
-    mask = tf.cast(tf.equal(x, tf.reshape(call.value, kept)), x.dtype)
-    mask /= tf.reduce_sum(mask, axis=places, keepdims=True)
-    behind = [place + 1 for place in places]
-    keep = bool(call.attribute("keep_dims"))
-    return [[None if c is None else tf.reduce_sum(c * mask, axis=behind, keepdims=keep) for c in call.operand(0)[1:]]]
-
-
-def _of_two(sign: float) -> Rule:
-    """Of ``Maximum`` and ``Minimum``: the first where they are equal."""
-
-    def rule(call: Call) -> Sequence[Coefficients | None]:
-        axes = len(call.value.shape)
-        left, right = lifted(call.operand(0), axes), lifted(call.operand(1), axes)
-        share = _OPS.like((left[0] - right[0]) * sign >= 0, call.value)
-        coefficients = []
-        for first, second in zip(left[1:], right[1:], strict=True):
-            terms = [None if first is None else first * share, None if second is None else second * (1.0 - share)]
-            coefficients.append(fitted(total(terms), call.value))
-        return [coefficients]
-
-    return rule
-
-
-def _max_pool(call: Call) -> Sequence[Coefficients | None]:
-    call.only(0)
-    tf = tensorflow()
-    x: Any = call.operand(0)[0]
-    if call.attribute("data_format") != b"NHWC" or call.attribute("padding") == b"EXPLICIT":
-        raise NoRuleError("MaxPool with channels first, or padding of its own")
-    _, places = tf.nn.max_pool_with_argmax(
-        x, call.attribute("ksize"), call.attribute("strides"), call.attribute("padding").decode()
-    )
-    samples = x.shape[0]
-    index = tf.reshape(places, [samples, -1])
-
-    def chosen(c: Any) -> Any:
-        made = tf.gather(tf.reshape(c, [samples, -1]), index, axis=1, batch_dims=1)
-        return tf.reshape(made, call.value.shape)
-
-    return [
-        [None if c is None else tf.vectorized_map(chosen, c, fallback_to_while_loop=False) for c in call.operand(0)[1:]]
-    ]
-
-
-def _selected(call: Call) -> Sequence[Coefficients | None]:
-    """One of inputs 1 and 2 by input 0."""
-    tf = tensorflow()
-    condition = call.operation.inputs[0]
-    axes = len(call.value.shape)
-    if call.operation.type == "Select" and len(condition.shape) != axes:
-        raise NoRuleError("Select by a vector")
-    left, right = lifted(call.operand(1), axes), lifted(call.operand(2), axes)
-    share = tf.cast(condition, call.value.dtype)
-    coefficients = []
-    for first, second in zip(left[1:], right[1:], strict=True):
-        terms = [None if first is None else first * share, None if second is None else second * (1.0 - share)]
-        coefficients.append(fitted(total(terms), call.value))
-    return [coefficients]
 
 
 _SAME_NAME = """
@@ -414,14 +241,14 @@ RULES: Final[dict[str, Rule]] = {
     "Identity": _same,
     "IdentityN": _same,
     "Inv": _bent("reciprocal"),
-    "LeakyRelu": _leaky,
+    "LeakyRelu": piecewise.leaky,
     "LogSoftmax": _log_softmax,
     "MatMul": _matrices(("transpose_a", "transpose_b")),
-    "Max": _extreme,
-    "MaxPool": _max_pool,
-    "Maximum": _of_two(1.0),
-    "Min": _extreme,
-    "Minimum": _of_two(-1.0),
+    "Max": piecewise.extreme,
+    "MaxPool": piecewise.max_pool,
+    "Maximum": piecewise.of_two(1.0),
+    "Min": piecewise.extreme,
+    "Minimum": piecewise.of_two(-1.0),
     "MirrorPad": _mirrored,
     "Mul": _times,
     "Pack": _linear(),
@@ -431,8 +258,8 @@ RULES: Final[dict[str, Rule]] = {
     "RealDiv": _divided,
     "ResizeBicubic": _batchwise,
     "ResizeNearestNeighbor": _batchwise,
-    "Select": _selected,
-    "SelectV2": _selected,
+    "Select": piecewise.selected,
+    "SelectV2": piecewise.selected,
     "Softmax": _softmax,
     "SpaceToDepth": _batchwise,
     "Split": _linear(1),

@@ -16,8 +16,8 @@ from curvcli.models.taylor.order import SAME, Order, candidates, weights_of_samp
 from curvcli.models.tensorflow.imported import Imported
 from curvcli.models.tensorflow.loss_operations import TENSORFLOW
 from curvcli.models.tensorflow.runtime import tensorflow
+from curvcli.models.tensorflow.taylor.call import NoRuleError
 from curvcli.models.tensorflow.taylor.forward import TracedGraph
-from curvcli.models.tensorflow.taylor.rules import NoRuleError
 
 # Numbers in the largest coefficient of one chunk of coordinates: few enough to stay near the processor.
 _HELD = 1 << 19
