@@ -103,7 +103,7 @@ def not_confirmed(
 def _kind(forward: Forward, name: str, located: Located, data: Measured, weights: Mapping[str, Any]) -> Any:
     """Equal for uses by the same operations with the same arguments, on tensors of the same shapes."""
     entry, use = located.entry, located.use
-    joint, own = forward.reader.nodes[entry.node], forward.flat.weights[name]
+    joint, own = forward.reader.nodes[entry.node], forward.flat.weights[weight_of(name)]
     inputs = [tensor for tensor in joint.input if not tensor.startswith("^")]
     inputs.pop(_place_of_data(entry))
     budget = [_MOST_NODES]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any, Final
 
 import torch
 from torch import Tensor
 
 from curvcli.errors import ModelError
+from curvcli.models.torch.grouped import by_operations
 
 # How autograd says that a value which a derivative needs is gone.
 _IN_PLACE: Final = "modified by an inplace operation"
@@ -41,15 +43,16 @@ def derivatives(
         ModelError: an operation has no such derivative.
     """
     try:
-        pulled = torch.autograd.grad(
-            outputs,
-            inputs,
-            grad_outputs=cotangents,
-            retain_graph=True,
-            create_graph=create_graph,
-            allow_unused=True,
-            is_grads_batched=several,
-        )
+        with by_operations(outputs) if create_graph else nullcontext():
+            pulled = torch.autograd.grad(
+                outputs,
+                inputs,
+                grad_outputs=cotangents,
+                retain_graph=True,
+                create_graph=create_graph,
+                allow_unused=True,
+                is_grads_batched=several,
+            )
     except RuntimeError as error:
         message = str(error).splitlines()[0]
         if _IN_PLACE in message:
