@@ -26,33 +26,33 @@ class _ConvolutionGradient(torch.autograd.Function):
     """``aten::convolution_backward``."""
 
     @staticmethod
-    def forward(ctx: Any, slope: Tensor, image: Tensor, weight: Tensor, bias: Any, *settings: Any) -> tuple[Any, ...]:
+    def forward(ctx: Any, slope: Tensor, image: Tensor, weight: Tensor, bias: Any, *geometry: Any) -> tuple[Any, ...]:
         ctx.save_for_backward(slope, image, weight)
-        ctx.settings = settings[:-1]
+        ctx.geometry = geometry[:-1]
         # Below autograd, where this function does not stand in for itself.
         with torch._C._AutoDispatchBelowAutograd():
-            return tuple(_ATEN.convolution_backward.default(slope, image, weight, bias, *settings))
+            return tuple(_ATEN.convolution_backward.default(slope, image, weight, bias, *geometry))
 
     @staticmethod
     def backward(ctx: Any, by_image: Any, by_weight: Any, by_bias: Any) -> tuple[Any, ...]:
         slope, image, weight = ctx.saved_tensors
-        wanted, settings = ctx.needs_input_grad, ctx.settings
+        wanted, geometry = ctx.needs_input_grad, ctx.geometry
         slopes = []
         if wanted[0] and by_image is not None:
-            slopes.append(_ATEN.convolution.default(by_image, weight, None, *settings))
+            slopes.append(_ATEN.convolution.default(by_image, weight, None, *geometry))
         if wanted[0] and by_weight is not None:
-            slopes.append(_ATEN.convolution.default(image, by_weight, None, *settings))
+            slopes.append(_ATEN.convolution.default(image, by_weight, None, *geometry))
         if wanted[0] and by_bias is not None:
             slopes.append(by_bias.reshape(-1, *(1,) * (slope.dim() - 2)).expand_as(slope))
         of_slope = sum(slopes[1:], slopes[0]) if slopes else None
         of_image = of_weight = None
         if wanted[1] and by_weight is not None:
-            asked = [True, False, False]
-            of_image = _ATEN.convolution_backward.default(slope, image, by_weight, None, *settings, asked)[0]
+            mask = [True, False, False]
+            of_image = _ATEN.convolution_backward.default(slope, image, by_weight, None, *geometry, mask)[0]
         if wanted[2] and by_image is not None:
-            asked = [False, True, False]
-            of_weight = _ATEN.convolution_backward.default(slope, by_image, weight, None, *settings, asked)[1]
-        return of_slope, of_image, of_weight, *(None,) * (len(settings) + 2)
+            mask = [False, True, False]
+            of_weight = _ATEN.convolution_backward.default(slope, by_image, weight, None, *geometry, mask)[1]
+        return of_slope, of_image, of_weight, *(None,) * (len(geometry) + 2)
 
 
 def _convolution_backward(*arguments: Any) -> Any:
@@ -80,13 +80,13 @@ def by_operations(outputs: Sequence[Any]) -> Iterator[None]:
 
 def _has_groups(outputs: Sequence[Any]) -> bool:
     nodes: list[Any] = [one.node if isinstance(one, GradientEdge) else one.grad_fn for one in outputs]
-    waiting, seen = [node for node in nodes if node is not None], set(nodes)
+    waiting, visited = [node for node in nodes if node is not None], set(nodes)
     while waiting:
         node = waiting.pop()
         if node.name() == "ConvolutionBackward0" and node._saved_groups > 1:
             return True
         for source, _ in node.next_functions:
-            if source is not None and source not in seen:
-                seen.add(source)
+            if source is not None and source not in visited:
+                visited.add(source)
                 waiting.append(source)
     return False
