@@ -165,7 +165,8 @@ def pyhessian(folder: Path, dtype: str) -> dict[str, Task]:
 
     return {
         "product": product,
-        "trace": lambda: float(np.mean(computer.trace(maxIter=16, tol=0))),
+        # It divides by the trace without its sign, and so stops at once where that is negative.
+        "trace": lambda: float(np.mean(computer.trace(maxIter=16, tol=-np.inf))),
         "top 5": lambda: computer.eigenvalues(maxIter=500, tol=1e-4, top_n=5)[0],
     }
 
