@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from inspect import signature
 from typing import Any
 
 import torch
@@ -20,6 +21,8 @@ from torch.autograd.graph import GradientEdge
 
 _ATEN = torch.ops.aten
 _KEYS = ("AutogradCPU", "AutogradCUDA")
+# From PyTorch 2.8 on a kernel is replaced in silence only where that is asked for.
+_OVER_ITS_OWN = {"allow_override": True} if "allow_override" in signature(torch.library.Library.impl).parameters else {}
 
 
 class _ConvolutionGradient(torch.autograd.Function):
@@ -72,7 +75,7 @@ def by_operations(outputs: Sequence[Any]) -> Iterator[None]:
     library: Any = torch.library.Library("aten", "IMPL")  # type: ignore[no-untyped-call]
     try:
         for key in _KEYS:
-            library.impl("convolution_backward", _convolution_backward, key, allow_override=True)
+            library.impl("convolution_backward", _convolution_backward, key, **_OVER_ITS_OWN)
         yield
     finally:
         library._destroy()
