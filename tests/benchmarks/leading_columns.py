@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 import numpy as np
 import torch
+from networks import SPEC
 from rich.console import Console
 from rich.table import Table
 from sklearn.datasets import load_digits
@@ -26,21 +27,6 @@ from curvcli.curvature.diagonal.leading_columns import LeadingColumns
 from curvcli.engine.serial import SerialEngine
 from curvcli.engine.work import computed
 from curvcli.models.base import Parameter
-
-SPEC = """version = 1
-[source]
-format = "npz"
-path = "digits.npz"
-[inputs.input]
-column = "x"
-[target]
-column = "y"
-[loss]
-name = "cross_entropy"
-from_logits = true
-[sampling]
-batch_size = 64
-"""
 
 
 def pairs(count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -66,8 +52,8 @@ def trained(steps: int, folder: Path) -> float:
         optimizer.step()
     x, y = pairs(128, rng)
     torch.jit.save(torch.jit.script(network.eval()), folder / "m.pt")
-    np.savez(folder / "digits.npz", x=x, y=y)
-    (folder / "m.pt.toml").write_text(SPEC)
+    np.savez(folder / "data.npz", x=x, y=y)
+    (folder / "m.pt.toml").write_text(SPEC.replace("[inputs.x]", "[inputs.input]"))
     with torch.no_grad():
         return float(network(torch.from_numpy(x)).softmax(1).amax(1).mean())
 

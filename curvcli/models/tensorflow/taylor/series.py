@@ -71,6 +71,7 @@ class TensorFlowSeries:
             raise NoSeriesError(f"no rule for {error}") from error
         except NoSeriesError:
             raise
+        # As gradients and kernels refuse an operation, and as rules do where a shape is not known before it is run.
         except (ModelError, NotImplementedError, RuntimeError, AttributeError, IndexError) as error:
             raise NoSeriesError((str(error).splitlines() or [type(error).__name__])[0][:160].rstrip(".")) from error
 
