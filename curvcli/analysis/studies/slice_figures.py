@@ -34,10 +34,11 @@ def quadratic_model(value: float, slopes: Array, curvature: Array, grid: Sequenc
         grid: the coordinates along each direction, in the grid's shape.
     """
     model = np.full(grid[0].shape, value)
-    for i, left in enumerate(grid):
-        model = model + slopes[i] * left
-        for j, right in enumerate(grid):
-            model = model + curvature[i, j] / 2 * left * right
+    with np.errstate(over="ignore", invalid="ignore"):
+        for i, left in enumerate(grid):
+            model = model + slopes[i] * left
+            for j, right in enumerate(grid):
+                model = model + curvature[i, j] / 2 * left * right
     return model
 
 
