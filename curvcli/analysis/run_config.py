@@ -67,8 +67,8 @@ def read_run_config(path: Path, *, others: Collection[str] = ()) -> RunConfig:
     by_quantity = {
         name: quantity_options(name, table, f"{path}: [{name}]", f"{path}: {name}.") for name, table in tables.items()
     }
-    seen = {name: _seen_from(path.parent, options) for name, options in by_quantity.items()}
-    return RunConfig(request_of("run", seen, values), other_values)
+    own = {name: _seen_from(path.parent, options) for name, options in by_quantity.items()}
+    return RunConfig(request_of("run", own, values), other_values)
 
 
 def _seen_from(folder: Path, options: Options) -> Options:

@@ -199,10 +199,11 @@ def _levels(measured: Float64) -> tuple[Float64 | None, Normalize | None]:
 def _contours(axes: Axes, one: Slice, values: Float64, levels: Float64, norm: Normalize) -> Any:
     """Draw the contours of a panel; what has no number stays empty, what is off the levels has their ends' colours."""
     x, y = one.coordinates
-    heights = np.ma.masked_invalid(np.clip(values, levels[0], levels[-1]).T)
+    lowest = levels[0] / 10 if isinstance(norm, LogNorm) else -np.inf  # a logarithm has to have something to draw
+    heights = np.ma.masked_invalid(np.maximum(values, lowest).T)
     if heights.mask.all():
         return None
-    filled = axes.contourf(x, y, heights, levels=levels, norm=norm, cmap=colours(signed=False))
+    filled = axes.contourf(x, y, heights, levels=levels, norm=norm, cmap=colours(signed=False), extend="both")
     axes.contour(x, y, heights, levels=levels, colors=[INK], linewidths=0.4)
     marks = [(0.0, 0.0), *([(1.0, 0.0)] if one.names[0] == _LINE else [])]
     for mark in marks:
