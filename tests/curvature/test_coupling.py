@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
+from covering import slow
 
 from curvcli.curvature.algorithm import Course
 from curvcli.curvature.coupling import BlockNorms
@@ -33,7 +36,7 @@ EXACT = (True, True, True)
 RANDOM_ONES = (False, False, False)
 
 
-def norms(
+def norms(  # noqa: PLR0917
     exact: tuple[bool, ...],
     probes: int = 16,
     seed: int = 0,
@@ -53,7 +56,7 @@ def squares_of(matrix: Array, algorithm: BlockNorms) -> BlockSquares:
 def truth(matrix: Array) -> tuple[Array, Array]:
     """The ratios, and what lies outside each block, from the matrix itself."""
     ends = np.cumsum([0, *SIZES])
-    cut = [slice(a, b) for a, b in zip(ends, ends[1:], strict=False)]
+    cut = [slice(a, b) for a, b in pairwise(ends)]
     squares = np.array([[(matrix[a, b] ** 2).sum() for b in cut] for a in cut])
     own = np.sqrt(np.diag(squares))
     return squares / np.outer(own, own), 1 - np.diag(squares) / squares.sum(1)
@@ -75,15 +78,16 @@ def test_unit_vectors_give_the_norms_exactly(name: str, held: int) -> None:
     assert squares.asymmetry < 1e-14
 
 
-@pytest.mark.parametrize("probes", [4, 16, pytest.param(64, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", MATRICES)
+@pytest.mark.parametrize(
+    ("name", "probes"), [("power law", 8), ("indefinite", 8), *slow(MATRICES, [4, 16, 64]), *slow(["low rank"], [8])]
+)
 def test_two_standard_errors_hold_the_truth(name: str, probes: int) -> None:
     """In at least 90 % of 100 seeds, for every pair and every share; most of them in not much more."""
     values, outside = truth(MATRICES[name])
     inside, inside_outside = np.zeros_like(values), np.zeros_like(outside)
     for seed in range(100):
         coupling = Coupling.of(squares_of(MATRICES[name], norms(RANDOM_ONES, probes, seed, held=100)))
-        inside += np.abs(coupling.values - values) <= 2 * coupling.stderr
+        inside += np.abs(coupling.values - values) <= 2 * coupling.stderr + 1e-12  # their own is 1
         inside_outside += np.abs(coupling.outside - outside) <= 2 * coupling.outside_stderr
     assert (inside >= 90).all(), inside
     assert (inside_outside >= 88).all(), inside_outside
@@ -102,20 +106,18 @@ def test_a_layer_that_is_exact_needs_no_probes_and_shares_its_sureness() -> None
     np.testing.assert_allclose(coupling.norms[0, 1:] ** 2, [
         (MATRICES["indefinite"][:6, 6:20] ** 2).sum(), (MATRICES["indefinite"][:6, 20:] ** 2).sum()
     ])  # fmt: skip
-    assert (np.abs(coupling.values - values) <= 4 * coupling.stderr).all()
+    assert (np.abs(coupling.values - values) <= 4 * coupling.stderr + 1e-12).all()
 
 
 def test_a_tolerance_ends_it_when_all_couplings_are_that_sure() -> None:
     """Relative to each, and so for weak ones too; without one all probes are used."""
     matrix = MATRICES["nearly block diagonal"]
-    for rtol, least, most in ((0.2, 16, 200), (0.01, 400, 400)):
-        squares = squares_of(matrix, norms(RANDOM_ONES, 400, rtol=rtol))
-        coupling = Coupling.of(squares)
-        used = len(squares.rows[0])
-        assert least <= used <= most
-        assert used < 400 or rtol == 0.01
-        if used < 400:
-            assert (coupling.stderr <= rtol * coupling.values).all()
+    squares = squares_of(matrix, norms(RANDOM_ONES, 100, rtol=0.1))
+    coupling = Coupling.of(squares)
+    assert 16 <= len(squares.rows[0]) < 100
+    assert (coupling.stderr <= 0.1 * coupling.values).all()
+    assert coupling.values[0, 1] < 1e-4
+    assert len(squares_of(matrix, norms(RANDOM_ONES, 30, rtol=0.001)).rows[0]) == 30
 
 
 def test_probes_are_those_of_their_layer_whatever_stands_beside_it() -> None:
