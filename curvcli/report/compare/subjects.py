@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from math import inf, isfinite, isnan, nan
+from math import isfinite, isnan, nan
 from typing import Any, Final
 
 from curvcli.report import columns
@@ -150,7 +150,6 @@ def _of_study(report: Report, study: StudySummary, table: Table, row: StudyRow) 
         figure_by_name[name] = Figure(
             value=value,
             stderr=stderr,
-            degrees=row.values.get("degrees", inf),
             bound=rounding(report, value),
             doubt=random(report),
             note="estimated" if stderr else "",

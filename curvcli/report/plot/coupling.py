@@ -75,9 +75,15 @@ def _outside(axes: Axes, rows: tuple[StudyRow, ...]) -> None:
     errors = np.array([row.outside_stderr for row in rows])
     axes.barh(places, 100 * shares, color=OTHER, height=0.7)
     axes.barh(places, 100 * (1 - shares), left=100 * shares, color=POSITIVE, height=0.7)
-    known = np.isfinite(errors) & (errors > 0)
+    estimated = np.isfinite(errors) & (errors > 0)
     axes.errorbar(
-        100 * shares[known], places[known], xerr=100 * errors[known], fmt="none", ecolor=INK, elinewidth=1, capsize=2
+        100 * shares[estimated],
+        places[estimated],
+        xerr=100 * errors[estimated],
+        fmt="none",
+        ecolor=INK,
+        elinewidth=1,
+        capsize=2,
     )
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlim(0, 100)

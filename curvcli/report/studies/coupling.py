@@ -26,7 +26,7 @@ LAYERS: Final = Table("coupled_layers", "layer", (
            role="property", error="partner_stderr", unknown=True, infinite=True),
     Column("partner_stderr", "number", "its standard error; 0 where exact", NONE, heading=Heading("±", 61, 2),
            unknown=True),
-    Column("exact", "flag", "whether these figures are no estimates", heading=Heading("exact", 70, 1)),
+    Column("exact", "flag", "whether these figures are no estimates", NONE, heading=Heading("exact", 70, 1)),
 ), title="how much of each layer's curvature its own block leaves out")
 
 PAIRS: Final = Table("coupling", "pair", (
@@ -38,13 +38,14 @@ PAIRS: Final = Table("coupling", "pair", (
            "squared Frobenius norm of the block between the layers, over the product of the norms of their own blocks",
            NONE, heading=Heading("coupling", 30), role="property", error="coupling_stderr", unknown=True,
            infinite=True),
-    Column("coupling_stderr", "number", "its standard error; 0 where exact", NONE, heading=Heading("±", 31, 1),
+    Column("coupling_stderr", "number", "its standard error, widened for few probes; 0 where exact", NONE,
+           heading=Heading("±", 31, 1),
            unknown=True),
     Column("degrees", "number", "degrees of freedom of that error", NONE, unknown=True, infinite=True),
     Column("norm", "number", "Frobenius norm of the block between the layers", CURVATURE,
            heading=Heading("‖block between‖", 40, 2), role="property", error="norm_stderr"),
     Column("norm_stderr", "number", "its standard error; 0 where exact", CURVATURE, heading=Heading("±", 41, 2)),
-    Column("exact", "flag", "whether these figures are no estimates", heading=Heading("exact", 50, 3)),
+    Column("exact", "flag", "whether these figures are no estimates", NONE, heading=Heading("exact", 50, 3)),
 ), title="how strongly layers are coupled", most=66)
 # fmt: on
 
