@@ -180,6 +180,22 @@ def test_layers_that_do_not_meet_are_not_coupled_and_an_unreached_one_has_none(
     assert np.isnan(rows["unused"].outside)
 
 
+def test_rescaling_two_relu_layers_against_each_other_changes_no_coupling(compute: Compute, tmp_path: Path) -> None:
+    """The network stays the same function; norms and shares change."""
+    module = nn.Sequential(nn.Linear(3, 4, bias=False), nn.ReLU(), nn.Linear(4, 3, bias=False))
+    studies = []
+    for factor in (1.0, 4.0):
+        module[0].weight.data *= factor
+        module[2].weight.data /= factor
+        code, path = compute("coupling", scripted(module, tmp_path / f"{factor}.pt"), {"x": X}, Y, LOGITS)
+        assert code == 0
+        studies.append(read_report(path).study("coupling"))
+    first, second = studies
+    np.testing.assert_allclose(first.array("coupling"), second.array("coupling"), rtol=1e-9)
+    np.testing.assert_allclose(first.array("norm") * [[1 / 16, 1], [1, 16]], second.array("norm"), rtol=1e-9)
+    assert first.tables["coupled_layers"][0].outside != pytest.approx(second.tables["coupled_layers"][0].outside)
+
+
 @pytest.fixture
 def saved(tmp_path: Path) -> list[str]:
     """The words of a command on a network with its spec."""
