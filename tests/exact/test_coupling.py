@@ -187,7 +187,7 @@ def test_rescaling_two_relu_layers_against_each_other_changes_no_coupling(comput
     for factor in (1.0, 4.0):
         module[0].weight.data *= factor
         module[2].weight.data /= factor
-        code, path = compute("coupling", scripted(module, tmp_path / f"{factor}.pt"), {"x": X}, Y, LOGITS)
+        code, path = compute("coupling", scripted(module, tmp_path / f"{factor}.pt"), {"input": X}, Y, LOGITS)
         assert code == 0
         studies.append(read_report(path).study("coupling"))
     first, second = studies
