@@ -29,6 +29,11 @@ _EXHAUSTED = 1e-13
 _LEFT = 16
 # A growth that says all there is to say.
 _ENOUGH = 1e100
+# Parts along the basis that may stand as a share of the root of what storing a vector changes: up to the root itself,
+# T is as good as that of an orthogonal basis (Simon 1984). Where it allows no more than ``_LEFT``, nothing is gained.
+_SEMI = 0.04
+# Of spaces whose vectors are rounded less than this, all parts are taken out: they are there for their digits.
+_COARSE = 1e-12
 
 
 def chosen(values: Array, k: int, which: Which) -> Array:
@@ -113,6 +118,7 @@ class Krylov:
         self.residuals: Array = np.zeros(0)
         self.steps, self.size = 0, 0
         self.scale, self.exhausted = scale, False
+        self._watch = _Watch(space, rows[locked:])
         # A copy: what is taken out of it is taken out in place.
         space.store(rows, locked, start)
         first = rows[locked : locked + 1]
@@ -121,7 +127,8 @@ class Krylov:
 
     def state(self) -> dict[str, Array]:
         """All but the basis, which stands in the bundle that others share."""
-        sizes = [self._room, self._left, self._locked, self._kept, self.steps, self.size, int(self.exhausted)]
+        ended, again = int(self.exhausted), int(self._watch.again)
+        sizes = [self._room, self._left, self._locked, self._kept, self.steps, self.size, ended, again]
         arrays = {
             "sizes": np.array([*map(float, sizes), self.scale]),
             "matrix": self._matrix,
@@ -147,7 +154,7 @@ class Krylov:
         self = cls.__new__(cls)
         self._space, self._rows = space, rows
         *sizes, self.scale = map(float, state["sizes"])
-        self._room, self._left, self._locked, self._kept, self.steps, self.size, ended = map(int, sizes)
+        self._room, self._left, self._locked, self._kept, self.steps, self.size, ended, again = map(int, sizes)
         self.exhausted = bool(ended)
         self._matrix, self._lengths, self._couplings = (state[n].copy() for n in ("matrix", "lengths", "couplings"))
         self._inner, self.ritz, self.residuals = (state[name].copy() for name in ("inner", "ritz", "residuals"))
@@ -158,6 +165,8 @@ class Krylov:
                 state[f"{one} {name}"].copy() for name in ("matrix", "lengths", "ritz", "couplings")
             )
             self._past.append(_Cycle(matrix, lengths, int(state[f"{one} kept"]), ritz, couplings))
+        self._watch = _Watch(space, rows[self._locked :])
+        self._watch.again = bool(again)
         return self
 
     @property
@@ -195,7 +204,7 @@ class Krylov:
     def extend(self, product: Vectors) -> None:
         """Take in the matrix times ``current``, one vector, which is changed in place."""
         space, j, row = self._space, self.size, self._locked + self.size
-        diagonal = float(space.dots(product, self.current)[0])
+        diagonal = float(space.coordinates(self.current, product)[0])
         self.scale = max(self.scale, abs(diagonal))
         # What the recurrence knows is taken away first; then whatever rounding has left.
         before = self._matrix[j, : self._kept] if j == self._kept else self._matrix[j, j - 1 : j]
@@ -237,10 +246,12 @@ class Krylov:
         self._matrix[np.arange(count), np.arange(count)] = self.ritz[kept]
         self._matrix[count, :count] = self._matrix[:count, count] = couplings
         self.size = self._kept = count
+        self._watch.forget()
 
     def keep(self, places: Array) -> None:
         """Put Ritz vectors where the basis begins; the process ends with this."""
         self._rotate(places)
+        self._watch.forget()
 
     def couplings(self, places: Array) -> Array:
         """What products of Ritz vectors have along the known vectors, (m, j): a residual that was projected out."""
@@ -282,7 +293,9 @@ class Krylov:
 
     def _orthogonal(self, vector: Vectors, size: int, length: float) -> tuple[float, Array]:
         """Take out, in place, any part along the known vectors and the basis; the length left, and the first parts."""
-        space, directions = self._space, self._rows[: self._locked + size]
+        space = self._space
+        few = self._watch.passes(vector, size, length)
+        directions = self._rows[: self._locked + (0 if few else size)]
         along: Array | None = None
         tiny = _EXHAUSTED * max(self.scale, length)
         for _ in range(4):
@@ -338,3 +351,49 @@ class Krylov:
             if abs(parts[j + 1]) > np.sqrt(_ENOUGH):
                 break
         return parts
+
+
+class _Watch:
+    """Whether a new vector has parts along the basis: told by its inner product with a sum of the basis's vectors.
+
+    The signs of the sum are random, so that parts do not cancel in it but by chance; what hides once has grown a few
+    steps later, and the signs' bound lies far below what does harm. So most steps read one vector, not the basis twice.
+
+    Attributes:
+        again: the next vector does not pass either: the recurrence would bring back what the last but one still has.
+    """
+
+    def __init__(self, space: VectorSpace, basis: Vectors) -> None:
+        """Nothing summed yet; the basis is made where this bundle begins."""
+        self._space, self._basis = space, basis
+        self._sum: Vectors | None = None
+        self._count = 0
+        self.again = False
+        self._most = _SEMI * np.sqrt(space.grain) if space.grain > _COARSE else 0.0
+
+    def forget(self) -> None:
+        """The basis is another one."""
+        self._count = 0
+
+    def passes(self, vector: Vectors, size: int, length: float) -> bool:
+        """Whether a vector of some length has so little along this many of the basis's that it may stay."""
+        if not self._most or not size:
+            return False
+        if self.again:
+            self.again = False
+            return False
+        if self._sum is None:
+            self._sum = self._space.room(1)
+        for row in range(self._count, size):
+            one = self._basis[row : row + 1]
+            if row:
+                self._space.add(self._sum, float(_SIGNS[row % len(_SIGNS)]), one)
+            else:
+                self._space.store(self._sum, 0, one)
+        self._count = size
+        part = abs(float(self._space.coordinates(self._sum, vector)[0]))
+        self.again = not part <= self._most * length
+        return not self.again
+
+
+_SIGNS = np.random.default_rng(0).choice([-1.0, 1.0], 4096)

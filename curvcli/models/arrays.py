@@ -309,6 +309,10 @@ class NumPySpace:
         """See ``VectorSpace``."""
         return arithmetic.remove(rows_of(vector)[0], rows_of(basis), coordinates, self.threads)
 
+    def add(self, total: Vectors, factor: float, vector: Vectors) -> None:
+        """See ``VectorSpace``."""
+        arithmetic.add(rows_of(total)[0], factor, rows_of(vector)[0], self.threads)
+
     def store(self, room: Vectors, place: int, vectors: Vectors, length: float = 1.0) -> None:
         """See ``VectorSpace``."""
         here = rows_of(room)[place : place + len(vectors)]
@@ -316,7 +320,12 @@ class NumPySpace:
             if length == 1.0:
                 row[:] = entries
             else:
-                arithmetic.quotient([entries], length, row, self.threads)
+                arithmetic.quotient([entries], self._divisor(length), row, self.threads)
+
+    def _divisor(self, length: float) -> float:
+        """The length in the dtype's own digits, which changes no entry by more than storing it does."""
+        narrow = np.dtype(self.dtype).type(length) if abs(length) < np.finfo(self.dtype).max else 0.0
+        return float(narrow) if abs(narrow) >= np.finfo(self.dtype).tiny else length
 
     def turn(self, room: Vectors, places: Sequence[int], turn: Array) -> None:
         """See ``VectorSpace``; a few entries at a time, so that no second basis is needed."""
