@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from scipy.linalg import eigh, eigh_tridiagonal
 
+from curvcli.curvature.watch import Watch
 from curvcli.models.base import Array
 from curvcli.models.bundle import Vectors
 from curvcli.models.vectors import VectorSpace
@@ -29,11 +30,6 @@ _EXHAUSTED = 1e-13
 _LEFT = 16
 # A growth that says all there is to say.
 _ENOUGH = 1e100
-# Parts along the basis that may stand as a share of the root of what storing a vector changes: up to the root itself,
-# T is as good as that of an orthogonal basis (Simon 1984). Where it allows no more than ``_LEFT``, nothing is gained.
-_SEMI = 0.04
-# Of spaces whose vectors are rounded less than this, all parts are taken out: they are there for their digits.
-_COARSE = 1e-12
 
 
 def chosen(values: Array, k: int, which: Which) -> Array:
@@ -93,6 +89,7 @@ class Krylov:
         room: int,
         locked: int = 0,
         scale: float = 0.0,
+        watched: bool = False,
     ) -> None:
         """No product yet.
 
@@ -104,6 +101,8 @@ class Krylov:
                 that has come so far can't be restarted.
             locked: how many vectors come first.
             scale: the largest magnitude known of; what is tiny beside it is rounding.
+            watched: products have next to nothing along the first vectors: these are watched like the basis, and
+                there are no ``couplings``.
         """
         self._space, self._rows, self._locked = space, rows, locked
         self._room = min(room, space.size - locked)
@@ -118,7 +117,7 @@ class Krylov:
         self.residuals: Array = np.zeros(0)
         self.steps, self.size = 0, 0
         self.scale, self.exhausted = scale, False
-        self._watch = _Watch(space, rows[locked:])
+        self._watched, self._watch = watched, Watch(space, rows[0 if watched else locked :])
         # A copy: what is taken out of it is taken out in place.
         space.store(rows, locked, start)
         first = rows[locked : locked + 1]
@@ -127,8 +126,8 @@ class Krylov:
 
     def state(self) -> dict[str, Array]:
         """All but the basis, which stands in the bundle that others share."""
-        ended, again = int(self.exhausted), int(self._watch.again)
-        sizes = [self._room, self._left, self._locked, self._kept, self.steps, self.size, ended, again]
+        sizes = [self._room, self._left, self._locked, self._kept, self.steps, self.size]
+        sizes += map(int, (self.exhausted, self._watch.again, self._watched))
         arrays = {
             "sizes": np.array([*map(float, sizes), self.scale]),
             "matrix": self._matrix,
@@ -154,8 +153,9 @@ class Krylov:
         self = cls.__new__(cls)
         self._space, self._rows = space, rows
         *sizes, self.scale = map(float, state["sizes"])
-        self._room, self._left, self._locked, self._kept, self.steps, self.size, ended, again = map(int, sizes)
-        self.exhausted = bool(ended)
+        self._room, self._left, self._locked, self._kept, self.steps, self.size = map(int, sizes[:6])
+        ended, again, watched = map(bool, sizes[6:])
+        self.exhausted = ended
         self._matrix, self._lengths, self._couplings = (state[n].copy() for n in ("matrix", "lengths", "couplings"))
         self._inner, self.ritz, self.residuals = (state[name].copy() for name in ("inner", "ritz", "residuals"))
         self._past = []
@@ -165,8 +165,8 @@ class Krylov:
                 state[f"{one} {name}"].copy() for name in ("matrix", "lengths", "ritz", "couplings")
             )
             self._past.append(_Cycle(matrix, lengths, int(state[f"{one} kept"]), ritz, couplings))
-        self._watch = _Watch(space, rows[self._locked :])
-        self._watch.again = bool(again)
+        self._watch = Watch(space, rows[0 if watched else self._locked :])
+        self._watched, self._watch.again = watched, again
         return self
 
     @property
@@ -183,6 +183,16 @@ class Krylov:
     def remaining(self) -> float:
         """Steps until nothing is left, infinite where memory ends before."""
         return self._left - self.size if self._room == self._left else np.inf
+
+    @property
+    def length(self) -> float:
+        """Of what the last product had beside the basis."""
+        return float(self._lengths[self.size - 1])
+
+    @property
+    def plain(self) -> bool:
+        """Nothing was known before it, and it was never restarted."""
+        return not (self._locked or self._past)
 
     @property
     def full(self) -> bool:
@@ -293,9 +303,11 @@ class Krylov:
 
     def _orthogonal(self, vector: Vectors, size: int, length: float) -> tuple[float, Array]:
         """Take out, in place, any part along the known vectors and the basis; the length left, and the first parts."""
-        space = self._space
-        few = self._watch.passes(vector, size, length)
-        directions = self._rows[: self._locked + (0 if few else size)]
+        space, every = self._space, self._locked + size
+        summed = every if self._watched else size
+        # The first vector is random: nothing but measuring all of its parts will do.
+        passes = size > 0 and self._watch.passes(vector, summed, length)
+        directions = self._rows[: every - summed if passes else every]
         along: Array | None = None
         tiny = _EXHAUSTED * max(self.scale, length)
         for _ in range(4):
@@ -307,7 +319,7 @@ class Krylov:
             # Once is enough unless much was taken away (Daniel, Gragg, Kaufman, Stewart 1976).
             if length > 0.5 * before or (size and length <= tiny):
                 break
-        return length, np.zeros(0) if along is None else along
+        return length, np.zeros(self._locked) if along is None or not len(along) else along
 
     def weight(self, level: float) -> float:
         """The most that the square of a start vector's part along an unseen eigenvector can have been.
@@ -351,49 +363,3 @@ class Krylov:
             if abs(parts[j + 1]) > np.sqrt(_ENOUGH):
                 break
         return parts
-
-
-class _Watch:
-    """Whether a new vector has parts along the basis: told by its inner product with a sum of the basis's vectors.
-
-    The signs of the sum are random, so that parts do not cancel in it but by chance; what hides once has grown a few
-    steps later, and the signs' bound lies far below what does harm. So most steps read one vector, not the basis twice.
-
-    Attributes:
-        again: the next vector does not pass either: the recurrence would bring back what the last but one still has.
-    """
-
-    def __init__(self, space: VectorSpace, basis: Vectors) -> None:
-        """Nothing summed yet; the basis is made where this bundle begins."""
-        self._space, self._basis = space, basis
-        self._sum: Vectors | None = None
-        self._count = 0
-        self.again = False
-        self._most = _SEMI * np.sqrt(space.grain) if space.grain > _COARSE else 0.0
-
-    def forget(self) -> None:
-        """The basis is another one."""
-        self._count = 0
-
-    def passes(self, vector: Vectors, size: int, length: float) -> bool:
-        """Whether a vector of some length has so little along this many of the basis's that it may stay."""
-        if not self._most or not size:
-            return False
-        if self.again:
-            self.again = False
-            return False
-        if self._sum is None:
-            self._sum = self._space.room(1)
-        for row in range(self._count, size):
-            one = self._basis[row : row + 1]
-            if row:
-                self._space.add(self._sum, float(_SIGNS[row % len(_SIGNS)]), one)
-            else:
-                self._space.store(self._sum, 0, one)
-        self._count = size
-        part = abs(float(self._space.coordinates(self._sum, vector)[0]))
-        self.again = not part <= self._most * length
-        return not self.again
-
-
-_SIGNS = np.random.default_rng(0).choice([-1.0, 1.0], 4096)

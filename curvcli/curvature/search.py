@@ -26,6 +26,7 @@ from curvcli.curvature.algorithm import Steps
 from curvcli.curvature.krylov import Krylov, Which, chosen, edges
 from curvcli.curvature.pairs import SUPPORTED
 from curvcli.curvature.patience import Patience
+from curvcli.curvature.remainder import Remainder
 from curvcli.models.base import Array
 from curvcli.models.bundle import Vectors
 from curvcli.models.vectors import VectorSpace
@@ -41,6 +42,8 @@ _LONGEST = 300
 _BEYOND, _HIDDEN = 1.5, 0.5
 # Residuals, and couplings between locked pairs, that leave a pair within the tolerance when both add up.
 _CLOSER, _COUPLED = 0.8, 0.05
+# So much room is needed behind the first basis to look there for what it missed.
+_ROOM = 64
 # A matrix that is no larger is zero.
 _NOTHING = 1e-200
 
@@ -109,6 +112,7 @@ class Search:
         self._patience = Patience()
         self._left: int | None = None  # products, once it runs
         self._inside = self._ended = False  # one start's search; all of them
+        self._remainder: Remainder | None = None  # of the first look, where it may end the search
 
     def lock(self, values: Array, vectors: Vectors) -> None:
         """Take up pairs found elsewhere, orthonormal and within the tolerance."""
@@ -132,6 +136,8 @@ class Search:
         ]
         arrays: dict[str, Any] = {"numbers": np.array(numbers), "rows": self._rows[:used]}
         arrays |= {"values": self._values, "residuals": self._residuals}
+        if self._remainder is not None:
+            arrays |= self._remainder.state()
         for i, look in enumerate(self._looks):
             arrays |= {f"look {i} {name}": value for name, value in look.state().items()}
         return {f"search {name}": value for name, value in arrays.items()}
@@ -150,6 +156,8 @@ class Search:
             prefix = f"look {len(self._looks)} "
             of_look = {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
             self._looks.append(Krylov.of(of_look, self._space, self._rows))
+        if "aside" in arrays:
+            self._remainder = Remainder.of(arrays, self._space, self._looks[0], self._rows, self._looks[1])
 
     def run(self, products: int) -> Steps[Ends]:
         """Search until the wanted pairs are sure, or so many products were made; fewer by those of an earlier run."""
@@ -163,6 +171,12 @@ class Search:
     def _search(self) -> Steps[None]:
         products = self._left or 0
         while self._inside or (len(self._values) < self._size and products > 0):
+            if self._remainder is not None:
+                yield from self._look_behind(self._remainder)
+                if self._all_seen:
+                    return
+                products, self._inside = self._left or 0, False
+                continue
             if not self._inside:
                 self._fresh()
                 self._patience, self._inside = Patience(), True
@@ -179,6 +193,8 @@ class Search:
                 if len(new):
                     enough = len(self._values) + look.size >= self._count
                     if look.exhausted or (enough and bool((look.residuals[new] <= _CLOSER * self._limit).all())):
+                        if self._begins_behind(look, new):
+                            break
                         places, ahead = self._ready(look, new)
                         if look.exhausted or (patience.ended(look.steps, ahead) and look.remaining > ahead):
                             self._absorb(look, places)
@@ -192,7 +208,39 @@ class Search:
                     break
                 if look.full and products > 0:
                     self._restart(look)
-            self._inside = False
+            self._inside = self._remainder is not None
+
+    @property
+    def _sign(self) -> int:
+        return 1 if self._which == "largest" else -1
+
+    def _begins_behind(self, look: Krylov, new: Array) -> bool:
+        """Whether all that may have been missed is looked for at once, in what the first look leaves."""
+        room = len(self._rows) - 1 - look.size
+        if not look.plain or look.exhausted or self._which not in ("largest", "smallest") or room < _ROOM:
+            return False
+        inner = look.ritz[new].min() if self._sign > 0 else look.ritz[new].max()
+        level = float(inner + self._sign * _BEYOND * self._limit)
+        start = self._start(self._starts)
+        self._starts += 1
+        self._remainder = Remainder.begun(self._space, look, self._rows, start, level=level, scale=self.scale)
+        self._looks.append(self._remainder.look)
+        return True
+
+    def _look_behind(self, remainder: Remainder) -> Steps[None]:
+        """Go on until it is sure that nothing was missed, or something is seen; lock what the first look found."""
+        first, look = self._looks
+        while (self._left or 0) > 0:
+            remainder.extend((yield from self._apply(look.current, look.next)))
+            self._left = (self._left or 0) - 1
+            if not (self._due(look) or self._left == 0):
+                continue
+            look.solve()
+            self._all_seen = remainder.failure(self._sign) <= FAILURE
+            if self._all_seen or remainder.seen(self._sign) or look.exhausted or look.full:
+                break
+        self._remainder = None
+        self._absorb(first, self._new(first) if self._all_seen else self._ready(first, self._new(first))[0])
 
     def _fresh(self) -> None:
         start, locked = self._start(self._starts), len(self._values)
