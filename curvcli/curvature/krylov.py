@@ -10,18 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from scipy.linalg import eigh, eigh_tridiagonal
 
+from curvcli.curvature.wanted import Which, chosen
 from curvcli.curvature.watch import Watch
 from curvcli.models.base import Array
 from curvcli.models.bundle import Vectors
 from curvcli.models.vectors import VectorSpace
-
-Which = Literal["largest", "smallest", "magnitude", "both"]
-ENDS: tuple[Which, ...] = ("largest", "smallest", "magnitude", "both")
 
 # A next direction this much shorter than the matrix is large is rounding: the Krylov space is exhausted.
 _EXHAUSTED = 1e-13
@@ -30,31 +27,6 @@ _EXHAUSTED = 1e-13
 _LEFT = 16
 # A growth that says all there is to say.
 _ENOUGH = 1e100
-
-
-def chosen(values: Array, k: int, which: Which) -> Array:
-    """Places of the ``k`` wanted values (``k`` from each end for ``both``) among all, by descending value."""
-    order = np.argsort(values, kind="stable")[::-1]
-    k = min(k, len(values))
-    if which == "largest":
-        return order[:k]
-    if which == "smallest":
-        return order[len(order) - k :]
-    if which == "both":
-        return order if 2 * k >= len(order) else np.concatenate([order[:k], order[len(order) - k :]])
-    largest = np.argsort(-np.abs(values), kind="stable")[:k]
-    return largest[np.argsort(values[largest], kind="stable")[::-1]]
-
-
-def edges(values: Array, k: int, which: Which) -> tuple[float, float]:
-    """The innermost of the ``k`` wanted values at the high and the low end, infinite where none is wanted."""
-    ordered = np.sort(values)
-    if which == "magnitude":
-        level = float(np.sort(np.abs(ordered))[-k])
-        return level, -level
-    return float(ordered[-k]) if which != "smallest" else np.inf, float(
-        ordered[k - 1]
-    ) if which != "largest" else -np.inf
 
 
 @dataclass(frozen=True)
@@ -349,6 +321,15 @@ class Krylov:
             parts = self._parts(self._matrix[:j, :j], self._lengths[:j], self._kept, begin, level)
             bound = min(bound, 1 / max(1.0, float(parts @ parts)))
         return bound
+
+    def chance(self, level: float, sign: int) -> float:
+        """With what probability the start has no more than ``weight`` of an eigenvector beyond a level, on this side.
+
+        One where a Ritz value lies there, or none is known.
+        """
+        if not len(self.ritz) or (sign * self.ritz >= sign * level).any():
+            return 1.0
+        return min(1.0, float(np.sqrt(2 * self._left / np.pi * self.weight(level))))
 
     def _parts(self, matrix: Array, lengths: Array, kept: int, begin: Array, level: float) -> Array:
         """xᵀq / xᵀv along a basis, (size + 1,)."""

@@ -113,8 +113,8 @@ def coordinates(rows: Array, vector: Array, threads: int = 1) -> Array:
 def _narrow_products(rows: Array, vector: Array) -> Array:
     """Inner products of float32 rows with a vector, some entries of each at a time: float64."""
     count, even = len(vector) // _NARROW, len(vector) // _NARROW * _NARROW
-    pieces = rows[:, :even].reshape(len(rows), count, 1, _NARROW), vector[:even].reshape(count, _NARROW, 1)
-    sums = np.matmul(*pieces).sum(axis=(1, 2, 3), dtype=np.float64)
+    stretches = rows[:, :even].reshape(len(rows), count, 1, _NARROW)
+    sums = np.matmul(stretches, vector[:even].reshape(count, _NARROW, 1)).sum(axis=(1, 2, 3), dtype=np.float64)
     return np.asarray(sums + rows[:, even:] @ vector[even:])
 
 
@@ -183,6 +183,15 @@ def quotient(terms: Sequence[Array], by: float, out: Array, threads: int = 1) ->
             np.divide(total, by, out=out[chunk], casting="same_kind")
 
     by_blocks(len(out), threads, of_block)
+
+
+def put(vector: Array, length: float, out: Array, threads: int = 1) -> None:
+    """Out = vector / length, both of (n,); the length is rounded as well, which changes no more than storing does."""
+    if length == 1.0:
+        out[:] = vector
+        return
+    bounds, size = np.finfo(out.dtype), abs(length)
+    quotient([vector], float(out.dtype.type(length)) if bounds.tiny < size < bounds.max else length, out, threads)
 
 
 def _length(rows: int) -> int:

@@ -317,15 +317,7 @@ class NumPySpace:
         """See ``VectorSpace``."""
         here = rows_of(room)[place : place + len(vectors)]
         for row, entries in zip(here, rows_of(vectors), strict=True):
-            if length == 1.0:
-                row[:] = entries
-            else:
-                arithmetic.quotient([entries], self._divisor(length), row, self.threads)
-
-    def _divisor(self, length: float) -> float:
-        """The length in the dtype's own digits, which changes no entry by more than storing it does."""
-        narrow = np.dtype(self.dtype).type(length) if abs(length) < np.finfo(self.dtype).max else 0.0
-        return float(narrow) if abs(narrow) >= np.finfo(self.dtype).tiny else length
+            arithmetic.put(entries, length, row, self.threads)
 
     def turn(self, room: Vectors, places: Sequence[int], turn: Array) -> None:
         """See ``VectorSpace``; a few entries at a time, so that no second basis is needed."""

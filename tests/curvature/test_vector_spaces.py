@@ -139,7 +139,7 @@ class ListSpace:
 
     def add(self, total: Any, factor: float, vector: Any) -> None:
         for mine, part in zip(total.parts, vector.parts, strict=True):
-            mine += factor * part
+            np.add(mine, factor * part, out=mine)
 
     def store(self, room: Any, place: int, vectors: Any, length: float = 1.0) -> None:
         for mine, part in zip(room.parts, vectors.parts, strict=True):
