@@ -309,14 +309,15 @@ class NumPySpace:
         """See ``VectorSpace``."""
         return arithmetic.remove(rows_of(vector)[0], rows_of(basis), coordinates, self.threads)
 
+    def add(self, total: Vectors, factor: float, vector: Vectors) -> None:
+        """See ``VectorSpace``."""
+        arithmetic.add(rows_of(total)[0], factor, rows_of(vector)[0], self.threads)
+
     def store(self, room: Vectors, place: int, vectors: Vectors, length: float = 1.0) -> None:
         """See ``VectorSpace``."""
         here = rows_of(room)[place : place + len(vectors)]
         for row, entries in zip(here, rows_of(vectors), strict=True):
-            if length == 1.0:
-                row[:] = entries
-            else:
-                arithmetic.quotient([entries], length, row, self.threads)
+            arithmetic.put(entries, length, row, self.threads)
 
     def turn(self, room: Vectors, places: Sequence[int], turn: Array) -> None:
         """See ``VectorSpace``; a few entries at a time, so that no second basis is needed."""

@@ -137,6 +137,10 @@ class ListSpace:
             np.subtract(part, coordinates @ others, out=part)
         return float(self.norms(vector)[0])
 
+    def add(self, total: Any, factor: float, vector: Any) -> None:
+        for mine, part in zip(total.parts, vector.parts, strict=True):
+            np.add(mine, factor * part, out=mine)
+
     def store(self, room: Any, place: int, vectors: Any, length: float = 1.0) -> None:
         for mine, part in zip(room.parts, vectors.parts, strict=True):
             mine[place : place + len(part)] = part / length
