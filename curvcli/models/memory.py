@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 import re
 import sys
 from contextlib import suppress
@@ -18,9 +19,10 @@ try:
 except ImportError:  # not on Windows
     resource = None  # type: ignore[assignment]
 
-_THIS = psutil.Process()  # read after every batch; making it is dearer than reading it
+_THIS = psutil.Process()
 # Until the peak is above this one it may be that of the process that started this one.
 _AT_START = 0 if resource is None else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+_PAGE = mmap.PAGESIZE
 # The arrays of one product with a small network, together.
 _SMALL = 8 << 20
 
@@ -54,8 +56,12 @@ class ProcessMemory:
     """This process's physical memory (see ``base.Memory``)."""
 
     def in_use(self) -> int:
-        """The resident set, in bytes."""
-        return int(_THIS.memory_info().rss)
+        """The resident set, in bytes; asked for after every batch, of which psutil takes long enough to be seen."""
+        try:
+            with open("/proc/self/statm", "rb", buffering=0) as pages:  # noqa: PTH123 - the fastest
+                return int(pages.read(128).split()[1]) * _PAGE
+        except (OSError, ValueError, IndexError):  # not Linux
+            return int(_THIS.memory_info().rss)
 
     def peak(self) -> int:
         """The largest resident set so far, in bytes."""
