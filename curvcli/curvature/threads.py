@@ -23,7 +23,10 @@ def blas_on_one_thread(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def limited(*arguments: P.args, **named: P.kwargs) -> R:
-        with _libraries(len(sys.modules)).limit(limits=1, user_api="blas"):
+        libraries = _libraries(len(sys.modules))
+        if all(one.num_threads == 1 for one in libraries.lib_controllers if one.user_api == "blas"):
+            return function(*arguments, **named)
+        with libraries.limit(limits=1, user_api="blas"):
             return function(*arguments, **named)
 
     return limited
@@ -31,10 +34,10 @@ def blas_on_one_thread(function: Callable[P, R]) -> Callable[P, R]:
 
 @lru_cache(maxsize=1)
 def _libraries(modules: int) -> ThreadpoolController:
-    """The libraries that multiply; looked for again, which takes as long as a small network's product, once more are loaded.
+    """The libraries that multiply; to look for them takes as long as a product of a small network.
 
     Args:
-        modules: that were imported: what loads a library.
+        modules: how many were imported: with more of them there may be more libraries.
     """
     del modules
     return ThreadpoolController()

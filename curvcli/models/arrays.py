@@ -65,7 +65,7 @@ class Parts(Vectors):
 
     def stored(self) -> Array:
         """See ``Vectors``."""
-        return np.stack([np.concatenate(parts) for parts in self.vectors])
+        return np.concatenate([part for parts in self.vectors for part in parts]).reshape(len(self), -1)
 
 
 class ArrayTotals(Totals):
@@ -283,18 +283,18 @@ class NumPySpace:
         remainders = self._orthogonal(basis, vectors).array
         if not remainders.size or not np.isfinite(remainders).all():
             return self.room(0)
-        q, r, _ = qr(arithmetic.wide(remainders).T, mode="economic", pivoting=True, overwrite_a=True)
+        q, r, _ = qr(arithmetic.wide(remainders).T, mode="economic", pivoting=True, check_finite=False)
         kept = int((np.abs(np.diag(r)) > _NEW * largest).sum())
-        # What pivoting left nearly dependent is cleaned once more.
-        fresh = self._orthogonal(basis, self.from_numpy(q[:, :kept].T))
-        if not kept:
+        fresh = self.from_numpy(q[:, :kept].T)
+        if not kept or not len(basis):
             return fresh
-        q, _ = qr(arithmetic.wide(fresh.array).T, mode="economic", overwrite_a=True)
+        # What pivoting left nearly dependent is cleaned once more.
+        q, _ = qr(arithmetic.wide(self._orthogonal(basis, fresh).array).T, mode="economic", check_finite=False)
         return self.from_numpy(q.T)
 
     def _orthogonal(self, basis: Vectors, vectors: Vectors) -> Rows:
         """Project out the basis, twice: once is not enough in floating point (Kahan's rule)."""
-        return self.projected(self.projected(vectors, basis), basis)
+        return self.projected(self.projected(vectors, basis), basis) if len(basis) else Rows(rows_of(vectors))
 
     def decayed(self, vectors: Vectors) -> Vectors:
         """See ``VectorSpace``."""

@@ -16,7 +16,6 @@ from curvcli.losses.registry import settle
 from curvcli.models.base import Array
 from curvcli.spec.loss import LossSpec
 
-
 # Bytes of targets that are kept as the loss's formulas take them: of small batches it takes long to make them.
 _ROOM = 1 << 20
 
@@ -34,8 +33,8 @@ class _Made:
 
     @property
     def bytes(self) -> int:
-        mine = (self.target, self.weight, self.targets.truth, self.targets.weight, self.targets.sample_weights)
-        return sum(array.nbytes for array in mine if array is not None)
+        arrays = (self.target, self.weight, self.targets.truth, self.targets.weight, self.targets.sample_weights)
+        return sum(array.nbytes for array in arrays if array is not None)
 
 
 def _same(one: Array | None, other: Array | None) -> bool:

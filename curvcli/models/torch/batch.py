@@ -298,7 +298,7 @@ class TorchBatch:
             if not live:
                 yield (None,) * len(inputs)
                 continue
-            every = row.split(sizes)
+            every = torch.split(row, sizes)
             parts = [every[i].view(like[i].shape) for i in live]
             if self._forward.program.complex:
                 # Seen as pairs, real numbers must begin at an even place of their memory.
