@@ -65,7 +65,8 @@ class Parts(Vectors):
 
     def stored(self) -> Array:
         """See ``Vectors``."""
-        return np.concatenate([part for parts in self.vectors for part in parts]).reshape(len(self), -1)
+        parts = [part for parts in self.vectors for part in parts]
+        return (parts[0] if len(parts) == 1 else np.concatenate(parts)).reshape(len(self), -1)
 
 
 class ArrayTotals(Totals):
@@ -127,7 +128,7 @@ class ArrayTotals(Totals):
 
 
 def rows_of(vectors: Vectors) -> Array:
-    """Vectors as one array, (k, n), in their dtype; parts are copied."""
+    """Vectors as one array, (k, n), in their dtype; several parts are copied."""
     return vectors.array if isinstance(vectors, Rows) else vectors.stored()
 
 
@@ -239,8 +240,8 @@ class NumPySpace:
         return np.array(each).reshape(len(left), len(self.parameters)).T
 
     def _split(self, vectors: Vectors) -> list[Sequence[Array]]:
-        """The parts of every vector."""
-        if isinstance(vectors, Parts):
+        """The parts of every vector; a framework may have made it in one."""
+        if isinstance(vectors, Parts) and len(vectors.vectors[0]) == len(self.parameters):
             return list(vectors.vectors)
         return [[row[place] for place in self._places] for row in rows_of(vectors)]
 
