@@ -193,7 +193,8 @@ def gradient_tape(folder: Path, dtype: str) -> dict[str, Task]:
     sizes = [int(np.prod(w.shape)) for w in weights]
 
     def loss(part: Any, labels: Any) -> Any:
-        logits = next(iter(call(**{name: part}).values()))
+        # Not by ``call``: only what was loaded keeps the variables alive that are not differentiated by.
+        logits = next(iter(loaded.signatures["serving_default"](**{name: part}).values()))
         return tf.reduce_sum(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)) / len(y)
 
     @tf.function
