@@ -42,8 +42,8 @@ class TracedFunction:
         tf = tensorflow()
         if not self._plain:
             return self._function(*arguments)
-        given = [*tf.nest.flatten(arguments), *self._captured]
-        made = tf.raw_ops.StatefulPartitionedCall(args=given, Tout=self._dtypes, f=self._graph)
+        tensors = [*tf.nest.flatten(arguments), *self._captured]
+        made = tf.raw_ops.StatefulPartitionedCall(args=tensors, Tout=self._dtypes, f=self._graph)
         if self._single:
             return made[0]
         return tf.nest.pack_sequence_as(self._returned, made)
