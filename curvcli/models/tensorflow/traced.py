@@ -24,9 +24,13 @@ class TracedFunction:
             rows: what stands for the last of them where it may have any number of rows, a ``tf.TensorSpec``.
         """
         tf = tensorflow()
-        self._function = tf.function(function, autograph=False)
-        examples = arguments if rows is None else [*arguments[:-1], rows]
-        self._graph = self._function.get_concrete_function(*examples)
+        if rows is None:
+            self._function = tf.function(function, autograph=False)
+            self._graph = self._function.get_concrete_function(*arguments)
+        else:
+            signature = [*(tf.TensorSpec(t.shape, t.dtype) for t in arguments[:-1]), rows]
+            self._function = tf.function(function, signature, autograph=False)
+            self._graph = self._function.get_concrete_function()
         self._captured = list(self._graph.captured_inputs)
         self._returned = self._graph.structured_outputs
         leaves = tf.nest.flatten(self._returned)
@@ -39,9 +43,9 @@ class TracedFunction:
 
     def __call__(self, *arguments: Any) -> Any:
         """What the function returns for arguments like those that it was traced with."""
-        tf = tensorflow()
         if not self._plain:
             return self._function(*arguments)
+        tf = tensorflow()
         tensors = [*tf.nest.flatten(arguments), *self._captured]
         made = tf.raw_ops.StatefulPartitionedCall(args=tensors, Tout=self._dtypes, f=self._graph)
         if self._single:
