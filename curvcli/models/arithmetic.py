@@ -87,7 +87,7 @@ def inner(left: Array, right: Array, threads: int = 1) -> Array:
         if left.dtype == np.float64 and right.dtype == np.float64:
             return np.asarray(left[:, block] @ right[:, block].T)
         sums = np.zeros((len(left), len(right)))
-        for chunk in _within(block, _length(len(left) + len(right))):
+        for chunk in _within(block, _length(len(left) + len(right))) if sums.size else ():
             sums += wide(left[:, chunk]) @ wide(right[:, chunk]).T
         return sums
 
