@@ -1,8 +1,8 @@
 """How curved a trained network's loss is, from the saved model alone.
 
 The functions for notebooks and scripts, `init`, `open_model`, `diagonal`, `trace`, `eigenvalues`, `density`, `hessian`,
-`inputs`, `split`, `run`, `check`, `read_report`, `compare`, `course`, `check_rules` and `plot`, are imported when they
-are first used: ``import curvcli`` itself imports nothing, least of all a framework.
+`inputs`, `split`, `slice`, `run`, `check`, `read_report`, `compare`, `course`, `check_rules` and `plot`, are imported
+when they are first used: ``import curvcli`` itself imports nothing, least of all a framework.
 """
 
 from importlib import import_module
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from curvcli.api.results import Results
     from curvcli.api.rules import check_rules
     from curvcli.api.run import run
+    from curvcli.api.slice import slice
     from curvcli.api.split import split
+    from curvcli.api.study import Study
     from curvcli.api.voice import CurvcliWarning
     from curvcli.errors import (
         CurvcliError,
@@ -51,6 +53,7 @@ __all__ = [
     "ReportError",
     "Results",
     "SpecError",
+    "Study",
     "UsageError",
     "check",
     "check_rules",
@@ -66,6 +69,7 @@ __all__ = [
     "plot",
     "read_report",
     "run",
+    "slice",
     "split",
     "trace",
 ]
@@ -84,7 +88,9 @@ _MODULES = {
     "curvcli.api.results": ("Results",),
     "curvcli.api.rules": ("check_rules",),
     "curvcli.api.run": ("run",),
+    "curvcli.api.slice": ("slice",),
     "curvcli.api.split": ("split",),
+    "curvcli.api.study": ("Study",),
     "curvcli.api.voice": ("CurvcliWarning",),
     "curvcli.errors": (
         "CurvcliError",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 
 from curvcli.analysis.checkpoints import run_resumable
+from curvcli.analysis.options.record import Options
 from curvcli.analysis.progress import Meter, Voice
 from curvcli.analysis.provenance import decay_term, provenance, run_key
 from curvcli.analysis.quantities.base import Quantity
 from curvcli.analysis.recording import Records
 from curvcli.analysis.session import Session
+from curvcli.analysis.studies.base import Study
 from curvcli.analysis.targets import Target, parameters_of
 from curvcli.analysis.watch import WATCH
 from curvcli.curvature.first_order import FirstOrder, LossAndGradient
@@ -24,9 +26,10 @@ from curvcli.curvature.kept import KeptObjective
 from curvcli.engine.serial import SerialEngine
 from curvcli.engine.work import Work
 from curvcli.errors import ExitCode, Interrupted
-from curvcli.models.base import Array
+from curvcli.models.base import Array, Parameter
 from curvcli.report.hdf5.parts import Parts
 from curvcli.report.records.layers import LayerRecord, ParameterRecord, Provenance
+from curvcli.report.records.studies import StudyRecord
 from curvcli.wording import option
 
 # What is said last of an interrupted run.
@@ -46,6 +49,8 @@ class Job:
         quantities: what is computed of them.
         memory_limit: bytes that may be in use where graphs live.
         reserved: bytes of these that vectors and bases may take.
+        studies: of the network as a whole, besides.
+        moved: the parameters that these are about.
         options: further things that the numbers depend on.
         line: the command that does the same; None for the one that was typed.
         deterministic: whether the model gives the same answer twice; else nothing is called exact.
@@ -63,6 +68,9 @@ class Job:
     deterministic: bool = True
     value: float = float("nan")
     reserved: int = 0
+    studies: Sequence[Study] = ()
+    moved: tuple[Parameter, ...] = ()
+    _studied: list[StudyRecord] = field(default_factory=list)
 
     def run(self, path: Path, *, resume: bool) -> int:
         """Compute and write; returns the exit code."""
@@ -83,8 +91,8 @@ class Job:
             except (KeyboardInterrupt, Interrupted):
                 self._keep_partial(parts, path)
                 raise
-            statuses = parts.statuses()
-            parts.merge(self._provenance(path), status="complete")
+            statuses = parts.statuses() | {record.status for record in self._studied}
+            parts.merge(self._provenance(path), status="complete", studies=self._studied)
         if statuses - {"done"}:
             endings = ", ".join(sorted(status.replace("_", " ") for status in statuses - {"done"}))
             self.voice.warn(f"some results are incomplete ({endings}): see the status column")
@@ -101,8 +109,8 @@ class Job:
         with parts.exclusive:
             if parts.complete_before:
                 self.voice.warn(f"{path} still holds the complete report of an earlier run")
-            elif (parts.finished() or parts.unfinished()) and not isnan(self.value):
-                parts.merge(self._provenance(path), status="partial")
+            elif (parts.finished() or parts.unfinished() or self._studied) and not isnan(self.value):
+                parts.merge(self._provenance(path), status="partial", studies=self._studied)
                 self.voice.warn(f"what is finished is in {path}, marked partial")
             self.voice.warn(RESUME)
 
@@ -117,22 +125,32 @@ class Job:
     def _work(self) -> list[Work[Any]]:
         return list({work.key: work for quantity in self.quantities for work in quantity.work}.values())
 
+    @property
+    def _planned(self) -> list[Work[Any]]:
+        """The work of studies that can be told beforehand."""
+        return list({work.key: work for study in self.studies for work in study.planned}.values())
+
     def _compute(self, parts: Parts, finished: set[str]) -> None:
         pending = {t.name: t for t in self.targets if t.name not in finished}
         records = Records(parts, pending, self.quantities, self.voice, deterministic=self.deterministic)
         # Work is done whole or not at all: its sums must not depend on what an earlier run had finished.
         every = [work for work in self._work if records.needed(work)]
-        names = [p.name for p in parameters_of(self.targets)]
-        limit = self.memory_limit if any(work.repeats for work in every) or len(every) > 1 else 0
+        studied = self._planned
+        names = list(dict.fromkeys(p.name for p in (*parameters_of(self.targets), *self.moved)))
+        several = self.studies or len(every) > 1
+        limit = self.memory_limit if several or any(work.repeats for work in every) else 0
         objective = KeptObjective(self.session.objective, names, limit, reserved=self.reserved)
         engine = SerialEngine(objective)
         unsaved: dict[str, float] = {}  # seconds that a kill would cost
         made: list[Work[Any]] = []
-        with self.voice.progress(objective.batch_count() + sum(work.passes for work in every)) as meter:
-            gradients = self._first_order(parts, meter, names, at_most=any(work.at_most for work in every))
+        planned = {work.key: work for work in (*every, *studied)}
+        later = sum(study.later for study in self.studies)
+        passes = objective.batch_count() + sum(work.passes for work in planned.values()) + later
+        with self.voice.progress(passes) as meter:
+            first = self._first_order(parts, meter, names, at_most=any(work.at_most for work in planned.values()))
 
             def bare(target: Target) -> LayerRecord:
-                return self._bare(target, gradients)
+                return self._bare(target, first.gradients)
 
             records.save(every, bare)
             try:
@@ -146,16 +164,30 @@ class Job:
                     if seconds > _WORTH_KEEPING:  # what is recorded of it may take long too
                         self._keep(parts, [work], unsaved)
                     records.save(every[place + 1 :], bare)
-                    for one in [one for one in made if not records.needed(one)]:
+                    for one in [one for one in made if not records.needed(one) and one not in studied]:
                         parts.drop_progress(one.key)
                         one.release()
                         made.remove(one)
                         unsaved.pop(one.key, None)
                     if sum(unsaved.values()) > _WORTH_KEEPING:  # what checks it, or goes with it, is still to come
                         self._keep(parts, made, unsaved)
+                for study in self.studies:
+                    for work in study.works(first):
+                        if not work.done:
+                            meter.phase(work.title, work.passes, at_most=work.at_most)
+                            unsaved[work.key] = self._run(parts, work, engine, meter)
+                            made.append(work)
+                        if sum(unsaved.values()) > _WORTH_KEEPING:
+                            self._keep(parts, made, unsaved)
+                    self._study(study.record())
             except (KeyboardInterrupt, Interrupted):
                 self._keep(parts, made, unsaved)
                 raise
+
+    def _study(self, record: StudyRecord) -> None:
+        """Keep a study that is finished."""
+        self._studied.append(record if self.deterministic else replace(record, exact=False))
+        self.voice.detail(f"{record.name}: {record.status}")
 
     def _keep(self, parts: Parts, made: Sequence[Work[Any]], unsaved: dict[str, float]) -> None:
         """Put finished work on disk that is not yet."""
@@ -164,11 +196,12 @@ class Job:
                 parts.save_progress(work.key, work.state())
                 del unsaved[work.key]
 
-    def _first_order(self, parts: Parts, meter: Meter, names: Sequence[str], *, at_most: bool) -> dict[str, Array]:
+    def _first_order(self, parts: Parts, meter: Meter, names: Sequence[str], *, at_most: bool) -> LossAndGradient:
         """The loss, and the gradients where they are wanted, weight decay included."""
         count, objective = len(self.targets), self.session.objective
         gradients = any(quantity.name == "diag" for quantity in self.quantities)
-        title = f"loss and gradient, {count} layer{'s' if count != 1 else ''}"
+        gradients = gradients or any(study.gradient for study in self.studies)
+        title = f"loss and gradient, {count} layer{'s' if count != 1 else ''}" if count else "loss and gradient"
         first = FirstOrder(tuple(names), gradients=gradients)
         work = Work(first, key="first order", title="loss and gradient", batches=objective.batch_count())
         meter.phase(title, objective.batch_count(), at_most=at_most, comparable=False)
@@ -188,14 +221,14 @@ class Job:
         meter.settle(before + work.passes)
         return time.monotonic() - start
 
-    def _with_decay(self, first: LossAndGradient) -> dict[str, Array]:
+    def _with_decay(self, first: LossAndGradient) -> LossAndGradient:
         """Add (λ/2)‖θ‖² over all trainable parameters to the loss, and λθ to the gradient."""
         decay, model = self.session.loaded.spec.loss.weight_decay, self.session.model
         names = (p.name for one in model.layers for p in one.parameters if p.trained and p.name in first.gradients)
         trained = {name: model.values(name) for name in names} if decay else {}
         decayed = first.with_decay(decay, trained, decay_term(self.session))
         self.value = decayed.value
-        return decayed.gradients
+        return decayed
 
     # -- recording ----------------------------------------------------------------------------------------------------
 
@@ -225,15 +258,19 @@ class Job:
             **run_key(self.session, self.command),
             "work": [[work.key, list(work.targets)] for work in self._work],
             "layers": [t.name for t in self.targets],
+            "moved": [p.name for p in self.moved],
             "deterministic": self.deterministic,
             **{quantity.name: asdict(quantity.options) for quantity in self.quantities},
+            **{study.name: {**_plain(study.options), **study.depends} for study in self.studies},
             **self.options,
         }
 
     def _provenance(self, report: Path) -> Provenance:
         options: dict[str, Any] = {"layers": [t.name for t in self.targets], **self.options}
-        for quantity in self.quantities:
-            options |= {f"{quantity.name}.{key}": value for key, value in asdict(quantity.options).items()}
+        own = {quantity.name: quantity.options for quantity in self.quantities}
+        own |= {study.name: study.options for study in self.studies}
+        for name, values in own.items():
+            options |= {f"{name}.{key}": value for key, value in _plain(values).items()}
         denominator = self.session.objective.denominator
         return provenance(
             self.session,
@@ -247,3 +284,8 @@ class Job:
             verification_passes=self._checking,
             likelihood=self.session.objective.loss.likelihood,
         )
+
+
+def _plain(options: Options) -> dict[str, Any]:
+    """Options as JSON can hold them."""
+    return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(options).items()}

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from math import sqrt
+from types import MappingProxyType
 from typing import Any, Final
 
 from curvcli.analysis.options.quantities import DiagonalOptions
@@ -140,6 +141,7 @@ def outlook(
     run: RunPlan,
     rows: Sequence[PlanRow],
     options: DiagonalOptions | None,
+    later: Mapping[str, int] = MappingProxyType({}),
     *,
     timed: bool = False,
     clock: Callable[[], float] = time.perf_counter,
@@ -151,6 +153,7 @@ def outlook(
         run: with all its work.
         rows: that show the work.
         options: of the diagonals among it; None if there are none.
+        later: forward passes over single batches that studies will make besides, by their names.
         timed: whether to time a pass however short the run seems.
         clock: gives seconds.
     """
@@ -163,6 +166,7 @@ def outlook(
     batch = next(iter(objective.batches(names)))
     forward = clock() - start
     rate = _BACKWARD * forward
+    passes |= {name: count / _BACKWARD for name, count in later.items()}
     near = rate * sum(passes.values()) > _NEAR * LONG
     if near or timed:
         rate = _seconds_per_pass(batch, names, clock)

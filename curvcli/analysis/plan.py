@@ -21,7 +21,8 @@ from curvcli.analysis.quantities.base import PlanRow, Quantity, RunPlan
 from curvcli.analysis.quantities.diagonal import DiagonalQuantity
 from curvcli.analysis.quantities.registry import QUANTITIES
 from curvcli.analysis.session import Session, chosen_layers
-from curvcli.analysis.targets import Target, targets
+from curvcli.analysis.studies.registry import STUDIES
+from curvcli.analysis.targets import Target, parameters_of, targets
 from curvcli.curvature.kept import memory_limit
 from curvcli.engine.interface import Engine
 from curvcli.engine.serial import SerialEngine
@@ -131,18 +132,22 @@ def _plan_layers(request: Request, session: Session, voice: Voice, line: str | N
         )
     # Half of what is left is for vectors and bases, half for graphs. A few small vectors are always allowed.
     room = max((limit - needed) // 2, _LEAST_ROOM)
-    verify = request.computing.verify and deterministic and all(QUANTITIES[name].verified for name in request.own)
+    own = {name: options for name, options in request.own.items() if name in QUANTITIES}
+    verify = request.computing.verify and deterministic and all(QUANTITIES[name].verified for name in own)
     run = RunPlan(session, chosen, room, deterministic, verify=verify)
-    quantities = [QUANTITIES[name].plan(run, options) for name, options in request.own.items()]
-    job = Job(request.command, session, voice, chosen, quantities, limit, {}, line, deterministic)
-    job.reserved = room
-    rows = tuple(row for quantity in quantities for row in quantity.plan())
-    diagonals = request.own.get("diag")
+    quantities = [QUANTITIES[name].plan(run, options) for name, options in own.items()]
+    studies = [STUDIES[name].plan(run, options) for name, options in request.own.items() if name in STUDIES]
+    # Studies are of the network: a report of these alone has no rows of layers.
+    job = Job(request.command, session, voice, chosen if quantities else (), quantities, limit, {}, line, deterministic)
+    job.reserved, job.studies = room, studies
+    job.moved = tuple(parameters_of(chosen)) if studies else ()
+    rows = (*(row for one in quantities for row in one.plan()), *(row for one in studies for row in one.plan()))
+    later = {study.name: study.later for study in studies}
+    diagonals = own.get("diag")
 
     def look(timed: bool) -> Outlook:
-        return outlook(
-            request.command, run, rows, diagonals if isinstance(diagonals, DiagonalOptions) else None, timed=timed
-        )
+        options = diagonals if isinstance(diagonals, DiagonalOptions) else None
+        return outlook(request.command, run, rows, options, later, timed=timed)
 
     return Planned(job, _count(chosen), rows, tuple(run.work.values()), run.batches, look)
 

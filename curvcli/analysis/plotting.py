@@ -248,7 +248,7 @@ def _sides(new: Report, base: Report | None, options: PlotOptions) -> list[Side]
     """
     from curvcli.report.plot.view import Side
 
-    if not new.layers:
+    if not new.layers and not new.studies:
         raise ReportError(f"{new.path}: nothing to plot: the report has no layers")
     rows = [new.layers[i] for i in select([row.name for row in new.layers], options.layer, options.exclude)]
     labels, parameters = list(dict.fromkeys(p.label for row in rows for p in row.parameters)), options.parameter
@@ -258,7 +258,7 @@ def _sides(new: Report, base: Report | None, options: PlotOptions) -> list[Side]
     if base is not None:
         shared = {row.name for row in rows}
         below = tuple(row for row in base.layers if row.name in shared)
-        if not below:
+        if not below and new.layers:
             raise ReportError(f"{new.path} and {base.path} have no layer in common: curvcli show lists those of each")
         # Another framework's names of the parameters are not the pattern's: without one, all of them are meant.
         sides.append(

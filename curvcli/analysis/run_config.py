@@ -12,12 +12,13 @@ from curvcli.analysis.options.record import Options, filled, kinds_of
 from curvcli.analysis.options.request import Request, request_of
 from curvcli.analysis.options.shared import ComputingOptions, DataOptions, ModelOptions, OutputOptions, Selection
 from curvcli.analysis.quantities.registry import QUANTITIES
+from curvcli.analysis.studies.registry import STUDIES
 from curvcli.errors import UsageError
 from curvcli.text import cut, did_you_mean
 from curvcli.toml import read_tables
 
 # Quantities that are computed for the same layers by the same options.
-TOGETHER: Final = tuple(name for name in QUANTITIES if name != "split")
+TOGETHER: Final = (*(name for name in QUANTITIES if name != "split"), *STUDIES)
 _SHARED: Final = (ModelOptions, DataOptions, Selection, ComputingOptions, OutputOptions)
 _SHORT: Final = {"l": "layer", "o": "output"}
 
@@ -82,7 +83,7 @@ def quantity_options(name: str, table: object, shown: str, prefix: str) -> Optio
     """
     if not isinstance(table, Mapping):
         raise UsageError(f"{shown} must be a table of options, {{}} for their defaults.")
-    record = QUANTITIES[name].options
+    record = QUANTITIES[name].options if name in QUANTITIES else STUDIES[name].options
     values, mistakes = _values(table, (record,), prefix, ())
     if mistakes:
         raise UsageError("\n".join(mistakes))

@@ -63,6 +63,7 @@ class Report(read.Report):
 
     def __repr__(self) -> str:
         counts = {"layers": len(self.layers), "functions of the inputs": len(self.inputs), "checks": len(self.checks)}
+        counts |= {"studies": len(self.studies)}
         has = ", ".join(f"{count} {what}" for what, count in counts.items() if count) or "empty"
         return f"<curvcli.Report {self.path}: {has}, {self.status}, by {self.producer}>"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -17,6 +17,11 @@ _SHARED: Final = {
 
 class Command(click.Command):
     """See the module."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # Of its own, and not only its group's: click keeps what it made of them when it was first asked.
+        kwargs.setdefault("context_settings", {"help_option_names": ["-h", "--help"]})
+        super().__init__(*args, **kwargs)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """A section per group, in the order of the parameters."""

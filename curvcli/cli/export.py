@@ -25,6 +25,9 @@ from curvcli.report.export.channels import channels_table, summed
 from curvcli.report.export.rows import TABLES, rows_table
 from curvcli.report.export.write import FORMATS, SUFFIXES, Format, check_replaceable, require_parquet
 from curvcli.report.hdf5.read import Report
+from curvcli.report.studies.registry import STUDIES
+from curvcli.report.studies.registry import TABLES as STUDY_TABLES
+from curvcli.report.studies.rows import study_rows
 from curvcli.spec.mistakes import listed
 from curvcli.spec.patterns import select
 
@@ -42,6 +45,11 @@ _MISSING = {
     "split": "no gradient in two parts; `curvcli split` computes it",
     "inputs": "no derivatives by the inputs; `curvcli inputs` computes them",
     "checks": "no checks; `curvcli check --output` writes them",
+    **{
+        table.group: f"no {table.title}; `curvcli {study.name}` computes it"
+        for study in STUDIES.values()
+        for table in study.tables
+    },
 }
 
 
@@ -66,8 +74,8 @@ _MISSING = {
     "name",
     type=Word((*TABLES, COURSE)),
     help="One row per layer, parameter, function of the inputs, part of a split gradient, check, entry of a parameter, "
-    "or output channel of an estimated diagonal; course: one per report, layer and figure. Default: layers; without "
-    "any, inputs, else checks; course of many reports.",
+    "or output channel of an estimated diagonal, or one of the tables of slice and its like; course: one per report, "
+    "layer and figure. Default: layers; without any, inputs, checks or a study's first table; course of many reports.",
 )
 @layer_options
 @course_options
@@ -156,7 +164,7 @@ def _format(output: Path, form: Format | None) -> Format:
 
 
 def _default(report: Report) -> str:
-    return next((name for name in ("layers", "inputs", "checks") if _rows(report, name)), "layers")
+    return next((name for name in ("layers", "inputs", "checks", *STUDY_TABLES) if _rows(report, name)), "layers")
 
 
 def _rows(report: Report, name: str) -> Sequence[object]:
@@ -164,6 +172,8 @@ def _rows(report: Report, name: str) -> Sequence[object]:
         return [part for layer in report.layers for part in layer.split]
     if name == "channels":
         return summed(report)
+    if name in STUDY_TABLES:
+        return study_rows(report.studies, name)
     return report.layers if name in _PER_LAYER else report.inputs if name == "inputs" else report.checks
 
 

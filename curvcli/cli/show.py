@@ -148,7 +148,7 @@ def _chosen(report: Report, layer: Sequence[str], exclude: Sequence[str]) -> Rep
     if not (layer or exclude):
         return report
     positions = select([row.name for row in report.layers], layer, exclude)
-    return replace(report, layers=tuple(report.layers[i] for i in positions), inputs=(), checks=())
+    return replace(report, layers=tuple(report.layers[i] for i in positions), inputs=(), checks=(), studies=())
 
 
 def _print_values(report: Report, paths: Sequence[str], output_format: str) -> int:

@@ -38,7 +38,7 @@ class MovableObjective(Objective, Protocol):
         """See ``model.ModelObjective``."""
         ...
 
-    def moved(self, offsets: Mapping[str, Array]) -> AbstractContextManager[None]:
+    def at(self, values: Mapping[str, Array]) -> AbstractContextManager[None]:
         """See ``pointwise.PointwiseObjective``."""
         ...
 
@@ -111,7 +111,7 @@ class DerivativeChecks:
         bend_error = np.inf
         jumps = []
         for step in STEPS:
-            ahead, behind = self._at(parameters, direction, step), self._at(parameters, direction, -step)
+            ahead, behind = (self._at(parameters, values, direction, sign * step) for sign in (1, -1))
             difference = (ahead[0] - behind[0]) / (2 * step)
             least = _ROUNDINGS * _EPSILON * abs(self.value) / step / DIFFERENCE_LIMIT
             extent = max(abs(difference), abs(slope), least)
@@ -136,9 +136,11 @@ class DerivativeChecks:
         scale = np.linalg.norm(other) * np.linalg.norm(product) + np.linalg.norm(direction) * np.linalg.norm(image)
         return abs(left - right) / float(scale) if scale > np.finfo(float).tiny else 0.0
 
-    def _at(self, parameters: Sequence[Parameter], direction: Array, step: float) -> tuple[float, Array]:
+    def _at(
+        self, parameters: Sequence[Parameter], values: Mapping[str, Array], direction: Array, step: float
+    ) -> tuple[float, Array]:
         offsets = {p.name: step * direction[self._place[p.name]].reshape(p.shape) for p in parameters}
-        with self._objective.moved(offsets):
+        with self._objective.at({name: values[name] + offset for name, offset in offsets.items()}):
             return self._first_order()
 
     def _first_order(self) -> tuple[float, Array]:

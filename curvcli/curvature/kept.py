@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from curvcli.curvature.tasks import Data
 from curvcli.models.base import Array, DifferentiatedBatch, Objective, Parameter, Site
@@ -67,6 +67,12 @@ class KeptObjective:
     def space(self, parameters: Sequence[Parameter]) -> VectorSpace:
         """See ``Data``."""
         return self._objective.space(parameters)
+
+    def batches_at(
+        self, values: Mapping[str, Array], parameters: Sequence[str], *, start: int = 0
+    ) -> Iterator[DifferentiatedBatch]:
+        """See ``Data``; none of these is kept."""
+        return self._objective.batches_at(values, parameters, start=start)
 
     def input_batches(self, function: SampleFunction, inputs: Sequence[str], *, start: int = 0) -> Iterator[InputBatch]:
         """See ``Data``; none of these is kept: nobody goes over them twice."""

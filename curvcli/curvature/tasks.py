@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from curvcli.models.base import DifferentiatedBatch, Objective, Parameter
+from curvcli.models.base import Array, DifferentiatedBatch, Objective, Parameter
 from curvcli.models.pointwise import ChainBatch, InputBatch, SampleFunction
 from curvcli.models.vectors import VectorSpace
 
@@ -25,6 +25,12 @@ class Data(Objective, Protocol):
 
     def space(self, parameters: Sequence[Parameter]) -> VectorSpace:
         """The vectors of some parameters, as products take and return them."""
+        ...
+
+    def batches_at(
+        self, values: Mapping[str, Array], parameters: Sequence[str], *, start: int = 0
+    ) -> Iterator[DifferentiatedBatch]:
+        """See ``PointwiseObjective``."""
         ...
 
     def input_batches(self, function: SampleFunction, inputs: Sequence[str], *, start: int = 0) -> Iterator[InputBatch]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from curvcli.curvature.tasks import BatchTask, Cut, Data, Segment, Sums
@@ -35,12 +36,14 @@ class SerialEngine:
 
     def sums(self, task: BatchTask[Any], flight: Flight, on_step: OnStep = unheard) -> Sums:
         """See ``Engine``."""
-        for batch in task.batches(self._objective, flight.batch):
-            cut = task.cut(batch)
-            for stop in self._stops(task, cut, flight.position):
-                part = flight.part(stop)
-                flight.add(task, cut, part, task(batch, part))
-                on_step(task.passes(batch, part))
+        # Closed whatever happens: a model whose parameters were moved for a task gets its own back at once.
+        with _closed(task.batches(self._objective, flight.batch)) as batches:
+            for batch in batches:
+                cut = task.cut(batch)
+                for stop in self._stops(task, cut, flight.position):
+                    part = flight.part(stop)
+                    flight.add(task, cut, part, task(batch, part))
+                    on_step(task.passes(batch, part))
         return flight.end()
 
     def _stops(self, task: BatchTask[Any], cut: Cut, start: int) -> Iterator[int]:
@@ -56,3 +59,12 @@ class SerialEngine:
                 stride = self._strides.setdefault((type(task), segment), Stride(segment.at_once, segment.entries))
                 yield from (stop for _, stop in stride.parts(begin, end))
             first = end
+
+
+@contextmanager
+def _closed(batches: Iterator[Any]) -> Iterator[Iterator[Any]]:
+    try:
+        yield batches
+    finally:
+        if isinstance(batches, Generator):
+            batches.close()

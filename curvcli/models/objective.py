@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
 import numpy as np
@@ -185,6 +186,17 @@ class DataObjective(ABC):
         """See ``base.Objective``."""
         for data in self.data_loss.batches(start=start):
             yield self._batch(data, parameters)
+
+    @abstractmethod
+    def at(self, values: Mapping[str, Array]) -> AbstractContextManager[None]:
+        """See ``pointwise.PointwiseObjective``."""
+
+    def batches_at(
+        self, values: Mapping[str, Array], parameters: Sequence[str], *, start: int = 0
+    ) -> Iterator[DifferentiatedBatch]:
+        """See ``pointwise.PointwiseObjective``."""
+        with self.at(values):
+            yield from self.batches(parameters, start=start)
 
     @abstractmethod
     def _batch(self, data: Batch, parameters: Sequence[str]) -> DifferentiatedBatch:

@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from curvcli.errors import ModelError
-from curvcli.models.base import Array
+from curvcli.models.base import Array, DifferentiatedBatch
 
 
 @dataclass(frozen=True)
@@ -185,8 +185,17 @@ class PointwiseObjective(Protocol):
         """
         ...
 
-    def moved(self, offsets: Mapping[str, Array]) -> AbstractContextManager[None]:
-        """Within it, every batch opened sees the parameters moved by these offsets, in their shapes."""
+    def at(self, values: Mapping[str, Array]) -> AbstractContextManager[None]:
+        """Within it, every batch opened sees these values of some parameters, in their shapes."""
+        ...
+
+    def batches_at(
+        self, values: Mapping[str, Array], parameters: Sequence[str], *, start: int = 0
+    ) -> Iterator[DifferentiatedBatch]:
+        """The data from batch ``start`` on, with these values of some parameters.
+
+        Each batch is of use until the next is asked for.
+        """
         ...
 
 

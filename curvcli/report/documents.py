@@ -8,8 +8,10 @@ from typing import Any, Final
 
 from curvcli.report import columns
 from curvcli.report.records.checks import CheckRecord
+from curvcli.report.records.studies import StudyRow, StudySummary
 from curvcli.report.records.summaries import LayerSummary, ParameterSummary
-from curvcli.report.table import Column, Quantity
+from curvcli.report.studies.rows import tables_of
+from curvcli.report.table import Column, Quantity, Table
 
 _OF_BLOCK: Final[frozenset[Quantity]] = frozenset({"trace", "eigen", "density", "hessian"})
 
@@ -45,6 +47,19 @@ def parameter_document(row: ParameterSummary) -> dict[str, Any]:
 def check_document(row: CheckRecord) -> dict[str, Any]:
     """Return one check by the keys of the JSON, NaN and infinity as they are."""
     return {column.name: column_value(column, row) for column in columns.CHECKS.inside("json")}
+
+
+def study_document(study: StudySummary) -> dict[str, Any]:
+    """Return a study by the keys of the JSON, NaN and infinity as they are: how it ended, and its tables."""
+    document: dict[str, Any] = {"status": study.status, "exact": study.exact, "reason": study.reason}
+    for table, rows in tables_of(study):
+        document[table.group] = [study_row_document(table, row) for row in rows]
+    return document
+
+
+def study_row_document(table: Table, row: StudyRow) -> dict[str, Any]:
+    """Return a row of a study's table by the keys of the JSON, NaN and infinity as they are."""
+    return {"name": row.name, **{column.name: column_value(column, row) for column in table.inside("json")}}
 
 
 def nullified(value: Any) -> Any:

@@ -22,6 +22,8 @@ from curvcli.report.records.quantities import BlockRecord, DensityRecord, EigenR
 from curvcli.report.records.split import SplitPartSummary
 from curvcli.report.records.status import OUTCOME_CODES
 from curvcli.report.records.summaries import LayerSummary, ParameterSummary
+from curvcli.report.studies.registry import TABLES
+from curvcli.report.study_values import array_values, table_values
 from curvcli.report.table import COMMANDS, Quantity
 from curvcli.text import nearest, printable
 from curvcli.wording import option, shell_option
@@ -50,8 +52,9 @@ def lookup(report: Report, path: str, choose: Choose) -> Any:
         report: to look in.
         path: ``FIELD`` or ``provenance/FIELD`` of the report; ``LAYER/FIELD``, ``LAYER/PARAMETER/FIELD`` or
             ``LAYER/QUANTITY/FIELD``, where the layer's name may hold slashes or be a pattern that one layer matches;
-            ``inputs/FUNCTION/FIELD``; ``checks/OUTCOME`` for a count, ``checks/NAME/SUBJECT/FIELD``. A layer whose
-            name is a word such as ``inputs`` is found below ``layers/``.
+            ``inputs/FUNCTION/FIELD``; ``checks/OUTCOME`` for a count, ``checks/NAME/SUBJECT/FIELD``; TABLE/ROW/FIELD
+            of a study's table, ``studies/STUDY/ARRAY``. A layer whose name is a word such as ``inputs`` is found below
+            ``layers/``.
         choose: from names and a pattern to the positions that match; raises a UsageError where none does.
 
     Raises:
@@ -63,6 +66,8 @@ def lookup(report: Report, path: str, choose: Choose) -> Any:
         "provenance": _provenance,
         "inputs": _inputs,
         "checks": _checks,
+        "studies": array_values,
+        **dict.fromkeys(TABLES, table_values),
     }
     if words[0] == "layers" and len(words) > 1:
         return _in_layer(report, words[1:], choose)
@@ -116,6 +121,8 @@ def _value(report: Report, path: str, readers: Fields, name: str, *, came_out: b
 def _missing(path: str, name: str) -> str:
     """Return that a field was not computed, and which command does."""
     owner, _, field = name.rpartition("/")
+    if path.partition("/")[0] in TABLES:
+        return f"{printable(name)} was not computed"
     if path.startswith("inputs/"):
         return missing_field(printable(field), COMMANDS["inputs"])
     if owner in _RECORD_COMMANDS:
@@ -152,6 +159,7 @@ def _top(report: Report) -> dict[str, Callable[[], Any]]:
         "layers": [row.name for row in report.layers],
         "inputs": [row.name for row in report.inputs],
         "checks": [check_document(check) for check in report.checks],
+        "studies": [study.name for study in report.studies],
         "provenance": asdict(report.provenance),
     }
     return {name: _constant(value) for name, value in values.items()}

@@ -126,11 +126,13 @@ class Table:
         group: of the report, that keeps it.
         dimension: the scale of its rows' names.
         columns: in the order that JSON, CSV and exports have.
+        title: above it where it is printed; empty for the rows that a report is first of all of.
     """
 
     group: str
     dimension: str
     columns: tuple[Column, ...]
+    title: str = ""
 
     def inside(self, place: Place) -> tuple[Column, ...]:
         """Return the columns that a file of this sort has."""

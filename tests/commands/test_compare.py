@@ -244,7 +244,7 @@ def test_a_config_sets_tolerances(here: Path, monkeypatch: pytest.MonkeyPatch) -
         (["lost.h5", "first.h5"], "lost.h5: no such file"),
         (["first.h5", "data.npz"], "not an HDF5 file"),
         (["first.h5", "cut.h5"], "cut.h5: truncated"),
-        (["first.h5", "second.h5", "--quantity", "tarce"], "did you mean trace?"),
+        (["first.h5", "second.h5", "--quantity", "tarce"], "did you mean trace"),
         (["first.h5", "second.h5", "--quantity", "trace_stderr"], "`curvcli assert` holds it"),
         (["first.h5", "second.h5", "--quantity", "condition_number"], "in common"),
         (["first.h5", "second.h5", "--quantity", "trace", "--quantity", "support_*"], "--quantity 'support_*': not in"),

@@ -13,6 +13,9 @@ from curvcli.report.records.inputs import InputAxes, InputsRecord, ResidualRecor
 from curvcli.report.records.layers import LayerRecord, ParameterRecord, Provenance
 from curvcli.report.records.quantities import BlockRecord, DensityRecord, EigenRecord, Quantity, TraceRecord
 from curvcli.report.records.split import SplitPart, SplitRecord
+from curvcli.report.records.studies import StudyArray, StudyRecord
+from curvcli.report.studies.interface import study_row
+from curvcli.report.studies.registry import STUDIES
 
 
 def parameter(label: str, layer: str, shape: tuple[int, ...], seed: int, /, **changes: object) -> ParameterRecord:
@@ -268,6 +271,36 @@ def checks() -> tuple[CheckRecord, ...]:
         ),
         CheckRecord(name="symmetry", subject="conv1", outcome="failed", figure=0.25, limit=1e-6, detail="uᵀHv ≠ vᵀHu"),
         CheckRecord(name="batches", subject="data", outcome="skipped", detail="one batch only | of 5"),
+    )
+
+
+def _some(kind: str, number: int) -> object:
+    values = {"number": number + 0.125, "share": 0.5, "count": number, "flag": True, "shape": (number, 2)}
+    return values.get(kind, ("a", "b") if kind == "words" else f"text {number}")
+
+
+@pytest.fixture
+def studies() -> tuple[StudyRecord, ...]:
+    """One of each study that there is, every column of every table filled, and arrays of two sorts."""
+    rng = np.random.default_rng(0)
+    return tuple(
+        StudyRecord(
+            name=study.name,
+            tables={
+                table.group: tuple(
+                    study_row(table, f"net/conv{i}", **{c.name: _some(c.kind, i) for c in table.columns if not c.value})
+                    for i in range(2)
+                )
+                for table in study.tables
+            },
+            arrays=(
+                StudyArray(name="b/x", values=rng.random((3, 2)), axes=("x", "y"), long_name="numbers", unit="loss"),
+                StudyArray(name="a", values=np.arange(3), axes=("x",), long_name="rows", unit="1"),
+            ),
+            exact=True,
+            passes=7,
+        )
+        for study in STUDIES.values()
     )
 
 

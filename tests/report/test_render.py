@@ -124,7 +124,7 @@ def test_json_is_strict_with_null_for_nan_and_the_reasons(report):
     document = json.loads(
         render_report(report, "json", console=pipe()), parse_constant=lambda name: pytest.fail(f"{name} in JSON")
     )
-    assert document["schema_version"] == "1.2"
+    assert document["schema_version"] == "1.3"
     first, second, third = document["layers"]
     assert first["trace"] == report.layers[0].trace
     assert (second["trace"], third["trace"]) == (None, None)
@@ -136,6 +136,7 @@ def test_json_is_strict_with_null_for_nan_and_the_reasons(report):
 def test_json_keys_are_stable(report):
     document = json.loads(render_report(report, "json", console=pipe()))
     top = ["schema_version", "format_version", "producer", "status", "provenance", "layers", "inputs", "checks"]
+    top.append("studies")
     assert list(document) == top
     layer = document["layers"][0]
     statistics = "gradient_norm trace diagonal_min diagonal_max diagonal_mean diagonal_abs_mean negative_share"

@@ -14,8 +14,9 @@ ROOT = Path(curvcli.report.__file__).parent
 STAGES = (
     ("units", "numbers", "records"),
     ("table", "columns", "missing"),
+    ("studies",),
     ("hdf5",),
-    ("alignment", "computed", "documents", "lookup"),
+    ("alignment", "computed", "documents", "lookup", "study_values"),
     ("render", "verdicts"),
     ("compare", "export"),
     ("course",),

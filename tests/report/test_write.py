@@ -21,7 +21,7 @@ def test_root_attributes_name_format_version_producer_and_status(tmp_path, layer
     with h5py.File(tmp_path / "r.h5") as file:
         assert dict(file.attrs) == {
             "format": "curvcli-report",
-            "format_version": "1.2",
+            "format_version": "1.3",
             "producer": "curvcli 0.1.0",
             "status": "complete",
         }

@@ -131,6 +131,10 @@ class SpectralQuantity(ABC, Generic[OwnOptions, Result]):
     def _way(self, target: Target) -> Way[Result]:
         """How a target's solution is computed."""
 
+    def solution(self, target: Target) -> Result:
+        """What was found of a target, once its work has run."""
+        return self._ways[target.name].solution()
+
     def plan(self) -> list[PlanRow]:
         """One row per target."""
         return way_rows(self.name, self._run, self._ways)

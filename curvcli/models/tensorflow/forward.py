@@ -133,10 +133,10 @@ class Forward:
         return None if len(rows) == count else rows
 
     @contextmanager
-    def moved(self, offsets: Mapping[str, Array]) -> Iterator[None]:
-        """Within it, the weights are moved by these offsets, each in its parameter's shape."""
+    def at(self, values: Mapping[str, Array]) -> Iterator[None]:
+        """Within it, the weights have these values, each in its parameter's shape."""
         tf, kept = tensorflow(), self.weights
-        changed = {n: kept[n] + tf.constant(offset, dtype=self.dtype) for n, offset in offsets.items() if n in kept}
+        changed = {n: tf.constant(array, dtype=self.dtype) for n, array in values.items() if n in kept}
         self.weights = {**kept, **changed}
         try:
             yield

@@ -123,5 +123,5 @@ class TensorFlowObjective(DataObjective):
     ) -> TensorFlowChainBatch:
         return TensorFlowChainBatch(self._forward, self.data_loss, data, layer, parameters, inputs)
 
-    def moved(self, offsets: Mapping[str, Array]) -> AbstractContextManager[None]:
-        return self._forward.moved(offsets)
+    def at(self, values: Mapping[str, Array]) -> AbstractContextManager[None]:
+        return self._forward.at(values)

@@ -153,5 +153,5 @@ class TorchObjective(DataObjective):
     ) -> TorchChainBatch:
         return TorchChainBatch(self._forward, self.data_loss, data, layer, parameters, inputs)
 
-    def moved(self, offsets: Mapping[str, Array]) -> AbstractContextManager[None]:
-        return self.parameters.moved(offsets)
+    def at(self, values: Mapping[str, Array]) -> AbstractContextManager[None]:
+        return self.parameters.at(values)

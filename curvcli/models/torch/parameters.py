@@ -46,18 +46,17 @@ class Parameters(Mapping[str, Tensor]):
         return torch.from_numpy(np.require(array, requirements=["C", "W"])).to(self.device, self.dtype)
 
     @contextmanager
-    def moved(self, offsets: Mapping[str, Array]) -> Iterator[None]:
-        """Within it, the values are moved by these offsets, each in its parameter's shape."""
-        kept = {name: self._tensors[name].detach().clone() for name in offsets}
+    def at(self, values: Mapping[str, Array]) -> Iterator[None]:
+        """Within it, the parameters have these values, each in its parameter's shape."""
+        # What the tensors hold is exchanged, not written over: graphs that were made before stay valid.
+        kept = {name: self._tensors[name].data for name in values}
         try:
-            with torch.no_grad():
-                for name, offset in offsets.items():
-                    self._tensors[name].add_(torch.from_numpy(offset).to(self.device, self.dtype))
+            for name, array in values.items():
+                self._tensors[name].data = self.tensor(array).reshape(kept[name].shape)
             yield
         finally:
-            with torch.no_grad():
-                for name, values in kept.items():
-                    self._tensors[name].copy_(values)
+            for name, data in kept.items():
+                self._tensors[name].data = data
 
 
 def own_storage(module: Any) -> None:

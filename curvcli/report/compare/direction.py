@@ -9,6 +9,7 @@ from typing import Final
 from curvcli.report import columns
 from curvcli.report.compare.change import Change
 from curvcli.report.compare.figure import FAILED, LOSS
+from curvcli.report.studies.registry import TABLES
 from curvcli.report.table import Worse
 
 # Of a search for the largest, an eigenvalue of any rank; from another end a rank is no measure of sharpness.
@@ -18,7 +19,7 @@ _WORSE: Final[dict[str, Worse]] = {
     FAILED: "larger",
     **{
         column.name: column.worse
-        for table in (columns.INPUTS, columns.LAYERS)
+        for table in (*TABLES.values(), columns.INPUTS, columns.LAYERS)
         for column in table.columns
         if column.role == "property" and column.worse
     },

@@ -9,12 +9,13 @@ from typing import Final, Literal
 from curvcli.report import columns
 from curvcli.report.records.estimates import Estimates
 from curvcli.report.records.layers import Array
+from curvcli.report.studies.registry import TABLES
 
 LOSS: Final = "loss"
 FAILED: Final = "failed"  # of a check: 1 where it failed, 0 where it passed
 DIAGONAL: Final = ("diagonal_min", "diagonal_max", "diagonal_mean", "diagonal_abs_mean", "negative_share")
 INERTIA: Final = ("positive_eigenvalues", "zero_eigenvalues", "negative_eigenvalues")
-_TABLES: Final = (columns.LAYERS, columns.INPUTS, columns.SPLIT, columns.CHECKS)
+_TABLES: Final = (columns.LAYERS, columns.INPUTS, columns.SPLIT, columns.CHECKS, *TABLES.values())
 
 
 def _names(role: str) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
-"""What a report has numbers of besides its layers: functions of the inputs, parts of split gradients, and checks.
+"""What a report has numbers of besides its layers: functions of inputs, parts of split gradients, checks, studies.
 
-Each is named as `lookup` finds it: ``inputs/u``, ``conv4/split/kernel``, ``checks/gradient/conv4``.
+Each is named as `lookup` finds it: ``inputs/u``, ``conv4/split/kernel``, ``checks/gradient/conv4``, ``slice/top``.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from math import isfinite, isnan, nan
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from curvcli.report import columns
 from curvcli.report.compare.figure import FAILED, Figure, unknown
@@ -19,9 +19,13 @@ from curvcli.report.records.checks import CheckRecord
 from curvcli.report.records.estimates import Estimates
 from curvcli.report.records.input_statistics import InputsSummary
 from curvcli.report.records.split import SplitPartSummary
+from curvcli.report.records.studies import StudyRow, StudySummary
+from curvcli.report.studies.registry import TABLES
+from curvcli.report.studies.rows import tables_of
 from curvcli.report.table import Table
 
-Sort = Literal["inputs", "split", "checks"]
+# Of which table something is a row: ``inputs``, ``split``, ``checks``, or a study's, by its group.
+Sort = str
 
 # What of a function's is no second derivative, and so has no error of probes.
 _FIRST_ORDER: Final = frozenset({"value_mean", "gradient_norm_mean"})
@@ -56,7 +60,11 @@ def subjects(report: Report) -> dict[str, Subject]:
     by_name = {f"inputs/{row.name}": _function(report, row) for row in report.inputs}
     for layer in report.layers:
         by_name |= {f"{layer.name}/split/{part.by}": _part(report, part) for part in layer.split}
-    return by_name | {f"checks/{check.name}/{check.subject}": _check(check) for check in report.checks}
+    by_name |= {f"checks/{check.name}/{check.subject}": _check(check) for check in report.checks}
+    for study in report.studies:
+        for table, rows in tables_of(study):
+            by_name |= {f"{table.group}/{row.name}": _of_study(report, study, table, row) for row in rows}
+    return by_name
 
 
 def sorts_of(quantity: str) -> Iterator[Sort]:
@@ -65,6 +73,7 @@ def sorts_of(quantity: str) -> Iterator[Sort]:
         ("inputs", columns.INPUTS),
         ("split", columns.SPLIT),
         ("checks", columns.CHECKS),
+        *TABLES.items(),
     )
     for sort, table in tables:
         column = table.find(quantity)
@@ -128,6 +137,29 @@ def _check(check: CheckRecord) -> Subject:
         sort="checks",
         figures=outcome,
         quality={name: Figure(value=value) for name, value in _numbers(columns.CHECKS, check, "quality")},
+    )
+
+
+def _of_study(report: Report, study: StudySummary, table: Table, row: StudyRow) -> Subject:
+    """Return a row of a study; where it does not say itself whether it is exact, the study does."""
+    exact = bool(row.values.get("exact", study.exact))
+    figure_by_name: dict[str, Figure] = {}
+    for name, value in _numbers(table, row, "property"):
+        column = table.find(name)
+        stderr = float(getattr(row, column.error)) if column is not None and column.error else 0.0
+        figure_by_name[name] = Figure(
+            value=value,
+            stderr=stderr,
+            bound=rounding(report, value),
+            doubt=random(report),
+            note="estimated" if stderr else "",
+        )
+    return Subject(
+        sort=table.group,
+        figures=figure_by_name,
+        quality={name: Figure(value=value) for name, value in _numbers(table, row, "quality")},
+        status=str(row.values.get("status", study.status)),
+        exact=exact,
     )
 
 

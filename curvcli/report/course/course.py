@@ -169,7 +169,7 @@ def _figures(report: Report, layers: Sequence[str] | None) -> _Figures:
     of_functions = {
         name: (None, one.figures)
         for name, one in subjects(report).items()
-        if one.sort == "inputs" and not report.layers and (layers is None or name in layers)
+        if one.sort not in {"split", "checks"} and not report.layers and (layers is None or name in layers)
     }
     return of_layers | of_functions
 

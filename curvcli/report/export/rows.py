@@ -14,13 +14,15 @@ from curvcli.report.documents import column_value
 from curvcli.report.export.table import Batch, Field, Kind, Table
 from curvcli.report.hdf5.read import Report
 from curvcli.report.hdf5.tables import matrices_of
+from curvcli.report.studies.registry import TABLES as STUDY_TABLES
+from curvcli.report.studies.rows import study_rows
 from curvcli.report.table import Column
 from curvcli.report.table import Kind as ColumnKind
 from curvcli.report.table import Table as Columns
 
 Held = tuple[Column, ...]
 
-TABLES: Final = ("layers", "parameters", "inputs", "split", "checks", "entries", "channels")
+TABLES: Final = ("layers", "parameters", "inputs", "split", "checks", "entries", "channels", *STUDY_TABLES)
 
 _KINDS: Final[Mapping[ColumnKind, Kind]] = {
     "text": "text",
@@ -46,13 +48,13 @@ def rows_table(report: Report, name: str) -> Table:
 
     Args:
         report: to read from; what it lacks of layers is left out.
-        name: ``layers``, ``parameters``, ``inputs``, ``split`` or ``checks``.
+        name: ``layers``, ``parameters``, ``inputs``, ``split``, ``checks``, or that of a study's table.
 
     Raises:
         ReportError: the report can't be read any more.
     """
     held = _tables()[name].inside("export")
-    rows = list(_ROWS[name](report, held))
+    rows = list(_ROWS[name](report, held) if name in _ROWS else _study(report, held, name))
     matrices = matrices_of(report.layers)
     fields = tuple(Field(c.name, _KINDS[c.kind], c.described(matrices(c)), c.unit) for c in held)
     batches = [Batch(len(rows), {field.name: [row[field.name] for row in rows] for field in fields})] if rows else []
@@ -76,6 +78,7 @@ def _tables() -> dict[str, Columns]:
         "inputs": columns.INPUTS,
         "split": columns.SPLIT,
         "checks": columns.CHECKS,
+        **STUDY_TABLES,
     }
 
 
@@ -118,6 +121,11 @@ def _nonfinite(status: str, name: str) -> bool:
 def _checks(report: Report, held: Held) -> Iterator[dict[str, Any]]:
     for check in report.checks:
         yield _values(held, check, lambda _: False)
+
+
+def _study(report: Report, held: Held, name: str) -> Iterator[dict[str, Any]]:
+    for row in study_rows(report.studies, name):
+        yield _values(held, row, lambda _: False)
 
 
 _ROWS: Final = {

@@ -29,6 +29,7 @@ from curvcli.report.records.checks import CheckRecord
 from curvcli.report.records.inputs import InputsRecord
 from curvcli.report.records.layers import LayerRecord, Provenance
 from curvcli.report.records.status import ReportStatus
+from curvcli.report.records.studies import StudyRecord
 from curvcli.report.records.summaries import LayerSummary
 
 _RUN = "run.json"
@@ -202,6 +203,7 @@ class Parts:
         status: ReportStatus = "complete",
         inputs: Iterable[InputsRecord] = (),
         checks: Iterable[CheckRecord] = (),
+        studies: Iterable[StudyRecord] = (),
     ) -> Path:
         """Write the report from all finished layers, replacing an earlier one at the end.
 
@@ -213,6 +215,7 @@ class Parts:
                 run resumes from them.
             inputs: derivatives by the inputs, one record per function; no part keeps them.
             checks: what was verified; no part keeps it.
+            studies: likewise.
 
         Returns:
             The path of the report.
@@ -223,7 +226,7 @@ class Parts:
         """
         with self.exclusive:
             layers = (self.finished() if status == "complete" else self._records(self._parts)).values()
-            write_report(self.report, layers, provenance, status=status, inputs=inputs, checks=checks)
+            write_report(self.report, layers, provenance, status=status, inputs=inputs, checks=checks, studies=studies)
         if status == "complete":
             with explained(self.directory):
                 self._discard([*(part.path for part in self._parts.values()), *self._inside(_WORK)])
@@ -238,13 +241,8 @@ class Parts:
             entries = [entry for entry in os.scandir(self.directory) if _KEPT.fullmatch(entry.name)]
         for entry in entries:
             if not entry.is_file(follow_symlinks=False):
-                kind = (
-                    "a symbolic link"
-                    if entry.is_symlink()
-                    else "a directory"
-                    if entry.is_dir()
-                    else "not a regular file"
-                )
+                other = "a directory" if entry.is_dir() else "not a regular file"
+                kind = "a symbolic link" if entry.is_symlink() else other
                 raise ReportError(f"{entry.path}: is {kind}, where a run keeps a file of its own: remove it")
 
     def _adopt_or_discard(self) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_args, overload
 
 import h5py
+import numpy.typing as npt
 
 from curvcli.errors import ReportError, UsageError
 from curvcli.report.hdf5.attributes import text_of
@@ -16,6 +17,7 @@ from curvcli.report.hdf5.layers import read_array, read_hessian_eigenvalues, rea
 from curvcli.report.hdf5.provenance import read_provenance
 from curvcli.report.hdf5.schema import FORMAT, READABLE_MAJOR
 from curvcli.report.hdf5.storage import opened
+from curvcli.report.hdf5.studies import read_studies, read_study, read_study_array, study_arrays
 from curvcli.report.hdf5.tables import read_checks, read_inputs_table, read_layer_tables
 from curvcli.report.records import quantities
 from curvcli.report.records.checks import CheckRecord
@@ -24,6 +26,7 @@ from curvcli.report.records.inputs import InputsRecord
 from curvcli.report.records.layers import Array, LayerRecord, Provenance
 from curvcli.report.records.quantities import AnyQuantity
 from curvcli.report.records.split import SplitRecord
+from curvcli.report.records.studies import StudyRecord, StudySummary
 from curvcli.report.records.summaries import LayerSummary
 from curvcli.text import did_you_mean
 
@@ -51,6 +54,7 @@ class Report:
         layers: in model order.
         inputs: derivatives by the inputs, one row per function.
         checks: what was verified.
+        studies: the tables of each, such as ``slice``.
     """
 
     path: Path
@@ -61,6 +65,7 @@ class Report:
     layers: tuple[LayerSummary, ...]
     inputs: tuple[InputsSummary, ...] = ()
     checks: tuple[CheckRecord, ...] = ()
+    studies: tuple[StudySummary, ...] = ()
 
     def summary(self, layer: str) -> LayerSummary:
         """Return the row of one layer.
@@ -142,6 +147,41 @@ class Report:
                     return read_inputs(file, row)
         raise self._unknown("function", name, [row.name for row in self.inputs])
 
+    def study(self, name: str) -> StudyRecord:
+        """Read one study with all its arrays.
+
+        Raises:
+            ReportError: the report has no such study, or can't be read any more.
+        """
+        self._check_study(name)
+        with opened(self.path) as file:
+            return read_study(file, name)
+
+    def study_arrays(self, name: str) -> list[str]:
+        """Return the names of a study's arrays.
+
+        Raises:
+            ReportError: the report has no such study, or can't be read any more.
+        """
+        self._check_study(name)
+        with opened(self.path) as file:
+            return study_arrays(file, name)
+
+    def study_array(self, name: str, array: str) -> npt.NDArray[Any]:
+        """Read one array of a study.
+
+        Raises:
+            ReportError: the report has no such study or array, or can't be read any more.
+        """
+        if array not in (names := self.study_arrays(name)):
+            raise self._unknown("array", array, names)
+        with opened(self.path) as file:
+            return read_study_array(file, name, array)
+
+    def _check_study(self, name: str) -> None:
+        if name not in (names := [study.name for study in self.studies]):
+            raise self._unknown("study", name, names)
+
     def array(self, layer: str, quantity: Quantity, label: str) -> Array | None:
         """Read one array in its parameter's shape; ``None`` when it was not computed.
 
@@ -158,7 +198,7 @@ class Report:
             return read_array(file, layer, quantity, label)
 
     def _unknown(self, kind: str, name: str, names: list[str]) -> ReportError:
-        advice = did_you_mean(str(name), names, f"curvcli show {self.path} lists its {kind}s", most=3)
+        advice = did_you_mean(str(name), names, f"curvcli show {self.path} lists what it holds", most=3)
         return ReportError(f"{self.path}: no {kind} {name!r}: {advice}")
 
 
@@ -205,6 +245,7 @@ def read_report(path: Path) -> Report:
             layers=tuple(replace(row, seconds=spent) for row, spent in zip(rows, seconds, strict=True)),
             inputs=read_inputs_table(file),
             checks=read_checks(file),
+            studies=read_studies(file),
         )
 
 

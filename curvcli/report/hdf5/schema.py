@@ -1,4 +1,4 @@
-"""The names in a report of format 1.2, and the escaping that makes any layer name an HDF5 link name."""
+"""The names in a report of format 1.3, and the escaping that makes any layer name an HDF5 link name."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from urllib.parse import unquote
 
 FORMAT: Final = "curvcli-report"
 # 1.1 added /inputs, /inputs_summary, /split_parts and /checks; 1.2 what standard errors are from, rounding, checks made
-# in the run, three statuses, and in /provenance the command's name and where model and spec lie.
-FORMAT_VERSION: Final = "1.2"
+# in the run, three statuses, and in /provenance the command's name and where model and spec lie; 1.3 /studies.
+FORMAT_VERSION: Final = "1.3"
 READABLE_MAJOR: Final = 1
 
 PROVENANCE: Final = "provenance"
@@ -19,6 +19,7 @@ SPLIT_PARTS: Final = "split_parts"
 INPUTS: Final = "inputs"
 INPUTS_SUMMARY: Final = "inputs_summary"
 CHECKS: Final = "checks"
+STUDIES: Final = "studies"
 
 # What alone may differ between two reports of equal work, all in /provenance.
 VOLATILE: Final = frozenset({"created_utc", "host", "seconds"})

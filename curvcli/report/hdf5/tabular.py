@@ -91,14 +91,14 @@ _MATRICES: Final[Mapping[Kind, _Matrix]] = {
 
 
 def write_table(
-    file: h5py.File, table: Table, rows: Sequence[Any], matrices: Callable[[Column], Iterable[str]]
+    file: h5py.Group, table: Table, rows: Sequence[Any], matrices: Callable[[Column], Iterable[str]]
 ) -> None:
     """Write a table in a group of its own, over a scale of its rows' names.
 
     Columns of several numbers are not in the file where no row has any.
 
     Args:
-        file: new.
+        file: new, or a group of it.
         table: what to write of each row.
         rows: records with a `name`.
         matrices: that the numbers of a column are of.
@@ -145,7 +145,7 @@ def _write_matrix(group: h5py.Group, column: Column, values: Sequence[Any], scal
     return dataset
 
 
-def read_table(file: h5py.File, table: Table) -> Iterator[dict[str, Any]]:
+def read_table(file: h5py.Group, table: Table) -> Iterator[dict[str, Any]]:
     """Yield each row of a table as the values of its record's fields, its name among them; nothing if it is not there.
 
     Columns that this version does not know are left alone; those that earlier versions did not have may be missing. A

@@ -11,11 +11,13 @@ from curvcli.report.hdf5.layers import write_layers
 from curvcli.report.hdf5.provenance import write_provenance
 from curvcli.report.hdf5.schema import FORMAT, FORMAT_VERSION
 from curvcli.report.hdf5.storage import created
+from curvcli.report.hdf5.studies import write_studies
 from curvcli.report.hdf5.tables import write_checks
 from curvcli.report.records.checks import CheckRecord
 from curvcli.report.records.inputs import InputsRecord
 from curvcli.report.records.layers import LayerRecord, Provenance
 from curvcli.report.records.status import ReportStatus
+from curvcli.report.records.studies import StudyRecord
 from curvcli.version import __version__
 
 
@@ -27,6 +29,7 @@ def write_report(
     status: ReportStatus = "complete",
     inputs: Iterable[InputsRecord] = (),
     checks: Iterable[CheckRecord] = (),
+    studies: Iterable[StudyRecord] = (),
 ) -> None:
     """Write a report; equal arguments give equal bytes outside ``/provenance``.
 
@@ -39,6 +42,7 @@ def write_report(
         status: ``partial`` when something is missing.
         inputs: derivatives by the inputs, one record per function, in order; taken one at a time.
         checks: what was verified, in order.
+        studies: one record per study.
 
     Raises:
         ReportError: the directory is missing or not writable, or the disk is full.
@@ -54,5 +58,6 @@ def write_report(
             rows = write_layers(output, layers)
             write_inputs(output, inputs)
             write_checks(output.file, checks)
+            write_studies(output, studies)
             write_provenance(output.file, provenance, rows)
         publish(part, path)

@@ -14,7 +14,9 @@ from curvcli.report.hdf5.read import Report
 from curvcli.report.records.checks import CheckRecord
 from curvcli.report.records.input_statistics import InputsSummary
 from curvcli.report.records.inputs import InputAxes
+from curvcli.report.records.studies import StudyRow
 from curvcli.report.records.summaries import LayerSummary
+from curvcli.report.studies.rows import main_table
 
 # What begins a formula; after the last three, spreadsheets look at the character behind.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -35,14 +37,18 @@ def render_csv(report: Report) -> str:
     """Return one header line and one line per layer; floats read back to the same bits, missing numbers are empty.
 
     Columns and their order are the same for every report. Eigenvalues share one, separated by blanks. A report without
-    layers has a line per function differentiated by the inputs instead, and without those one per check. Text that a
+    layers has a line per function differentiated by the inputs instead, without those one per check, and
+    without those the first table of a study. Text that a
     spreadsheet would take for a formula has an apostrophe in front.
     """
-    rows: Sequence[LayerSummary | InputsSummary | CheckRecord]
+    rows: Sequence[LayerSummary | InputsSummary | CheckRecord | StudyRow]
+    main = main_table(report.studies)
     if report.inputs and not report.layers:
         table, rows = columns.INPUTS, report.inputs
     elif report.checks and not report.layers:
         table, rows = columns.CHECKS, report.checks
+    elif main is not None and not report.layers:
+        table, rows = main
     else:
         table, rows = columns.LAYERS, report.layers
     held = table.inside("csv")

@@ -6,12 +6,13 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from curvcli.report import columns
-from curvcli.report.documents import check_document, column_value, json_text, layer_document
+from curvcli.report.documents import check_document, column_value, json_text, layer_document, study_document
 from curvcli.report.hdf5.read import Report
 from curvcli.report.records.input_statistics import InputsSummary
 
-# 1.1 added inputs, checks and each layer's split; 1.2 estimates, rounding, verification and the diagonals' matrix.
-SCHEMA_VERSION: Final = "1.2"
+# 1.1 added inputs, checks and each layer's split; 1.2 estimates, rounding, verification and the diagonals' matrix; 1.3
+# studies.
+SCHEMA_VERSION: Final = "1.3"
 
 _RESIDUAL: Final = {
     "column": "residual_column",
@@ -38,6 +39,7 @@ def render_json(report: Report) -> str:
             "layers": [layer_document(layer) for layer in report.layers],
             "inputs": [_function(row) for row in report.inputs],
             "checks": [check_document(check) for check in report.checks],
+            "studies": {study.name: study_document(study) for study in report.studies},
         }
     )
 

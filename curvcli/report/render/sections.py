@@ -15,6 +15,7 @@ from curvcli.report.render.entries import entry_sections
 from curvcli.report.render.inputs import inputs_section
 from curvcli.report.render.layers import check_section, layer_section, split_section
 from curvcli.report.render.section import Section
+from curvcli.report.render.studies import study_sections
 from curvcli.report.render.view import WHOLE, View
 from curvcli.text import printable
 from curvcli.wording import shell_option
@@ -35,7 +36,7 @@ def sections(report: Report, view: View = WHOLE, *, entries: bool = False) -> tu
         ReportError: those numbers, or the diagonals for sparklines, can't be read any more.
     """
     tables: list[Section] = []
-    if view.table and (report.layers or not (report.inputs or report.checks)):
+    if view.table and (report.layers or not (report.inputs or report.checks or report.studies)):
         plain = layer_section(report)
         tables.append(with_sparklines(report, plain, ascii=view.ascii) if view.sparklines else plain)
     if view.table and any(layer.split for layer in report.layers):
@@ -48,7 +49,8 @@ def sections(report: Report, view: View = WHOLE, *, entries: bool = False) -> tu
         # Of a table that was cut, only who cut it can count what was there; see `View.footer`.
         cut = view.rows is not None and not (report.layers or report.inputs)
         tables.append(check_section(report, counted=not cut))
-    if view.table and view.footer:
+    tables += study_sections(report)
+    if view.table and view.footer and tables:
         tables[0] = replace(tables[0], footer=(*tables[0].footer, *view.footer))
     return tuple(tables)
 
@@ -85,7 +87,7 @@ def notes(report: Report) -> tuple[str, ...]:
 def _counts(report: Report, view: View) -> Iterator[str]:
     whole = view.rows
     for kind, rows in (("layer", report.layers), ("function", report.inputs), ("check", report.checks)):
-        if rows or (kind == "layer" and not (report.inputs or report.checks)):
+        if rows or (kind == "layer" and not (report.inputs or report.checks or report.studies)):
             shown = f"{len(rows)}" if whole is None else f"{len(rows)} of {whole}"
             yield f"{shown} {kind}{'' if (whole or len(rows)) == 1 else 's'}"
             whole = None  # only the first, the main table, was cut
@@ -105,6 +107,9 @@ def _notes(report: Report) -> Iterator[str]:
     for row in report.inputs:
         if row.status != "done":
             yield f"{row.name}: {_ending(row.status, row.reason)}"
+    for study in report.studies:
+        if study.status != "done" or study.reason:
+            yield f"{study.name}: {study.reason if study.status == 'done' else _ending(study.status, study.reason)}"
 
 
 def _ending(status: str, reason: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isnan
 from typing import Any, Final
@@ -11,12 +11,15 @@ from curvcli.errors import UsageError
 from curvcli.report import columns
 from curvcli.report.hdf5.read import Report
 from curvcli.report.missing import not_computed
+from curvcli.report.studies.registry import TABLES
+from curvcli.report.studies.rows import main_table, study_rows
 from curvcli.report.table import Column, Table
 from curvcli.text import nearest
 
 # What may be meant by a word that is neither a column nor its heading.
 _ALSO: Final[dict[str, str]] = {"name": "layer", "inertia": "negative_eigenvalues"}
 _ASCENDING: Final = frozenset({"index"})
+_NOUNS: Final = {"inputs": "functions", **dict.fromkeys(TABLES, "rows")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +49,7 @@ WHOLE: Final = View()
 def arranged(report: Report, *, sort: str = "", reverse: bool = False, top: int | None = None) -> tuple[Report, View]:
     """Return `report` with the rows of its main table sorted and the rest left out, and a view that says so.
 
-    The main table is that of the layers; without layers that of functions, then that of checks.
+    The main table is that of the layers; without layers that of functions, of checks, or of a study.
 
     Args:
         report: to arrange.
@@ -60,7 +63,7 @@ def arranged(report: Report, *, sort: str = "", reverse: bool = False, top: int 
     """
     kind, table = _main(report)
     sortable = _sortable(table)
-    rows: list[Any] = list(getattr(report, kind))
+    rows: list[Any] = list(_rows(report, kind))
     order = ""
     if sort:
         column = _named(sort, sortable)
@@ -79,11 +82,10 @@ def arranged(report: Report, *, sort: str = "", reverse: bool = False, top: int 
     shown = rows if top is None else rows[:top]
     footer = []
     if len(shown) < len(rows):
-        footer.append(f"{len(shown)} of {len(rows)} {kind if kind != 'inputs' else 'functions'}")
+        footer.append(f"{len(shown)} of {len(rows)} {_NOUNS.get(kind, kind)}")
     footer += [f"by {order}"] if order else []
     view = View(rows=len(rows) if len(shown) < len(rows) else None, footer=(" ".join(footer),) if footer else ())
-    narrowed: dict[str, Any] = {kind: tuple(shown)}
-    return replace(report, **narrowed), view
+    return _with_rows(report, kind, tuple(shown)), view
 
 
 def sortable_columns(report: Report) -> list[str]:
@@ -115,7 +117,26 @@ def _main(report: Report) -> tuple[str, Table]:
         return "inputs", columns.INPUTS
     if report.checks and not report.layers:
         return "checks", columns.CHECKS
+    main = main_table(report.studies)
+    if main is not None and not report.layers:
+        return main[0].group, main[0]
     return "layers", columns.LAYERS
+
+
+def _rows(report: Report, kind: str) -> Sequence[Any]:
+    rows: Sequence[Any] = study_rows(report.studies, kind) if kind in TABLES else getattr(report, kind)
+    return rows
+
+
+def _with_rows(report: Report, kind: str, rows: tuple[Any, ...]) -> Report:
+    if kind not in TABLES:
+        narrowed: dict[str, Any] = {kind: rows}
+        return replace(report, **narrowed)
+    studies = (
+        replace(study, tables={**study.tables, kind: rows}) if kind in study.tables else study
+        for study in report.studies
+    )
+    return replace(report, studies=tuple(studies))
 
 
 def _sortable(table: Table) -> dict[str, Column]:

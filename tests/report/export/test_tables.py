@@ -27,7 +27,7 @@ SMALL = [name for name in TABLES if name not in ("entries", "channels")]
 
 
 @pytest.fixture
-def report(tmp_path, make_layer, make_bare, make_quantity, make_inputs, image, checks, provenance, make_split):  # noqa: PLR0917
+def report(tmp_path, make_layer, make_bare, make_quantity, make_inputs, image, checks, provenance, make_split, studies):  # noqa: PLR0917
     everything = make_layer("net/conv1", 1)
     spectra = {name: make_quantity(name) for name in ("trace", "eigen", "density", "block")}
     nan = np.full((3, 4), np.nan)
@@ -42,7 +42,7 @@ def report(tmp_path, make_layer, make_bare, make_quantity, make_inputs, image, c
     layers[0] = replace(layers[0], parameters=tuple(replace(p, **sums) for p in layers[0].parameters))
 
     def write(path):
-        write_report(path, layers, provenance, inputs=[make_inputs(), image], checks=checks)
+        write_report(path, layers, provenance, inputs=[make_inputs(), image], checks=checks, studies=studies)
 
     return read_report(once("tables", tmp_path / "r.h5", write))
 

@@ -1,0 +1,29 @@
+"""All studies, by their commands' names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from curvcli.analysis.options.record import Options
+from curvcli.analysis.options.slice import SliceOptions
+from curvcli.analysis.quantities.base import RunPlan
+from curvcli.analysis.studies.base import Study
+from curvcli.analysis.studies.slice import SliceStudy
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A study.
+
+    Attributes:
+        options: the class of its options.
+        plan: plans it for a run by such options.
+    """
+
+    options: type[Options]
+    plan: Callable[[RunPlan, Any], Study]
+
+
+STUDIES: Final[dict[str, Entry]] = {"slice": Entry(SliceOptions, SliceStudy)}

@@ -1,0 +1,12 @@
+"""All studies that a report may hold, by name; the order is that of printed reports."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from curvcli.report.studies.interface import Study
+from curvcli.report.studies.slice import SLICE
+from curvcli.report.table import Table
+
+STUDIES: Final[dict[str, Study]] = {one.name: one for one in (SLICE,)}
+TABLES: Final[dict[str, Table]] = {table.group: table for one in STUDIES.values() for table in one.tables}
