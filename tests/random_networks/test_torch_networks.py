@@ -45,6 +45,7 @@ def test_all_commands_equal_the_dense_hessian_of_an_export(seed: int, tmp_path: 
     assert outcome.kind == "equal", f"{' '.join(case.why)}\n{outcome.message}"
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_the_gate_leaves_out_no_ingredient() -> None:
     """Of the first draw of each seed."""
     words = {seed: set(random_network(seed).why) for seed in range(60)}
