@@ -20,9 +20,9 @@ from curvcli.analysis.studies.towards import OtherModel, coordinates_of_line
 from curvcli.curvature.directions import by_parameter, filter_normalised, joined, oriented
 from curvcli.curvature.eigen import EigenSolution
 from curvcli.curvature.first_order import LossAndGradient
-from curvcli.curvature.krylov import Which
 from curvcli.curvature.losses_at import AlongAt, LossesAlong
 from curvcli.curvature.operator import MatrixProducts
+from curvcli.curvature.wanted import Which
 from curvcli.engine.work import Work
 from curvcli.errors import UsageError
 from curvcli.models.base import Array
