@@ -271,7 +271,9 @@ def test_statistics_that_are_no_parameters_stay_and_are_told(tmp_path: Path, com
         module = Net(i, norm=True)
         module.norm.running_mean += float(i)
         paths.append(scripted(module, tmp_path / f"{i}.pt"))
+    plane = sliced(compute, paths[0], CROSS, "--towards", str(paths[1]), "--points", "3", "--along", "gradient")
     study = sliced(compute, paths[0], CROSS, "--towards", str(paths[1]), "--points", "3")
+    assert plane.reason == study.reason
     assert "running statistics of batch norms" in study.reason
     (row,) = study.tables["slice"]
     assert abs(row.other_loss - study.array("loss")[-1]) > 1e-3

@@ -250,9 +250,10 @@ class SliceStudy:
         reasons = []
         if lost := int((~np.isfinite(losses)).sum()):
             reasons.append(f"at {lost} of {losses.size} points the loss is no finite number: use a shorter reach")
-        if self._other is not None and self._own is not None and losses.ndim == 1:
-            reached = float(losses[self._grid[0] == 1][0])
-            reasons.append(self._other.difference(reached, self._own.result))
+        if self._other is not None and self._own is not None:
+            # A plane has the other model among its points where the second direction has its zero there.
+            end = np.logical_and.reduce([self._grid[0] == 1, *(axis == 0 for axis in self._grid[1:])])
+            reasons += [self._other.difference(float(reached), self._own.result) for reached in losses[end]]
         return "done", "; ".join(filter(None, reasons))
 
     def _row(self, place: int, losses: Array, slope: float) -> StudyRow:
