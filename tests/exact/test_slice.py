@@ -383,6 +383,31 @@ def test_a_model_in_memory_is_an_end_of_a_line_and_stays_as_it_was(nets: Any) ->
         curvcli.slice(nets["0"][1], towards=3)
 
 
+def test_layers_of_other_names_are_matched_by_their_order_where_all_of_them_move(
+    tmp_path: Path, compute: Compute, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As Keras numbers them anew; the loss at the end says that the match is right, and one layer alone has none."""
+
+    class Other(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(5)
+            self.first, self.second, self.third = nn.Linear(3, 4), nn.Linear(4, 4), nn.Linear(4, 3)
+            self.second.requires_grad_(requires_grad=False)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.third(torch.tanh(self.second(torch.tanh(self.first(x)))))
+
+    paths = [scripted(module, tmp_path / f"{i}.pt") for i, module in enumerate((Net(0), Other()))]
+    study = sliced(compute, paths[0], CROSS, "--towards", str(paths[1]), "--points", "3")
+    assert study.reason == "parameters are matched by their order: one.weight is first.weight there"
+    (row,) = study.tables["slice"]
+    assert row.other_loss == pytest.approx(study.array("loss")[-1], rel=1e-12)
+    options = ("--towards", str(paths[1]), "--layer", "one")
+    assert compute("slice", paths[0], {"x": X}, LABELS, CROSS, *options)[0] == 2
+    assert "it has no one.weight and one.bias" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -251,6 +251,7 @@ class SliceStudy:
         if lost := int((~np.isfinite(losses)).sum()):
             reasons.append(f"at {lost} of {losses.size} points the loss is no finite number: use a shorter reach")
         if self._other is not None and self._own is not None:
+            reasons.append(self._other.renamed)
             # A plane has the other model among its points where the second direction has its zero there.
             end = np.logical_and.reduce([self._grid[0] == 1, *(axis == 0 for axis in self._grid[1:])])
             reasons += [self._other.difference(float(reached), self._own.result) for reached in losses[end]]

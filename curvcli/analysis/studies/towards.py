@@ -14,7 +14,7 @@ from curvcli.analysis.targets import Target
 from curvcli.curvature.directions import joined
 from curvcli.curvature.losses_at import OwnLoss
 from curvcli.errors import ModelError, UsageError
-from curvcli.models.base import Array
+from curvcli.models.base import Array, Parameter
 from curvcli.models.choice import Choice
 from curvcli.models.open import WHOLE, format_of, open_model
 from curvcli.spec.mistakes import listed
@@ -30,6 +30,8 @@ class OtherModel:
     Attributes:
         sha256: of its file.
         values: of the parameters that are moved, in their shapes, float64.
+        whole: whether these are all that both models have.
+        renamed: what to say where they have other names there; empty where they have not.
     """
 
     def __init__(self, run: RunPlan, target: Target, path: Path) -> None:
@@ -57,25 +59,40 @@ class OtherModel:
         self._model = open_model(path, device=session.device, dtype=session.dtype, choice=choice)
         self.sha256 = self._model.sha256
         self._parameters = parameters = target.block.parameters
-        shapes = {p.name: p.shape for layer in self._model.layers for p in layer.parameters}
-        missing = [p.name for p in parameters if p.name not in shapes]
+        own, others = (
+            [p for layer in model.layers for p in layer.parameters] for model in (session.model, self._model)
+        )
+        # Where a part of it is moved, no point of the line is the other model.
+        self.whole = {p.name for p in own} == {p.name for p in parameters} and len(own) == len(others)
+        names = {p.name: p.name for p in parameters}
+        self.renamed = ""
+        if (
+            self.whole
+            and {p.name for p in others} != set(names)
+            and list(map(_looks, own)) == list(map(_looks, others))
+        ):
+            # Keras numbers layers without a name anew for every network that a process makes.
+            names = {one.name: other.name for one, other in zip(own, others, strict=True)}
+            one, other = next(pair for pair in names.items() if pair[0] != pair[1])
+            self.renamed = f"parameters are matched by their order: {one} is {other} there"
+        self._check(names, {p.name: p.shape for p in others})
+        self.values = {p.name: self._model.values(names[p.name]) for p in parameters}
+        broken = next((name for name, array in self.values.items() if not np.isfinite(array).all()), None)
+        if broken is not None:
+            raise ModelError(f"{self._option}: {broken} holds entries that are no finite numbers.")
+
+    def _check(self, names: Mapping[str, str], shapes: Mapping[str, tuple[int, ...]]) -> None:
+        missing = [there for there in names.values() if there not in shapes]
         if missing:
             raise UsageError(
                 f"{self._option}: it has no {listed(missing, last='and')}.\n"
                 "Give another checkpoint of the same network, saved in the same way."
             )
-        unlike = next((p for p in parameters if shapes[p.name] != p.shape), None)
-        if unlike is not None:
-            raise UsageError(
-                f"{self._option}: {unlike.name} has shape {shapes[unlike.name]} there, and {unlike.shape} here."
-            )
-        self.values = {p.name: self._model.values(p.name) for p in parameters}
-        broken = next((name for name, array in self.values.items() if not np.isfinite(array).all()), None)
-        if broken is not None:
-            raise ModelError(f"{self._option}: {broken} holds entries that are no finite numbers.")
-        every = {p.name for layer in session.model.layers for p in layer.parameters}
-        # Where a part of it is moved, no point of the line is the other model.
-        self.whole = every == {p.name for p in parameters} and every == set(shapes)
+        for p in self._parameters:
+            if shapes[names[p.name]] != p.shape:
+                raise UsageError(
+                    f"{self._option}: {p.name} has shape {shapes[names[p.name]]} there, and {p.shape} here."
+                )
 
     @property
     def _option(self) -> str:
@@ -126,3 +143,8 @@ def coordinates_of_line(count: int, beyond: float) -> Array:
     steps = min(count - 1, max(2 - odd, 2 * round((within - odd) / 2) + odd))
     outside = (count - 1 - steps) // 2
     return np.arange(-outside, steps + outside + 1) / steps
+
+
+def _looks(parameter: Parameter) -> tuple[str, tuple[int, ...]]:
+    """What a parameter is known by where it has another name."""
+    return parameter.label, parameter.shape
