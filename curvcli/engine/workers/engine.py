@@ -41,6 +41,11 @@ class _Process:
     process: subprocess.Popen[bytes]
     channel: Channel
 
+    def say(self, message: object) -> None:
+        """Send it a message; that it has died shows when its next answer is waited for."""
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self.channel.send(message)
+
 
 class Workers:
     """Several processes, started when they are first needed; use it in a ``with`` statement, whose end ends them."""
@@ -91,7 +96,7 @@ class Workers:
         try:
             self._start()
             for worker in self._workers:
-                worker.channel.send(told())
+                worker.say(told())
             while flight.batch < self._batches:
                 number, turn, together = flight.batch, 0, False
                 company = sharing(number, self._count, self._batches)
@@ -102,7 +107,7 @@ class Workers:
                     except EOFError:
                         deaths += 1
                         self._revive(worker, deaths)
-                        worker.channel.send(told())
+                        worker.say(told())
                         continue
                     together, turn = answer.divided, turn + 1
                     flight.add(task, Cut.even(answer.count), flight.part(answer.stop), answer.sums)
@@ -125,8 +130,7 @@ class Workers:
             raise message.raised()
         if not isinstance(message, Answer):
             raise TypeError(f"a worker answered {type(message).__name__}")
-        with suppress(OSError):  # a death shows when its next answer is waited for
-            worker.channel.send(None)
+        worker.say(None)
         return message
 
     # -- processes ----------------------------------------------------------------------------------------------------
@@ -158,8 +162,7 @@ class Workers:
         return _Process(share, process, Channel(own))
 
     def _greet(self, worker: _Process) -> None:
-        with suppress(OSError):  # likewise
-            worker.channel.send(Hello(self._opener, worker.share, self._parameters, self._room // self._count))
+        worker.say(Hello(self._opener, worker.share, self._parameters, self._room // self._count))
 
     @staticmethod
     def _wait_for(worker: _Process) -> None:
