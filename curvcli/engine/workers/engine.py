@@ -14,7 +14,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-import curvcli
 from curvcli.curvature.tasks import BatchTask, Cut, Data, Sums
 from curvcli.engine.interface import Flight, OnStep, unheard
 from curvcli.engine.workers.messages import Channel
@@ -148,7 +147,7 @@ class Workers:
     def _launched(share: Share) -> _Process:
         """Start a worker: a Python of its own, in which the script that calls curvcli is not run again."""
         own, others = socket.socketpair()
-        package = str(Path(curvcli.__file__).parent.parent)
+        package = str(Path(__file__).parents[3])
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([package, *(path for path in sys.path if path)])}
         with others:
             process = subprocess.Popen(
