@@ -69,7 +69,11 @@ class WholeOrWord(Whole):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The word as it is; anything else to a number."""
-        return value if value == self._word else super().convert(value, param, ctx)
+        if value == self._word:
+            return value
+        if isinstance(value, str) and not value.strip().lstrip("+-").isdecimal():
+            self.fail(f"{quoted(value)} is neither a whole number nor {self._word}.", param, ctx)
+        return super().convert(value, param, ctx)
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
         """What help calls the value."""
