@@ -130,17 +130,7 @@ class AlongAt:
 
 @dataclass(frozen=True)
 class OwnLossTask(ParameterTask):
-    """Σ_n ℓ_n of another model than the run's, on the same samples.
-
-    Attributes:
-        other: its objective.
-    """
-
-    other: Data
-
-    def batches(self, data: Data, start: int) -> Iterator[DifferentiatedBatch]:
-        """See ``BatchTask``."""
-        return self.other.batches(self.parameters, start=start)
+    """Σ_n ℓ_n as the model is; what is no number is returned as it is."""
 
     def __call__(self, batch: DifferentiatedBatch, part: Part) -> Sums:
         """See ``BatchTask``."""
@@ -150,22 +140,20 @@ class OwnLossTask(ParameterTask):
 
 @dataclass(frozen=True)
 class OwnLoss:
-    """The loss of another model, by one forward pass over the data (see ``Algorithm``).
+    """The loss of a model, by one forward pass over the data (see ``Algorithm``).
 
     Attributes:
-        other: its objective.
         decay: the term of weight decay.
     """
 
-    other: Data
     decay: float
     passes_per_batch = 1
     at_most = False
 
     def steps(self, about: About, kept: Mapping[str, Array] | None) -> Steps[float]:
         """See ``Algorithm``."""
-        sums = yield OwnLossTask((), self.other)
-        return float(sums["loss"][0]) / self.other.denominator + self.decay
+        sums = yield OwnLossTask(())
+        return float(sums["loss"][0]) / about.denominator + self.decay
 
 
 @dataclass(frozen=True)

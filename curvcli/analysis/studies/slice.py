@@ -65,12 +65,12 @@ class SliceStudy:
             coordinates_of_line(options.count, self._beyond)  # before anything is computed
         self._eigen = self._search()
         self.planned: Sequence[Work[Any]] = () if self._eigen is None else tuple(self._eigen.work)
-        points, ends = options.count ** len(options.directions), 0 if self._other is None else 1 + self._other.whole
+        points, ends = options.count ** len(options.directions), int(self._other is not None)
         self.later = (points + len(options.directions) + ends) * run.batches
         self._products: Work[Array] | None = None
         self._losses: Work[Array] | None = None
         self._at_end: Work[tuple[float, float]] | None = None
-        self._own: Work[float] | None = None
+        self._own: float | None = None
 
     @property
     def depends(self) -> dict[str, str]:
@@ -154,9 +154,7 @@ class SliceStudy:
         along = AlongAt(self._target.block, other.values, self._directions[0], run.decay)
         self._at_end = Work(along, key=f"{key}:end", title=f"{title}the other end", batches=run.batches)
         yield self._at_end
-        if (own := other.own_loss()) is not None:
-            self._own = Work(own, key=f"{key}:own", title="the other model's own loss", batches=run.batches)
-            yield self._own
+        self._own = other.own_loss()
 
     def _direction(self, name: str) -> Array:
         if self._other is not None and name == TOWARDS:
@@ -229,7 +227,7 @@ class SliceStudy:
         status, reason = self._ending(losses)
         model = quadratic_model(self._value, slopes, self._curvature, self._grid)
         rows = [self._row(place, losses, float(slopes[place])) for place in range(len(names))]
-        works = [*self.planned, self._products, self._losses, self._at_end, self._own]
+        works = [*self.planned, self._products, self._losses, self._at_end]
         return StudyRecord(
             name=self.name,
             tables={DIRECTIONS.group: tuple(rows)},
@@ -254,7 +252,7 @@ class SliceStudy:
             reasons.append(self._other.renamed)
             # A plane has the other model among its points where the second direction has its zero there.
             end = np.logical_and.reduce([self._grid[0] == 1, *(axis == 0 for axis in self._grid[1:])])
-            reasons += [self._other.difference(float(reached), self._own.result) for reached in losses[end]]
+            reasons += [self._other.difference(float(reached), self._own) for reached in losses[end]]
         return "done", "; ".join(filter(None, reasons))
 
     def _row(self, place: int, losses: Array, slope: float) -> StudyRow:
@@ -267,7 +265,7 @@ class SliceStudy:
             }
         if name == TOWARDS and self._at_end is not None:
             values |= of_line(self._grid[place], losses, self._at_end.result)
-            values |= {"other_loss": self._own.result} if self._own is not None else {}
+            values |= {"other_loss": self._own} if self._own is not None else {}
         return study_row(
             DIRECTIONS,
             name,

@@ -13,6 +13,8 @@ from curvcli.analysis.session import Opened, objective_of
 from curvcli.analysis.targets import Target
 from curvcli.curvature.directions import joined
 from curvcli.curvature.losses_at import OwnLoss
+from curvcli.engine.serial import SerialEngine
+from curvcli.engine.work import computed
 from curvcli.errors import ModelError, UsageError
 from curvcli.models.base import Array, Parameter
 from curvcli.models.choice import Choice
@@ -102,14 +104,14 @@ class OtherModel:
         """What leads there from these values of the parameters, (n,)."""
         return joined(self._parameters, self.values) - joined(self._parameters, values)
 
-    def own_loss(self) -> OwnLoss | None:
-        """What computes its own loss over the run's samples; None where no point of the line is to have that."""
+    def own_loss(self) -> float | None:
+        """Its own loss over the run's samples, computed now, here; None where no point of the line is to have that."""
         if not self.whole:
             return None
         session = self._run.session
         opened = Opened(self._path, self._model, session.loaded, session.samples, session.device, session.dtype)
         objective = objective_of(opened, session.samples, session.objective.batch_size)
-        return OwnLoss(objective, decay_term_of(self._model, self._run.decay))
+        return computed(OwnLoss(decay_term_of(self._model, self._run.decay)), SerialEngine(objective))
 
     def difference(self, reached: float, own: float) -> str:
         """What to say of the loss that the end of the line has, and the other model's own; empty where they agree."""
