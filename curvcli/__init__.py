@@ -1,8 +1,8 @@
 """How curved a trained network's loss is, from the saved model alone.
 
 The functions for notebooks and scripts, `init`, `open_model`, `diagonal`, `trace`, `eigenvalues`, `density`, `hessian`,
-`inputs`, `split`, `slice`, `run`, `check`, `read_report`, `compare`, `course`, `check_rules` and `plot`, are imported
-when they are first used: ``import curvcli`` itself imports nothing, least of all a framework.
+`inputs`, `split`, `slice`, `coupling`, `run`, `check`, `read_report`, `compare`, `course`, `check_rules` and `plot`,
+are imported when they are first used: ``import curvcli`` itself imports nothing, least of all a framework.
 """
 
 from importlib import import_module
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from curvcli.api.check import check
     from curvcli.api.compare import compare
     from curvcli.api.compute import density, diagonal, eigenvalues, hessian, trace
+    from curvcli.api.coupling import coupling
     from curvcli.api.course import Course, course
     from curvcli.api.init import GuessedSpec, init
     from curvcli.api.inputs import inputs
@@ -58,6 +59,7 @@ __all__ = [
     "check",
     "check_rules",
     "compare",
+    "coupling",
     "course",
     "density",
     "diagonal",
@@ -78,6 +80,7 @@ _MODULES = {
     "curvcli.api.check": ("check",),
     "curvcli.api.compare": ("compare",),
     "curvcli.api.compute": ("density", "diagonal", "eigenvalues", "hessian", "trace"),
+    "curvcli.api.coupling": ("coupling",),
     "curvcli.api.course": ("Course", "course"),
     "curvcli.api.init": ("GuessedSpec", "init"),
     "curvcli.api.inputs": ("inputs",),

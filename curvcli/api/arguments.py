@@ -28,6 +28,7 @@ _PATHS = {
     "model": "what curvcli.open_model returns or takes: the path of a saved model, a torch.nn.Module, a Keras model",
     "data": "the path of a dataset spec, or samples in memory: (x, y), a DataLoader",
     "against": "the path of a saved model",
+    "towards": "the path of another saved model",
     "against_data": "the path of a dataset spec",
     "output": "the path of the report to write",
     "config": "the path of a config file",

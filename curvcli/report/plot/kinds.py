@@ -30,5 +30,7 @@ KINDS: Final[dict[str, Kind]] = {
     "spectrum": Kind("Eigenvalues", "eigenvalues", "eigs"),
     "density": Kind("Densities", "density", "density"),
     "scatter": Kind("Gradient and curvature", "gradient and diagonal", "diag"),
+    "slice": Kind("Slices of the loss", "slice of the loss", "slice"),
+    "coupling": Kind("Coupling of layers", "coupling of layers", "coupling"),
     "course": Kind("Course of training", "several reports of one training run", "run", many=True),
 }
