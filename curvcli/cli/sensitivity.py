@@ -35,8 +35,14 @@ from curvcli.cli.options import computing, record_option
     SensitivityOptions,
     "target_bits",
     metavar="MEAN",
-    help="Allot bits to layers: the choice among --bits whose predicted rise is least, with at most MEAN bits per "
-    "weight.",
+    help="Allot bits to layers: the choice among --bits by which the loss is predicted to rise least, with at most MEAN "
+    "bits per weight.",
+)
+@record_option(
+    SensitivityOptions,
+    "allot_by",
+    help="The figure whose sum over layers is made least: gᵀδ + ½δᵀHδ (quadratic), the measured rise, gᵀδ + ½ΣH_jjδ_j² "
+    "(predicted), ½ΣH_jjδ_j² (curvature), or HAWQ-V2's.",
 )
 @record_option(SensitivityOptions, "bits_output", metavar="FILE", help="Write the allotted bits to a JSON file.")
 @record_option(

@@ -14,6 +14,14 @@ from curvcli.errors import UsageError
 from curvcli.wording import option
 
 _GROUP: Final = re.compile(r"group:([1-9][0-9]{0,8})")
+# Of which of a layer's figures an allocation makes the sum least, by the columns that hold them.
+ALLOT_BY: Final = {
+    "quadratic": "quadratic_rise",
+    "measured": "measured_rise",
+    "predicted": "predicted_rise",
+    "curvature": "rounding_curvature",
+    "hawq_v2": "hawq_v2",
+}
 _BITS: Final = (8, 4, 3)
 _SPARSITY: Final = (0.3, 0.5, 0.7, 0.9)
 _LEAST, _MOST = 2, 16
@@ -29,6 +37,7 @@ class SensitivityOptions(Options):
         granularity: which weights share a scale: ``channel``, ``tensor``, or ``group:N`` of a channel's.
         sparsity: shares of weights that are removed, each by itself; none for 0.3, 0.5, 0.7 and 0.9.
         target_bits: mean bits per weight that all layers together have; None for no allocation.
+        allot_by: the figure of which an allocation makes the sum over layers least, one of `ALLOT_BY`.
         bits_output: where the allocation goes, a JSON file; None for the report alone.
         obs: invert the Hessians of layers with so many parameters at most, by a product each.
         damping: added to the diagonals of these Hessians.
@@ -41,6 +50,7 @@ class SensitivityOptions(Options):
     granularity: Annotated[str, Text()] = "channel"
     sparsity: Annotated[tuple[float, ...], Several(Number(0, 1, above=True))] = ()
     target_bits: Annotated[float | None, Number(_LEAST, _MOST)] = None
+    allot_by: Annotated[str, OneOf(tuple(ALLOT_BY))] = "quadratic"
     bits_output: Annotated[Path | None, File()] = None
     obs: Annotated[int, Whole(0)] = 0
     damping: Annotated[float, Number(0)] = 0.0

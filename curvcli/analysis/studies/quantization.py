@@ -131,43 +131,55 @@ class Quantization:
         """All layers with as many."""
         return Budget(f"uniform {bits}", {layer.name: bits for layer in self.layers})
 
-    def allotted(self, curvatures: Mapping[str, LayerCurvature], target: float) -> Budget | None:
-        """The least sum of predicted rises with so many bits per weight; None where a prediction is no number."""
-        costs = np.array(
-            [
-                [curvatures[one.name].rise(self.change(one, bits)).predicted for bits in self.widths]
-                for one in self.layers
-            ]
-        )
+    def allotted(self, rows: Mapping[tuple[str, int], StudyRow], column: str, target: float) -> Budget | None:
+        """Choose the bits of every layer so that a figure's sum is least, with so many bits per weight at most.
+
+        Args:
+            rows: of the layers, by name and bits.
+            column: that holds the figure.
+            target: mean bits per weight.
+
+        Returns:
+            None where a figure is no number.
+        """
+        costs = np.array([[getattr(rows[one.name, bits], column) for bits in self.widths] for one in self.layers])
         if not np.isfinite(costs).all():
             return None
         places = allotted(costs, [layer.size for layer in self.layers], self.widths, target)
         bits = {layer.name: self.widths[place] for layer, place in zip(self.layers, places, strict=True)}
         return Budget(ALLOTTED, bits)
 
-    def budget_row(self, budget: Budget, curvatures: Mapping[str, LayerCurvature], measured: float) -> StudyRow:
-        """The row of all layers quantised together."""
+    def budget_row(self, budget: Budget, rows: Mapping[tuple[str, int], StudyRow], measured: float) -> StudyRow:
+        """The row of all layers quantised together; the sums are missing where a layer's row is."""
         total = sum(layer.size * budget.bits[layer.name] for layer in self.layers)
-        rises = [curvatures[one.name].rise(self.change(one, budget.bits[one.name])).predicted for one in self.layers]
+        own = [rows.get((layer.name, budget.bits[layer.name])) for layer in self.layers]
+        there = [row for row in own if row is not None]
+
+        def summed(column: str) -> float:
+            return float(sum(getattr(row, column) for row in there)) if len(there) == len(own) else float("nan")
+
         return study_row(
             BUDGETS,
             budget.name,
             mean_bits=total / sum(layer.size for layer in self.layers),
             bytes=-(-total // 8),
-            joint_predicted=float(sum(rises)),
+            joint_predicted=summed("predicted_rise"),
+            joint_quadratic=summed("quadratic_rise"),
             joint_measured=measured,
         )
 
-    def allocation_rows(self, budget: Budget, curvatures: Mapping[str, LayerCurvature]) -> Iterator[StudyRow]:
+    def allocation_rows(self, budget: Budget, rows: Mapping[tuple[str, int], StudyRow]) -> Iterator[StudyRow]:
         """A row per layer with what it gets."""
         for layer in self.layers:
             bits = budget.bits[layer.name]
+            row = rows[layer.name, bits]
             yield study_row(
                 ALLOCATION,
                 layer.name,
                 allotted_weights=layer.size,
                 allotted_bits=bits,
-                allotted_rise=curvatures[layer.name].rise(self.change(layer, bits)).predicted,
+                allotted_quadratic=row.quadratic_rise,
+                allotted_measured=row.measured_rise,
             )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from curvcli.analysis.options.sensitivity import SensitivityOptions
+from curvcli.analysis.options.sensitivity import ALLOT_BY, SensitivityOptions
 from curvcli.analysis.quantities.base import PlanRow, RunPlan, worst
 from curvcli.analysis.quantities.spectrum import whole_block
 from curvcli.analysis.recording import bare_record
@@ -139,6 +139,11 @@ class SensitivityStudy:
         for layer in self._layers:
             places: list[Place] = [*self._quantization.places(layer), *self._pruning.places(layer)]
             yield from self._measured(layer.name, f"{layer.name}: the loss quantised and pruned", places)
+        self._quantised = {
+            (layer.name, bits): row
+            for layer in self._layers
+            for bits, row in zip(self.options.widths, self._quantised_rows(layer), strict=True)
+        }
         self._budgets = list(self._all_budgets())
         together = [self._quantization.place(budget) for budget in self._budgets]
         yield from self._measured("", "the loss, all layers quantised", together)
@@ -161,13 +166,21 @@ class SensitivityStudy:
         """How far the loss rises at the places of a key."""
         return np.asarray(self._losses[key] - self._losses["saved"][0])
 
+    def _quantised_rows(self, layer: WeightLayer) -> Iterator[StudyRow]:
+        """A layer's row for each number of bits."""
+        forms, rises = self._forms[layer.name].result.tolist(), self._rises(layer.name).tolist()
+        for place, bits in enumerate(self.options.widths):
+            curvature = self._curvatures[layer.name]
+            yield self._quantization.row(layer, bits, curvature, form=forms[place], measured=rises[place])
+
     def _all_budgets(self) -> Iterator[Budget]:
         """The same bits for all layers, and what is allotted."""
         target = self.options.target_bits
         widths = set(self.options.widths) | ({floor(target)} if target is not None else set())
         for bits in sorted(widths, reverse=True):
             yield self._quantization.uniform(bits)
-        budget = None if target is None else self._quantization.allotted(self._curvatures, target)
+        column = ALLOT_BY[self.options.allot_by]
+        budget = None if target is None else self._quantization.allotted(self._quantised, column, target)
         if budget is not None:
             yield budget
 
@@ -216,20 +229,10 @@ class SensitivityStudy:
     def record(self) -> StudyRecord:
         """See ``Study``."""
         widths, curvatures, pruning = self.options.widths, self._curvatures, self._pruning
-        quantised: list[StudyRow] = []
+        quantised = list(self._quantised.values())
         pruned: list[StudyRow] = []
         for layer in self._layers:
-            rises, forms = self._rises(layer.name), self._forms[layer.name].result
-            for place, bits in enumerate(widths):
-                quantised.append(
-                    self._quantization.row(
-                        layer,
-                        bits,
-                        curvatures[layer.name],
-                        form=float(forms[place]),
-                        measured=float(rises[place]),
-                    )
-                )
+            rises = self._rises(layer.name)
             pruned += pruning.rows(layer, rises[len(widths) :])
         if len(self._layers) > 1:
             pruned += pruning.joint_rows(self._rises("pruned"))
@@ -238,9 +241,9 @@ class SensitivityStudy:
         allotted = self._allotted
         tables = {
             "quantization": quantised,
-            "bit_budgets": [self._quantization.budget_row(budget, curvatures, rise) for budget, rise in budgets],
+            "bit_budgets": [self._quantization.budget_row(budget, self._quantised, rise) for budget, rise in budgets],
             "sensitivity_ranks": ranks if len(self._layers) > 1 else [],
-            "allocation": [] if allotted is None else self._quantization.allocation_rows(allotted, curvatures),
+            "allocation": [] if allotted is None else self._quantization.allocation_rows(allotted, self._quantised),
             "pruning": pruned,
             "saliency": [pruning.saliency_row(one, *self._about(one)) for one in self._layers],
             "quantization_channels": [
@@ -274,7 +277,7 @@ class SensitivityStudy:
         """What a reader should know."""
         yield from (one.reason for one in self._curvatures.values() if one.reason)
         if self.options.target_bits is not None and self._allotted is None:
-            yield "no bits allotted: a predicted rise is not finite"
+            yield "no bits allotted: a layer's figure is not finite"
         small = _ROUNDING * abs(float(self._losses["saved"][0]))
         if self._run.session.dtype == "float32" and any(abs(row.measured_rise) < small for row in rows):
             yield f"measured rises below {number(small, 1)} are rounding: {shell_option('dtype', 'float64')} tells them"

@@ -105,8 +105,10 @@ ALLOCATION: Final = Table("allocation", "allotted_layer", (
     Column("allotted_weights", "count", "number of weights", NONE, heading=Heading("weights", 20)),
     Column("allotted_bits", "count", "bits per weight that the layer gets", NONE, heading=Heading("bits", 30),
            role="property"),
-    Column("allotted_rise", "number", "predicted rise of the loss by that", LOSS, heading=Heading("predicted", 40),
+    Column("allotted_quadratic", "number", "gᵀδ + ½ δᵀHδ with these", LOSS, heading=Heading("quadratic", 40),
            role="property", unknown=True),
+    Column("allotted_measured", "number", "rise of the loss with this layer quantised to these, measured", LOSS,
+           heading=Heading("measured", 50), role="property", unknown=True, infinite=True),
 ), title="bits allotted to each layer")
 
 BUDGETS: Final = Table("bit_budgets", "bit_budget", (
@@ -114,6 +116,8 @@ BUDGETS: Final = Table("bit_budgets", "bit_budget", (
     Column("mean_bits", "number", "mean bits per weight", NONE, heading=Heading("mean bits", 20)),
     Column("bytes", "count", "size of the quantised weights, without their scales", "B", heading=Heading("bytes", 30)),
     Column("joint_predicted", "number", "sum of the layers' predicted rises", LOSS, heading=Heading("predicted", 40),
+           role="property", unknown=True),
+    Column("joint_quadratic", "number", "sum of the layers' gᵀδ + ½ δᵀHδ", LOSS, heading=Heading("quadratic", 45),
            role="property", unknown=True),
     Column("joint_measured", "number", "rise of the loss with all layers quantised, measured", LOSS,
            heading=Heading("measured", 50), role="property", worse="larger", unknown=True, infinite=True),
