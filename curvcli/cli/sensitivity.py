@@ -35,7 +35,7 @@ from curvcli.cli.options import computing, record_option
     SensitivityOptions,
     "target_bits",
     metavar="MEAN",
-    help="Allot bits to layers: the choice among --bits by which the loss is predicted to rise least, with MEAN bits per "
+    help="Allot bits to layers: the choice among --bits by which the loss is predicted to rise least, of MEAN bits per "
     "weight at most.",
 )
 @record_option(

@@ -30,5 +30,8 @@ KINDS: Final[dict[str, Kind]] = {
     "spectrum": Kind("Eigenvalues", "eigenvalues", "eigs"),
     "density": Kind("Densities", "density", "density"),
     "scatter": Kind("Gradient and curvature", "gradient and diagonal", "diag"),
+    "sensitivity": Kind("Quantised layers", "rise of the loss with quantised layers", "sensitivity"),
+    "pruning": Kind("Removed weights", "rise of the loss without some weights", "sensitivity"),
+    "saliency": Kind("Saliencies", "saliency of weights", "sensitivity"),
     "course": Kind("Course of training", "several reports of one training run", "run", many=True),
 }
