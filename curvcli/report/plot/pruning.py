@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
-from curvcli.report.numbers import number, share, typeset
+from curvcli.report.numbers import number, typeset
 from curvcli.report.plot.panels import small_multiples
 from curvcli.report.plot.scale import fitted
 from curvcli.report.plot.sensitivity import RISE, Line, rows_by
@@ -42,15 +42,16 @@ def draw(view: View) -> Iterator[Plot]:
     def panel(axes: Axes, name: str) -> str:
         scale.apply(axes, "y", most=7, at_zero=0.03)
         axes.set_xlim(0, 1)
-        axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
+        axes.set_xticks([0, 0.25, 0.5, 0.75])
         axes.xaxis.set_major_formatter(PercentFormatter(1))
         axes.grid(visible=True)
         axes.axhline(0, color=MUTED, linewidth=0.8)
         for column, (colour, line, marker, _) in drawn.items():
             looks: dict[str, Any] = {"linestyle": line, "marker": marker, "linewidth": 1.5, "markersize": 5}
             axes.plot(*_curve(layers[name], column), color=colour, **looks)
-        said = (f"{share(row.sparsity)} {number(row.pruned_measured, 2)}" for row in layers[name])
-        return typeset(", ".join(said))
+        row = max(layers[name], key=lambda row: row.sparsity)
+        by_size = number(row.magnitude_measured, 3)
+        return typeset(f"{row.sparsity:.0%} removed: {number(row.pruned_measured, 3)}, by |w| {by_size}")
 
     handles: list[Artist] = [
         Line2D([], [], color=colour, linestyle=line, marker=marker, label=name)
@@ -63,7 +64,7 @@ def draw(view: View) -> Iterator[Plot]:
         list(layers),
         panel,
         axis_labels=("share of the weights that are removed", RISE),
-        notes=[*([scale.note] if scale.note else []), "numbers above: measured"],
+        notes=[scale.note] if scale.note else [],
         handles=handles,
     )
 

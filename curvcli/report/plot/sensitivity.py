@@ -51,8 +51,8 @@ def draw(view: View) -> Iterator[Plot]:
         if name in base:
             axes.plot(*_curve(base[name], "measured_rise"), color=INK, linewidth=1.1, marker="D", markersize=4)
         axes.plot(*_curve(new[name], "measured_rise"), "o", color=POSITIVE, markersize=7)
-        said = (f"{row.bits} bits {number(row.measured_rise, 2)}" for row in new[name])
-        return typeset(", ".join(said))
+        row = min(new[name], key=lambda row: row.bits)
+        return typeset(f"{row.bits} bits: {number(row.measured_rise, 3)}, predicted {number(row.quadratic_rise, 3)}")
 
     yield from small_multiples(
         view,
@@ -61,7 +61,7 @@ def draw(view: View) -> Iterator[Plot]:
         list(new),
         panel,
         axis_labels=(_BITS, f"{RISE}, all others as they are"),
-        notes=[*([scale.note] if scale.note else []), "numbers above: measured"],
+        notes=[scale.note] if scale.note else [],
         handles=_handles(view, paired=bool(base)),
     )
 

@@ -22,6 +22,8 @@ from curvcli.report.plot.kinds import KINDS as REGISTRY
 from curvcli.report.plot.page import page
 from curvcli.report.plot.view import Side, View
 
+from .studies import STUDIES
+
 SVG = "{http://www.w3.org/2000/svg}"
 VOID = {"meta", "link", "br", "img", "input", "wbr"}
 
@@ -32,7 +34,7 @@ def view(make_layer, make_quantity, make_whole, make_view):
     full = make_layer("full", 1)
     quantities = {name: make_quantity(name) for name in ("trace", "eigen", "density", "block")}
     layers = [first, replace(full, **quantities), make_whole(trace=make_quantity("trace"))]
-    return make_view(layers)
+    return make_view(layers, studies=[one() for one in STUDIES])
 
 
 class Reader(HTMLParser):
@@ -124,7 +126,7 @@ def test_the_page_has_the_table_the_provenance_and_words_for_every_figure(html):
     assert "ab" * 32 in text
     assert "curvcli diag models/digits.pt" in text
     assert reader.tags.count("figure") == reader.tags.count("figcaption") == html.count('role="img"')
-    assert reader.tags.count("table") == 1
+    assert reader.tags.count("table") == 1 + sum(len(one().tables) for one in STUDIES)
     assert "112.5" in text
 
 
