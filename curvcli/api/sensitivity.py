@@ -54,8 +54,8 @@ def sensitivity(
     - ``granularity``: which weights share a scale: ``channel``, ``tensor`` or ``group:N`` of a channel's.
     - ``sparsity``: shares of weights to remove.
     - ``target_bits``: mean bits per weight that are allotted to the layers, each one of ``bits``.
-    - ``allot_by``: the figure whose sum over layers is made least: ``quadratic``, ``measured``, ``predicted``,
-      ``curvature`` or ``hawq_v2``.
+    - ``allot_by``: the figure whose sum over layers is made least: ``quadratic``, ``measured``, the larger of these
+      two, ``both``, or ``predicted``, ``curvature``, ``hawq_v2``.
     - ``bits_output``: a JSON file that these are written to.
     - ``obs``: invert the Hessians of layers with so many parameters at most, for Optimal Brain Surgeon.
     - ``damping``: added to their diagonals.

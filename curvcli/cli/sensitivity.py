@@ -41,8 +41,8 @@ from curvcli.cli.options import computing, record_option
 @record_option(
     SensitivityOptions,
     "allot_by",
-    help="The figure whose sum over layers is made least: gᵀδ + ½δᵀHδ (quadratic), the measured rise, gᵀδ + ½ΣH_jjδ_j² "
-    "(predicted), ½ΣH_jjδ_j² (curvature), or HAWQ-V2's.",
+    help="The figure whose sum over layers is least: the quadratic model's rise gᵀδ + ½δᵀHδ, the measured one, the "
+    "larger of these two (both), gᵀδ + ½ΣH_jjδ_j² (predicted), ½ΣH_jjδ_j² (curvature), or HAWQ-V2's.",
 )
 @record_option(SensitivityOptions, "bits_output", metavar="FILE", help="Write the allotted bits to a JSON file.")
 @record_option(

@@ -20,7 +20,7 @@ def allotted(costs: Array, sizes: Sequence[int], bits: Sequence[int], target: fl
     Σ n_l b x_lb ≤ target Σ n_l.
 
     Args:
-        costs: of each layer by each number of bits, (layers, choices), finite.
+        costs: of each layer by each number of bits, (layers, choices); what is not finite is not chosen.
         sizes: n_l, entries of each layer.
         bits: the choices, ascending or not.
         target: no less than the least of them.
@@ -29,7 +29,7 @@ def allotted(costs: Array, sizes: Sequence[int], bits: Sequence[int], target: fl
         The place in ``bits`` of each layer's choice.
 
     Raises:
-        ValueError: the target is below every choice, or the solver found nothing.
+        ValueError: the target is below every choice, or nothing finite is within it.
     """
     layers, choices = costs.shape
     if target < min(bits):
@@ -37,7 +37,11 @@ def allotted(costs: Array, sizes: Sequence[int], bits: Sequence[int], target: fl
     weights = np.outer(np.asarray(sizes, float) / sum(sizes), bits)
     one_each = np.kron(np.eye(layers), np.ones(choices))
     # The solver's tolerances are absolute: the largest difference between two choices is 1 to it.
-    relative = costs - costs.min(axis=1, keepdims=True)
+    allowed = np.isfinite(costs)
+    if not allowed.any(axis=1).all():
+        raise ValueError("a layer has no finite cost")
+    relative = costs - np.where(allowed, costs, np.inf).min(axis=1, keepdims=True)
+    relative = np.where(allowed, relative, 0.0)
     relative /= float(relative.max(initial=0.0)) or 1.0
     limit = float(target)
     for _ in range(100):
@@ -45,7 +49,7 @@ def allotted(costs: Array, sizes: Sequence[int], bits: Sequence[int], target: fl
             relative.ravel(),
             constraints=[LinearConstraint(one_each, 1, 1), LinearConstraint(weights.ravel()[None], -np.inf, limit)],
             integrality=np.ones(layers * choices),
-            bounds=Bounds(0, 1),
+            bounds=Bounds(0, allowed.ravel().astype(float)),
             options={"mip_rel_gap": 0.0},
         )
         if solution.x is None:

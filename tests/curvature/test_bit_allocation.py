@@ -33,6 +33,15 @@ def test_no_other_choice_is_cheaper(seed: int) -> None:
     assert cost(tuple(places)) == pytest.approx(min(map(cost, fitting)), abs=1e-6 * np.abs(costs).max())
 
 
+def test_what_is_not_finite_is_not_chosen() -> None:
+    costs = np.array([[np.inf, 1.0], [0.0, np.nan]])
+    assert allotted(costs, [5, 5], (4, 2), 3) == [1, 0]
+    with pytest.raises(ValueError, match="no allocation"):
+        allotted(costs, [5, 6], (4, 2), 3)
+    with pytest.raises(ValueError, match="no finite cost"):
+        allotted(np.full((1, 2), np.nan), [5], (4, 2), 3)
+
+
 def test_a_target_met_exactly_is_met() -> None:
     """As many bits everywhere as the target says fit it."""
     costs = np.array([[0.0, 1.0], [0.0, 1.0], [0.0, 1.0]])

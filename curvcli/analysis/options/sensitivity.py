@@ -14,13 +14,14 @@ from curvcli.errors import UsageError
 from curvcli.wording import option
 
 _GROUP: Final = re.compile(r"group:([1-9][0-9]{0,8})")
-# Of which of a layer's figures an allocation makes the sum least, by the columns that hold them.
+# The columns of which an allocation makes the sum over layers least; of several the largest.
 ALLOT_BY: Final = {
-    "quadratic": "quadratic_rise",
-    "measured": "measured_rise",
-    "predicted": "predicted_rise",
-    "curvature": "rounding_curvature",
-    "hawq_v2": "hawq_v2",
+    "both": ("quadratic_rise", "measured_rise"),
+    "quadratic": ("quadratic_rise",),
+    "measured": ("measured_rise",),
+    "predicted": ("predicted_rise",),
+    "curvature": ("rounding_curvature",),
+    "hawq_v2": ("hawq_v2",),
 }
 _BITS: Final = (8, 4, 3)
 _SPARSITY: Final = (0.3, 0.5, 0.7, 0.9)
@@ -50,7 +51,7 @@ class SensitivityOptions(Options):
     granularity: Annotated[str, Text()] = "channel"
     sparsity: Annotated[tuple[float, ...], Several(Number(0, 1, above=True))] = ()
     target_bits: Annotated[float | None, Number(_LEAST, _MOST)] = None
-    allot_by: Annotated[str, OneOf(tuple(ALLOT_BY))] = "quadratic"
+    allot_by: Annotated[str, OneOf(tuple(ALLOT_BY))] = "both"
     bits_output: Annotated[Path | None, File()] = None
     obs: Annotated[int, Whole(0)] = 0
     damping: Annotated[float, Number(0)] = 0.0

@@ -131,21 +131,26 @@ class Quantization:
         """All layers with as many."""
         return Budget(f"uniform {bits}", {layer.name: bits for layer in self.layers})
 
-    def allotted(self, rows: Mapping[tuple[str, int], StudyRow], column: str, target: float) -> Budget | None:
+    def allotted(
+        self, rows: Mapping[tuple[str, int], StudyRow], columns: Sequence[str], target: float
+    ) -> Budget | None:
         """Choose the bits of every layer so that a figure's sum is least, with so many bits per weight at most.
 
         Args:
             rows: of the layers, by name and bits.
-            column: that holds the figure.
+            columns: that hold the figure; of several it is the largest.
             target: mean bits per weight.
 
         Returns:
-            None where a figure is no number.
+            None where too few figures are finite.
         """
-        costs = np.array([[getattr(rows[one.name, bits], column) for bits in self.widths] for one in self.layers])
-        if not np.isfinite(costs).all():
+        costs = np.array(
+            [[np.max([getattr(rows[one.name, b], c) for c in columns]) for b in self.widths] for one in self.layers]
+        )
+        try:
+            places = allotted(costs, [layer.size for layer in self.layers], self.widths, target)
+        except ValueError:
             return None
-        places = allotted(costs, [layer.size for layer in self.layers], self.widths, target)
         bits = {layer.name: self.widths[place] for layer, place in zip(self.layers, places, strict=True)}
         return Budget(ALLOTTED, bits)
 

@@ -179,8 +179,8 @@ class SensitivityStudy:
         widths = set(self.options.widths) | ({floor(target)} if target is not None else set())
         for bits in sorted(widths, reverse=True):
             yield self._quantization.uniform(bits)
-        column = ALLOT_BY[self.options.allot_by]
-        budget = None if target is None else self._quantization.allotted(self._quantised, column, target)
+        columns = ALLOT_BY[self.options.allot_by]
+        budget = None if target is None else self._quantization.allotted(self._quantised, columns, target)
         if budget is not None:
             yield budget
 
@@ -277,7 +277,7 @@ class SensitivityStudy:
         """What a reader should know."""
         yield from (one.reason for one in self._curvatures.values() if one.reason)
         if self.options.target_bits is not None and self._allotted is None:
-            yield "no bits allotted: a layer's figure is not finite"
+            yield "no bits allotted: the figures of too many layers are not finite"
         small = _ROUNDING * abs(float(self._losses["saved"][0]))
         if self._run.session.dtype == "float32" and any(abs(row.measured_rise) < small for row in rows):
             yield f"measured rises below {number(small, 1)} are rounding: {shell_option('dtype', 'float64')} tells them"
