@@ -71,6 +71,6 @@ def sensitivity(
         >>> rises = curvcli.sensitivity("sample_models/mlp_tanh.pt", layer="fc3", bits=4, sparsity=0.5, limit=64)
         >>> row = rises.table("quantization")["fc3/4"]
         >>> row.weights, rises.exact, rises.array("saliency/fc3.weight").shape
-        (100, True, (10, 10))
+        (320, True, (10, 32))
     """
     return Study(computed("sensitivity", SensitivityOptions, locals()), "sensitivity")

@@ -198,7 +198,7 @@ def test_optimal_brain_surgeon(compute: Compute, model: Path, dense: Dense) -> N
         smallest = np.linalg.eigvalsh(hessian)[0]
         for one, added in ((record, damping), (plain, 0.0)):
             row = rows(one, "saliency")[layer]
-            assert row.smallest_eigenvalue == pytest.approx(smallest, abs=1e-9)
+            assert row.surgeon_eigenvalue == pytest.approx(smallest, abs=1e-9)
             if smallest + added <= 0:
                 assert row.surgeon == "not positive definite"
                 assert f"obs/{layer}.weight" not in [array.name for array in one.arrays]

@@ -180,7 +180,7 @@ class Pruning:
             negative_saliencies=negative / layer.size,
             diagonal_method=curvature.method,
             surgeon=surgeon,
-            smallest_eigenvalue=smallest,
+            surgeon_eigenvalue=smallest,
         )
 
     def channel_rows(self, layer: WeightLayer) -> Iterator[StudyRow]:

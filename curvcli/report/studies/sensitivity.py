@@ -88,8 +88,8 @@ SALIENCY: Final = Table("saliency", "salient_layer", (
            heading=Heading("diagonal", 50, 3)),
     Column("surgeon", "prose", "whether the layer's Hessian was inverted, or why not", heading=Heading("OBS", 60, 2,
            ("surgeon",))),
-    Column("smallest_eigenvalue", "number", "smallest eigenvalue of the layer's Hessian", "loss/parameter²",
-           heading=Heading("λ smallest", 70, 2, ("smallest_eigenvalue",)), role="property", unknown=True),
+    Column("surgeon_eigenvalue", "number", "smallest eigenvalue of the layer's Hessian", "loss/parameter²",
+           heading=Heading("λ smallest", 70, 2, ("surgeon_eigenvalue",)), role="property", unknown=True),
 ), title="saliency of weights")
 
 SALIENCY_CHANNELS: Final = Table("saliency_channels", "salient_channel", (
