@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -306,6 +307,57 @@ def test_an_estimate_has_an_error_that_covers_it(compute: Compute, model: Path, 
             covered.append(abs(row.rounding_curvature - exact) <= 2 * row.predicted_stderr)
     assert len(covered) >= 3
     assert all(covered)  # the error is an upper bound
+
+
+def test_two_relu_layers_rescaled_against_each_other(compute: Compute, tmp_path: Path) -> None:
+    """By a power of two, so that not a bit is lost: nothing changes but ‖δ‖²; and ranks are SciPy's."""
+    records = []
+    for factor in (1.0, 8.0):
+        torch.manual_seed(1)
+        net = nn.Sequential(nn.Flatten(), nn.Linear(32, 6), nn.ReLU(), nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 3))
+        with torch.no_grad():
+            net[1].weight *= factor
+            net[1].bias *= factor
+            net[3].weight /= factor
+        torch.jit.save(torch.jit.script(net), tmp_path / f"{factor:g}.pt")
+        loss = 'name = "cross_entropy"\nfrom_logits = true'
+        code, path = compute("sensitivity", tmp_path / f"{factor:g}.pt", {"input": X}, LABELS, loss, *WORDS)
+        assert code == 0
+        records.append(read_report(path).study("sensitivity"))
+    for left, right in zip(*(record.tables["quantization"] for record in records), strict=True):
+        for column in ("predicted_rise", "quadratic_rise", "hawq_v2", "measured_rise"):
+            assert getattr(left, column) == pytest.approx(getattr(right, column), rel=1e-9)
+        assert (left.rounding_error == pytest.approx(right.rounding_error)) == (left.quantized_layer == "5")
+    for name in (array.name for array in records[0].arrays):
+        np.testing.assert_allclose(records[0].array(name), records[1].array(name), rtol=1e-9, atol=1e-15)
+    for rank in records[0].tables["sensitivity_ranks"]:
+        own = [row for row in records[0].tables["quantization"] if f"{row.bits} bits" == rank.name]
+        measured, hawq = ([getattr(row, c) for row in own] for c in ("measured_rise", "hawq_v2"))
+        assert rank.rank_hawq_v2 == pytest.approx(float(spearmanr(measured, hawq)[0]))
+
+
+def test_a_config_shares_the_diagonals_and_its_paths_are_its_own(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The report holds both; the file of bits lies beside the config."""
+    (tmp_path / "sub").mkdir()
+    np.savez(tmp_path / "sub" / "d.npz", x=X, y=LABELS)
+    (tmp_path / "sub" / "s.toml").write_text(
+        'version = 1\n[source]\nformat = "npz"\npath = "d.npz"\n[inputs.x]\ncolumn = "x"\n[target]\ncolumn = "y"\n'
+        f"[loss]\n{CROSS}\n"
+    )
+    (tmp_path / "sub" / "run.toml").write_text(
+        f'model = "{model}"\ndata = "s.toml"\noutput = "r.h5"\nlayer = ["one", "two"]\n[diag]\n'
+        '[sensitivity]\nbits = [4, 2]\nsparsity = 0.5\ntarget-bits = 3\nbits-output = "bits.json"\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    assert run(["run", "sub/run.toml", "-q"]) == 0
+    assert set(json.loads((tmp_path / "sub" / "bits.json").read_text())["layers"]) == {"one", "two"}
+    report = read_report(tmp_path / "sub" / "r.h5")
+    kernel = report.layer("two").parameters[0]
+    saliency = report.study("sensitivity").array("saliency/two.weight")
+    weights = Net().two.weight.detach().double().numpy()
+    np.testing.assert_allclose(saliency, kernel.diagonal.astype(float) * weights**2 / 2, rtol=1e-5)
 
 
 def test_an_interrupted_run_ends_in_the_same_bytes(

@@ -29,7 +29,7 @@ def test_a_network_trained_to_98_per_cent(tmp_path: Path) -> None:
         study = curvcli.sensitivity(path, bits=BITS, target_bits=target, sparsity=(0.3, 0.5), dtype="float64")
         ranks = study.table("sensitivity_ranks")
         for bits in (8, 6, 5, 4, 3):
-            row = ranks[f"quantised to {bits} bits"]
+            row = ranks[f"{bits} bits"]
             print(bits, row.rank_predicted, row.rank_quadratic, row.rank_hawq_v2, row.rank_error)  # noqa: T201
             assert row.rank_quadratic >= 0.8
             assert row.rank_quadratic > row.rank_error

@@ -15,7 +15,7 @@ from curvcli.curvature.ranks import spearman
 from curvcli.models.base import Array
 from curvcli.report.records.studies import StudyArray, StudyRow
 from curvcli.report.studies.interface import study_row
-from curvcli.report.studies.sensitivity import ALL_LAYERS, PRUNING, RANKS, SALIENCY, SALIENCY_CHANNELS
+from curvcli.report.studies.sensitivity import ALL_LAYERS, PRUNING, PRUNING_RANKS, SALIENCY, SALIENCY_CHANNELS
 from curvcli.report.units import LOSS
 
 Place = Callable[[], Mapping[str, Array]]
@@ -226,6 +226,5 @@ def pruning_ranks(rows: Sequence[StudyRow], shares: Sequence[float]) -> Iterator
         predicted, measured = (
             np.array([getattr(row, c) for row in own]) for c in ("pruned_predicted", "pruned_measured")
         )
-        yield study_row(
-            RANKS, f"sparsity {share:g}", ranked_layers=len(own), rank_predicted=spearman(predicted, measured)
-        )
+        rank = spearman(predicted, measured)
+        yield study_row(PRUNING_RANKS, f"{share:g}", pruned_layers=len(own), rank_pruned=rank)

@@ -199,7 +199,7 @@ def rank_rows(rows: Sequence[StudyRow], widths: Sequence[int]) -> Iterator[Study
 
         yield study_row(
             RANKS,
-            f"quantised to {bits} bits",
+            f"{bits} bits",
             ranked_layers=len(own),
             rank_predicted=correlation("predicted_rise"),
             rank_quadratic=correlation("quadratic_rise"),

@@ -237,12 +237,13 @@ class SensitivityStudy:
         if len(self._layers) > 1:
             pruned += pruning.joint_rows(self._rises("pruned"))
         budgets = zip(self._budgets, self._rises("").tolist(), strict=True)
-        ranks = [*rank_rows(quantised, widths), *pruning_ranks(pruned, self.options.shares)]
+        several = len(self._layers) > 1
         allotted = self._allotted
         tables = {
             "quantization": quantised,
             "bit_budgets": [self._quantization.budget_row(budget, self._quantised, rise) for budget, rise in budgets],
-            "sensitivity_ranks": ranks if len(self._layers) > 1 else [],
+            "sensitivity_ranks": rank_rows(quantised, widths) if several else [],
+            "pruning_ranks": pruning_ranks(pruned, self.options.shares) if several else [],
             "allocation": [] if allotted is None else self._quantization.allocation_rows(allotted, self._quantised),
             "pruning": pruned,
             "saliency": [pruning.saliency_row(one, *self._about(one)) for one in self._layers],
@@ -278,6 +279,10 @@ class SensitivityStudy:
         yield from (one.reason for one in self._curvatures.values() if one.reason)
         if self.options.target_bits is not None and self._allotted is None:
             yield "no bits allotted: the figures of too many layers are not finite"
+        every = np.concatenate(list(self._losses.values()))
+        lost = int((~np.isfinite(every)).sum())
+        if lost:
+            yield f"the loss is not finite at {lost} of {len(every)} places"
         small = _ROUNDING * abs(float(self._losses["saved"][0]))
         if self._run.session.dtype == "float32" and any(abs(row.measured_rise) < small for row in rows):
             yield f"measured rises below {number(small, 1)} are rounding: {shell_option('dtype', 'float64')} tells them"

@@ -124,7 +124,7 @@ BUDGETS: Final = Table("bit_budgets", "bit_budget", (
 ), title="all layers quantised")
 
 RANKS: Final = Table("sensitivity_ranks", "ranked", (
-    _named("ranked", "what was changed", Heading("changed", 10)),
+    _named("ranked", "the bits", Heading("bits", 10)),
     Column("ranked_layers", "count", "number of layers", NONE, heading=Heading("layers", 20)),
     Column("rank_predicted", "number", "Spearman's correlation over layers of the predicted with the measured rise",
            NONE, heading=Heading("predicted", 30), role="quality", unknown=True),
@@ -134,11 +134,18 @@ RANKS: Final = Table("sensitivity_ranks", "ranked", (
            role="quality", unknown=True),
     Column("rank_error", "number", "likewise of ‖δ‖², the curvature left out", NONE, heading=Heading("‖δ‖²", 60),
            role="quality", unknown=True),
-), title="rank correlation over layers with the measured rise")
+), title="quantised layers: rank correlation over them with the measured rise")
+
+PRUNING_RANKS: Final = Table("pruning_ranks", "ranked_sparsity", (
+    _named("ranked_sparsity", "the sparsity", Heading("sparsity", 10)),
+    Column("pruned_layers", "count", "number of layers", NONE, heading=Heading("layers", 20)),
+    Column("rank_pruned", "number", "Spearman's correlation over layers of the predicted with the measured rise",
+           NONE, heading=Heading("predicted", 30), role="quality", unknown=True),
+), title="pruned layers: rank correlation over them with the measured rise")
 # fmt: on
 
 SENSITIVITY: Final = Study(
     "sensitivity",
     "what quantised and removed weights do to the loss",
-    (QUANTIZATION, BUDGETS, RANKS, ALLOCATION, PRUNING, SALIENCY, CHANNELS, SALIENCY_CHANNELS),
+    (QUANTIZATION, RANKS, BUDGETS, ALLOCATION, PRUNING, PRUNING_RANKS, SALIENCY, CHANNELS, SALIENCY_CHANNELS),
 )
