@@ -412,6 +412,7 @@ def test_an_interrupted_run_ends_in_the_same_bytes(
             "is not a file of bits per layer; refusing to overwrite it",
         ),
         (["--target-bits", "4", "--bits-output", "/"], "is a directory"),
+        (["--target-bits", "4", "--bits-output", "{report}"], "two files would go there: choose another --output"),
     ],
 )
 def test_mistakes_are_told(  # noqa: PLR0917
@@ -425,7 +426,7 @@ def test_mistakes_are_told(  # noqa: PLR0917
     """Before anything is computed."""
     text = tmp_path / "text.json"
     text.write_text('{"format": "mine"}')
-    words = [word.format(model=model, text=text) for word in options]
+    words = [word.format(model=model, text=text, report=tmp_path / "1.h5") for word in options]
     before = model.read_bytes()
     code, _ = compute("sensitivity", model, {"x": X}, LABELS, CROSS, *words)
     assert code == 2
