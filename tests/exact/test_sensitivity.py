@@ -412,6 +412,7 @@ def test_an_interrupted_run_ends_in_the_same_bytes(
             "is not a file of bits per layer; refusing to overwrite it",
         ),
         (["--target-bits", "4", "--bits-output", "/"], "is a directory"),
+        (["--target-bits", "4", "--bits-output", "/no/x.json"], "the directory does not exist"),
         (["--target-bits", "4", "--bits-output", "{report}"], "two files would go there: choose another --output"),
     ],
 )

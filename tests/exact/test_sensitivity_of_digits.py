@@ -19,12 +19,14 @@ BITS, TARGETS = (8, 6, 5, 4, 3, 2), (3, 4, 5)
 
 
 def test_a_network_trained_to_98_per_cent(tmp_path: Path) -> None:
-    """Ranks by the prediction beat those by rounding errors alone; so do allotted bits, on images never seen too."""
+    """Ranks by the prediction beat those by rounding errors; allotted bits beat uniform ones where they were allotted.
+
+    On images never seen they are no worse than chance allows: what was gained is small beside the loss there.
+    """
     network = trained()
     assert accuracy(network) >= 0.98
     path = saved(network, tmp_path)
     x, y = (torch.from_numpy(array[TRAINED:]) for array in images())
-    held_out = []
     for target in TARGETS:
         study = curvcli.sensitivity(path, bits=BITS, target_bits=target, sparsity=(0.3, 0.5), dtype="float64")
         ranks = study.table("sensitivity_ranks")
@@ -48,10 +50,12 @@ def test_a_network_trained_to_98_per_cent(tmp_path: Path) -> None:
                 for name, w in network.state_dict().items()
             }
             with torch.no_grad():
-                losses.append(float(F.cross_entropy(torch.func.functional_call(network, state, (x,)), y)))
-        print("images never seen", losses)  # noqa: T201
-        held_out.append(losses)
-    assert all(allotted <= 1.05 * uniform for allotted, uniform in held_out)
+                logits = torch.func.functional_call(network, state, (x,))
+                losses.append(F.cross_entropy(logits, y, reduction="none").double())
+        worse = losses[0] - losses[1]
+        stderr = float(worse.std()) / len(y) ** 0.5
+        print("images never seen", *(float(one.mean()) for one in losses), stderr)  # noqa: T201
+        assert float(worse.mean()) <= 2 * stderr
 
 
 def rounded(weights: torch.Tensor, bits: int) -> torch.Tensor:

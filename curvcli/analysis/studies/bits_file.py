@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from curvcli.errors import UsageError
 from curvcli.files import is_regular, read_bounded
-from curvcli.report.hdf5.atomic import is_free, replaced
+from curvcli.report.hdf5.atomic import explained, is_free, replaced
 from curvcli.wording import option
 
 # By which such a file is recognised.
@@ -22,8 +22,10 @@ def refuse_other_file(path: Path) -> None:
 
     Raises:
         UsageError: it is another file.
-        ReportError: it is no file at all, or can't be looked at.
+        ReportError: it is no file at all, can't be looked at, or there is no such folder.
     """
+    with explained(path):
+        path.parent.stat()
     if not is_free(path) and not _is_ours(path):
         raise UsageError(
             f"{option('bits_output', str(path))}: is not a file of bits per layer; refusing to overwrite it."
