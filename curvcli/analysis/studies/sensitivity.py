@@ -237,7 +237,7 @@ class SensitivityStudy:
         if len(self._layers) > 1:
             pruned += pruning.joint_rows(self._rises("pruned"))
         budgets = zip(self._budgets, self._rises("").tolist(), strict=True)
-        several = len(self._layers) > 1
+        several = len(self._layers) > 2  # two layers always agree or disagree wholly
         allotted = self._allotted
         tables = {
             "quantization": quantised,
