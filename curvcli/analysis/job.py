@@ -9,15 +9,13 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from curvcli.analysis.checkpoints import run_resumable
 from curvcli.analysis.engines import Place
 from curvcli.analysis.options.record import Options
 from curvcli.analysis.progress import Meter, Voice
 from curvcli.analysis.provenance import decay_term, provenance, run_key
 from curvcli.analysis.quantities.base import Quantity
-from curvcli.analysis.recording import Records
+from curvcli.analysis.recording import Records, bare_record
 from curvcli.analysis.session import Session
 from curvcli.analysis.studies.base import Study
 from curvcli.analysis.targets import Target, parameters_of
@@ -26,9 +24,9 @@ from curvcli.curvature.first_order import FirstOrder, LossAndGradient
 from curvcli.engine.interface import Engine
 from curvcli.engine.work import Work
 from curvcli.errors import ExitCode, Interrupted
-from curvcli.models.base import Array, Parameter
+from curvcli.models.base import Parameter
 from curvcli.report.hdf5.parts import Parts
-from curvcli.report.records.layers import LayerRecord, ParameterRecord, Provenance
+from curvcli.report.records.layers import LayerRecord, Provenance
 from curvcli.report.records.studies import StudyRecord
 from curvcli.wording import option
 
@@ -157,7 +155,7 @@ class Job:
             )
 
             def bare(target: Target) -> LayerRecord:
-                return self._bare(target, first.gradients)
+                return bare_record(self.session.dtype, target, first.gradients)
 
             records.save(every, bare)
             try:
@@ -240,27 +238,6 @@ class Job:
         return decayed
 
     # -- recording ----------------------------------------------------------------------------------------------------
-
-    def _bare(self, target: Target, gradients: Mapping[str, Array]) -> LayerRecord:
-        """A record with the gradient alone."""
-        kind = np.float64 if self.session.dtype == "float64" else np.float32
-        parameters = () if target.layer is None else target.layer.parameters
-        return LayerRecord(
-            name=target.name,
-            kind=target.kind,
-            index=target.index,
-            parameters=tuple(
-                ParameterRecord(
-                    label=p.label,
-                    name=p.name,
-                    shape=p.shape,
-                    axes=p.axes,
-                    gradient=gradients[p.name].astype(kind) if p.name in gradients else None,
-                )
-                for p in parameters
-            ),
-            entries=target.block.size if target.layer is None else None,
-        )
 
     def _key(self) -> dict[str, Any]:
         return {

@@ -84,7 +84,7 @@ def run_request(request: Request, shown: Presentation) -> int:
     """
     path = report_path(request)
     request = with_threads(request)
-    confine([path], device=request.model.device)
+    confine([path, *(one for own in request.own.values() for one in own.outputs)], device=request.model.device)
     session = open_session(request.model, request.data, shown.voice, needs_layers=request.command != "inputs")
     planned = plan_run(request, session, shown.voice)
     outlook = planned.look(request.output.dry_run)

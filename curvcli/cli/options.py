@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import click
 
 from curvcli.analysis.options import kinds
-from curvcli.analysis.options.kinds import File, Flag, Kind, Names, OneOf, Size, Text
+from curvcli.analysis.options.kinds import File, Flag, Kind, Names, OneOf, Several, Size, Text
 from curvcli.analysis.options.quantities import MATRICES_HELP
 from curvcli.analysis.options.record import Options, default_of, kinds_of
 from curvcli.analysis.options.shared import ComputingOptions, DataOptions, ModelOptions, OutputOptions, Selection
@@ -46,7 +46,7 @@ def record_option(record: type[Options], name: str, *also: str, **click_argument
     """
     kind, default = kinds_of(record)[name], default_of(record, name)
     spelled = shell_option(name)
-    if isinstance(kind, Names):
+    if isinstance(kind, Names | Several):
         return click.option(spelled, *also, name, cls=Repeatable, **click_arguments)
     if isinstance(kind, Flag):
         if default:

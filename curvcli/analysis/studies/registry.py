@@ -8,10 +8,12 @@ from typing import Any, Final
 
 from curvcli.analysis.options.coupling import CouplingOptions
 from curvcli.analysis.options.record import Options
+from curvcli.analysis.options.sensitivity import SensitivityOptions
 from curvcli.analysis.options.slice import SliceOptions
 from curvcli.analysis.quantities.base import RunPlan
 from curvcli.analysis.studies.base import Study
 from curvcli.analysis.studies.coupling import CouplingStudy
+from curvcli.analysis.studies.sensitivity import SensitivityStudy
 from curvcli.analysis.studies.slice import SliceStudy
 
 
@@ -31,4 +33,5 @@ class Entry:
 STUDIES: Final[dict[str, Entry]] = {
     "slice": Entry(SliceOptions, SliceStudy),
     "coupling": Entry(CouplingOptions, CouplingStudy),
+    "sensitivity": Entry(SensitivityOptions, SensitivityStudy),
 }

@@ -32,5 +32,8 @@ KINDS: Final[dict[str, Kind]] = {
     "scatter": Kind("Gradient and curvature", "gradient and diagonal", "diag"),
     "slice": Kind("Slices of the loss", "slice of the loss", "slice"),
     "coupling": Kind("Coupling of layers", "coupling of layers", "coupling"),
+    "sensitivity": Kind("Quantised layers", "rise of the loss with quantised layers", "sensitivity"),
+    "pruning": Kind("Removed weights", "rise of the loss without some weights", "sensitivity"),
+    "saliency": Kind("Saliencies", "saliency of weights", "sensitivity"),
     "course": Kind("Course of training", "several reports of one training run", "run", many=True),
 }
