@@ -1,8 +1,8 @@
 """How curved a trained network's loss is, from the saved model alone.
 
 The functions for notebooks and scripts, `init`, `open_model`, `diagonal`, `trace`, `eigenvalues`, `density`, `hessian`,
-`inputs`, `split`, `slice`, `run`, `check`, `read_report`, `compare`, `course`, `check_rules` and `plot`, are imported
-when they are first used: ``import curvcli`` itself imports nothing, least of all a framework.
+`inputs`, `split`, `sharpness`, `slice`, `run`, `check`, `read_report`, `compare`, `course`, `check_rules` and `plot`,
+are imported when they are first used: ``import curvcli`` itself imports nothing, least of all a framework.
 """
 
 from importlib import import_module
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from curvcli.api.results import Results
     from curvcli.api.rules import check_rules
     from curvcli.api.run import run
+    from curvcli.api.sharpness import sharpness
     from curvcli.api.slice import slice
     from curvcli.api.split import split
     from curvcli.api.study import Study
@@ -69,6 +70,7 @@ __all__ = [
     "plot",
     "read_report",
     "run",
+    "sharpness",
     "slice",
     "split",
     "trace",
@@ -88,6 +90,7 @@ _MODULES = {
     "curvcli.api.results": ("Results",),
     "curvcli.api.rules": ("check_rules",),
     "curvcli.api.run": ("run",),
+    "curvcli.api.sharpness": ("sharpness",),
     "curvcli.api.slice": ("slice",),
     "curvcli.api.split": ("split",),
     "curvcli.api.study": ("Study",),

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from curvcli.analysis.options.record import Options
+from curvcli.analysis.options.sharpness import SharpnessOptions
 from curvcli.analysis.options.slice import SliceOptions
 from curvcli.analysis.quantities.base import RunPlan
 from curvcli.analysis.studies.base import Study
+from curvcli.analysis.studies.sharpness import SharpnessStudy
 from curvcli.analysis.studies.slice import SliceStudy
 
 
@@ -26,4 +28,7 @@ class Entry:
     plan: Callable[[RunPlan, Any], Study]
 
 
-STUDIES: Final[dict[str, Entry]] = {"slice": Entry(SliceOptions, SliceStudy)}
+STUDIES: Final[dict[str, Entry]] = {
+    "sharpness": Entry(SharpnessOptions, SharpnessStudy),
+    "slice": Entry(SliceOptions, SliceStudy),
+}

@@ -1,0 +1,206 @@
+"""Relative flatness of the kernels, each by the cheapest way that is exact, or estimated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from curvcli.analysis.quantities.base import PlanRow
+from curvcli.analysis.studies.measures.base import Ground, Measure
+from curvcli.curvature.matrices.gauss_newton import GAUSS_NEWTON
+from curvcli.curvature.matrices.hessian import HESSIAN
+from curvcli.curvature.matrices.interface import first_output
+from curvcli.curvature.relative_flatness import FromBasis, FromColumns, FromProbes, Kernel, of_whole
+from curvcli.curvature.student import mean_error, widening, widening_for_skewness
+from curvcli.engine.work import Work
+from curvcli.models.base import Parameter
+from curvcli.report.records.status import Status
+from curvcli.report.records.studies import StudyRow
+from curvcli.report.studies.interface import study_row
+from curvcli.report.studies.sharpness import FLATNESS
+from curvcli.wording import shell_option
+
+# Axes that are of output units; the rows of a table of embeddings are none.
+_UNITS = ("out", "gates")
+# How much what a product says may differ, relative to it.
+_AGREES = {"float32": 1e-2, "float64": 1e-6}
+# Bytes that all samples' gradients of a batch may take.
+_MOST_BYTES = 1 << 28
+
+
+class RelativeFlatness(Measure):
+    """See the module."""
+
+    name = "relative_flatness"
+
+    def __init__(self, ground: Ground) -> None:
+        super().__init__(ground)
+        kernels = [Kernel(p, ground.values[p.name], axis) for p in ground.parameters if (axis := _axis(p)) is not None]
+        sites = ground.run.objective.sites([one.name for one in kernels])
+        self.kernels = kernels
+        self._reason_by_name: dict[str, str] = {}
+        self._columns: list[tuple[tuple[Kernel, ...], Work[Any]]] = []
+        self._basis: dict[str, Work[Any]] = {}
+        self._probes: tuple[list[Kernel], Work[Any]] | None = None
+        reached = [one for one in kernels if sites[one.name].reached and one.parameter.size]
+        self._whole = ground.whole(HESSIAN) if ground.small and reached else None
+        if self._whole is None:
+            self._plan_ways(reached)
+        else:
+            self._reason_by_name = dict.fromkeys((one.name for one in reached), "the whole matrix is made")
+
+    @classmethod
+    def obstacle(cls, ground: Ground) -> str:
+        """See ``Measure``."""
+        kernels = any(_axis(p) is not None for p in ground.parameters)
+        return "" if kernels else "no layer has a kernel with output units"
+
+    def _plan_ways(self, reached: list[Kernel]) -> None:
+        ground, reasons = self.ground, self._reason_by_name
+        probes, seed = ground.options.probes, ground.run.seed
+        rank = GAUSS_NEWTON.rank(first_output(ground.run.objective, list(ground.parameters)))
+        by_columns, estimated = [], []
+        for kernel in reached:
+            blocker = self._blocker(kernel)
+            if not blocker:
+                by_columns.append(kernel)
+                reasons[kernel.name] = "piecewise linear from its output to the loss's input"
+            elif kernel.products <= probes:
+                reasons[kernel.name] = f"{kernel.products} products"
+                self._basis[kernel.name] = ground.work(
+                    f"flatness:{kernel.name}", "relative flatness", FromBasis(kernel)
+                )
+            else:
+                estimated.append(kernel)
+                reasons[kernel.name] = f"{blocker}; exact would take {kernel.products} products"
+        for group in self._groups(by_columns):
+            columns = FromColumns(group, rank, seed, ground.run.verify)
+            work = ground.work(f"flatness columns:{group[0].name}", "relative flatness by columns", columns)
+            self._columns.append((group, work))
+        if estimated:
+            work = ground.work(
+                f"flatness probes:{probes}", "relative flatness by probes", FromProbes(tuple(estimated), probes, seed)
+            )
+            self._probes = (estimated, work)
+
+    def _blocker(self, kernel: Kernel) -> str:
+        """Why a kernel's block can't be had from columns; empty if it can."""
+        objective = self.ground.run.objective
+        site = objective.sites([kernel.name])[kernel.name]
+        if site.z is None:
+            return site.why_not
+        blocker = objective.joint_blocker([kernel.name])
+        if blocker is not None:
+            return f"{blocker} is not piecewise linear"
+        if self._bytes(kernel) > _MOST_BYTES:
+            return "the samples' gradients don't fit into memory"
+        return ""
+
+    def _bytes(self, kernel: Kernel) -> int:
+        return 8 * kernel.parameter.size * self.ground.run.session.objective.batch_size
+
+    def _groups(self, kernels: list[Kernel]) -> list[tuple[Kernel, ...]]:
+        """Those that one pass serves, as far as memory goes."""
+        groups: list[list[Kernel]] = []
+        room = 0
+        for kernel in kernels:
+            if not groups or self._bytes(kernel) > room:
+                groups.append([])
+                room = _MOST_BYTES
+            groups[-1].append(kernel)
+            room -= self._bytes(kernel)
+        return [tuple(group) for group in groups]
+
+    @cached_property
+    def _every_work(self) -> list[Work[Any]]:
+        probes = [] if self._probes is None else [self._probes[1]]
+        whole = [] if self._whole is None else [self._whole]
+        return [*whole, *(work for _, work in self._columns), *self._basis.values(), *probes]
+
+    def plan(self) -> list[PlanRow]:
+        """See ``Measure``: one row per kernel."""
+        return [self.ground.row(*self._how(kernel)) for kernel in self.kernels]
+
+    def _how(self, kernel: Kernel) -> tuple[str, int, str]:
+        name = kernel.name
+        reason = f"{name}: {self._reason_by_name.get(name, 'the loss does not depend on it')}"
+        if name not in self._reason_by_name:
+            return "unreached", 0, reason
+        if self._whole is not None:
+            return "dense", self.ground.target.block.size, reason
+        if name in self._basis:
+            return "products", kernel.products, reason
+        for group, work in self._columns:
+            if kernel in group:
+                return "gauss_newton", work.algorithm.passes_per_batch, reason
+        return "probes", self.ground.options.probes, reason
+
+    def works(self) -> Iterator[Work[Any]]:
+        """See ``Measure``."""
+        yield from self._every_work
+
+    def figures(self) -> list[StudyRow]:
+        """None of its own: it is a figure per kernel."""
+        return []
+
+    def tables(self) -> Mapping[str, tuple[StudyRow, ...]]:
+        """See ``Measure``."""
+        return {FLATNESS.group: tuple(self._row(kernel) for kernel in self.kernels)}
+
+    def _row(self, kernel: Kernel) -> StudyRow:
+        method, _, _ = self._how(kernel)
+        value, error, off = self._flatness(kernel, method)
+        exact, status = method != "probes", "done"
+        reason = self._reason_by_name.get(kernel.name, "the loss does not depend on it")
+        if not np.isfinite(value):
+            status = "nonfinite"
+        elif off > _AGREES[self.ground.run.session.dtype]:
+            status = "unverified"
+            reason += f"; a product gives {off:.2g} more or less of it: try {shell_option('dtype', 'float64')}"
+        ending: Status = "nonfinite" if status == "nonfinite" else "unverified" if status == "unverified" else "done"
+        layers = self.ground.run.session.model.layers
+        owner = next(one.name for one in layers if kernel.name in {p.name for p in one.parameters})
+        return study_row(
+            FLATNESS,
+            kernel.name,
+            layer=owner,
+            relative_flatness=value,
+            relative_flatness_stderr=error,
+            kernel_norm=float(np.linalg.norm(kernel.values)),
+            method=method,
+            exact=exact and ending == "done",
+            degrees=float("inf") if exact else self.ground.options.probes - 1.0,
+            status=ending,
+            reason=reason,
+        )
+
+    def _flatness(self, kernel: Kernel, method: str) -> tuple[float, float, float]:
+        """The value, its standard error, and by how much a check differs."""
+        name = kernel.name
+        if self._whole is not None and method == "dense":
+            starts = np.cumsum([0, *(p.size for p in self.ground.parameters)])
+            start = int(starts[[p.name for p in self.ground.parameters].index(name)])
+            own = slice(start, start + kernel.parameter.size)
+            hessian = self._whole.result.symmetric()[own, own] - np.diag(self.ground.decay_by_entry[own])
+            return of_whole(kernel, hessian), 0.0, 0.0
+        if name in self._basis:
+            return float(self._basis[name].result) / 1.0, 0.0, 0.0
+        for group, work in self._columns:
+            if kernel in group:
+                value, off = work.result[name]
+                return value, 0.0, off
+        if self._probes is not None and method == "probes":
+            forms = self._probes[1].result[self._probes[0].index(kernel)]
+            error = mean_error(forms) * widening(len(forms) - 1.0) * widening_for_skewness(forms)
+            return float(forms.mean()), error, 0.0
+        return 0.0, 0.0, 0.0
+
+
+def _axis(parameter: Parameter) -> int | None:
+    """The axis of its output units; None where it has none, or is no kernel."""
+    if len(parameter.shape) < 2:
+        return None
+    return next((parameter.axes.index(name) for name in _UNITS if name in parameter.axes), None)
