@@ -224,12 +224,12 @@ def check_noise(rows: dict[str, Any], truth: Truth) -> None:
     assert rows["noise_scale"].exact
 
 
-@pytest.mark.parametrize(("seed", "activation", "hard"), [(0, "tanh", True), (1, "relu", False)])
+@pytest.mark.parametrize(("activation", "hard"), [("tanh", True), ("relu", False)])
 def test_a_small_network_has_exact_figures(
-    seed: int, activation: str, hard: bool, framework: str, tmp_path: Path, compute: Compute
+    activation: str, hard: bool, framework: str, tmp_path: Path, compute: Compute
 ) -> None:
     """Those of its dense matrices, with class weights and weight decay, to 1e-9."""
-    weights = weights_of(seed)
+    weights = weights_of(int(hard))
     saved = Saved(tmp_path, framework, weights, activation)
     truth = Truth(weights, activation, **({"decay": 0.05, "classes": [0.5, 2.0, 1.5]} if hard else {}))
     batches = () if framework == "tensorflow" else ("--batch-size", "16")
@@ -250,12 +250,11 @@ def test_a_small_network_has_exact_figures(
     relative(rows["outside_gauss_newton"].value, ((data - truth.gauss_newton()) ** 2).sum() / (data**2).sum())
     positive = values[values > 0]
     relative(rows["effective_dimension"].value, (positive / (positive + 0.02)).sum())
-    if framework == "torch":  # the other's hand-written matrix products have kernels without named axes
-        for name, own in (("w1", "one.weight"), ("w2", "two.weight")):
-            row = by_name(study, "relative_flatness")[own]
-            relative(row.relative_flatness, truth.flatness(name))
-            relative(row.kernel_norm, np.linalg.norm(weights[name]))
-            assert row.exact
+    for name in ("w1", "w2"):
+        row = by_name(study, "relative_flatness")[saved.names[name]]
+        relative(row.relative_flatness, truth.flatness(name))
+        relative(row.kernel_norm, np.linalg.norm(weights[name]))
+        assert row.exact
     assert all(row.stderr == 0 for row in rows.values() if row.exact)
 
 
@@ -293,13 +292,13 @@ def test_products_and_columns_say_the_same(activation: str, framework: str, tmp_
         assert not rows[name].exact
         assert abs(rows[name].value - expected) <= 4 * rows[name].stderr + 1e-9, name
         assert rows[name].stderr < 0.5 * abs(expected)
-    if framework == "torch":
-        flatness = by_name(study, "relative_flatness")
-        relative(flatness["two.weight"].relative_flatness, truth.flatness("w2"))
-        relative(flatness["one.weight"].relative_flatness, truth.flatness("w1"))
-        expected = {"tanh": "products", "relu": "gauss_newton"}[activation]
-        assert [flatness[f"{name}.weight"].method for name in ("one", "two")] == [expected, "gauss_newton"]
-        assert all(row.exact for row in flatness.values())
+    flatness = [by_name(study, "relative_flatness")[saved.names[name]] for name in ("w1", "w2")]
+    relative([row.relative_flatness for row in flatness], [truth.flatness("w1"), truth.flatness("w2")])
+    assert [row.method for row in flatness] == [
+        {"tanh": "products", "relu": "gauss_newton"}[activation],
+        "gauss_newton",
+    ]
+    assert all(row.exact for row in flatness)
 
 
 def test_a_preconditioner_comes_from_a_file(framework: str, tmp_path: Path, compute: Compute) -> None:
@@ -364,9 +363,8 @@ def test_linear_regression_in_closed_form(framework: str, tmp_path: Path, comput
     relative(rows["sam_sharpness"].value, rows["sam_second_order"].value)
     for number, own in enumerate(study.array("minibatch_rows")):
         relative(study.array("minibatch_eigenvalue")[number], np.linalg.eigvalsh(X[own].T @ X[own] / SIZE)[-1])
-    if framework == "torch":  # tr[(WWᵀ ⊗ I) H] = ‖W‖² tr(XᵀX/N)
-        (row,) = study.tables["relative_flatness"]
-        relative(row.relative_flatness, (weight**2).sum() * np.trace(X.T @ X) / SAMPLES)
+    (row,) = study.tables["relative_flatness"]  # tr[(WWᵀ ⊗ I) H] = ‖W‖² tr(XᵀX/N)
+    relative(row.relative_flatness, (weight**2).sum() * np.trace(X.T @ X) / SAMPLES)
 
 
 def test_softmax_regression_in_closed_form(framework: str, tmp_path: Path, compute: Compute) -> None:
@@ -381,3 +379,34 @@ def test_softmax_regression_in_closed_form(framework: str, tmp_path: Path, compu
     relative(rows["largest_eigenvalue"].value, values[-1])
     relative(rows["trace"].value, ((X**2).sum(axis=1) * (1 - (p**2).sum(axis=1))).mean())
     relative(rows["effective_rank"].value, values.sum() ** 2 / (values**2).sum())
+
+
+def rescaled(weights: Arrays, by: float) -> Arrays:
+    """The same function of the inputs: one ReLU layer times a power of two, the next divided by it."""
+    return {**weights, "w1": weights["w1"] * by, "b1": weights["b1"] * by, "w2": weights["w2"] / by}
+
+
+@pytest.mark.usefixtures("nothing_is_small")
+def test_relative_flatness_does_not_change_with_rescaled_layers(
+    framework: str, tmp_path: Path, compute: Compute
+) -> None:
+    """The largest eigenvalue and the trace do; so does all else that is said to change."""
+    weights = weights_of(4)
+    studies = []
+    for by in (1.0, 4.0):
+        (tmp_path / str(by)).mkdir()
+        saved = Saved(tmp_path / str(by), framework, rescaled(weights, by), "relu")
+        studies.append(measured(compute, saved.path, CROSS, "--measure", "preconditioned", "--damping", "1e-300"))
+        options = [word for name in ("largest_eigenvalue", "relative_flatness", "sam") for word in ("--measure", name)]
+        studies[-1:] = [studies[-1], measured(compute, saved.path, CROSS, *options)]
+    before, after = (by_name(study, "relative_flatness") for study in (studies[1], studies[3]))
+    for name, row in before.items():
+        relative(after[name].relative_flatness, row.relative_flatness, 1e-12)
+        assert row.relative_flatness > 0.01
+    first, second = (by_name(study) for study in (studies[1], studies[3]))
+    for name in first:
+        assert abs(first[name].value - second[name].value) > 0.1 * abs(first[name].value), name
+        assert first[name].rescaling == "changes"
+    first, second = (by_name(study) for study in (studies[0], studies[2]))
+    for name, row in first.items():  # where nothing is added to the diagonal
+        relative(second[name].value, row.value, 1e-6)

@@ -38,7 +38,7 @@ class RelativeFlatness(Measure):
 
     def __init__(self, ground: Ground) -> None:
         super().__init__(ground)
-        kernels = [Kernel(p, ground.values[p.name], axis) for p in ground.parameters if (axis := _axis(p)) is not None]
+        kernels = [Kernel(p, ground.values[p.name], axis) for p, axis in _with_units(ground)]
         sites = ground.run.objective.sites([one.name for one in kernels])
         self.kernels = kernels
         self._reason_by_name: dict[str, str] = {}
@@ -55,8 +55,7 @@ class RelativeFlatness(Measure):
     @classmethod
     def obstacle(cls, ground: Ground) -> str:
         """See ``Measure``."""
-        kernels = any(_axis(p) is not None for p in ground.parameters)
-        return "" if kernels else "no layer has a kernel with output units"
+        return "" if _with_units(ground) else "no layer has a kernel with output units"
 
     def _plan_ways(self, reached: list[Kernel]) -> None:
         ground, reasons = self.ground, self._reason_by_name
@@ -197,6 +196,14 @@ class RelativeFlatness(Measure):
             error = mean_error(forms) * widening(len(forms) - 1.0) * widening_for_skewness(forms)
             return float(forms.mean()), error, 0.0
         return 0.0, 0.0, 0.0
+
+
+def _with_units(ground: Ground) -> list[tuple[Parameter, int]]:
+    """The kernels, each with the axis of its output units."""
+    named = [(p, axis) for p in ground.parameters if (axis := _axis(p)) is not None]
+    sites = ground.run.objective.sites([p.name for p, _ in named])
+    # Names of axes follow the layer's kind, which a kernel that is read the other way round contradicts.
+    return [(p, axis) for p, axis in named if sites[p.name].units in (0, p.shape[axis])]
 
 
 def _axis(parameter: Parameter) -> int | None:
