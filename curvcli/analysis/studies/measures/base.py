@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import inf
 from typing import Any, ClassVar
@@ -225,12 +225,6 @@ class Ground:
         name = self.target.name
         return Work(algorithm, key=f"sharpness:{name}:{key}", title=f"{name}: {title}", batches=count)
 
-    def row(self, method: str, passes: int, reason: str, work: str = "") -> PlanRow:
-        """The plan of a measure."""
-        target = self.target
-        size = target.block.size
-        return PlanRow("sharpness", target.name, "", target.kind, size, method, passes, 1, reason, work)
-
 
 class Measure(ABC):
     """One measure, or some that come of one computation.
@@ -253,6 +247,24 @@ class Measure(ABC):
         """Why there is no such measure here, as a person reads it; empty if there is."""
         del ground
         return ""
+
+    def planned_row(self, method: str, passes: int, reason: str, *, work: str = "", shared_by: int = 1) -> PlanRow:
+        """Return a row of the plan.
+
+        Args:
+            method: by which it is computed.
+            passes: per batch, of the work it is part of.
+            reason: why so.
+            work: the key of that work, where it is told beforehand.
+            shared_by: how many rows share that work.
+        """
+        target, reason = self.ground.target, f"{self.name}: {reason}"
+        size = target.block.size
+        return PlanRow("sharpness", target.name, "", target.kind, size, method, passes, shared_by, reason, work)
+
+    def rows_of(self, rows: Sequence[PlanRow]) -> list[PlanRow]:
+        """Return the plan of a quantity as this measure's."""
+        return [replace(row, quantity="sharpness", reason=f"{self.name}: {row.reason}") for row in rows]
 
     @abstractmethod
     def plan(self) -> list[PlanRow]:

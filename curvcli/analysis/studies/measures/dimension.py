@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from curvcli.analysis.options.quantities import DensityOptions
@@ -70,7 +68,7 @@ class EffectiveDimension(Measure):
 
     def plan(self) -> list[PlanRow]:
         """See ``Measure``."""
-        return [replace(row, quantity="sharpness") for row in self._density.plan()]
+        return self.rows_of(self._density.plan())
 
     def figures(self) -> list[StudyRow]:
         """See ``Measure``."""

@@ -53,7 +53,7 @@ class LargestEigenvalue(Measure):
 
     def plan(self) -> list[PlanRow]:
         """See ``Measure``."""
-        return [replace(row, quantity="sharpness") for row in self._eigen.plan()]
+        return self.rows_of(self._eigen.plan())
 
     def figures(self) -> list[StudyRow]:
         """See ``Measure``."""
@@ -124,9 +124,9 @@ class Preconditioned(Measure):
 
     def plan(self) -> list[PlanRow]:
         """See ``Measure``."""
-        rows = [] if self._diagonal is None else [replace(one, quantity="sharpness") for one in self._diagonal.plan()]
+        rows = [] if self._diagonal is None else self.rows_of(self._diagonal.plan())
         size, small = self.ground.target.block.size, self.ground.small
-        return [*rows, self.ground.row("dense" if small else "lanczos", size if small else 40, f"P {self._what}")]
+        return [*rows, self.planned_row("dense" if small else "lanczos", size if small else 40, f"P {self._what}")]
 
     def works(self) -> Iterator[Work[Any]]:
         """See ``Measure``."""

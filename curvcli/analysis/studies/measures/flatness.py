@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from functools import cached_property
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -51,6 +51,9 @@ class RelativeFlatness(Measure):
             self._plan_ways(reached)
         else:
             self._reason_by_name = dict.fromkeys((one.name for one in reached), "the whole matrix is made")
+        probed: list[Work[Any]] = [] if self._probes is None else [self._probes[1]]
+        whole: list[Work[Any]] = [] if self._whole is None else [self._whole]
+        self.planned = (*whole, *(work for _, work in self._columns), *self._basis.values(), *probed)
 
     @classmethod
     def obstacle(cls, ground: Ground) -> str:
@@ -77,13 +80,17 @@ class RelativeFlatness(Measure):
                 reasons[kernel.name] = f"{blocker}; exact would take {kernel.products} products"
         for group in self._groups(by_columns):
             columns = FromColumns(group, rank, seed, ground.run.verify)
-            work = ground.work(f"flatness columns:{group[0].name}", "relative flatness by columns", columns)
-            self._columns.append((group, work))
+            self._columns.append((group, self._work(f"{group[0].name}:columns:{ground.run.verify}", columns)))
         if estimated:
-            work = ground.work(
-                f"flatness probes:{probes}", "relative flatness by probes", FromProbes(tuple(estimated), probes, seed)
+            names = ",".join(one.name for one in estimated)
+            self._probes = (
+                estimated,
+                self._work(f"{names}:{probes} probes", FromProbes(tuple(estimated), probes, seed)),
             )
-            self._probes = (estimated, work)
+
+    def _work(self, key: str, algorithm: Any) -> Work[Any]:
+        name = self.ground.target.name
+        return self.ground.run.shared(f"flatness:{key}", f"{name}: relative flatness", (name,), algorithm)
 
     def _blocker(self, kernel: Kernel) -> str:
         """Why a kernel's block can't be had from columns; empty if it can."""
@@ -113,33 +120,31 @@ class RelativeFlatness(Measure):
             room -= self._bytes(kernel)
         return [tuple(group) for group in groups]
 
-    @cached_property
-    def _every_work(self) -> list[Work[Any]]:
-        probes = [] if self._probes is None else [self._probes[1]]
-        whole = [] if self._whole is None else [self._whole]
-        return [*whole, *(work for _, work in self._columns), *self._basis.values(), *probes]
-
     def plan(self) -> list[PlanRow]:
         """See ``Measure``: one row per kernel."""
-        return [self.ground.row(*self._how(kernel)) for kernel in self.kernels]
+        rows = []
+        for kernel in self.kernels:
+            method, work, reason = self._how(kernel)
+            sharing = sum(self._how(one)[1] is work for one in self.kernels)
+            passes, key = (0, "") if work is None else (work.algorithm.passes_per_batch, work.key)
+            row = self.planned_row(method, passes, reason, work=key, shared_by=sharing)
+            rows.append(replace(row, parameter=kernel.name, entries=kernel.parameter.size))
+        return rows
 
-    def _how(self, kernel: Kernel) -> tuple[str, int, str]:
+    def _how(self, kernel: Kernel) -> tuple[str, Work[Any] | None, str]:
+        """By which method, by what work, and why."""
         name = kernel.name
-        reason = f"{name}: {self._reason_by_name.get(name, 'the loss does not depend on it')}"
+        reason = self._reason_by_name.get(name, "the loss does not depend on it")
         if name not in self._reason_by_name:
-            return "unreached", 0, reason
+            return "unreached", None, reason
         if self._whole is not None:
-            return "dense", self.ground.target.block.size, reason
+            return "dense", self._whole, reason
         if name in self._basis:
-            return "products", kernel.products, reason
+            return "products", self._basis[name], reason
         for group, work in self._columns:
             if kernel in group:
-                return "gauss_newton", work.algorithm.passes_per_batch, reason
-        return "probes", self.ground.options.probes, reason
-
-    def works(self) -> Iterator[Work[Any]]:
-        """See ``Measure``."""
-        yield from self._every_work
+                return "gauss_newton", work, reason
+        return "probes", None if self._probes is None else self._probes[1], reason
 
     def figures(self) -> list[StudyRow]:
         """None of its own: it is a figure per kernel."""
@@ -150,16 +155,15 @@ class RelativeFlatness(Measure):
         return {FLATNESS.group: tuple(self._row(kernel) for kernel in self.kernels)}
 
     def _row(self, kernel: Kernel) -> StudyRow:
-        method, _, _ = self._how(kernel)
-        value, error, off = self._flatness(kernel, method)
-        exact, status = method != "probes", "done"
-        reason = self._reason_by_name.get(kernel.name, "the loss does not depend on it")
+        method, work, reason = self._how(kernel)
+        value, error, off = self._flatness(kernel, method, work)
+        exact = method != "probes"
+        status: Status = "done"
         if not np.isfinite(value):
             status = "nonfinite"
         elif off > _AGREES[self.ground.run.session.dtype]:
             status = "unverified"
             reason += f"; a product gives {off:.2g} more or less of it: try {shell_option('dtype', 'float64')}"
-        ending: Status = "nonfinite" if status == "nonfinite" else "unverified" if status == "unverified" else "done"
         layers = self.ground.run.session.model.layers
         owner = next(one.name for one in layers if kernel.name in {p.name for p in one.parameters})
         return study_row(
@@ -170,32 +174,32 @@ class RelativeFlatness(Measure):
             relative_flatness_stderr=error,
             kernel_norm=float(np.linalg.norm(kernel.values)),
             method=method,
-            exact=exact and ending == "done",
+            exact=exact and status == "done",
             degrees=float("inf") if exact else self.ground.options.probes - 1.0,
-            status=ending,
+            status=status,
             reason=reason,
         )
 
-    def _flatness(self, kernel: Kernel, method: str) -> tuple[float, float, float]:
+    def _flatness(self, kernel: Kernel, method: str, work: Work[Any] | None) -> tuple[float, float, float]:
         """The value, its standard error, and by how much a check differs."""
-        name = kernel.name
-        if self._whole is not None and method == "dense":
-            starts = np.cumsum([0, *(p.size for p in self.ground.parameters)])
-            start = int(starts[[p.name for p in self.ground.parameters].index(name)])
-            own = slice(start, start + kernel.parameter.size)
-            hessian = self._whole.result.symmetric()[own, own] - np.diag(self.ground.decay_by_entry[own])
-            return of_whole(kernel, hessian), 0.0, 0.0
-        if name in self._basis:
-            return float(self._basis[name].result) / 1.0, 0.0, 0.0
-        for group, work in self._columns:
-            if kernel in group:
-                value, off = work.result[name]
+        if work is None:
+            return 0.0, 0.0, 0.0
+        match method:
+            case "dense":
+                starts = np.cumsum([0, *(p.size for p in self.ground.parameters)])
+                start = int(starts[[p.name for p in self.ground.parameters].index(kernel.name)])
+                own = slice(start, start + kernel.parameter.size)
+                hessian = work.result.symmetric()[own, own] - np.diag(self.ground.decay_by_entry[own])
+                return of_whole(kernel, hessian), 0.0, 0.0
+            case "products":
+                return work.result, 0.0, 0.0
+            case "gauss_newton":
+                value, off = work.result[kernel.name]
                 return value, 0.0, off
-        if self._probes is not None and method == "probes":
-            forms = self._probes[1].result[self._probes[0].index(kernel)]
-            error = mean_error(forms) * widening(len(forms) - 1.0) * widening_for_skewness(forms)
-            return float(forms.mean()), error, 0.0
-        return 0.0, 0.0, 0.0
+        kernels = [] if self._probes is None else self._probes[0]
+        forms = work.result[kernels.index(kernel)]
+        error = mean_error(forms) * widening(len(forms) - 1.0) * widening_for_skewness(forms)
+        return float(forms.mean()), error, 0.0
 
 
 def _with_units(ground: Ground) -> list[tuple[Parameter, int]]:

@@ -22,7 +22,7 @@ class GradientCurvature(Measure):
 
     def plan(self) -> list[PlanRow]:
         """See ``Measure``."""
-        return [self.ground.row("product", 1, "one product with the gradient")]
+        return [self.planned_row("product", 1, "one product with the gradient")]
 
     def works(self) -> Iterator[Work[Any]]:
         """See ``Measure``."""
@@ -47,7 +47,7 @@ class Ascent(Measure):
 
     def plan(self) -> list[PlanRow]:
         """See ``Measure``."""
-        return [self.ground.row("forward", 2, "one forward pass after an ascent step, one product with the gradient")]
+        return [self.planned_row("forward", 2, "one forward pass after an ascent step, one product with the gradient")]
 
     def works(self) -> Iterator[Work[Any]]:
         """See ``Measure``."""

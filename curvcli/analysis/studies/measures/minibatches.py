@@ -58,7 +58,7 @@ class BatchSharpness(Measure):
         """See ``Measure``."""
         count, size = len(self.ground.groups), self.ground.minibatch_size
         reason = f"{count} random mini-batches of {size}: gradient, product and largest eigenvalue of each"
-        return [self.ground.row("minibatches", passes_of_minibatch(eigenvalues=True), reason)]
+        return [self.planned_row("minibatches", passes_of_minibatch(eigenvalues=True), reason)]
 
     def works(self) -> Iterator[Work[Any]]:
         """See ``Measure``."""
@@ -162,10 +162,10 @@ class NoiseScale(Measure):
     def plan(self) -> list[PlanRow]:
         """See ``Measure``."""
         if self._why:
-            return [self.ground.row("minibatches", passes_of_minibatch(eigenvalues=False), self._why)]
+            return [self.planned_row("minibatches", passes_of_minibatch(eigenvalues=False), self._why)]
         passes = sum(one.method.passes_per_batch for one in self._exact)
         work = self.planned[0].key if self.planned else ""
-        return [self.ground.row("sample_gradients", passes, "the squares of all samples' gradients", work)]
+        return [self.planned_row("sample_gradients", passes, "the squares of all samples' gradients", work=work)]
 
     def works(self) -> Iterator[Work[Any]]:
         """See ``Measure``."""

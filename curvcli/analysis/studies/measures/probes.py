@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
 
 from curvcli.analysis.quantities.base import PlanRow
 from curvcli.analysis.studies.measures.base import About, Ground, Measure, figure
 from curvcli.curvature.matrices.gauss_newton import GAUSS_NEWTON
 from curvcli.curvature.matrices.hessian import HESSIAN
 from curvcli.curvature.shared_probes import Estimated, Forms, SharedProbes
-from curvcli.engine.work import Work
 from curvcli.report.records.studies import StudyRow
 from curvcli.report.units import CURVATURE, NONE
 
@@ -39,10 +36,13 @@ class _Probed(Measure):
         """See ``Measure``."""
         work, size = self.planned[0], self.ground.target.block.size
         if self.ground.small:
-            return [self.ground.row("dense", size, f"{size} entries: the whole matrix, by one product each", work.key)]
+            return [
+                self.planned_row("dense", size, f"{size} entries: the whole matrix, by one product each", work=work.key)
+            ]
         passes, probes = work.algorithm.passes_per_batch, self.ground.options.probes
+        sharing = sum(name in self.ground.options.measures for name in ("effective_rank", _OUTSIDE))
         shared = ", each with both matrices" if self._gauss_newton else ""
-        return [self.ground.row("probes", passes, f"{probes} random probes{shared}", work.key)]
+        return [self.planned_row("probes", passes, f"{probes} random probes{shared}", work=work.key, shared_by=sharing)]
 
     @cached_property
     def forms(self) -> Forms:
@@ -99,7 +99,3 @@ class OutsideGaussNewton(_Probed):
         """See ``Measure``."""
         about = About("‖H − G‖_F²/‖H‖_F², G the Gauss–Newton part of H", "Schraudolph 2002", unit=NONE)
         return [self.row(self.name, about, self.forms.share_outside)]
-
-    def works(self) -> Iterator[Work[Any]]:
-        """See ``Measure``."""
-        yield from self.planned
