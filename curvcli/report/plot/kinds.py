@@ -30,5 +30,6 @@ KINDS: Final[dict[str, Kind]] = {
     "spectrum": Kind("Eigenvalues", "eigenvalues", "eigs"),
     "density": Kind("Densities", "density", "density"),
     "scatter": Kind("Gradient and curvature", "gradient and diagonal", "diag"),
+    "sharpness": Kind("Sharpness", "sharpness of mini-batches or kernels", "sharpness"),
     "course": Kind("Course of training", "several reports of one training run", "run", many=True),
 }
