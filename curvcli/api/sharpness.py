@@ -18,6 +18,7 @@ def sharpness(
     minibatches: int | None = None,
     probes: int | None = None,
     alpha: float | None = None,
+    steps: int | None = None,
     preconditioner: StrPath | None = None,
     damping: float | None = None,
     layer: Patterns = (),
@@ -51,6 +52,7 @@ def sharpness(
     - ``minibatch``, ``minibatches``: samples in a random mini-batch, 32 by default, and how many of them at most, 64.
     - ``probes``: random vectors for what is estimated, 32 by default.
     - ``alpha``: of ``effective_dimension``, which it requests.
+    - ``steps``: of Lanczos's for ``effective_dimension``, 100 by default.
     - ``preconditioner``: of ``preconditioned``, which it requests: the path of an ``.npz`` file.
     - ``damping``: of the diagonal where there is no such file, 0.001 of its largest magnitude by default.
 

@@ -38,6 +38,11 @@ from curvcli.cli.options import computing, record_option, whole_model_option
 )
 @record_option(
     SharpnessOptions,
+    "steps",
+    help="Lanczos steps of effective_dimension, from each of a quarter as many random vectors; a small α takes many.",
+)
+@record_option(
+    SharpnessOptions,
     "preconditioner",
     metavar="FILE.npz",
     help="P of preconditioned, which it requests: a positive array for each parameter, by its name. Default: the "

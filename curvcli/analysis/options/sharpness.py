@@ -44,6 +44,7 @@ class SharpnessOptions(Options):
         minibatches: how many are drawn at most.
         probes: random vectors of what is estimated.
         alpha: of ``effective_dimension``, which it requests; None for 1 divided by the sum of the samples' weights.
+        steps: of Lanczos's, from each random vector of ``effective_dimension``.
         preconditioner: an ``.npz`` file with P for ``preconditioned``, which it requests; None for the exact diagonal.
         damping: added to the diagonal's magnitudes, as a share of the largest.
     """
@@ -54,6 +55,7 @@ class SharpnessOptions(Options):
     minibatches: Annotated[int, Whole(1)] = 64
     probes: Annotated[int, Whole(2)] = 32
     alpha: Annotated[float | None, Number(0, above=True)] = None
+    steps: Annotated[int, Whole(2)] = 100
     preconditioner: Annotated[Path | None, File()] = None
     damping: Annotated[float, Number(0, above=True)] = 1e-3
 

@@ -50,6 +50,8 @@ FLATNESS: Final = Table("relative_flatness", "kernel", (
 ), title="relative flatness of kernels")
 
 BATCHES: Final = Table("batch_sharpness", "minibatch", (
+    Column("minibatch", "text", "number of the mini-batch", inside=frozenset({"csv", "export"}),
+           value=lambda row: row.name),
     Column("minibatch_loss", "number", "the loss of the mini-batch, weight decay included", LOSS, unknown=True),
     Column("minibatch_gradient_norm", "number", "‖g_B‖", GRADIENT, unknown=True),
     Column("minibatch_curvature", "number", "g_BᵀH_Bg_B / ‖g_B‖²", CURVATURE, unknown=True),

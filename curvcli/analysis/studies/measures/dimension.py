@@ -12,8 +12,8 @@ from curvcli.curvature.student import mean_error, widening, widening_for_skewnes
 from curvcli.models.base import Array
 from curvcli.report.records.studies import StudyRow
 from curvcli.report.units import NONE
+from curvcli.wording import shell_option
 
-_STEPS = 40
 _SOURCE = "MacKay 1992; Maddox et al. 2020"
 
 
@@ -60,7 +60,7 @@ class EffectiveDimension(Measure):
 
     def __init__(self, ground: Ground) -> None:
         super().__init__(ground)
-        options = DensityOptions(probes=max(2, ground.options.probes // 2), steps=_STEPS)
+        options = DensityOptions(probes=max(2, ground.options.probes // 4), steps=ground.options.steps)
         self._density = DensityQuantity(ground.run, options)
         self.planned = tuple(self._density.work)
         weights = ground.run.objective.batch_weights
@@ -82,7 +82,7 @@ class EffectiveDimension(Measure):
             error = mean_error(each) * widening(density.degrees) * widening_for_skewness(each)
             truncated = self._truncation(density.nodes, density.weights, float(each.mean()))
             error = float(np.hypot(error, truncated))
-            reason = f"{truncated:.2g} of the error is for the steps that were not made"
+            reason = f"{truncated:.2g} of the error is for the {shell_option('steps')} that were not made"
         return [
             figure(
                 self.name,
