@@ -77,6 +77,8 @@ class BatchSharpness(Measure):
     def _row(self, name: str, definition: str, values: Array, *, sure: bool) -> StudyRow:
         value, error, count = _mean(values)
         every = len(values)
+        # Without a gradient there is no curvature along it, and nothing is wrong.
+        broken = not count and bool((self.ground.minibatches.result.norms != 0).any())
         reason = f"{every - count} of {every} mini-batches have none" if count < every else ""
         return figure(
             name,
@@ -87,7 +89,7 @@ class BatchSharpness(Measure):
             stderr=error,
             count=count,
             degrees=max(count - 1.0, 0.0),
-            status="nonfinite" if not count else "done" if sure else "not_converged",
+            status="nonfinite" if broken else "done" if sure else "not_converged",
             reason=reason if sure else "an eigenvalue of a mini-batch has not converged",
         )
 
