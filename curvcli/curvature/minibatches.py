@@ -79,6 +79,7 @@ class MinibatchTask(ParameterTask):
         decay_loss: (λ/2)‖θ‖².
         seed: of the start vectors.
         tolerance: of residuals, relative to the largest magnitude; 0 where no eigenvalues are wanted.
+        most: Lanczos steps, as memory allows.
     """
 
     groups: Array
@@ -91,6 +92,7 @@ class MinibatchTask(ParameterTask):
     decay_loss: float
     seed: int
     tolerance: float
+    most: int
 
     @property
     def joined(self) -> tuple[str, ...]:
@@ -134,7 +136,7 @@ class MinibatchTask(ParameterTask):
         top, residual, converged = nan, nan, 0.0
         if self.tolerance:
             start = self.space.normals(self.seed, f"{self.block.name}:mini-batch", number)
-            top, residual, converged = _largest(times, self.space, start, self.tolerance)
+            top, residual, converged = _largest(times, self.space, start, self.tolerance, self.most)
         return [loss, norm, curvature, distance, top, residual, converged]
 
 
@@ -144,10 +146,10 @@ def passes_of_minibatch(*, eigenvalues: bool) -> int:
 
 
 def _largest(
-    times: Callable[[Vectors], Vectors], space: VectorSpace, start: Vectors, tolerance: float
+    times: Callable[[Vectors], Vectors], space: VectorSpace, start: Vectors, tolerance: float, most: int
 ) -> tuple[float, float, float]:
     """The largest eigenvalue, its residual, and whether that is small; by Lanczos steps with the basis kept whole."""
-    most = min(MOST_STEPS, space.size)
+    most = min(most, space.size)
     process = Krylov(space, start, space.room(most + 1), room=most)
     while True:
         product = times(process.current)
@@ -174,6 +176,7 @@ class MinibatchFigures:
         decay_loss: (λ/2)‖θ‖² over all of the model's trained parameters.
         seed: of the run.
         tolerance: see ``MinibatchTask``.
+        most: see ``MinibatchTask``.
     """
 
     groups: Array
@@ -184,6 +187,7 @@ class MinibatchFigures:
     decay_loss: float
     seed: int
     tolerance: float
+    most: int = MOST_STEPS
     at_most = False
 
     @property
@@ -206,5 +210,6 @@ class MinibatchFigures:
             decay_loss=self.decay_loss,
             seed=self.seed,
             tolerance=self.tolerance,
+            most=self.most,
         )
         return Minibatches(**dict(zip(_FIGURES, sums["figures"].T, strict=True)))

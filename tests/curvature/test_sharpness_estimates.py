@@ -6,10 +6,17 @@ import numpy as np
 import pytest
 
 from curvcli.analysis.studies.measures.dimension import share, shorter
-from curvcli.curvature.relative_flatness import Kernel, of_whole
+from curvcli.curvature.density import LanczosQuadrature
+from curvcli.curvature.eigen import IterativeEigenpairs
+from curvcli.curvature.matrices.hessian import HESSIAN
+from curvcli.curvature.operator import Block
+from curvcli.curvature.relative_flatness import FromBasis, FromProbes, Kernel, of_whole
 from curvcli.curvature.scaled import scaled_eigenvalues
-from curvcli.curvature.shared_probes import Forms
+from curvcli.curvature.shared_probes import Forms, SharedProbes
+from curvcli.curvature.student import mean_error, widening, widening_for_skewness
 from curvcli.models.base import Parameter
+
+from .conftest import Quadratic, found, one_block, with_spectrum
 
 
 def matrices(seed: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -109,3 +116,90 @@ def test_every_layout_of_a_kernel_has_the_flatness_of_its_units(shape: tuple[int
     np.testing.assert_allclose(kernel.factor @ kernel.factor.T, rows @ rows.T, rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(kernel.root @ kernel.root, rows @ rows.T, rtol=1e-10, atol=1e-12)
     np.testing.assert_array_equal(kernel.raveled(kernel.rows(values)), values.ravel())
+
+
+def kernels(seed: int) -> tuple[list[Kernel], np.ndarray]:
+    """Two kernels of different layouts, and the Hessian of both together."""
+    rng = np.random.default_rng(seed)
+    parameters = [Parameter("a", "a", (4, 6), ("out", "in")), Parameter("b", "b", (3, 2, 5), ("kernel", "in", "out"))]
+    size = sum(p.size for p in parameters)
+    factor = rng.standard_normal((size, size)) * np.exp(-np.arange(size) / 8)
+    return [Kernel(p, rng.standard_normal(p.shape), axis) for p, axis in zip(parameters, (0, 2), strict=True)], (
+        factor @ factor.T
+    )
+
+
+def truths(both: list[Kernel], hessian: np.ndarray) -> list[float]:
+    starts = np.cumsum([0, *(one.parameter.size for one in both)])
+    return [of_whole(one, hessian[a:b, a:b]) for one, a, b in zip(both, starts, starts[1:], strict=False)]
+
+
+def test_a_basis_gives_the_relative_flatness_itself() -> None:
+    both, hessian = kernels(0)
+    objective = Quadratic(hessian, [one.parameter for one in both])
+    for kernel, truth in zip(both, truths(both, hessian), strict=True):
+        assert found(FromBasis(kernel), objective) == pytest.approx(truth, rel=1e-10)
+
+
+def test_probes_have_the_relative_flatness_as_their_mean() -> None:
+    """Twice the error covers in about 95 of 100 cases: in at least 90 of 100, of 100 for each kernel."""
+    kept = np.zeros(2)
+    for seed in range(100):
+        both, hessian = kernels(seed % 5)
+        objective = Quadratic(hessian, [one.parameter for one in both])
+        forms = found(FromProbes(both, 24, seed), objective)
+        for place, (row, truth) in enumerate(zip(forms, truths(both, hessian), strict=True)):
+            error = mean_error(row) * widening(23.0) * widening_for_skewness(row)
+            kept[place] += abs(row.mean() - truth) <= 2 * error
+    assert (kept >= 90).all(), kept
+
+
+def test_a_scaled_search_finds_the_scaled_matrix_s_largest_eigenvalue() -> None:
+    hessian, block = with_spectrum(np.linspace(-3, 7, 60)), one_block(60)
+    scaling = np.random.default_rng(1).uniform(0.2, 4, 60)
+    search = IterativeEigenpairs(
+        block,
+        k=1,
+        which="largest",
+        tolerance=1e-9,
+        seed=0,
+        matrix=HESSIAN,
+        weight_decay=0.5,
+        basis=60,
+        max_products=500,
+        scaling=scaling,
+    )
+    solution = found(search, Quadratic(hessian, block.parameters))
+    expected = np.linalg.eigvalsh(np.diag(scaling) @ (hessian + 0.5 * np.eye(60)) @ np.diag(scaling))[-1]
+    assert solution.pairs.values[0] == pytest.approx(expected, rel=1e-9)
+    assert solution.pairs.converged.all()
+
+
+def test_shared_probes_are_forms_of_the_matrix() -> None:
+    """With weight decay and without; every probe by the signs themselves."""
+    hessian, block = with_spectrum(np.linspace(-1, 5, 30)), one_block(30)
+    forms_ = found(SharedProbes(block, 6, 3, 0.25, gauss_newton=False), Quadratic(hessian, block.parameters))
+    space = Quadratic(hessian, block.parameters).space(block.parameters)
+    signs = space.to_numpy(space.signs_by_parameter(3, range(6)))
+    decayed = hessian + 0.25 * np.eye(30)
+    np.testing.assert_allclose(forms_.form, np.einsum("ki,ij,kj->k", signs, decayed, signs), rtol=1e-12)
+    np.testing.assert_allclose(forms_.square, ((signs @ decayed) ** 2).sum(axis=1), rtol=1e-12)
+    np.testing.assert_allclose(forms_.data, ((signs @ hessian) ** 2).sum(axis=1), rtol=1e-12)
+
+
+@pytest.mark.parametrize("alpha", [0.5, 0.01])
+def test_the_effective_dimension_s_error_holds_with_too_few_steps_too(alpha: float) -> None:
+    """In at least 90 of 100 cases, of 60."""
+    values = np.concatenate([0.7 ** np.arange(60), np.zeros(60)])
+    truth, kept = share(values, alpha).sum(), 0
+    matrix, block = with_spectrum(values), Block("block", one_block(120).parameters)
+    for seed in range(60):
+        quadrature = found(
+            LanczosQuadrature(block, 8, 12, seed, HESSIAN, 0.0, 200), Quadratic(matrix, block.parameters, (1.0,))
+        )
+        each = 120 * (quadrature.weights * share(quadrature.nodes, alpha)).sum(axis=1)
+        error = mean_error(each) * widening(7.0) * widening_for_skewness(each)
+        before = [shorter(x, w, 9) for x, w in zip(quadrature.nodes, quadrature.weights, strict=True)]
+        truncated = abs(np.mean([120 * w @ share(x, alpha) for x, w in before]) - each.mean())
+        kept += abs(each.mean() - truth) <= 2 * np.hypot(error, truncated)
+    assert kept >= 54, kept

@@ -34,6 +34,7 @@ EVERYTHING += tuple(
     "effective_rank outside_gauss_newton".split()
     for word in ("--measure", name)
 )
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 ORDER = ("w1", "b1", "w2", "b2")
 
 

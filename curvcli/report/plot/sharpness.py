@@ -123,7 +123,7 @@ def _edges(axes: Axes, values: Float64) -> Float64:
 
 def _dots(axes: Axes, new: list[StudyRow], base: list[StudyRow]) -> str:
     names = [row.name for row in new]
-    texts, _ = labels(names)
+    texts, prefix = labels(names)
     places = np.arange(len(new))[::-1]
     before = {row.name: row for row in base}
     values = [row.relative_flatness for row in (*new, *base)]
@@ -143,6 +143,8 @@ def _dots(axes: Axes, new: list[StudyRow], base: list[StudyRow]) -> str:
         if row.name in before:
             axes.plot(before[row.name].relative_flatness, place, "D", color=INK, markersize=5, fillstyle="none")
     axes.set_yticks(places, [elided(text, 30) for text in texts], fontsize=10 if len(new) <= 20 else 8)
+    if prefix:
+        axes.set_title(f"names below {elided(prefix, 40)}", fontsize=9, color=MUTED)
     axes.set_ylim(-0.6, len(new) - 0.4)
     axes.set_xlabel(f"relative flatness ({LOSS})")
     most = max(new, key=lambda row: abs(row.relative_flatness))

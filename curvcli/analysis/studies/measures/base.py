@@ -21,7 +21,7 @@ from curvcli.curvature.directions import by_parameter, joined
 from curvcli.curvature.first_order import LossAndGradient
 from curvcli.curvature.losses_at import Decay, LossesAlong
 from curvcli.curvature.matrices.interface import Matrix
-from curvcli.curvature.minibatches import Minibatches, MinibatchFigures, drawn_minibatches
+from curvcli.curvature.minibatches import MOST_STEPS, Minibatches, MinibatchFigures, drawn_minibatches
 from curvcli.curvature.operator import MatrixProducts
 from curvcli.engine.work import Work
 from curvcli.models.base import Array, Parameter
@@ -215,8 +215,9 @@ class Ground:
             decay_term(self.run.session),
             self.run.seed,
             TOLERANCE[self.run.session.dtype] if wanted else 0.0,
+            max(2, min(MOST_STEPS, self.run.memory // (8 * max(self.target.block.size, 1)))),
         )
-        key = f"minibatches:{self.minibatch_size}:{len(self.groups)}"
+        key = f"minibatches:{self.minibatch_size}:{len(self.groups)}:{wanted}:{figures.most}"
         return self.work(key, f"{len(self.groups)} mini-batches", figures, batches=len(self.groups))
 
     def work(self, key: str, title: str, algorithm: Any, *, batches: int | None = None) -> Work[Any]:

@@ -16,6 +16,7 @@ from curvcli.curvature.matrices.interface import first_output
 from curvcli.curvature.relative_flatness import FromBasis, FromColumns, FromProbes, Kernel, of_whole
 from curvcli.curvature.student import mean_error, widening, widening_for_skewness
 from curvcli.engine.work import Work
+from curvcli.files import size_text
 from curvcli.models.base import Parameter
 from curvcli.report.records.status import Status
 from curvcli.report.records.studies import StudyRow
@@ -102,7 +103,7 @@ class RelativeFlatness(Measure):
         if blocker is not None:
             return f"{blocker} is not piecewise linear"
         if self._bytes(kernel) > _MOST_BYTES:
-            return "the samples' gradients don't fit into memory"
+            return f"the samples' gradients take {size_text(self._bytes(kernel))}"
         return ""
 
     def _bytes(self, kernel: Kernel) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from curvcli.analysis.quantities.base import ExactWork, PlanRow
+from curvcli.analysis.quantities.checks import DiagonalChecks, rounding_work
 from curvcli.analysis.studies.measures.base import About, Ground, Measure, figure
 from curvcli.curvature.diagonal.planner import OVER_BUDGET, plan_output_matrix
 from curvcli.curvature.matrices.empirical_fisher import EMPIRICAL_FISHER
@@ -16,6 +17,7 @@ from curvcli.curvature.student import mean_error, widening, widening_for_skewnes
 from curvcli.curvature.trace.exact import exact_trace
 from curvcli.engine.work import Work
 from curvcli.models.base import Array
+from curvcli.report.records.status import Status
 from curvcli.report.records.studies import StudyArray, StudyRow
 from curvcli.report.studies.interface import study_row
 from curvcli.report.studies.sharpness import BATCHES
@@ -154,7 +156,13 @@ class NoiseScale(Measure):
             self._exact = [run.exact(one, EMPIRICAL_FISHER, (ground.target.name,)) for one in plan.work]
         else:
             self.later = passes_of_minibatch(eigenvalues=False) * len(ground.groups)
-        self.planned = tuple(one.work for one in self._exact)
+        self._checks, self._rounding = DiagonalChecks(run, EMPIRICAL_FISHER), None
+        work: list[Work[Any]] = [one.work for one in self._exact]
+        if self._exact:
+            self._rounding = rounding_work(run)
+            work += [check for one in self._exact for check in self._checks.one_after(one)]
+            work += [] if self._rounding is None else [self._rounding]
+        self.planned = tuple(work)
 
     @classmethod
     def obstacle(cls, ground: Ground) -> str:
@@ -166,7 +174,7 @@ class NoiseScale(Measure):
         if self._why:
             return [self.planned_row("minibatches", passes_of_minibatch(eigenvalues=False), self._why)]
         passes = sum(one.method.passes_per_batch for one in self._exact)
-        work = self.planned[0].key if self.planned else ""
+        work = self._exact[0].work.key if self._exact else ""
         return [self.planned_row("sample_gradients", passes, "the squares of all samples' gradients", work=work)]
 
     def works(self) -> Iterator[Work[Any]]:
@@ -181,13 +189,16 @@ class NoiseScale(Measure):
         variance, error, count = self._by_batches() if self._why else (self._by_samples(), 0.0, 0)
         square, text = ground.norm**2, "the covariance Σ of the samples' gradients"
         exact = not self._why
+        status: Status = "done" if np.isfinite(variance) or not exact else "nonfinite"
+        if status == "done" and not self._verified():
+            status = "unverified"
         how: dict[str, Any] = {
             "method": "sample_gradients" if exact else "minibatches",
             "exact": exact,
             "count": count,
             "degrees": float("inf") if exact else max(count - 1.0, 0.0),
             "reason": self._why,
-            "status": "done" if np.isfinite(variance) or not exact else "nonfinite",
+            "status": status,
         }
         trace, scale = About(f"tr Σ, {text}", _NOISE, unit=f"({GRADIENT})²"), About("tr Σ/‖g‖²", _NOISE, unit="samples")
         ratio = (variance / square, error / square) if square else (float("nan"), float("nan"))
@@ -195,6 +206,13 @@ class NoiseScale(Measure):
             figure("gradient_variance", trace, variance, stderr=error, **how),
             figure(self.name, scale, ratio[0], stderr=ratio[1], **how),
         ]
+
+    def _verified(self) -> bool:
+        """Whether a product per computation gives the same entry of the squares."""
+        if self._rounding is None:
+            return True
+        squares = {name: values for one in self._exact for name, values in one.work.result.values.items()}
+        return self._checks.agree(squares, self._rounding.result)
 
     def _by_samples(self) -> float:
         """The trace of the empirical Fisher matrix without the square of the gradient, as of a sample of the data."""
