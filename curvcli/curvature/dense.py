@@ -9,11 +9,11 @@ import numpy as np
 from scipy.linalg import eigh, eigvalsh
 
 from curvcli.curvature.algorithm import About, Keep, Steps
-from curvcli.curvature.krylov import Which, chosen
 from curvcli.curvature.matrices.hessian import HESSIAN
 from curvcli.curvature.matrices.interface import Matrix
 from curvcli.curvature.operator import Block, CurvatureOperator, finite
 from curvcli.curvature.pairs import Eigenpairs, judge
+from curvcli.curvature.wanted import Which, chosen
 from curvcli.models.base import Array
 
 _STEP = 64

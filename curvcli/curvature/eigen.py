@@ -15,12 +15,13 @@ from scipy.sparse.linalg import LinearOperator, lobpcg
 
 from curvcli.curvature.algorithm import About, Keep, Steps
 from curvcli.curvature.asking import asking
-from curvcli.curvature.krylov import Krylov, Which
+from curvcli.curvature.krylov import Krylov
 from curvcli.curvature.matrices.interface import Matrix
 from curvcli.curvature.operator import Block, CurvatureOperator
 from curvcli.curvature.pairs import Eigenpairs, judged, measured
 from curvcli.curvature.scaled import ScaledOperator
 from curvcli.curvature.search import Search
+from curvcli.curvature.wanted import Which
 from curvcli.models.base import Array
 from curvcli.models.bundle import Vectors, storable
 

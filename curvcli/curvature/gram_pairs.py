@@ -9,10 +9,10 @@ import numpy as np
 
 from curvcli.curvature.algorithm import About, Steps
 from curvcli.curvature.gram import GramSpectrum
-from curvcli.curvature.krylov import Which, chosen
 from curvcli.curvature.matrices.interface import Matrix
 from curvcli.curvature.operator import Block, CurvatureOperator
 from curvcli.curvature.pairs import Eigenpairs, judge
+from curvcli.curvature.wanted import Which, chosen
 from curvcli.models.base import Array
 from curvcli.models.vectors import VectorSpace
 

@@ -10,17 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from scipy.linalg import eigh, eigh_tridiagonal
 
+from curvcli.curvature.wanted import Which, chosen
+from curvcli.curvature.watch import Watch
 from curvcli.models.base import Array
 from curvcli.models.bundle import Vectors
 from curvcli.models.vectors import VectorSpace
-
-Which = Literal["largest", "smallest", "magnitude", "both"]
-ENDS: tuple[Which, ...] = ("largest", "smallest", "magnitude", "both")
 
 # A next direction this much shorter than the matrix is large is rounding: the Krylov space is exhausted.
 _EXHAUSTED = 1e-13
@@ -29,31 +27,6 @@ _EXHAUSTED = 1e-13
 _LEFT = 16
 # A growth that says all there is to say.
 _ENOUGH = 1e100
-
-
-def chosen(values: Array, k: int, which: Which) -> Array:
-    """Places of the ``k`` wanted values (``k`` from each end for ``both``) among all, by descending value."""
-    order = np.argsort(values, kind="stable")[::-1]
-    k = min(k, len(values))
-    if which == "largest":
-        return order[:k]
-    if which == "smallest":
-        return order[len(order) - k :]
-    if which == "both":
-        return order if 2 * k >= len(order) else np.concatenate([order[:k], order[len(order) - k :]])
-    largest = np.argsort(-np.abs(values), kind="stable")[:k]
-    return largest[np.argsort(values[largest], kind="stable")[::-1]]
-
-
-def edges(values: Array, k: int, which: Which) -> tuple[float, float]:
-    """The innermost of the ``k`` wanted values at the high and the low end, infinite where none is wanted."""
-    ordered = np.sort(values)
-    if which == "magnitude":
-        level = float(np.sort(np.abs(ordered))[-k])
-        return level, -level
-    return float(ordered[-k]) if which != "smallest" else np.inf, float(
-        ordered[k - 1]
-    ) if which != "largest" else -np.inf
 
 
 @dataclass(frozen=True)
@@ -88,6 +61,7 @@ class Krylov:
         room: int,
         locked: int = 0,
         scale: float = 0.0,
+        watched: bool = False,
     ) -> None:
         """No product yet.
 
@@ -99,6 +73,8 @@ class Krylov:
                 that has come so far can't be restarted.
             locked: how many vectors come first.
             scale: the largest magnitude known of; what is tiny beside it is rounding.
+            watched: products have next to nothing along the first vectors: these are watched like the basis, and
+                there are no ``couplings``.
         """
         self._space, self._rows, self._locked = space, rows, locked
         self._room = min(room, space.size - locked)
@@ -113,6 +89,7 @@ class Krylov:
         self.residuals: Array = np.zeros(0)
         self.steps, self.size = 0, 0
         self.scale, self.exhausted = scale, False
+        self._watched, self._watch = watched, Watch(space, rows[0 if watched else locked :])
         # A copy: what is taken out of it is taken out in place.
         space.store(rows, locked, start)
         first = rows[locked : locked + 1]
@@ -121,7 +98,8 @@ class Krylov:
 
     def state(self) -> dict[str, Array]:
         """All but the basis, which stands in the bundle that others share."""
-        sizes = [self._room, self._left, self._locked, self._kept, self.steps, self.size, int(self.exhausted)]
+        sizes = [self._room, self._left, self._locked, self._kept, self.steps, self.size]
+        sizes += map(int, (self.exhausted, self._watch.again, self._watched))
         arrays = {
             "sizes": np.array([*map(float, sizes), self.scale]),
             "matrix": self._matrix,
@@ -147,8 +125,9 @@ class Krylov:
         self = cls.__new__(cls)
         self._space, self._rows = space, rows
         *sizes, self.scale = map(float, state["sizes"])
-        self._room, self._left, self._locked, self._kept, self.steps, self.size, ended = map(int, sizes)
-        self.exhausted = bool(ended)
+        self._room, self._left, self._locked, self._kept, self.steps, self.size = map(int, sizes[:6])
+        ended, again, watched = map(bool, sizes[6:])
+        self.exhausted = ended
         self._matrix, self._lengths, self._couplings = (state[n].copy() for n in ("matrix", "lengths", "couplings"))
         self._inner, self.ritz, self.residuals = (state[name].copy() for name in ("inner", "ritz", "residuals"))
         self._past = []
@@ -158,6 +137,8 @@ class Krylov:
                 state[f"{one} {name}"].copy() for name in ("matrix", "lengths", "ritz", "couplings")
             )
             self._past.append(_Cycle(matrix, lengths, int(state[f"{one} kept"]), ritz, couplings))
+        self._watch = Watch(space, rows[0 if watched else self._locked :])
+        self._watched, self._watch.again = watched, again
         return self
 
     @property
@@ -174,6 +155,16 @@ class Krylov:
     def remaining(self) -> float:
         """Steps until nothing is left, infinite where memory ends before."""
         return self._left - self.size if self._room == self._left else np.inf
+
+    @property
+    def length(self) -> float:
+        """Of what the last product had beside the basis."""
+        return float(self._lengths[self.size - 1])
+
+    @property
+    def plain(self) -> bool:
+        """Nothing was known before it, and it was never restarted."""
+        return not (self._locked or self._past)
 
     @property
     def full(self) -> bool:
@@ -195,7 +186,7 @@ class Krylov:
     def extend(self, product: Vectors) -> None:
         """Take in the matrix times ``current``, one vector, which is changed in place."""
         space, j, row = self._space, self.size, self._locked + self.size
-        diagonal = float(space.dots(product, self.current)[0])
+        diagonal = float(space.coordinates(self.current, product)[0])
         self.scale = max(self.scale, abs(diagonal))
         # What the recurrence knows is taken away first; then whatever rounding has left.
         before = self._matrix[j, : self._kept] if j == self._kept else self._matrix[j, j - 1 : j]
@@ -237,10 +228,12 @@ class Krylov:
         self._matrix[np.arange(count), np.arange(count)] = self.ritz[kept]
         self._matrix[count, :count] = self._matrix[:count, count] = couplings
         self.size = self._kept = count
+        self._watch.forget()
 
     def keep(self, places: Array) -> None:
         """Put Ritz vectors where the basis begins; the process ends with this."""
         self._rotate(places)
+        self._watch.forget()
 
     def couplings(self, places: Array) -> Array:
         """What products of Ritz vectors have along the known vectors, (m, j): a residual that was projected out."""
@@ -282,7 +275,11 @@ class Krylov:
 
     def _orthogonal(self, vector: Vectors, size: int, length: float) -> tuple[float, Array]:
         """Take out, in place, any part along the known vectors and the basis; the length left, and the first parts."""
-        space, directions = self._space, self._rows[: self._locked + size]
+        space, every = self._space, self._locked + size
+        summed = every if self._watched else size
+        # The first vector is random: nothing but measuring all of its parts will do.
+        passes = size > 0 and self._watch.passes(vector, summed, length)
+        directions = self._rows[: every - summed if passes else every]
         along: Array | None = None
         tiny = _EXHAUSTED * max(self.scale, length)
         for _ in range(4):
@@ -294,7 +291,7 @@ class Krylov:
             # Once is enough unless much was taken away (Daniel, Gragg, Kaufman, Stewart 1976).
             if length > 0.5 * before or (size and length <= tiny):
                 break
-        return length, np.zeros(0) if along is None else along
+        return length, np.zeros(self._locked) if along is None or not len(along) else along
 
     def weight(self, level: float) -> float:
         """The most that the square of a start vector's part along an unseen eigenvector can have been.
@@ -324,6 +321,15 @@ class Krylov:
             parts = self._parts(self._matrix[:j, :j], self._lengths[:j], self._kept, begin, level)
             bound = min(bound, 1 / max(1.0, float(parts @ parts)))
         return bound
+
+    def chance(self, level: float, sign: int) -> float:
+        """With what probability the start has no more than ``weight`` of an eigenvector beyond a level, on this side.
+
+        One where a Ritz value lies there, or none is known.
+        """
+        if not len(self.ritz) or (sign * self.ritz >= sign * level).any():
+            return 1.0
+        return min(1.0, float(np.sqrt(2 * self._left / np.pi * self.weight(level))))
 
     def _parts(self, matrix: Array, lengths: Array, kept: int, begin: Array, level: float) -> Array:
         """xᵀq / xᵀv along a basis, (size + 1,)."""

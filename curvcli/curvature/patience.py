@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from curvcli.models.base import Array
+
 # A search goes on for this share of its steps, or of those that the next one will take, if that may become shorter.
 _PATIENCE = 0.125
 
@@ -23,3 +25,16 @@ class Patience:
         if steps + ahead < self._best:
             self._best, self._at = steps + ahead, steps
         return steps - self._at >= max(1.0, _PATIENCE * min(ahead, steps))
+
+
+def steps_ahead(others: Array, high: float, low: float, growth: float) -> float:
+    """Steps after which what a start has beyond two levels has grown so much, the rest of the spectrum being these."""
+    if len(others) < 2:
+        return 0.0
+    first, last = float(others.min()), float(others.max())
+    steps = 0.0
+    for level, sign in ((high, 1), (low, -1)):
+        if np.isfinite(level):
+            place = sign * (2 * level - first - last) / max(last - first, 1e-300)
+            steps = max(steps, float(np.log(growth) / np.arccosh(max(place, 1 + 1e-12))))
+    return steps

@@ -11,7 +11,8 @@ multiply theirs.
 B and the locked pairs together have the eigenvalues of the whole matrix up to the norm of the residuals (Weyl), so that
 bounds what was missed for repeated and clustered eigenvalues alike. Pairs beyond the wanted ones may be locked as well,
 long before they have converged: next to eigenvalues at a distance d a residual r counts as r²/d only, and the further
-away the rest of the spectrum, the sooner the search ends.
+away the rest of the spectrum, the sooner the search ends. For one end, the first such start is among the vectors
+orthogonal to all that the first search went through (``remainder``); where it sees something, that is then looked for.
 """
 
 from __future__ import annotations
@@ -23,9 +24,12 @@ from typing import Any
 import numpy as np
 
 from curvcli.curvature.algorithm import Steps
-from curvcli.curvature.krylov import Krylov, Which, chosen, edges
+from curvcli.curvature.krylov import Krylov
+from curvcli.curvature.locking import hidden, uncoupled
 from curvcli.curvature.pairs import SUPPORTED
-from curvcli.curvature.patience import Patience
+from curvcli.curvature.patience import Patience, steps_ahead
+from curvcli.curvature.remainder import Remainder
+from curvcli.curvature.wanted import Which, chosen, edges
 from curvcli.models.base import Array
 from curvcli.models.bundle import Vectors
 from curvcli.models.vectors import VectorSpace
@@ -41,6 +45,8 @@ _LONGEST = 300
 _BEYOND, _HIDDEN = 1.5, 0.5
 # Residuals, and couplings between locked pairs, that leave a pair within the tolerance when both add up.
 _CLOSER, _COUPLED = 0.8, 0.05
+# So much room is needed behind the first basis to look there for what it missed.
+_ROOM = 64
 # A matrix that is no larger is zero.
 _NOTHING = 1e-200
 
@@ -109,6 +115,7 @@ class Search:
         self._patience = Patience()
         self._left: int | None = None  # products, once it runs
         self._inside = self._ended = False  # one start's search; all of them
+        self._remainder: Remainder | None = None  # of the first look, where it may end the search
 
     def lock(self, values: Array, vectors: Vectors) -> None:
         """Take up pairs found elsewhere, orthonormal and within the tolerance."""
@@ -132,6 +139,8 @@ class Search:
         ]
         arrays: dict[str, Any] = {"numbers": np.array(numbers), "rows": self._rows[:used]}
         arrays |= {"values": self._values, "residuals": self._residuals}
+        if self._remainder is not None:
+            arrays |= self._remainder.state()
         for i, look in enumerate(self._looks):
             arrays |= {f"look {i} {name}": value for name, value in look.state().items()}
         return {f"search {name}": value for name, value in arrays.items()}
@@ -150,6 +159,8 @@ class Search:
             prefix = f"look {len(self._looks)} "
             of_look = {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
             self._looks.append(Krylov.of(of_look, self._space, self._rows))
+        if "aside" in arrays:
+            self._remainder = Remainder.of(arrays, self._space, self._looks[0], self._rows, self._looks[1])
 
     def run(self, products: int) -> Steps[Ends]:
         """Search until the wanted pairs are sure, or so many products were made; fewer by those of an earlier run."""
@@ -162,7 +173,11 @@ class Search:
 
     def _search(self) -> Steps[None]:
         products = self._left or 0
-        while self._inside or (len(self._values) < self._size and products > 0):
+        while self._inside or (len(self._values) < self._size and products > 0 and not self._all_seen):
+            if self._remainder is not None:
+                yield from self._look_behind(self._remainder)
+                products, self._inside = self._left or 0, False
+                continue
             if not self._inside:
                 self._fresh()
                 self._patience, self._inside = Patience(), True
@@ -179,12 +194,12 @@ class Search:
                 if len(new):
                     enough = len(self._values) + look.size >= self._count
                     if look.exhausted or (enough and bool((look.residuals[new] <= _CLOSER * self._limit).all())):
+                        if self._begins_behind(look, new):
+                            break
                         places, ahead = self._ready(look, new)
                         if look.exhausted or (patience.ended(look.steps, ahead) and look.remaining > ahead):
                             self._absorb(look, places)
-                            if look.whole:
-                                self._all_seen = True
-                                return
+                            self._all_seen = look.whole
                             break
                 elif self._failure(*self._levels()) <= FAILURE:
                     return
@@ -192,15 +207,42 @@ class Search:
                     break
                 if look.full and products > 0:
                     self._restart(look)
-            self._inside = False
+            self._inside = self._remainder is not None
+
+    def _begins_behind(self, look: Krylov, new: Array) -> bool:
+        """Whether all that may have been missed is looked for at once, in what the first look leaves."""
+        room = len(self._rows) - 1 - look.size
+        if not look.plain or look.exhausted or self._which not in ("largest", "smallest") or room < _ROOM:
+            return False
+        sign, slack = 1 if self._which == "largest" else -1, _BEYOND * self._limit
+        level = sign * (float((sign * look.ritz[new]).min()) + slack)
+        self._remainder = Remainder.begun(self._space, look, self._rows, self._next_start(), level=level, sign=sign)
+        self._looks.append(self._remainder.look)
+        return True
+
+    def _look_behind(self, remainder: Remainder) -> Steps[None]:
+        """Go on until it is sure that nothing was missed, or something is seen; lock what the first look found."""
+        first, look = self._looks
+        while (self._left or 0) > 0:
+            remainder.extend((yield from self._apply(look.current, look.next)))
+            self._left = (self._left or 0) - 1
+            if self._due(look):
+                look.solve()
+                self._all_seen = remainder.failure <= FAILURE
+                if self._all_seen or remainder.seen or look.exhausted or look.full:
+                    break
+        self._remainder, new = None, self._new(first)
+        self.scale = max(self.scale, look.scale) if self._all_seen else self.scale
+        self._absorb(first, new if self._all_seen else self._ready(first, new)[0])
 
     def _fresh(self) -> None:
-        start, locked = self._start(self._starts), len(self._values)
+        locked, rows = len(self._values), self._rows
+        room, start = len(rows) - locked - 1, self._next_start()
+        self._looks.append(Krylov(self._space, start, rows, room=room, locked=locked, scale=self.scale))
+
+    def _next_start(self) -> Vectors:
         self._starts += 1
-        look = Krylov(
-            self._space, start, self._rows, room=len(self._rows) - locked - 1, locked=locked, scale=self.scale
-        )
-        self._looks.append(look)
+        return self._start(self._starts - 1)
 
     @property
     def _limit(self) -> float:
@@ -232,12 +274,8 @@ class Search:
         """With what probability no start since the last lock had a part in an eigenvector beyond these levels."""
         sides = [1.0 if np.isfinite(level) else 0.0 for level in (high, low)]
         for look in self._looks:
-            dimension = self._size - len(self._values)
             for i, (level, sign) in enumerate(((high, 1), (low, -1))):
-                if np.isfinite(level):
-                    outside = len(look.ritz) > 0 and bool((sign * look.ritz < sign * level).all())
-                    part = np.sqrt(2 * dimension / np.pi * look.weight(level)) if outside else 1.0
-                    sides[i] *= min(1.0, float(part))
+                sides[i] *= look.chance(level, sign) if np.isfinite(level) else 1.0
         return max(sides)
 
     def _ready(self, look: Krylov, new: Array) -> tuple[Array, float]:
@@ -248,34 +286,16 @@ class Search:
         high, low = edges(values, self._k, self._which)
         slack = _BEYOND * self._limit
 
-        def hidden(values: Array, residuals: Array) -> Array:
-            distances = np.minimum(np.abs(high - values), np.abs(values - low))
-            weights: Array = residuals**2 / np.maximum(distances, slack)
-            return weights
-
+        levels, others = (high, low, slack), np.delete(np.arange(len(look.ritz)), new)
         # Those among the wanted are within the tolerance; what they may hide is that.
         outside = (self._values < high) & (self._values > low)
-        budget = _HIDDEN * self._limit - hidden(self._values[outside], self._residuals[outside]).sum()
-        more = hidden(look.ritz, look.residuals)
-        more[new] = 0.0
+        budget = _HIDDEN * self._limit - hidden(self._values[outside], self._residuals[outside], *levels).sum()
+        more = hidden(look.ritz[others], look.residuals[others], *levels)
         order = np.argsort(more, kind="stable")
-        total = np.cumsum(more[order])
-        places = np.union1d(new, order[total <= budget])
-        others = np.delete(look.ritz, places)
-        return places, self._ahead(others, high + slack, low - slack)
-
-    def _ahead(self, others: Array, high: float, low: float) -> float:
-        """Steps after which a start that finds nothing beyond two levels is sure of it, the others being all else."""
-        if len(others) < 2:
-            return 0.0
-        first, last = float(others.min()), float(others.max())
-        growth = np.log(np.sqrt(self._size) / FAILURE)
-        steps = 0.0
-        for level, sign in ((high, 1), (low, -1)):
-            if np.isfinite(level):
-                place = sign * (2 * level - first - last) / max(last - first, 1e-300)
-                steps = max(steps, growth / np.arccosh(max(place, 1 + 1e-12)))
-        return steps
+        places = np.union1d(new, others[order[np.cumsum(more[order]) <= budget]])
+        return places, steps_ahead(
+            np.delete(look.ritz, places), high + slack, low - slack, np.sqrt(self._size) / FAILURE
+        )
 
     def _absorb(self, look: Krylov, places: Array) -> None:
         """Lock pairs: the wanted, and as many others as leave room for a search."""
@@ -283,7 +303,8 @@ class Search:
         residuals = np.concatenate([self._residuals, look.residuals[places]])
         couplings = look.couplings(places)
         look.keep(places)
-        values, residuals = self._uncoupled(values, residuals, couplings)
+        least = _COUPLED * self._limit
+        values, residuals = uncoupled(self._space, self._rows, values, residuals, couplings=couplings, least=least)
         room = max(self._count, len(self._rows) - 1 - max(8, len(self._rows) // 3))
         if len(values) > room:
             kept = np.sort(chosen(values, room // 2 if self._which == "both" else room, self._which))
@@ -291,22 +312,6 @@ class Search:
                 self._space.store(self._rows, row, self._rows[int(place) :][:1])
             values, residuals = values[kept], residuals[kept]
         self._values, self._residuals, self._looks = values, residuals, []
-
-    def _uncoupled(self, values: Array, residuals: Array, couplings: Array) -> tuple[Array, Array]:
-        """Turn locked vectors so that none has a part of another's product: one locked early may be a little off."""
-        locked = len(couplings)
-        couplings = np.where(np.abs(couplings) > _COUPLED * self._limit, couplings, 0.0)
-        if not couplings.any():
-            return values, residuals
-        inner = np.diag(values)
-        inner[:locked, locked:], inner[locked:, :locked] = couplings, couplings.T
-        # Only among those concerned: turning equal eigenvalues' vectors into each other helps nobody.
-        rows = np.flatnonzero((inner - np.diag(values)).any(1))
-        turned, turn = np.linalg.eigh(inner[np.ix_(rows, rows)])
-        self._space.turn(self._rows, rows.tolist(), turn.T)
-        values, residuals = values.copy(), residuals.copy()
-        values[rows], residuals[rows] = turned, np.abs(turn.T) @ residuals[rows]
-        return values, residuals
 
     def _restart(self, look: Krylov) -> None:
         need = max(1, self._count - len(self._values))

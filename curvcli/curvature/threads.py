@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
-from functools import wraps
+from functools import lru_cache, wraps
 from typing import ParamSpec, TypeVar
 
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -22,7 +23,21 @@ def blas_on_one_thread(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def limited(*arguments: P.args, **named: P.kwargs) -> R:
-        with threadpool_limits(1, user_api="blas"):
+        libraries = _libraries(len(sys.modules))
+        if all(one.num_threads == 1 for one in libraries.lib_controllers if one.user_api == "blas"):
+            return function(*arguments, **named)
+        with libraries.limit(limits=1, user_api="blas"):
             return function(*arguments, **named)
 
     return limited
+
+
+@lru_cache(maxsize=1)
+def _libraries(modules: int) -> ThreadpoolController:
+    """The libraries that multiply; to look for them takes as long as a product of a small network.
+
+    Args:
+        modules: how many were imported: with more of them there may be more libraries.
+    """
+    del modules
+    return ThreadpoolController()

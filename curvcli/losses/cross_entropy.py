@@ -107,7 +107,8 @@ class CrossEntropyOfLogits(_CrossEntropy):
         # The largest's own is 1 whatever the logits are: it takes no part.
         others = ops.where(largest, 0.0, ops.exp(o - highest))
         total = ops.sum(others, self.axis)
-        return weight * ops.where(largest, (1 - truth) - total / (1 + total), others / (1 + total) - truth)
+        whole = 1 + total
+        return weight * ops.where(largest, (1 - truth) - total / whole, others / whole - truth)
 
     def slope_product(self, ops: Operations, o: Tensor, weight: Tensor, vector: Tensor) -> Tensor:
         """∇²_o ℓ v = w p ∘ (v − pᵀv): autodiff of the slope would keep ten arrays of the logits' size."""

@@ -23,10 +23,12 @@ _BLOCK = 1 << 20
 _CHUNK, _ROWS, HELD = 1 << 13, 1 << 15, 1 << 18
 # Bytes that memory is read by.
 _LINE = 64
-# Entries that are added up in the arrays' own dtype before float64 takes over.
+# So short vectors are widened as a whole.
 _SHORT = 1 << 11
-# So few rows are widened before they are combined.
-_FEW = 4
+# Entries of float32 arrays that are added up as such, before float64 takes up the sums; and that are worked on at once.
+_NARROW, _AT_ONCE = 1 << 9, 1 << 14
+# What float32 can't hold.
+_HUGE = 1e38
 
 
 def chunks(size: int, step: int = _CHUNK) -> Iterator[slice]:
@@ -85,7 +87,7 @@ def inner(left: Array, right: Array, threads: int = 1) -> Array:
         if left.dtype == np.float64 and right.dtype == np.float64:
             return np.asarray(left[:, block] @ right[:, block].T)
         sums = np.zeros((len(left), len(right)))
-        for chunk in _within(block, _length(len(left) + len(right))):
+        for chunk in _within(block, _length(len(left) + len(right))) if sums.size else ():
             sums += wide(left[:, chunk]) @ wide(right[:, chunk]).T
         return sums
 
@@ -95,36 +97,61 @@ def inner(left: Array, right: Array, threads: int = 1) -> Array:
 def coordinates(rows: Array, vector: Array, threads: int = 1) -> Array:
     """Inner products of rows with a vector, (k, n) and (n,) → (k,).
 
-    Of float32 arrays a few thousand entries are added up as such: 1e-9 of the lengths, where each array may be off by
-    6e-8 of its own.
+    Of float32 arrays ``_NARROW`` entries are added up as such: 1e-9 of the lengths, where each array may be off by 6e-8
+    of its own.
     """
     if rows.shape[1] <= _SHORT:
         return np.asarray(wide(rows) @ wide(vector))
 
     def of_block(block: slice) -> Array:
-        if rows.dtype == np.float64:
-            return np.asarray(rows[:, block] @ vector[block])
-        sums = np.zeros(len(rows))
-        for chunk in _within(block, _SHORT):
-            sums += rows[:, chunk] @ vector[chunk]
-        return sums
+        here, against = rows[:, block], vector[block]
+        return np.asarray(here @ against) if rows.dtype == np.float64 else _narrow_products(here, against)
 
     return sum(by_blocks(len(vector), threads, of_block), np.zeros(len(rows)))
 
 
+def _narrow_products(rows: Array, vector: Array) -> Array:
+    """Inner products of float32 rows with a vector, some entries of each at a time: float64."""
+    count, even = len(vector) // _NARROW, len(vector) // _NARROW * _NARROW
+    stretches = rows[:, :even].reshape(len(rows), count, 1, _NARROW)
+    sums = np.matmul(stretches, vector[:even].reshape(count, _NARROW, 1)).sum(axis=(1, 2, 3), dtype=np.float64)
+    return np.asarray(sums + rows[:, even:] @ vector[even:])
+
+
 def remove(vector: Array, rows: Array, factors: Array, threads: int = 1) -> float:
-    """Vector −= factors @ rows, in place; the length left."""
-    few, narrow = len(rows) <= _FEW or rows.dtype == np.float64, factors.astype(rows.dtype)
+    """Vector −= factors @ rows, in place; the length left.
+
+    One row is widened, which is what a residual is measured with. Several float32 rows are combined as such: what they
+    take out of a product is of its own size, and so is off by no more than the product.
+    """
+    narrow = factors.astype(rows.dtype)
 
     def of_block(block: slice) -> float:
         square = 0.0
-        for chunk in _within(block, _length(len(rows) if few else 1)):
-            left = wide(vector[chunk]) - (factors @ wide(rows[:, chunk]) if few else narrow @ rows[:, chunk])
+        if len(rows) > 1 and rows.dtype == vector.dtype == np.float32:
+            for chunk in _within(block, _AT_ONCE):
+                here = vector[chunk]
+                np.subtract(here, narrow @ rows[:, chunk], out=here)
+                square += float(_narrow_products(here[None], here)[0])
+            return square
+        for chunk in _within(block, _length(len(rows))):
+            left = wide(vector[chunk]) - factors @ wide(rows[:, chunk])
             square += float(left @ left)
             vector[chunk] = left
         return square
 
     return float(np.sqrt(sum(by_blocks(len(vector), threads, of_block))))
+
+
+def add(total: Array, factor: float, vector: Array, threads: int = 1) -> None:
+    """Total += factor · vector, in place, both of (n,) and in the dtype of the total."""
+    narrow = total.dtype.type(factor)
+
+    def of_block(block: slice) -> None:
+        for chunk in _within(block, _AT_ONCE):
+            np.add(total[chunk], narrow * vector[chunk], out=total[chunk])
+
+    by_blocks(len(total), threads, of_block)
 
 
 def combined(turn: Array, rows: Array, out: Array, threads: int = 1) -> None:
@@ -138,9 +165,15 @@ def combined(turn: Array, rows: Array, out: Array, threads: int = 1) -> None:
 
 
 def quotient(terms: Sequence[Array], by: float, out: Array, threads: int = 1) -> None:
-    """Out = Σ terms / by, vectors of (n,)."""
+    """Out = Σ terms / by, vectors of (n,); each entry is rounded once."""
+    narrow = np.float32(by) if abs(by) < _HUGE else np.float32(0)
+    # A quotient of two float32 numbers is the same by either arithmetic.
+    as_such = len(terms) == 1 and terms[0].dtype == out.dtype == np.float32 and float(narrow) == by
 
     def of_block(block: slice) -> None:
+        if as_such:
+            np.divide(terms[0][block], narrow, out=out[block])
+            return
         room = np.empty(_CHUNK)
         for chunk in _within(block, _CHUNK):
             total = room[: chunk.stop - chunk.start]
@@ -150,6 +183,15 @@ def quotient(terms: Sequence[Array], by: float, out: Array, threads: int = 1) ->
             np.divide(total, by, out=out[chunk], casting="same_kind")
 
     by_blocks(len(out), threads, of_block)
+
+
+def put(vector: Array, length: float, out: Array, threads: int = 1) -> None:
+    """Out = vector / length, both of (n,); the length is rounded as well, which changes no more than storing does."""
+    if length == 1.0:
+        out[:] = vector
+        return
+    bounds, size = np.finfo(out.dtype), abs(length)
+    quotient([vector], float(out.dtype.type(length)) if bounds.tiny < size < bounds.max else length, out, threads)
 
 
 def _length(rows: int) -> int:

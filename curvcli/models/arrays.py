@@ -1,7 +1,6 @@
 """Vectors in NumPy arrays of the model's dtype: the space of whatever makes its products in this machine's memory.
 
-What a framework made on the processor is seen as an array where it lies. A long product stays in the parts that it
-came in, one per parameter, until it is added to others.
+What a framework made on the processor is seen as an array where it lies; a long product stays in its parts.
 """
 
 from __future__ import annotations
@@ -65,7 +64,8 @@ class Parts(Vectors):
 
     def stored(self) -> Array:
         """See ``Vectors``."""
-        return np.stack([np.concatenate(parts) for parts in self.vectors])
+        parts = [part for parts in self.vectors for part in parts]
+        return (parts[0] if len(parts) == 1 else np.concatenate(parts)).reshape(len(self), -1)
 
 
 class ArrayTotals(Totals):
@@ -127,7 +127,7 @@ class ArrayTotals(Totals):
 
 
 def rows_of(vectors: Vectors) -> Array:
-    """Vectors as one array, (k, n), in their dtype; parts are copied."""
+    """Vectors as one array, (k, n), in their dtype; several parts are copied."""
     return vectors.array if isinstance(vectors, Rows) else vectors.stored()
 
 
@@ -239,8 +239,8 @@ class NumPySpace:
         return np.array(each).reshape(len(left), len(self.parameters)).T
 
     def _split(self, vectors: Vectors) -> list[Sequence[Array]]:
-        """The parts of every vector."""
-        if isinstance(vectors, Parts):
+        """The parts of every vector; a framework may have made it in one."""
+        if isinstance(vectors, Parts) and len(vectors.vectors[0]) == len(self.parameters):
             return list(vectors.vectors)
         return [[row[place] for place in self._places] for row in rows_of(vectors)]
 
@@ -283,18 +283,18 @@ class NumPySpace:
         remainders = self._orthogonal(basis, vectors).array
         if not remainders.size or not np.isfinite(remainders).all():
             return self.room(0)
-        q, r, _ = qr(arithmetic.wide(remainders).T, mode="economic", pivoting=True, overwrite_a=True)
+        q, r, _ = qr(arithmetic.wide(remainders).T, mode="economic", pivoting=True, check_finite=False)
         kept = int((np.abs(np.diag(r)) > _NEW * largest).sum())
-        # What pivoting left nearly dependent is cleaned once more.
-        fresh = self._orthogonal(basis, self.from_numpy(q[:, :kept].T))
-        if not kept:
+        fresh = self.from_numpy(q[:, :kept].T)
+        if not kept or not len(basis):
             return fresh
-        q, _ = qr(arithmetic.wide(fresh.array).T, mode="economic", overwrite_a=True)
+        # What pivoting left nearly dependent is cleaned once more.
+        q, _ = qr(arithmetic.wide(self._orthogonal(basis, fresh).array).T, mode="economic", check_finite=False)
         return self.from_numpy(q.T)
 
     def _orthogonal(self, basis: Vectors, vectors: Vectors) -> Rows:
         """Project out the basis, twice: once is not enough in floating point (Kahan's rule)."""
-        return self.projected(self.projected(vectors, basis), basis)
+        return self.projected(self.projected(vectors, basis), basis) if len(basis) else Rows(rows_of(vectors))
 
     def decayed(self, vectors: Vectors) -> Vectors:
         """See ``VectorSpace``."""
@@ -309,14 +309,15 @@ class NumPySpace:
         """See ``VectorSpace``."""
         return arithmetic.remove(rows_of(vector)[0], rows_of(basis), coordinates, self.threads)
 
+    def add(self, total: Vectors, factor: float, vector: Vectors) -> None:
+        """See ``VectorSpace``."""
+        arithmetic.add(rows_of(total)[0], factor, rows_of(vector)[0], self.threads)
+
     def store(self, room: Vectors, place: int, vectors: Vectors, length: float = 1.0) -> None:
         """See ``VectorSpace``."""
         here = rows_of(room)[place : place + len(vectors)]
         for row, entries in zip(here, rows_of(vectors), strict=True):
-            if length == 1.0:
-                row[:] = entries
-            else:
-                arithmetic.quotient([entries], length, row, self.threads)
+            arithmetic.put(entries, length, row, self.threads)
 
     def turn(self, room: Vectors, places: Sequence[int], turn: Array) -> None:
         """See ``VectorSpace``; a few entries at a time, so that no second basis is needed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,6 +15,32 @@ from curvcli.losses.interface import End, Loss, RawTargets, Targets
 from curvcli.losses.registry import settle
 from curvcli.models.base import Array
 from curvcli.spec.loss import LossSpec
+
+# Bytes of targets that are kept as the loss's formulas take them: of small batches it takes long to make them.
+_ROOM = 1 << 20
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A batch's targets, and what they were made of."""
+
+    target: Array | None
+    weight: Array | None
+    targets: Targets
+
+    def fits(self, batch: Batch) -> bool:
+        return _same(self.target, batch.target) and _same(self.weight, batch.weight)
+
+    @property
+    def bytes(self) -> int:
+        arrays = (self.target, self.weight, self.targets.truth, self.targets.weight, self.targets.sample_weights)
+        return sum(array.nbytes for array in arrays if array is not None)
+
+
+def _same(one: Array | None, other: Array | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return one.dtype == other.dtype and np.array_equal(one, other)
 
 
 class DataLoss:
@@ -41,6 +68,8 @@ class DataLoss:
     def __init__(self, samples: Samples, spec: LossSpec, batch_size: int, where: str) -> None:
         self._samples, self.spec, self.where = samples, spec, where
         self.batch_size = batch_size
+        self._made: dict[tuple[int, tuple[int, ...]], _Made] = {}
+        self._room = _ROOM
         self.scalar = False
         self.undecided: str | None = None
 
@@ -98,6 +127,7 @@ class DataLoss:
         self.final = final
         column = self._samples.target_column or "target"
         self.loss = settle(self.spec, End(final, class_axis, column, self.where))
+        self._made, self._room = {}, _ROOM
         first = min(self.batch_size, len(self._samples))
         self.scalar = self.loss.name == "output" and (values.ndim == 0 or values.size == 1 < first)
         if self.scalar:
@@ -136,7 +166,20 @@ class DataLoss:
         return total
 
     def targets(self, batch: Batch, shape: tuple[int, ...]) -> Targets:
-        """The targets of a batch, for an output of ``shape``."""
+        """The targets of a batch, for an output of ``shape``; not to be changed."""
+        if batch.places is not None:
+            return self._targets(batch, shape)
+        place = batch.start, shape
+        made = self._made.get(place)
+        if made is not None and made.fits(batch):
+            return made.targets
+        made = _Made(batch.target, batch.weight, self._targets(batch, shape))
+        if place not in self._made and made.bytes <= self._room:
+            self._made[place] = made
+            self._room -= made.bytes
+        return made.targets
+
+    def _targets(self, batch: Batch, shape: tuple[int, ...]) -> Targets:
         consecutive = slice(batch.start, batch.start + (shape[0] if shape else 1))
         rows = self._samples.rows[consecutive if batch.places is None else batch.places]
         return self.loss.targets(RawTargets(batch.target, batch.weight, shape, [int(r) for r in rows]))

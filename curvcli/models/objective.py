@@ -15,6 +15,7 @@ from curvcli.models.arrays import NumPySpace
 from curvcli.models.base import Array, DifferentiatedBatch, Parameter, Site
 from curvcli.models.data_loss import DataLoss
 from curvcli.models.device_memory import Memory
+from curvcli.models.memory import keep_small_arrays
 from curvcli.models.pointwise import ChainBatch, InputBatch, SampleFunction
 from curvcli.models.vectors import VectorSpace
 
@@ -37,6 +38,7 @@ class DataObjective(ABC):
     probe_samples: int = 3
 
     def __init__(self, data_loss: DataLoss, memory: Memory) -> None:
+        keep_small_arrays()
         self.data_loss, self.memory = data_loss, memory
         self.uncompared: str | None = None
         self.widened = False

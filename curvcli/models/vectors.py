@@ -125,6 +125,10 @@ class VectorSpace(Protocol):
         """Take the combination of a bundle with these coordinates, (k,), out of one vector; the length left."""
         ...
 
+    def add(self, total: Vectors, factor: float, vector: Vectors) -> None:
+        """Total += factor · vector, both bundles of one; each entry is rounded."""
+        ...
+
     def store(self, room: Vectors, place: int, vectors: Vectors, length: float = 1.0) -> None:
         """Put ``vectors / length`` into a bundle, from this place on."""
         ...

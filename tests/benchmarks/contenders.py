@@ -44,7 +44,7 @@ def curvcli(folder: Path, dtype: str) -> dict[str, Task]:
     from curvcli.curvature.eigen import IterativeEigenpairs
     from curvcli.curvature.kept import KeptObjective
     from curvcli.curvature.matrices.hessian import HESSIAN
-    from curvcli.curvature.operator import MatrixProducts
+    from curvcli.curvature.operator import CurvatureOperator
     from curvcli.curvature.trace.estimate import Rule
     from curvcli.curvature.trace.registry import estimators, traces
     from curvcli.engine.serial import SerialEngine
@@ -55,13 +55,22 @@ def curvcli(folder: Path, dtype: str) -> dict[str, Task]:
     session = open_session(ModelOptions(model, "cpu", dtype), DataOptions(spec), Voice(-1))
     (target,) = targets(session.model.layers, [], whole_model=True)
     block, names = target.block, list(target.block.names)
-    vector = fixed_vector(block.size)[None]
+    space = session.objective.space(block.parameters)
+    vector = space.from_numpy(fixed_vector(block.size)[None])
 
     def opened() -> SerialEngine:
         return SerialEngine(KeptObjective(session.objective, names, 1 << 40))
 
+    class Product:
+        """One, of a vector as products take it (see ``curvature.algorithm.Algorithm``)."""
+
+        passes_per_batch, at_most = 1, False
+
+        def steps(self, about: Any, kept: Any) -> Any:
+            return (yield from CurvatureOperator.of(about, block, HESSIAN).times(vector))
+
     def product(engine: SerialEngine) -> list[float]:
-        return computed(MatrixProducts(block, vector), engine)[0, :5].tolist()
+        return space.entries(computed(Product(), engine), 0, 5)[0].tolist()
 
     kept = opened()
     product(kept)
@@ -184,7 +193,8 @@ def gradient_tape(folder: Path, dtype: str) -> dict[str, Task]:
     sizes = [int(np.prod(w.shape)) for w in weights]
 
     def loss(part: Any, labels: Any) -> Any:
-        logits = next(iter(call(**{name: part}).values()))
+        # Not by ``call``: only what was loaded keeps the variables alive that are not differentiated by.
+        logits = next(iter(loaded.signatures["serving_default"](**{name: part}).values()))
         return tf.reduce_sum(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)) / len(y)
 
     @tf.function

@@ -9,8 +9,8 @@ import numpy as np
 from scipy.fft import dct, idct
 
 from curvcli.curvature.eigen import EigenSolution, IterativeEigenpairs
-from curvcli.curvature.krylov import Which, chosen
 from curvcli.curvature.matrices.hessian import HESSIAN
+from curvcli.curvature.wanted import Which, chosen
 from curvcli.models.arrays import NumPySpace, Rows, rows_of
 from curvcli.models.base import Array, Parameter
 from curvcli.models.bundle import Vectors

@@ -9,8 +9,9 @@ from scipy.integrate import trapezoid
 from curvcli.curvature.dense import condition_number, inertia
 from curvcli.curvature.density import LanczosQuadrature, Quadrature, largest_weight_at_zero
 from curvcli.curvature.eigen import EigenSolution, IterativeEigenpairs
-from curvcli.curvature.krylov import ENDS, Krylov, chosen
+from curvcli.curvature.krylov import Krylov
 from curvcli.curvature.matrices.hessian import HESSIAN
+from curvcli.curvature.wanted import ENDS, chosen
 from curvcli.engine.serial import SerialEngine
 from curvcli.engine.work import Work
 from curvcli.models.arrays import NumPySpace

@@ -7,14 +7,17 @@ import pytest
 from covering import covering
 
 from curvcli.curvature.eigen import EigenSolution, IterativeEigenpairs
-from curvcli.curvature.krylov import Krylov, Which
+from curvcli.curvature.krylov import Krylov
 from curvcli.curvature.matrices.hessian import HESSIAN
 from curvcli.curvature.pairs import judge
+from curvcli.curvature.remainder import Remainder
 from curvcli.curvature.search import FAILURE
+from curvcli.curvature.wanted import Which
 from curvcli.engine.serial import SerialEngine
 from curvcli.engine.work import Work
 from curvcli.models.arrays import NumPySpace
 from curvcli.models.base import Array
+from curvcli.models.bundle import Vectors
 
 from .conftest import Quadratic, StopError, found, one_block, vector_parameter, with_spectrum
 from .eigen_operators import Case, Rotated, random_case
@@ -275,3 +278,46 @@ def test_a_pair_is_judged_by_residual_rounding_and_what_was_missed() -> None:
     assert unsure.converged.tolist() == [True, True, False]
     products[2, 0] = 0.5
     assert judge(values, vectors, products, 1e-6, 2.0).values.tolist() == [2.0, 1.0]
+
+
+@pytest.mark.parametrize("which", ["largest", "smallest"])
+@pytest.mark.parametrize("copies", [0, 1])
+def test_what_a_first_search_leaves_has_the_rest_of_the_spectrum_beyond_a_level(which: Which, copies: int) -> None:
+    """A copy of a wanted eigenvalue is seen in it; without one it is soon sure that there is none."""
+    sign = 1 if which == "largest" else -1
+    values = sign * np.r_[5.0, 4.0, np.repeat(5.0, copies), np.linspace(-1, 1, 598 - copies)]
+    space, matrix = NumPySpace((vector_parameter(600),)), with_spectrum(values)
+    rows = space.room(200)
+    first = Krylov(space, space.normals(0, "first", 0), rows, room=199)
+    for _ in range(14):
+        first.extend(space.from_numpy(space.to_numpy(first.current) @ matrix))
+    first.solve()
+    rest = Remainder.begun(space, first, rows, space.normals(0, "second", 0), level=sign * 4.001, sign=sign)
+    while rest.look.steps < 30:
+        rest.extend(space.from_numpy(space.to_numpy(rest.look.current) @ matrix))
+        rest.look.solve()
+        if rest.seen or rest.failure <= FAILURE:
+            break
+    assert rest.seen == bool(copies)
+    assert rest.look.steps <= 15
+
+
+def test_a_basis_in_float32_stays_nearly_orthogonal_though_it_is_seldom_read() -> None:
+    """Eigenvalues that converge early bring rounding back at every step; a random sum tells when it is too much."""
+    values = np.r_[3.0, 2.0, -1.8, np.linspace(-1, 1, 1997)]
+    space, rotated = NumPySpace((vector_parameter(2000),), "float32"), Rotated(values, 1)
+    reads: list[int] = []
+
+    class Counting(NumPySpace):
+        def coordinates(self, basis: Vectors, vector: Vectors) -> Array:
+            reads.append(len(basis))
+            return super().coordinates(basis, vector)
+
+    counting = Counting(space.parameters, "float32")
+    look = Krylov(counting, space.normals(0, "start", 0), space.room(61), room=60)
+    for _ in range(60):
+        product = rotated.hessian_products((), space.from_numpy(space.to_numpy(look.current)))
+        look.extend(space.from_numpy(space.to_numpy(product)))
+    basis = space.to_numpy(look.basis)
+    assert np.abs(basis @ basis.T - np.eye(len(basis))).max() <= np.sqrt(space.grain)
+    assert 5 <= sum(count > 1 for count in reads) <= 40

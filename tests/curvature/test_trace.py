@@ -186,12 +186,14 @@ def test_probes_held_one_by_one_or_together_give_the_same(rtol: float | None, mo
     assert values[1].value == pytest.approx(values[2].value, rel=1e-13)
 
 
-def test_bases_of_all_blocks_fit_into_memory_together() -> None:
-    """What the first blocks take is not there for the later ones."""
+@pytest.mark.parametrize("itemsize", [4, 8])
+def test_bases_of_all_blocks_fit_into_memory_together(itemsize: int) -> None:
+    """What the first blocks take is not there for the later ones; what each needs for a while is, and is no less."""
     parameters = [vector_parameter(100, name) for name in "abc"]
     blocks = [Block(p.name, (p,)) for p in parameters]
-    one = 1.5 * 32 * 100 * 8
-    chosen = estimators(blocks, Block("", tuple(parameters)), "xtrace", rule(), int(2.5 * one))
+    one, while_extended = 1.5 * 32 * 100 * itemsize, 33 * 8 * 100
+    memory = int(2.5 * one) + while_extended
+    chosen = estimators(blocks, Block("", tuple(parameters)), "xtrace", rule(), memory, itemsize=itemsize)
     methods = {name: estimator.method for estimator in chosen for name in estimator.names}
     assert methods == {"a": "xtrace", "b": "xtrace", "c": "hutchinson"}
 

@@ -137,6 +137,10 @@ class ListSpace:
             np.subtract(part, coordinates @ others, out=part)
         return float(self.norms(vector)[0])
 
+    def add(self, total: Any, factor: float, vector: Any) -> None:
+        for mine, part in zip(total.parts, vector.parts, strict=True):
+            np.add(mine, factor * part, out=mine)
+
     def store(self, room: Any, place: int, vectors: Any, length: float = 1.0) -> None:
         for mine, part in zip(room.parts, vectors.parts, strict=True):
             mine[place : place + len(part)] = part / length
@@ -183,4 +187,47 @@ def test_vectors_of_another_kind_give_the_same_figures(name: str) -> None:
     lists = arrays_of(found(ALGORITHMS[name](), ListRows(matrix, PARAMETERS, SHARES)))
     for one, other in zip(plain, lists, strict=True):
         # Eigenvectors are the same up to their signs.
+        np.testing.assert_allclose(np.abs(other), np.abs(one), rtol=1e-6, atol=1e-7)
+
+
+class PartsBatch(QuadraticBatch):
+    """Returns each product in parts, as frameworks do with long ones: one for all parameters, or one for each."""
+
+    ends: tuple[int, ...] = ()
+
+    def hessian_products(self, block: Sequence[str], vectors: Any) -> Any:
+        products = rows_of(super().hessian_products(block, vectors))
+        return arrays.Parts([tuple(np.split(row, self.ends)) for row in products])
+
+
+class BatchOfEach(PartsBatch):
+    """One for each."""
+
+    ends = tuple(np.cumsum([p.size for p in PARAMETERS])[:-1])
+
+
+class PartsRows(Rows):
+    """An objective with such batches."""
+
+    kind: type[PartsBatch] = PartsBatch
+
+    def batches(self, parameters: Sequence[str], *, start: int = 0) -> Iterator[QuadraticBatch]:
+        for part in self._parts[start:]:
+            yield self.kind(part, self._parameters)
+
+
+class RowsOfEach(PartsRows):
+    """Likewise."""
+
+    kind = BatchOfEach
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("kind", [PartsRows, RowsOfEach])
+def test_vectors_in_parts_give_the_same_figures(kind: type[Rows], name: str) -> None:
+    """However a product is cut, and to the rounding of sums."""
+    matrix = with_spectrum(VALUES)
+    plain = arrays_of(found(ALGORITHMS[name](), Rows(matrix, PARAMETERS, SHARES)))
+    parts = arrays_of(found(ALGORITHMS[name](), kind(matrix, PARAMETERS, SHARES)))
+    for one, other in zip(plain, parts, strict=True):
         np.testing.assert_allclose(np.abs(other), np.abs(one), rtol=1e-6, atol=1e-7)

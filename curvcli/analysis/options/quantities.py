@@ -9,9 +9,9 @@ from typing import Annotated
 from curvcli.analysis.options.kinds import File, Flag, Names, Number, OneOf, Size, Text, Whole
 from curvcli.analysis.options.record import Options
 from curvcli.curvature.diagonal import estimators, planner
-from curvcli.curvature.krylov import ENDS, Which
 from curvcli.curvature.matrices.registry import MATRICES, REGISTRY
 from curvcli.curvature.trace import registry as traces
+from curvcli.curvature.wanted import ENDS, Which
 from curvcli.errors import UsageError
 from curvcli.wording import option
 

@@ -78,7 +78,8 @@ class TraceQuantity:
             method = options.method if options.method in ESTIMATORS else "xtrace"
             every = list({p.name: p for block in left for p in block.parameters}.values())
             whole = Block("", tuple(every)) if len(left) > 1 else None
-            chosen = estimators(left, whole, method, rule, run.memory)
+            itemsize = np.dtype(run.session.dtype).itemsize
+            chosen = estimators(left, whole, method, rule, run.memory, itemsize=itemsize)
             self._estimators = {name: one.method for one in chosen for name in one.names}
             names = tuple(block.name for block in left)
             title = f"trace of {names[0]}" if len(names) == 1 else f"traces of {len(names)} blocks"

@@ -17,9 +17,9 @@ from curvcli.analysis.studies.base import decay_at, one_block, saved_values
 from curvcli.curvature.directions import by_parameter, filter_normalised, joined
 from curvcli.curvature.eigen import EigenSolution
 from curvcli.curvature.first_order import LossAndGradient
-from curvcli.curvature.krylov import Which
 from curvcli.curvature.losses_at import LossesAlong
 from curvcli.curvature.operator import MatrixProducts
+from curvcli.curvature.wanted import Which
 from curvcli.engine.work import Work
 from curvcli.errors import UsageError
 from curvcli.models.base import Array

@@ -22,16 +22,18 @@ class Entry:
     Attributes:
         make: from one block and a rule; None for Hutchinson's, which takes many blocks at once.
         held: vectors of the block that it holds at once, per product allowed.
+        widened: float64 numbers per entry of the block that it needs for a while, however many products.
         semidefinite: whether it is for matrices without negative eigenvalues alone.
     """
 
     make: Callable[[Block, Rule], TraceEstimator] | None
     held: float
+    widened: int = 0
     semidefinite: bool = False
 
 
 REGISTRY: Mapping[str, Entry] = {
-    "xtrace": Entry(XTrace, 1.5),
+    "xtrace": Entry(XTrace, 1.5, widened=33),
     "hutch++": Entry(HutchPlusPlus, 1.0),
     "hutchinson": Entry(None, 0.0),
     "xnystrace": Entry(XNysTrace, 2.0, semidefinite=True),
@@ -42,7 +44,7 @@ _SMALL = 128
 
 
 def estimators(
-    blocks: Sequence[Block], whole: Block | None, method: str, rule: Rule, memory: int
+    blocks: Sequence[Block], whole: Block | None, method: str, rule: Rule, memory: int, *, itemsize: int = 8
 ) -> list[TraceEstimator]:
     """One estimator per block, or one for all of them.
 
@@ -53,6 +55,7 @@ def estimators(
         rule: how far to go.
         memory: bytes for the vectors of all of them; a block whose basis does not fit in what the blocks before it
             leave goes to Hutchinson's estimator.
+        itemsize: bytes of an entry of a vector.
 
     Raises:
         ValueError: there is no such estimator.
@@ -66,8 +69,9 @@ def estimators(
         if block.size <= (rule.probes if rule.rtol is None else max(_SMALL, rule.probes // 4)):
             chosen.append(UnitVectors(block, rule))
             continue
-        needed = int(entry.held * rule.probes * block.size * 8)
-        if entry.make is None or needed > memory:
+        needed = int(entry.held * rule.probes * block.size * itemsize)
+        # Blocks take turns at what they need for a while.
+        if entry.make is None or needed + 8 * entry.widened * block.size > memory:
             probed.append(block)
             continue
         memory -= needed

@@ -11,6 +11,7 @@ from curvcli.models.data_loss import DataLoss
 from curvcli.models.tensorflow.forward import Forward
 from curvcli.models.tensorflow.imported import Imported
 from curvcli.models.tensorflow.runtime import tensorflow
+from curvcli.models.tensorflow.split import Kept
 
 
 class CutBatch:
@@ -29,8 +30,7 @@ class CutBatch:
         """Run everything before the chosen weights."""
         tf = tensorflow()
         self._forward, self._loss = forward, data_loss.loss
-        inside, self._frontier = forward.reader.cut(parameters, forward.needed)
-        self.loops = forward.reader.has_loops(inside)
+        inside, self._frontier, self.loops = forward.cut(tuple(parameters))
         self.reached = forward.output.split(":")[0] in inside
         head = self._frontier if self.reached else [*self._frontier, forward.output]
 
@@ -38,9 +38,9 @@ class CutBatch:
             return forward.import_graph(weights, forward.input_tensors, fed, head)
 
         self._key = ("batch", tuple(parameters))
-        self._kept: dict[tuple[Any, ...], list[Any]] = {}
+        self._kept: dict[tuple[Any, ...], Kept] = {}
         # Until the output has been seen there is nothing to compare it with.
-        self._truth = self._weight = tf.zeros([0], forward.dtype)
+        self._truth = self._weight = tf.constant((), forward.dtype)
         arguments = forward.all_weights(), forward.feed(data)
         values = forward.functions.call((*self._key, "head"), run_head, *arguments) if head else []
         self._fed = values[: len(self._frontier)]

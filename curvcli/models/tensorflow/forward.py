@@ -66,10 +66,19 @@ class Forward:
     def replace(self, flat: FlatGraph) -> None:
         """Run another graph of the same weights and inputs from now on."""
         self.flat, self.reader = flat, GraphReader(flat)
+        self._cuts: dict[tuple[str, ...], tuple[set[str], list[str], bool]] = {}
 
     def take(self, output: str) -> None:
         """Take the loss of this tensor."""
         self.output, self.needed = output, self.reader.upstream(output)
+        self._cuts = {}
+
+    def cut(self, parameters: tuple[str, ...]) -> tuple[set[str], list[str], bool]:
+        """What ``GraphReader.cut`` says of these weights and the output, and whether a loop lies between them."""
+        if parameters not in self._cuts:
+            inside, frontier = self.reader.cut(parameters, self.needed)
+            self._cuts[parameters] = inside, frontier, self.reader.has_loops(inside)
+        return self._cuts[parameters]
 
     def returned(self, output: str | None) -> str:
         """The tensor of a named output.

@@ -11,6 +11,7 @@ from curvcli.errors import ModelError
 from curvcli.models.tensorflow.operations import readable
 from curvcli.models.tensorflow.runtime import tensorflow
 from curvcli.models.tensorflow.split import SplitFunction
+from curvcli.models.tensorflow.traced import TracedFunction
 
 
 class Functions:
@@ -23,7 +24,7 @@ class Functions:
 
     def __init__(self, device: str, where: str) -> None:
         self.device, self.where = device, where
-        self._functions: dict[tuple[Any, ...], Any] = {}
+        self._functions: dict[tuple[Any, ...], TracedFunction] = {}
         self._splits: dict[tuple[Any, ...], SplitFunction] = {}
 
     def call(self, key: Any, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -35,7 +36,7 @@ class Functions:
         full = (key, _shapes(tensorflow().nest.flatten(arguments)))
         with self.explained():
             if full not in self._functions:
-                self._functions[full] = tensorflow().function(function, autograph=False)
+                self._functions[full] = TracedFunction(function, arguments)
             return self._functions[full](*arguments)
 
     def call_for_rows(self, key: Any, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -49,8 +50,7 @@ class Functions:
         full = (key, tuple(specs))
         with self.explained():
             if full not in self._functions:
-                signature = [tensorflow().TensorSpec(*spec) for spec in specs]
-                self._functions[full] = tensorflow().function(function, signature, autograph=False)
+                self._functions[full] = TracedFunction(function, arguments, tensorflow().TensorSpec(*specs[-1]))
             return self._functions[full](*arguments)
 
     def split(self, key: Any, function: Callable[..., Any], arguments: Sequence[Any], vector: Any) -> SplitFunction:
@@ -74,7 +74,7 @@ class Functions:
 
 
 def _shapes(tensors: Sequence[Any]) -> tuple[Any, ...]:
-    return tuple((tuple(t.shape), t.dtype.name) for t in tensors)
+    return tuple((tuple(t.shape.as_list()), t.dtype.name) for t in tensors)
 
 
 def reason_of(error: Exception) -> str:

@@ -18,6 +18,7 @@ from curvcli.models.rows import rows_separate
 from curvcli.models.tensorflow.forward import Forward
 from curvcli.models.tensorflow.imported import Imported, gradients
 from curvcli.models.tensorflow.runtime import tensorflow
+from curvcli.models.tensorflow.split import Kept
 from curvcli.models.tensorflow.taylor.series import TensorFlowSeries
 
 
@@ -54,7 +55,7 @@ class TensorFlowInputBatch:
             self._values = raw[place].reshape(self.samples)
             mask[place] = 1.0
         self._mask = tf.constant(mask, dtype=forward.dtype)
-        self._kept: dict[str, list[Any]] = {}
+        self._kept: dict[str, Kept] = {}
         self._series: TensorFlowSeries | None = None
         self._gradient: Array | None = None
 

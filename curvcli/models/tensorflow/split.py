@@ -8,9 +8,24 @@ second. For a Hessian–vector product the first part is the forward pass and th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from curvcli.models.tensorflow.runtime import tensorflow
+from curvcli.models.tensorflow.traced import TracedFunction
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What all vectors share.
+
+    Attributes:
+        tensors: that flow from the first part into the second.
+        shapes: theirs.
+    """
+
+    tensors: list[Any]
+    shapes: tuple[tuple[int, ...], ...]
 
 
 class SplitFunction:
@@ -35,20 +50,26 @@ class SplitFunction:
         inputs, output = list(whole.inputs), whole.graph.outputs[0]
         frontier = _frontier(inputs[-1], output)
         definition = whole.graph.as_graph_def()
-        self._before = _part(definition, inputs[:-1], frontier)
-        self._after = _part(definition, [*frontier, inputs[-1]], [output])
+        self._before = TracedFunction(_part(definition, inputs[:-1], frontier), arguments)
+        self._rest = _part(definition, [*frontier, inputs[-1]], [output])
+        self._after: dict[Any, TracedFunction] = {}
 
-    def before(self, arguments: Sequence[Any]) -> list[Any]:
+    def before(self, arguments: Sequence[Any]) -> Kept:
         """What all vectors share."""
-        return list(self._before(*arguments))
+        tensors = list(self._before(*arguments))
+        # Some shapes may depend on the numbers.
+        return Kept(tensors, tuple(tuple(t.shape.as_list()) for t in tensors))
 
-    def after(self, kept: Sequence[Any], vector: Any) -> Any:
+    def after(self, kept: Kept, vector: Any) -> Any:
         """The result for one vector."""
-        return self._after(*kept, vector)[0]
+        arguments = *kept.tensors, vector
+        if kept.shapes not in self._after:
+            self._after[kept.shapes] = TracedFunction(self._rest, arguments)
+        return self._after[kept.shapes](*arguments)[0]
 
 
-def _part(definition: Any, feeds: Sequence[Any], fetches: Sequence[Any]) -> Any:
-    """The part of a graph between some tensors and others, as a function."""
+def _part(definition: Any, feeds: Sequence[Any], fetches: Sequence[Any]) -> Callable[..., Any]:
+    """The part of a graph between some tensors and others, as a function to be traced."""
     tf = tensorflow()
     wanted = [t.op.name for t in (*fetches, *feeds)]
     pruned = tf.compat.v1.graph_util.extract_sub_graph(definition, wanted)
@@ -59,7 +80,7 @@ def _part(definition: Any, feeds: Sequence[Any], fetches: Sequence[Any]) -> Any:
             pruned, input_map=replaced, return_elements=[t.name for t in fetches], name=""
         )
 
-    return tf.function(function, autograph=False)
+    return function
 
 
 def _frontier(vector: Any, output: Any) -> list[Any]:

@@ -293,12 +293,13 @@ class TorchBatch:
     ) -> Iterator[tuple[Tensor | None, ...]]:
         """For each vector, raveled and joined ``like`` the outputs, the derivative of ⟨outputs, vector⟩ by inputs."""
         live = [i for i, g in enumerate(outputs) if g is not None and g.requires_grad]
-        starts = np.cumsum([0, *(t.numel() for t in like)])
+        sizes = [t.numel() for t in like]
         for row in rows_on(vectors, self._forward.parameters):
             if not live:
                 yield (None,) * len(inputs)
                 continue
-            parts = [row[starts[i] : starts[i + 1]].reshape(like[i].shape) for i in live]
+            every = torch.split(row, sizes)
+            parts = [every[i].view(like[i].shape) for i in live]
             if self._forward.program.complex:
                 # Seen as pairs, real numbers must begin at an even place of their memory.
                 parts = [part.clone() for part in parts]

@@ -121,16 +121,14 @@ def differentiable(dtype: torch.dtype, *, recurrent: bool = False) -> Iterator[N
     """
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
-    before, onednn = torch.get_default_dtype(), torch._C._get_mkldnn_enabled()
+    before, onednn, cudnn = torch.get_default_dtype(), torch._C._get_mkldnn_enabled(), torch._C._get_cudnn_enabled()
     torch.set_default_dtype(dtype)
     torch._C._set_mkldnn_enabled(onednn and not recurrent)
+    torch._C._set_cudnn_enabled(False)
     try:
-        with (
-            sdpa_kernel(SDPBackend.MATH),
-            torch.backends.cudnn.flags(enabled=False),
-            torch.jit.optimized_execution(False),  # type: ignore[attr-defined]
-        ):
+        with sdpa_kernel(SDPBackend.MATH), torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
             yield
     finally:
         torch.set_default_dtype(before)
         torch._C._set_mkldnn_enabled(onednn)
+        torch._C._set_cudnn_enabled(cudnn)

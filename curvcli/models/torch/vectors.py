@@ -35,7 +35,7 @@ def _part(value: Tensor | None, like: Tensor) -> Array:
     """A derivative as an array, where it lies if that is this machine's memory."""
     if value is None:
         value = torch.zeros((), dtype=like.dtype).expand(like.numel())
-    array: Array = value.detach().reshape(-1).cpu().numpy()
+    array: Array = value.numpy(force=True).reshape(-1)
     return array
 
 
