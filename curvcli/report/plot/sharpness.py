@@ -41,14 +41,14 @@ def draw(view: View) -> Iterator[Plot]:
     title = _TITLE if batches is not None and kernels else "Sharpness of mini-batches"
     title = "Relative flatness of kernels" if batches is None else title
     figure = new_figure(view, title, _notes(new), _handles(view, batches is not None, base is not None))
-    panels, said = (batches is not None) + bool(kernels), []
+    panels, captions = (batches is not None) + bool(kernels), []
     if batches is not None:
         axes = figure.add_subplot(1, panels, 1)
-        said.append(_histogram(axes, new, None if base is None else _batches(base)))
+        captions.append(_histogram(axes, new, None if base is None else _batches(base)))
     if kernels:
         axes = figure.add_subplot(1, panels, panels)
-        said.append(_dots(axes, kernels, [] if base is None else _kernels(base)))
-    yield Plot("sharpness", "sharpness", title, "; ".join(said) + ".", figure)
+        captions.append(_dots(axes, kernels, [] if base is None else _kernels(base)))
+    yield Plot("sharpness", "sharpness", title, "; ".join(captions) + ".", figure)
 
 
 def _record(side: Side) -> StudyRecord | None:
