@@ -230,8 +230,22 @@ def test_a_small_network_has_exact_figures(
     activation: str, hard: bool, framework: str, tmp_path: Path, compute: Compute
 ) -> None:
     """Those of its dense matrices, with class weights and weight decay, to 1e-9."""
-    weights = weights_of(int(hard))
-    saved = Saved(tmp_path, framework, weights, activation)
+    check_small(weights_of(int(hard)), activation, hard, framework, tmp_path, compute)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(10, 22))
+def test_random_networks_have_exact_figures(seed: int, framework: str, tmp_path: Path, compute: Compute) -> None:
+    """Of one to seven hidden units."""
+    weights, activation = weights_of(seed, 1 + seed % 7), ("tanh", "relu")[seed // 2 % 2]
+    check_small(weights, activation, bool(seed % 2), framework, tmp_path, compute)
+
+
+def check_small(  # noqa: PLR0917
+    weights: Arrays, activation: str, hard: bool, framework: str, folder: Path, compute: Compute
+) -> None:
+    """Every figure of a network whose whole Hessian is made."""
+    saved = Saved(folder, framework, weights, activation)
     truth = Truth(weights, activation, **({"decay": 0.05, "classes": [0.5, 2.0, 1.5]} if hard else {}))
     batches = () if framework == "tensorflow" else ("--batch-size", "16")
     study = measured(compute, saved.path, HARD if hard else CROSS, *EVERYTHING, *batches)
