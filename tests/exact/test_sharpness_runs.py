@@ -137,6 +137,13 @@ def test_what_the_loss_does_not_depend_on_has_no_gradient_and_no_curvature(net: 
     assert kernel.relative_flatness == 0
 
 
+def test_a_prediction_that_is_no_number_is_not_finite(net: Any, compute: Compute) -> None:
+    study = measured(compute, net[1], *only("sam"), "--rho", "1e300", "--layer", "two", code=4)
+    rows = by_name(study)
+    assert rows["sam_second_order"].status == study.status == "nonfinite"
+    assert (rows["sam_first_order"].status, rows["sam_first_order"].exact) == ("done", True)
+
+
 def test_an_interrupted_run_ends_in_the_same_bytes(net: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped between two mini-batches, it goes on with the next one; by products, as larger networks."""
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")

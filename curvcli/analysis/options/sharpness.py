@@ -71,7 +71,7 @@ class SharpnessOptions(Options):
                 advice = did_you_mean(name, MEASURES)
                 names = listed(MEASURES, last="and", most=len(MEASURES))
                 raise UsageError(
-                    f"{option('measure', name)}: no such measure{advice and f'; {advice}'}; there are {names}."
+                    f"{option('measure', name)}: no such measure{f'; {advice}' if advice else '.'}\nThere are {names}."
                 )
 
     @property

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from curvcli.analysis.quantities.base import PlanRow
 from curvcli.analysis.studies.measures.base import About, Measure, figure
 from curvcli.engine.work import Work
+from curvcli.report.records.status import Status
 from curvcli.report.records.studies import StudyRow
 from curvcli.report.units import GRADIENT, LOSS
 
@@ -62,11 +65,13 @@ class Ascent(Measure):
         if ground.ascended is not None:
             rise, reason = float(ground.ascended.result[0]) - ground.first.value, ""
         first = rho * ground.norm
-        second = first + rho**2 / 2 * ground.along_gradient
+        second = first + rho * rho / 2 * ground.along_gradient
 
         def row(name: str, definition: str, value: float, method: str) -> StudyRow:
             about = About(definition, _FORET, unit=LOSS)
-            return figure(name, about, value, method=method, exact=True, reason=reason)
+            lost = not reason and not np.isfinite(value)
+            status: Status = "nonfinite" if lost else "done"
+            return figure(name, about, value, method=method, exact=True, status=status, reason=reason)
 
         return [
             row("sam_sharpness", f"L(θ + ε) − L(θ), ε = ρg/‖g‖, ρ = {rho:g}", rise, "forward"),
