@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from curvcli.analysis.checkpoints import run_resumable
+from curvcli.analysis.engines import Place
 from curvcli.analysis.options.record import Options
 from curvcli.analysis.progress import Meter, Voice
 from curvcli.analysis.provenance import decay_term, provenance, run_key
@@ -22,8 +23,7 @@ from curvcli.analysis.studies.base import Study
 from curvcli.analysis.targets import Target, parameters_of
 from curvcli.analysis.watch import WATCH
 from curvcli.curvature.first_order import FirstOrder, LossAndGradient
-from curvcli.curvature.kept import KeptObjective
-from curvcli.engine.serial import SerialEngine
+from curvcli.engine.interface import Engine
 from curvcli.engine.work import Work
 from curvcli.errors import ExitCode, Interrupted
 from curvcli.models.base import Array, Parameter
@@ -51,6 +51,7 @@ class Job:
         reserved: bytes of these that vectors and bases may take.
         studies: of the network as a whole, besides.
         moved: the parameters that these are about.
+        place: where tasks are carried out.
         options: further things that the numbers depend on.
         line: the command that does the same; None for the one that was typed.
         deterministic: whether the model gives the same answer twice; else nothing is called exact.
@@ -70,6 +71,7 @@ class Job:
     reserved: int = 0
     studies: Sequence[Study] = ()
     moved: tuple[Parameter, ...] = ()
+    place: Place = field(default_factory=Place)
     _studied: list[StudyRecord] = field(default_factory=list)
 
     def run(self, path: Path, *, resume: bool) -> int:
@@ -139,15 +141,20 @@ class Job:
         names = list(dict.fromkeys(p.name for p in (*parameters_of(self.targets), *self.moved)))
         several = self.studies or len(every) > 1
         limit = self.memory_limit if several or any(work.repeats for work in every) else 0
-        objective = KeptObjective(self.session.objective, names, limit, reserved=self.reserved)
-        engine = SerialEngine(objective)
+        batches = self.session.objective.batch_count()
         unsaved: dict[str, float] = {}  # seconds that a kill would cost
         made: list[Work[Any]] = []
         planned = {work.key: work for work in (*every, *studied)}
         later = sum(study.later for study in self.studies)
-        passes = objective.batch_count() + sum(work.passes for work in planned.values()) + later
-        with self.voice.progress(passes) as meter:
-            first = self._first_order(parts, meter, names, at_most=any(work.at_most for work in planned.values()))
+        passes = batches + sum(work.passes for work in planned.values()) + later
+        with (
+            self.place.engines(self.session, names, limit, self.reserved) as engines,
+            self.voice.progress(passes) as meter,
+        ):
+            engine = engines.kept
+            first = self._first_order(
+                parts, engines.once, meter, names, at_most=any(work.at_most for work in planned.values())
+            )
 
             def bare(target: Target) -> LayerRecord:
                 return self._bare(target, first.gradients)
@@ -196,7 +203,9 @@ class Job:
                 parts.save_progress(work.key, work.state())
                 del unsaved[work.key]
 
-    def _first_order(self, parts: Parts, meter: Meter, names: Sequence[str], *, at_most: bool) -> LossAndGradient:
+    def _first_order(
+        self, parts: Parts, engine: Engine, meter: Meter, names: Sequence[str], *, at_most: bool
+    ) -> LossAndGradient:
         """The loss, and the gradients where they are wanted, weight decay included."""
         count, objective = len(self.targets), self.session.objective
         gradients = any(quantity.name == "diag" for quantity in self.quantities)
@@ -206,13 +215,13 @@ class Job:
         work = Work(first, key="first order", title="loss and gradient", batches=objective.batch_count())
         meter.phase(title, objective.batch_count(), at_most=at_most, comparable=False)
         start = time.monotonic()
-        # Not by the objective that keeps its batches: how large they get shows in the passes that follow.
-        run_resumable(parts, work, SerialEngine(objective), meter, self.voice)
+        # Not by batches that are kept: how large they get shows in the passes that follow.
+        run_resumable(parts, work, engine, meter, self.voice)
         if time.monotonic() - start > _WORTH_KEEPING:
             parts.save_progress(work.key, work.state())
         return self._with_decay(work.result)
 
-    def _run(self, parts: Parts, work: Work[Any], engine: SerialEngine, meter: Meter) -> float:
+    def _run(self, parts: Parts, work: Work[Any], engine: Engine, meter: Meter) -> float:
         """Do some work; returns the seconds it took."""
         before = meter.done
         start = time.monotonic()

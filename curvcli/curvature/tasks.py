@@ -124,6 +124,10 @@ class BatchTask(Protocol[Batch]):
         """How a batch's vectors may be cut."""
         ...
 
+    def divisible(self, batch: Batch) -> bool:
+        """Whether the parts of a batch may be given to several copies of it, each a few."""
+        ...
+
     def passes(self, batch: Batch, part: Part) -> int:
         """Passes through the batch's graph that a part takes."""
         ...
@@ -170,6 +174,10 @@ class ParameterTask:
     def cut(self, batch: DifferentiatedBatch) -> Cut:
         """See ``BatchTask``."""
         return Cut.even()
+
+    def divisible(self, batch: DifferentiatedBatch) -> bool:
+        """See ``BatchTask``."""
+        return not self.folded
 
     def passes(self, batch: DifferentiatedBatch, part: Part) -> int:
         """See ``BatchTask``."""

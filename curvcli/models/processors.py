@@ -71,4 +71,5 @@ def _quota(folder: Path) -> float | None:
 def _processors(time: str, period: str) -> float | None:
     """Microseconds of CPU time per period; version 1 says -1 for no limit."""
     allowed, whole = float(time), float(period)
-    return allowed / whole if isfinite(allowed) and isfinite(whole) and allowed > 0 and whole > 0 else None
+    quota = allowed / whole if allowed > 0 and whole > 0 else 0.0
+    return quota if isfinite(quota) and quota > 0 else None

@@ -44,6 +44,8 @@ def group(folder: Path, limit: str) -> None:
         ("-1 100000\n", None),
         ("nan 100000\n", None),
         ("1e400 1\n", None),
+        ("1e308 1e-300\n", None),
+        ("1e-300 1e308\n", None),
         ("", None),
         ("a b c\n", None),
         ("\x00" * 50, None),

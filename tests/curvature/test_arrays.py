@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from curvcli.curvature.diagonal.weight_probes import XDiag
 from curvcli.models import arithmetic, probes
 from curvcli.models.arrays import NumPySpace, Parts, Rows
 from curvcli.models.base import Array, Parameter
@@ -115,3 +116,26 @@ def test_vectors_in_float32_give_figures_to_float32s_digits(name: str) -> None:
     for one, other in zip(wide, narrow, strict=True):
         # Eigenvectors are the same up to their signs.
         np.testing.assert_allclose(np.abs(other), np.abs(one), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("held", [0, 8, 9, 10])
+def test_noise_is_no_direction_where_none_is_left(held: int) -> None:
+    """What rounding leaves of vectors in the span is not taken for more dimensions than there are."""
+    draw = np.random.default_rng(2).standard_normal
+    space = NumPySpace((vector_parameter(10),), "float32")
+    basis = space.from_numpy(np.linalg.qr(draw((10, held)))[0].T)
+    vectors = space.from_numpy(draw((8, 3)) @ draw((3, 10)))
+    fresh = space.extension(basis, vectors, 10.0)
+    assert min(3, 10 - held) <= len(fresh) <= 10 - held
+    whole = np.concatenate([basis.array, fresh.array])
+    np.testing.assert_allclose(whole @ whole.T, np.eye(len(whole)), atol=1e-6)
+    left = vectors.array - vectors.array @ whole.T @ whole
+    assert np.abs(left).max() <= 1e-5
+
+
+def test_xdiag_of_a_small_block_in_float32() -> None:
+    """As many test vectors as entries: all directions, one of them the matrix's null space, and no more."""
+    draw = np.random.default_rng(4).standard_normal((10, 9))
+    matrix, parameter = draw @ draw.T, vector_parameter(10)
+    estimate = found(XDiag(parameter, 32, None, 0), Narrow(matrix, (parameter,)))["p"]
+    np.testing.assert_allclose(estimate.value, np.diag(matrix), rtol=1e-5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -197,3 +198,36 @@ def test_the_plan_takes_them_where_they_are_cheaper(tmp_path: Path) -> None:
     assert chosen[2].method == "coordinate"
     assert chosen[12].method == "pairs_of_uses"
     assert "one product per output element of all its uses (144)" in chosen[12].reason
+
+
+class Empty(nn.Module):
+    """A layer used twice, beside parameters without entries."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.twice, self.none, self.narrow = nn.Linear(2, 2), nn.Linear(2, 0), nn.Linear(0, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.tanh(self.twice(torch.tanh(self.twice(x))))
+        return h + self.none(h).sum(1, keepdim=True) + torch.tanh(self.narrow(x[:, :0]))
+
+
+def test_parameters_without_entries(diag: Diag, tmp_path: Path) -> None:
+    """They have no form, and are in nobody's way."""
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module = Empty()
+    x, y = float32_values(RNG, SAMPLES, 2), RNG.standard_normal((SAMPLES, 2))
+    outcome = diag(saved(module, tmp_path / "m.pt", x), {"x": x}, y, 'name = "mse"')
+    assert outcome.code == 0
+    assert outcome.diagonal["none/weight"].shape == (0, 2)
+    exact = module.double()
+
+    def loss(weight: Tensor) -> Tensor:
+        output = torch.func.functional_call(exact, {"twice.weight": weight}, (torch.from_numpy(x),))
+        return (output - torch.from_numpy(y)).square().mean()
+
+    hessian = torch.autograd.functional.hessian(loss, exact.twice.weight.detach()).reshape(4, 4)
+    expected = {"twice/weight": hessian.diagonal().reshape(2, 2).numpy()}
+    assert_close({"twice/weight": outcome.diagonal["twice/weight"]}, expected, 1e-9)

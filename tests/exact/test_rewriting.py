@@ -16,6 +16,7 @@ from curvcli.models.torch import rewrite as torch_rewrite
 
 from .batchwise import cross_entropies, parts, places, scripted, traced
 from .conftest import BATCH, SAMPLES, Arrays, Outcome, assert_close
+from .exported import exported
 
 Diag = Callable[..., Outcome]
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -108,6 +109,17 @@ class HardSwish(Net):
         return self.two(F.hardswish(self.one(x)))
 
 
+class Celu(Net):
+    """1/α is no number of float32."""
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.act = nn.CELU(0.6, inplace)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.two(self.act(self.one(x) * 1.5))
+
+
 class WeightNorm(Net):
     """By the old hooks, whose own operation has a wrong second derivative."""
 
@@ -129,6 +141,11 @@ def swish_by_hand(h: Tensor, inplace: bool = False) -> Tensor:
     return h * by_hand(h)
 
 
+def celu_by_hand(h: Tensor, alpha: float, inplace: bool = False) -> Tensor:
+    """PyTorch's own has a derivative that is rounded to float32."""
+    return torch.where(h > 0, h, alpha * torch.expm1(h.clamp(max=0) / alpha))
+
+
 def expected(module: nn.Module, monkeypatch: pytest.MonkeyPatch, loss: Callable[..., Tensor]) -> tuple[float, Arrays]:
     """Loss and diagonals of the eager module; the rare operations are by hand, as torch lacks their derivatives."""
     exact = {full: p.detach().double() for full, p in module.named_parameters()}
@@ -136,6 +153,7 @@ def expected(module: nn.Module, monkeypatch: pytest.MonkeyPatch, loss: Callable[
     with monkeypatch.context() as patch:
         patch.setattr(F, "hardsigmoid", by_hand)
         patch.setattr(F, "hardswish", swish_by_hand)
+        patch.setattr(F, "celu", celu_by_hand)
         found: Arrays = {}
         for full, short in places(module):
 
@@ -160,6 +178,8 @@ BUILDS: dict[str, Callable[[], nn.Module]] = {
     "loop": Loop,
     "read_twice": ReadTwice,
     "hardswish": HardSwish,
+    "celu": Celu,
+    "celu_in_place": lambda: Celu(inplace=True),
 }
 
 
@@ -173,6 +193,18 @@ def test_scripted_gates_have_the_eager_networks_curvature(
     result = diag(scripted(module, tmp_path / "m.pt"), {"x": X}, Y, LOGITS)
     loss, diagonals = expected(module, monkeypatch, cross_entropies)
     assert result.code == 0
+    assert result.loss == pytest.approx(loss, rel=1e-12)
+    assert_close(result.diagonal, diagonals, 1e-9)
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+def test_celu_of_an_exported_program(
+    inplace: bool, diag: Diag, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    module = Celu(inplace)
+    result = diag(exported(module, [torch.from_numpy(X[:2]).float()], tmp_path / "m.pt2"), {"x": X}, Y, LOGITS)
+    loss, diagonals = expected(module, monkeypatch, cross_entropies)
     assert result.loss == pytest.approx(loss, rel=1e-12)
     assert_close(result.diagonal, diagonals, 1e-9)
 

@@ -283,3 +283,28 @@ def test_an_operation_without_a_rule(compute: Compute, tmp_path: Path) -> None:
     found = read_report(report).inputs_record("loss")
     assert (code, found.method) == (0, "products")
     assert "no rule for _fft_r2c" in found.reason
+
+
+class Learned(nn.Module):
+    """A cell adds to what it makes of its state, in place: of the first state alone, that is a constant."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.first = nn.GRUCell(2, 3), nn.Parameter(torch.rand(1, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.first.expand(len(x), -1)
+        for t in range(8):
+            h = self.cell(x[:, 2 * t : 2 * t + 2], h)
+        return h.sum(1)
+
+
+def test_work_in_place_on_a_constant(compute: Compute, tmp_path: Path) -> None:
+    """Products, and the reason is this, not that the data would not fit."""
+    torch.manual_seed(2)
+    torch.jit.script(Learned()).save(str(tmp_path / "model.pt"))
+    data: Arrays = {"x": RNG.standard_normal((SAMPLES, 16))}
+    code, report = compute("inputs", tmp_path / "model.pt", data, None, 'name = "output"')
+    derivatives = read_report(report).inputs_record("loss")
+    assert (code, derivatives.method) == (0, "products")
+    assert "not by Taylor coefficients: add_ works in place on a parameter or constant" in derivatives.reason

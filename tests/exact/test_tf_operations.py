@@ -6,7 +6,7 @@ error. So the blocks are independent, and one gradient with one entry of every w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ from curvcli.models.tensorflow.operations import MULTILINEAR as LINEAR_IN_EACH
 from curvcli.models.tensorflow.operations import NOT_DIFFERENTIABLE, PIECEWISE_LINEAR
 from curvcli.models.tensorflow.rules import RULES
 from curvcli.models.tensorflow.runtime import tensorflow
-from curvcli.models.tensorflow.savedmodel import opened
 
 from .conftest import SAMPLES, Arrays, Outcome, assert_close, write_spec
 from .tf_modules import Gradient, by_common_differences, by_differences, float32_values, methods, save
@@ -95,7 +94,11 @@ def sites_of(model: Path, spec: Path, parameters: list[str]) -> dict[str, Site]:
 
 
 def operations(path: Path) -> set[str]:
-    return {node.op for node in all_nodes(opened(path, device="cpu", dtype="float32").flat.graph_def)}
+    """Of all functions in a file."""
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    file = SavedModel.FromString((path / "saved_model.pb").read_bytes())
+    return {node.op for part in file.meta_graphs for node in all_nodes(part.graph_def)}
 
 
 def test_every_entry_of_the_tables_has_a_case() -> None:
@@ -163,45 +166,67 @@ def test_bicubic_resizing_is_linear(diag: Diag, tmp_path: Path) -> None:
     assert_close(bare(found.diagonal), {"w": by_hand}, 1e-5)
 
 
-@pytest.mark.parametrize("each_method", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["auto", "each"])
+class Forms:
+    """A saved network with a weight in every use of some operations, and its diagonal by differences."""
+
+    def __init__(self, names: Sequence[str], path: Path) -> None:
+        self.rules = rules = {f"{name}_{i}": rule for name in names for i, rule in enumerate(RULE_CASES[name])}
+        self.known = {key for key, rule in rules.items() if rule.known}
+        self.inputs = inputs = {"x": X, "image": IMAGES, "tokens": TOKENS}
+        weights = {key: float32_values(np.random.default_rng(i), *r.shape) for i, (key, r) in enumerate(rules.items())}
+
+        def call(tf: Any, w: Any, given: Any) -> Any:
+            parts = []
+            for key, rule in rules.items():
+                z = rule.samples_first(tf, rule.z(tf, w[key], given))
+                flat = tf.reshape(z, [tf.shape(z)[0], int(np.prod(z.shape[1:]))])
+                # What mixes its entries makes the Hessian by z a full one.
+                parts.append(tf.matmul(flat, like(tf, flat, flat.shape[1], 3)))
+            # Every input is read: a signature has no others.
+            token = tf.cast(given["tokens"][:, :1], given["x"].dtype)
+            return joined(tf, parts) + 0 * (given["x"][:, :1] + given["image"][:, 0, 0, :1] + token)
+
+        save(call, weights, inputs, path)
+        self.y = target(call, weights, inputs)
+        self.expected = by_common_differences(Gradient(call, inputs, squared_error(self.y)), weights, 1e-6)
+
+
+# Together, as much of a run costs the same whatever the number of weights.
+TOGETHER = [
+    ["AddV2", "BiasAdd", "Mul"],
+    ["BatchMatMulV2", "GatherV2", "MatMul"],
+    ["Conv2D", "DepthwiseConv2dNative", "Einsum"],
+]
+
+
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow if name in SAME_RULE else ()) for name in sorted(RULE_CASES)]
+    "names", [*TOGETHER, *(pytest.param([name], marks=pytest.mark.slow) for name in sorted(SAME_RULE))], ids=" ".join
 )
-def test_operations_on_weights_have_the_form_that_is_written_down(
-    name: str, each_method: bool, diag: Diag, tmp_path: Path
-) -> None:
-    """Whatever an operation's arguments: by each method that uses its form, the diagonal is the differences'."""
-    rules = {f"w{i}": rule for i, rule in enumerate(RULE_CASES[name])}
-    inputs = {"x": X, "image": IMAGES, "tokens": TOKENS}
-    weights = {key: float32_values(np.random.default_rng(i), *r.shape) for i, (key, r) in enumerate(rules.items())}
+def test_operations_on_weights_have_the_form_that_is_written_down(names: list[str], diag: Diag, tmp_path: Path) -> None:
+    """Whatever an operation's arguments: where there is a form it is used, and the diagonal is the differences'."""
+    forms = Forms(names, tmp_path / "m")
+    assert set(names) <= operations(tmp_path / "m")
+    found = diag(tmp_path / "m", forms.inputs, forms.y, MSE)
+    assert found.code == 0
+    assert {key for key, method in methods(found.report).items() if method == "gauss_newton"} == forms.known
+    assert_close(bare(found.diagonal), forms.expected, 1e-7)
 
-    def call(tf: Any, w: Any, given: Any) -> Any:
-        parts = []
-        for key, rule in rules.items():
-            z = rule.samples_first(tf, rule.z(tf, w[key], given))
-            flat = tf.reshape(z, [tf.shape(z)[0], int(np.prod(z.shape[1:]))])
-            # What mixes its entries makes the Hessian by z a full one.
-            parts.append(tf.matmul(flat, like(tf, flat, flat.shape[1], 3)))
-        # Every input is read: a signature has no others.
-        token = tf.cast(given["tokens"][:, :1], given["x"].dtype)
-        return joined(tf, parts) + 0 * (given["x"][:, :1] + given["image"][:, 0, 0, :1] + token)
 
-    save(call, weights, inputs, tmp_path / "m")
-    y = target(call, weights, inputs)
-    known = {key for key, rule in rules.items() if rule.known}
-    assert name in operations(tmp_path / "m")
-    gradient = Gradient(call, inputs, squared_error(y))
-    expected = by_common_differences(gradient, weights, 1e-6)
-    if not each_method:
-        found = diag(tmp_path / "m", inputs, y, MSE)
-        assert found.code == 0
-        assert {key for key, method in methods(found.report).items() if method == "gauss_newton"} == known
-        assert_close(bare(found.diagonal), expected, 1e-7)
-        return
-    sites = sites_of(tmp_path / "m", write_spec(tmp_path, "sites", inputs, y, MSE), list(weights))
-    assert {key for key, site in sites.items() if site.z is not None} == known
-    names = ("gauss_newton", "output_hessian", "output_hessian_shared", "coordinate")
-    ways: dict[str, list[str]] = {method: [] for method in names}
+def test_all_rules_are_tried_together() -> None:
+    """All but those that are another's."""
+    assert sorted(name for names in TOGETHER for name in names) == sorted(RULE_CASES.keys() - SAME_RULE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(RULE_CASES))
+def test_each_method_gives_the_diagonal_by_the_form(name: str, diag: Diag, tmp_path: Path) -> None:
+    """By each method that uses an operation's form, the diagonal is the differences'."""
+    forms = Forms([name], tmp_path / "m")
+    sites = sites_of(tmp_path / "m", write_spec(tmp_path, "sites", forms.inputs, forms.y, MSE), list(forms.rules))
+    assert {key for key, site in sites.items() if site.z is not None} == forms.known
+    ways: dict[str, list[str]] = {
+        method: [] for method in ("gauss_newton", "output_hessian", "output_hessian_shared", "coordinate")
+    }
     for key, site in sites.items():
         if site.z is None:
             ways["coordinate"].append(key)
@@ -211,9 +236,9 @@ def test_operations_on_weights_have_the_form_that_is_written_down(
     for method, keys in ways.items():
         if keys:
             layers = [word for key in keys for word in ("--layer", key)]
-            found = diag(tmp_path / "m", inputs, y, MSE, "--method", method, *layers)
+            found = diag(tmp_path / "m", forms.inputs, forms.y, MSE, "--method", method, *layers)
             assert found.code == 0
-            assert_close(bare(found.diagonal), {key: expected[key] for key in keys}, 1e-7)
+            assert_close(bare(found.diagonal), {key: forms.expected[key] for key in keys}, 1e-7)
 
 
 def test_a_form_that_differentiation_contradicts_is_not_used(

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
+from curvcli.models.tensorflow import flatten
 from curvcli.models.tensorflow.nodes import all_nodes
 from curvcli.models.tensorflow.savedmodel import opened
 from curvcli.models.tensorflow.unroll import unroll_loops
@@ -75,3 +77,36 @@ def test_long_loops_stay(tmp_path: Path) -> None:
     before = graph.SerializeToString(deterministic=True)
     assert unroll_loops(graph) == {}
     assert graph.SerializeToString(deterministic=True) == before
+
+
+def test_a_derivative_lost_in_writing_out_is_found(
+    diag: Callable[..., Outcome],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """The same output with another gradient: the loops stay, the diagonal is right, and it is said."""
+
+    def stopped(graph_def: Any) -> dict[str, str]:
+        replaced = unroll_loops(graph_def)
+        cell = next(node for node in graph_def.node if node.op == "Tanh" and "/step_1/" in node.name)
+        for node in graph_def.node:
+            node.input[:] = ["stopped" if one.partition(":")[0] == cell.name else one for one in node.input]
+        stop = graph_def.node.add(name="stopped", op="StopGradient", input=[cell.name])
+        stop.attr["T"].CopyFrom(cell.attr["T"])
+        return replaced
+
+    def steps(tf: Any, w: Any, inputs: Any) -> Any:
+        step = lambda i, h: (i + 1, tf.tanh(h * w["rate"]))  # noqa: E731
+        return tf.while_loop(lambda i, _: i < STEPS, step, (tf.constant(0), inputs["x"]))[1]
+
+    monkeypatch.setattr(flatten, "unroll_loops", stopped)
+    rng = np.random.default_rng(3)
+    weights = {"rate": float32_values(rng, 2)}
+    x, y = float32_values(rng, SAMPLES, 2), rng.standard_normal((SAMPLES, 2))
+    save(steps, weights, {"x": x}, tmp_path / "m")
+    outcome = diag(tmp_path / "m", {"x": x}, y, 'name = "mse"')
+    assert outcome.code == 0
+    assert "its loops have another gradient, so they stay loops" in capfd.readouterr().err
+    expected = dense_diagonal(steps, weights, {"x": x}, lambda tf, o: tf.reduce_mean(tf.square(o - y)))
+    assert_close({name.split("/")[-1]: value for name, value in outcome.diagonal.items()}, expected, 1e-9)

@@ -158,6 +158,24 @@ def test_passes_go_where_they_lower_the_error_most() -> None:
     assert random >= 16
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("rtol", [None, 1e-300, 1e-30, 1e-3, 1e300])
+def test_choices_at_the_ends_of_what_numbers_can_say(rtol: float | None) -> None:
+    """No columns, nothing in them, numbers whose squares are none: always within the passes, all slots if they fit."""
+    for left, whole in (
+        (np.zeros(1), 0.0),
+        (np.zeros(4), 0.0),
+        (np.r_[3, 2, 1, 0.0], 1e-200),
+        (np.r_[1, 1, 0.0], 1e200),
+    ):
+        slots, random = chosen(whole, left, 40, rtol)
+        assert 0 <= slots <= len(left) - 1
+        assert 0 <= slots + random <= 40
+    tight = np.linspace(1.0, 0.0, 41)
+    assert chosen(1.0, tight, 64, rtol)[0] == 40 or rtol == 1e300
+    assert sum(chosen(1.0, tight, 32, rtol)) <= 32
+
+
 def test_it_is_refused_where_it_is_not_the_matrix(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

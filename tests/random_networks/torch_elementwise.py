@@ -83,7 +83,7 @@ _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "ELU": nn.ELU,
     "ELU-inplace": lambda: nn.ELU(0.4, inplace=True),
     "SELU": nn.SELU,
-    "CELU": lambda: nn.CELU(0.6),
+    "CELU": lambda: nn.CELU(0.5),  # of others the reference, PyTorch, has rounded derivatives
     "Mish": nn.Mish,
     "LogSigmoid": nn.LogSigmoid,
     "Tanhshrink": nn.Tanhshrink,

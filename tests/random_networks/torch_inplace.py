@@ -65,7 +65,7 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "std": lambda t: t.std(-1, keepdim=True, unbiased=False) + t,
     "logsumexp": lambda t: t.logsumexp(-1, keepdim=True) + t,
     "normalize": lambda t: F.normalize(t, dim=-1),
-    "celu": lambda t: F.celu(t, 0.7),
+    "celu": lambda t: F.celu(t, 0.5),
     "roll": lambda t: torch.roll(t, 1, -1),
     "flip": lambda t: torch.flip(t, [-1]),
     "sort": lambda t: t.sort(-1)[0],

@@ -65,6 +65,24 @@ class Whole:
 
 
 @dataclass(frozen=True)
+class WholeOr:
+    """A whole number from ``least`` to ``most``, or a word."""
+
+    least: int
+    most: int
+    word: str
+
+    def read(self, value: object) -> int | str:
+        """As `Whole`, and the word as it is written."""
+        if value == self.word:
+            return self.word
+        try:
+            return Whole(self.least, self.most).read(value)
+        except ValueError as error:
+            raise ValueError(f"{error}; or {self.word}") from None
+
+
+@dataclass(frozen=True)
 class Number:
     """A finite number from ``least``, or above it, to ``most``."""
 

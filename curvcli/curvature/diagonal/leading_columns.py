@@ -201,9 +201,12 @@ def chosen(whole: float, left: Array, passes: int, rtol: float | None) -> tuple[
     """
     rank = len(left) - 1
     slots = np.arange(rank + 1)
-    variance = 2 * left / max(whole, np.finfo(float).tiny) ** 2
+    # One after the other: neither square need be a number.
+    with np.errstate(all="ignore"):
+        variance = np.nan_to_num(2 * left / whole / whole, nan=np.inf) if whole else np.zeros(rank + 1)
+        rounds = np.minimum(0.0 if rtol is None else _CAUTION**2 * variance / rtol / rtol / ROUND, passes + 1.0)
     if rtol is not None:
-        random = ROUND * np.maximum(_FEWEST_ROUNDS, np.ceil(_CAUTION**2 * variance / rtol**2 / ROUND)).astype(np.int64)
+        random = ROUND * np.maximum(_FEWEST_ROUNDS, np.ceil(rounds)).astype(np.int64)
         random[rank] = 0
         best = int(np.argmin(slots + random))
         if slots[best] + random[best] <= passes:

@@ -73,7 +73,8 @@ def model_of(
                 f"{path}: TensorFlow has its operation {readable(narrow)} in float32 only, so the model can be "
                 "neither computed in float64 nor checked."
             )
-        widen(flat.graph_def)
+        for graph in flat.graphs:
+            widen(graph.graph_def)
     numbers = tf.dtypes.as_dtype(dtype)
     with tf.device(device):
         # A cast to the dtype that it has leaves a variable one, which no graph can be fed.

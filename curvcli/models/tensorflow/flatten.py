@@ -6,7 +6,7 @@ graph whose weights are placeholders again has neither problem, can be cut at an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from curvcli.models.tensorflow.derivatives import own_derivatives
@@ -15,7 +15,7 @@ from curvcli.models.tensorflow.nodes import all_nodes
 from curvcli.models.tensorflow.precision import is_narrow, widen_narrow
 from curvcli.models.tensorflow.runtime import tensorflow
 from curvcli.models.tensorflow.spelled import averages_over_samples, spell_out, uses_batch
-from curvcli.models.tensorflow.unroll import unroll_loops
+from curvcli.models.tensorflow.unroll import has_loops, unroll_loops
 
 
 @dataclass
@@ -31,6 +31,7 @@ class FlatGraph:
         random: the operations that draw random numbers, as a person reads them.
         batch_statistics: whether a batch norm uses the statistics of the batch.
         narrow: whether the file has parts of it computed in 16 bits; the graph has them in 32.
+        looped: the same with the loops of known length too; None where it has none.
     """
 
     graph_def: Any
@@ -40,6 +41,12 @@ class FlatGraph:
     random: tuple[str, ...]
     batch_statistics: bool
     narrow: bool
+    looped: FlatGraph | None = None
+
+    @property
+    def graphs(self) -> list[FlatGraph]:
+        """This, and the one with its loops."""
+        return [self] if self.looped is None else [self, self.looped]
 
 
 def flatten(signature: Any, names: dict[int, str]) -> FlatGraph:
@@ -77,9 +84,21 @@ def flatten(signature: Any, names: dict[int, str]) -> FlatGraph:
     present = {node.name for node in graph_def.node}
     weights = {name: node for name, node in node_of.items() if node in present}
     inline_calls(graph_def)
+    if not has_loops(graph_def):
+        return _readable(graph_def, weights, inputs, outputs)
+    whole = type(graph_def)()
+    whole.CopyFrom(graph_def)
     written_out = unroll_loops(graph_def)
+    looped = _readable(whole, weights, inputs, outputs)
+    if not written_out:
+        return looped
     inline_calls(graph_def)
     outputs = {name: written_out.get(tensor, tensor) for name, tensor in outputs.items()}
+    return replace(_readable(graph_def, weights, inputs, outputs), looped=looped)
+
+
+def _readable(graph_def: Any, weights: dict[str, str], inputs: dict[str, str], outputs: dict[str, str]) -> FlatGraph:
+    """A flat graph whose operations are those that can be read and differentiated."""
     narrow = is_narrow(graph_def)
     if narrow:
         widen_narrow(graph_def)

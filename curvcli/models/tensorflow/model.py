@@ -16,12 +16,15 @@ from curvcli.models.returned import Returned
 from curvcli.models.tensorflow.flatten import FlatGraph
 from curvcli.models.tensorflow.forward import Forward, Original
 from curvcli.models.tensorflow.functions import Functions
+from curvcli.models.tensorflow.loops import same_gradient
 from curvcli.models.tensorflow.objective import TensorFlowObjective
 from curvcli.models.tensorflow.precision import float32_only, widen
 from curvcli.models.tensorflow.returned import returned_by
 from curvcli.models.tensorflow.runtime import tensorflow
 from curvcli.models.tensorflow.threads import threads_in_use
 from curvcli.spec.loss import LossSpec
+
+_STILL_LOOPS = "written out step by step its loops have another gradient, so they stay loops: please report this"
 
 
 @dataclass
@@ -77,7 +80,7 @@ class TensorFlowModel:
             widen(graph_def)
         with tf.device(self.device):
             weights = {name: tf.cast(value, tf.float64) for name, value in self.weights.items()}
-        flat = replace(self.flat, graph_def=graph_def)
+        flat = replace(self.flat, graph_def=graph_def, looped=None)
         return replace(self, flat=flat, weights=weights, dtype=tf.float64, original=None)
 
     def values(self, parameter: str) -> Array:
@@ -85,8 +88,7 @@ class TensorFlowModel:
 
     def returned(self, samples: Samples, batch_size: int) -> tuple[Returned, ...]:
         self._refuse_tables()
-        forward = Forward(self.flat, self.weights, self.dtype, Functions(self.device, str(self.path)))
-        return returned_by(forward, next(samples.batches(batch_size)))
+        return returned_by(self._forward(self.flat), next(samples.batches(batch_size)))
 
     def _refuse_tables(self) -> None:
         if set(self.flat.inputs) - {port.name for port in self.inputs}:
@@ -100,5 +102,22 @@ class TensorFlowModel:
         # Once per opened model: what was the same on one batch of data is the same function.
         original, self.original = self.original, None
         where = str(self.path)
-        forward = Forward(self.flat, self.weights, self.dtype, Functions(self.device, where))
-        return TensorFlowObjective(forward, DataLoss(samples, loss, batch_size, where), original)
+        forward, data_loss = self._forward(self.flat), DataLoss(samples, loss, batch_size, where)
+        caveat = self._hold_loops(forward, data_loss)
+        objective = TensorFlowObjective(forward, data_loss, original)
+        objective.caveat = caveat
+        return objective
+
+    def _forward(self, flat: FlatGraph) -> Forward:
+        return Forward(flat, self.weights, self.dtype, Functions(self.device, str(self.path)))
+
+    def _hold_loops(self, forward: Forward, data_loss: DataLoss) -> str | None:
+        """Hold loops that were written out against the loops, once, and go back to these where they differ."""
+        looped, self.flat.looped = self.flat.looped, None
+        if looped is None or self.flat.random:
+            return None
+        if same_gradient(forward, self._forward(looped), data_loss.spec.output, data_loss.first_batch()):
+            return None
+        self.flat = looped
+        forward.replace(looped)
+        return _STILL_LOOPS

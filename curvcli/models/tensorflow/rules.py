@@ -78,6 +78,8 @@ def linear_use(context: Context) -> LinearUse | str:
         return f"{readable(name)} is not known to be linear in its weight"
     if not context.z_shape or context.z_shape[0] % context.samples:
         return f"the output of {readable(name)} has no axis of samples"
+    if 0 in (*context.z_shape, *context.shape):
+        return f"{readable(name)} reads or makes nothing"
     index = context.operand()
     if index is None:
         return f"it reaches {readable(name)} in a shape that depends on the data"

@@ -41,6 +41,11 @@ _COMPUTED: Final[Mapping[str, Callable[..., Any]]] = {
 }
 
 
+def has_loops(graph_def: Any) -> bool:
+    """Whether there are any, known to end or not."""
+    return any(node.op in _LOOPS for node in graph_def.node)
+
+
 def unroll_loops(graph_def: Any) -> dict[str, str]:
     """Write out all loops that can be.
 

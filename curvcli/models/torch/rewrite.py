@@ -105,6 +105,15 @@ def _hard_sigmoid_in_place(write: Writer, node: Any) -> Any:
     return write.add("aten::copy_", node.inputsAt(0), _hard_sigmoid(write, node), write.number(False))
 
 
+def _celu(write: Writer, node: Any) -> Any | None:
+    """Its derivative (PyTorch 2.13) rounds 1/α to float32: wrong by 4e-8 in float64."""
+    x, alpha = node.inputsAt(0), node.inputsAt(1)
+    value = constant(alpha)
+    if not value:
+        return None
+    return write.add(node.kind().replace("celu", "elu"), x, alpha, write.number(1.0), write.number(1.0 / value))
+
+
 def _weight_norm(write: Writer, node: Any) -> Any:
     """Its double backward (PyTorch 2.13) takes the norm for a constant: Hessians come out wrong, and not symmetric."""
     direction, size, axis = (node.inputsAt(i) for i in range(3))
@@ -185,6 +194,8 @@ def _layer_norm(write: Writer, node: Any) -> Any | None:
 _WRITTEN_OUT: Final[dict[str, Callable[[Writer, Any], Any | None]]] = {
     "aten::hardsigmoid": _hard_sigmoid,
     "aten::hardsigmoid_": _hard_sigmoid_in_place,
+    "aten::celu": _celu,
+    "aten::celu_": _celu,
     "aten::_weight_norm": _weight_norm,
     "aten::embedding_bag": _embedding_bag,
     "prim::data": _data,

@@ -132,6 +132,8 @@ def linear_use(
     shape = z_shape(entry.node)
     if not shape or not shape[0] or shape[0] % samples:
         return f"the output of {name} has no axis of samples"
+    if 0 in (*shape, parameter.numel()):
+        return f"{name} reads or makes nothing"
     if entry.node._input_metadata[0].dtype.is_complex:
         return f"{name} makes complex numbers"
     operand = _operand(entry, parameter)

@@ -41,6 +41,15 @@ def _hard_sigmoid_in_place(x: Tensor) -> Tensor:
     return x.copy_(_hard_sigmoid(x))
 
 
+def _celu(x: Tensor, alpha: float = 1.0) -> Tensor:
+    """Its derivative (PyTorch 2.13) rounds 1/α to float32: wrong by 4e-8 in float64."""
+    return torch.ops.aten.elu(x, alpha, 1.0, 1.0 / alpha) if alpha else torch.celu(x, alpha)
+
+
+def _celu_in_place(x: Tensor, alpha: float = 1.0) -> Tensor:
+    return torch.ops.aten.elu_(x, alpha, 1.0, 1.0 / alpha) if alpha else torch.celu_(x, alpha)
+
+
 def _copy(into: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
     """What decompositions make of ``copy_``; it has no derivative at all."""
     return source.to(into.device, into.dtype).expand_as(into).clone()
@@ -120,6 +129,8 @@ def _embedding_bag(
 
 
 _EQUAL: Final[dict[str, Callable[..., Any]]] = {
+    "celu.default": _celu,
+    "celu_.default": _celu_in_place,
     "copy.default": _copy,
     "hardsigmoid.default": _hard_sigmoid,
     "hardsigmoid_.default": _hard_sigmoid_in_place,

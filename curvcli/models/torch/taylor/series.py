@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from curvcli.data.interface import Batch
+from curvcli.errors import ModelError
 from curvcli.models.base import Array, as_float64
 from curvcli.models.data_loss import DataLoss
 from curvcli.models.pointwise import NoSeriesError, SampleFunction
@@ -89,8 +90,10 @@ class TorchSeries:
             raise NoSeriesError(str(error)) from error
         except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise NoSeriesError(f"{type(error).__name__}: {error}") from error
-        except RuntimeError as error:
-            raise NoSeriesError(str(error).splitlines()[0][:160] if str(error) else type(error).__name__) from error
+        except (RuntimeError, ModelError) as error:
+            # The pass itself succeeds: what fails is that it is recorded.
+            cause = error.__cause__ if isinstance(error, ModelError) and error.__cause__ is not None else error
+            raise NoSeriesError((str(cause).splitlines() or [type(cause).__name__])[0][:160]) from error
 
     def at_once(self, order: int) -> int:
         return max(1, _HELD // (max(1, self._taylor.largest) * max(1, order - 1)))

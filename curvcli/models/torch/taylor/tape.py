@@ -90,8 +90,14 @@ def recorded(function: Callable[..., Sequence[Tensor]], inputs: Sequence[Tensor]
 
 def _record(function: Callable[..., Sequence[Tensor]], tensors: Sequence[Tensor]) -> Tape:
     recorder = _Recorder(tensors)
-    with recorder:
-        returned = function(*tensors)
+    try:
+        with recorder:
+            returned = function(*tensors)
+    except Exception as error:
+        # TorchScript's interpreter and the forward pass have made another error of it.
+        if recorder.refusal is not None:
+            raise recorder.refusal from error
+        raise
     return recorder.finished(returned)
 
 
@@ -105,6 +111,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, inputs: Sequence[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.tape = Tape()
+        self.refusal: UnrecordableError | None = None
         # Kept, so that no other tensor takes the place of one of them in memory.
         self._alive: list[Tensor] = []
         self._slots: dict[int, int] = {}
@@ -122,7 +129,13 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return number
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
+        try:
+            return self._dispatched(func, args, kwargs or {})
+        except UnrecordableError as refusal:
+            self.refusal = refusal
+            raise
+
+    def _dispatched(self, func: Any, args: Any, kwargs: Any) -> Any:
         with self:
             returned = SIMPLER.get(func, func.decompose)(*args, **kwargs)
         if returned is not NotImplemented:
