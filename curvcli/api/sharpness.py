@@ -32,6 +32,7 @@ def sharpness(
     device: str | None = None,
     dtype: str | None = None,
     threads: int | None = None,
+    workers: int | str = 1,
     signature: str | None = None,
     tag_set: str | None = None,
     allow_random: bool = False,
