@@ -1,8 +1,9 @@
 """How curved a trained network's loss is, from the saved model alone.
 
 The functions for notebooks and scripts, `init`, `open_model`, `diagonal`, `trace`, `eigenvalues`, `density`, `hessian`,
-`inputs`, `split`, `slice`, `coupling`, `sensitivity`, `run`, `check`, `read_report`, `compare`, `course`, `check_rules`
-and `plot`, are imported when they are first used: ``import curvcli`` itself imports nothing, least of all a framework.
+`inputs`, `split`, `sharpness`, `slice`, `coupling`, `sensitivity`, `run`, `check`, `read_report`, `compare`, `course`,
+`check_rules` and `plot`, are imported when they are first used: ``import curvcli`` itself imports nothing, least of all
+a framework.
 """
 
 from importlib import import_module
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from curvcli.api.rules import check_rules
     from curvcli.api.run import run
     from curvcli.api.sensitivity import sensitivity
+    from curvcli.api.sharpness import sharpness
     from curvcli.api.slice import slice
     from curvcli.api.split import split
     from curvcli.api.study import Study
@@ -73,6 +75,7 @@ __all__ = [
     "read_report",
     "run",
     "sensitivity",
+    "sharpness",
     "slice",
     "split",
     "trace",
@@ -94,6 +97,7 @@ _MODULES = {
     "curvcli.api.rules": ("check_rules",),
     "curvcli.api.run": ("run",),
     "curvcli.api.sensitivity": ("sensitivity",),
+    "curvcli.api.sharpness": ("sharpness",),
     "curvcli.api.slice": ("slice",),
     "curvcli.api.split": ("split",),
     "curvcli.api.study": ("Study",),

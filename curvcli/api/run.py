@@ -35,6 +35,7 @@ def run(
     eigs: Table | None = None,
     density: Table | None = None,
     hessian: Table | None = None,
+    sharpness: Table | None = None,
     slice: Table | None = None,
     coupling: Table | None = None,
     sensitivity: Table | None = None,
@@ -66,8 +67,8 @@ def run(
 
     - ``config``: the config of ``curvcli run``, instead of all others but ``force``, ``resume`` and ``verbose``; the
       report goes where it says.
-    - ``diag``, ``trace``, ``eigs``, ``density``, ``hessian``, ``slice``, ``coupling``, ``sensitivity``: each requests
-      that quantity, with its function's own arguments by name; ``{}`` for their defaults.
+    - ``diag``, ``trace``, ``eigs``, ``density``, ``hessian``, ``sharpness``, ``slice``, ``coupling``, ``sensitivity``:
+      each requests that quantity, with its function's own arguments by name; ``{}`` for their defaults.
 
     Returns:
         The report; ``report.layer(name)`` has all quantities of a layer.

@@ -39,6 +39,7 @@ _COMMANDS = {
     "hessian": "The full Hessian of blocks that fit, its spectrum and condition.",
     "inputs": "Derivatives by the model's inputs: gradient, Hessian diagonal, Laplacian, higher orders.",
     "split": "The gradient in two parts at a layer's output, with the Jacobian kept whole.",
+    "sharpness": "How sharp a minimum is, by the measures that the literature uses.",
     "slice": "The loss along eigenvectors, random directions, or on the way to another model.",
     "coupling": "How strongly layers are coupled: what figures per layer leave out.",
     "sensitivity": "What quantised and removed weights do to the loss: predicted and measured.",

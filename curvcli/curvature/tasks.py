@@ -33,6 +33,10 @@ class Data(Objective, Protocol):
         """See ``PointwiseObjective``."""
         ...
 
+    def minibatches(self, groups: Array, parameters: Sequence[str], *, start: int = 0) -> Iterator[DifferentiatedBatch]:
+        """See ``PointwiseObjective``."""
+        ...
+
     def input_batches(self, function: SampleFunction, inputs: Sequence[str], *, start: int = 0) -> Iterator[InputBatch]:
         """See ``PointwiseObjective``."""
         ...

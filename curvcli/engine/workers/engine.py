@@ -14,8 +14,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from curvcli.curvature.minibatches import MinibatchTask
 from curvcli.curvature.tasks import BatchTask, Cut, Data, Sums
 from curvcli.engine.interface import Flight, OnStep, unheard
+from curvcli.engine.serial import SerialEngine
 from curvcli.engine.workers.messages import Channel
 from curvcli.engine.workers.shares import Share, sharing
 from curvcli.engine.workers.worker import Answer, Failure, Hello, Run
@@ -224,6 +226,9 @@ class WorkersEngine:
 
     def sums(self, task: BatchTask[Any], flight: Flight, on_step: OnStep = unheard) -> Sums:
         """See ``Engine``."""
+        if isinstance(task, MinibatchTask):
+            # Its batches are not those that the workers share.
+            return SerialEngine(self._objective).sums(task, flight, on_step)
         return self._workers.sums(task, flight, on_step, kept=self._kept)
 
 

@@ -116,6 +116,10 @@ class SomeBatches:
             batches = self._objective.batches_at(values, parameters, start=number)
             yield next(batches)
 
+    def minibatches(self, groups: Array, parameters: Sequence[str], *, start: int = 0) -> Iterator[DifferentiatedBatch]:
+        """See ``Data``; whatever samples they are of."""
+        return self._objective.minibatches(groups, parameters, start=start)
+
     def input_batches(self, function: SampleFunction, inputs: Sequence[str], *, start: int = 0) -> Iterator[InputBatch]:
         """See ``Data``."""
         for number in self._numbers[start:]:
