@@ -41,7 +41,7 @@ class SomeOf:
         names = Names().read(value)
         for name in names:
             if name not in self.words:
-                raise ValueError(f"must be {listed(self.words)}, found {quoted(name)}")
+                raise ValueError(f"must be {listed(self.words, most=len(self.words))}, found {quoted(name)}")
         return names
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -99,19 +100,21 @@ def _by_config(path: Path, arguments: Mapping[str, Any]) -> tuple[Request, str]:
     Raises:
         UsageError: the config is wrong, or other arguments stand beside it.
     """
-    others = [
-        name
-        for name, value in arguments.items()
-        if name not in _BESIDE_CONFIG and value is not None and value is not False and value != () and name != "verify"
-    ]
-    if others or arguments["verify"] is not True:
-        raise UsageError(f"config: leave out {', '.join(others or ['verify'])}; the config says it.")
+    others = [name for name, value in arguments.items() if name not in _BESIDE_CONFIG and _given(name, value)]
+    if others:
+        raise UsageError(f"config: leave out {', '.join(others)}; the config says it.")
     request = read_run_config(path, others=("format", "quiet", "q", "verbose", "v", "log-file")).request
     force, resume = (flag_of(name, arguments[name]) for name in ("force", "resume"))
     output = request.output
     output = replace(output, force=force or output.force, resume=resume and output.resume, dry_run=False)
     flags = [shell_option("force", True)] * force + [shell_option("resume", False)] * (not resume)
     return replace(request, output=output), shlex.join(["curvcli", "run", *flags, str(path)])
+
+
+def _given(name: str, value: object) -> bool:
+    """Whether an argument is another than its default."""
+    default = signature(run).parameters[name].default
+    return value is not default and not (isinstance(value, bool | int | str | tuple) and value == default)
 
 
 def _by_tables(arguments: Mapping[str, Any]) -> Request:

@@ -32,11 +32,14 @@ from curvcli.curvature.diagonal.smooth_units import SmoothUnits
 from curvcli.curvature.diagonal.verification import Verification
 from curvcli.curvature.first_order import FirstOrder
 from curvcli.curvature.gram import GramColumns
+from curvcli.curvature.losses_at import AlongAt, Decay, LossesAlong, OwnLoss
 from curvcli.curvature.matrices.fisher import FISHER
 from curvcli.curvature.matrices.gauss_newton import GAUSS_NEWTON
+from curvcli.curvature.minibatches import MinibatchTask
 from curvcli.curvature.operator import Block, MatrixProducts
 from curvcli.curvature.pointwise.chain import Factor, LayerOutput, SplitGradient, SplitTask
 from curvcli.curvature.pointwise.inputs import InputDerivatives, InputPlan, InputTask
+from curvcli.curvature.relative_flatness import FromColumns, Kernel
 from curvcli.curvature.tasks import BatchTask, Cut, ParameterTask, Part, Sums
 from curvcli.curvature.together import JointTask
 from curvcli.engine.interface import Flight, OnStep, unheard
@@ -119,6 +122,8 @@ def diagonals() -> dict[str, Algorithm[Any]]:
     site, factors = sites[hidden[0].name], tuple(Factor(p.name, False, p.shape) for p in last)
     output = LayerOutput.of(session.objective, names, factors)
     whole = frozenset([last[1].name])
+    block, values = Block("fc3", last), {p.name: session.model.values(p.name) for p in last}
+    step = np.ones(block.size)
     return {
         "loss and gradient": FirstOrder(names),
         "columns": GaussNewton(names, 10),
@@ -135,6 +140,10 @@ def diagonals() -> dict[str, Algorithm[Any]]:
             Block("fc3", last), np.eye(sum(p.size for p in last))[:3], GAUSS_NEWTON
         ),
         "split": SplitGradient(SplitTask(names, factors, whole), output),
+        "losses elsewhere": LossesAlong(values, [values], np.array([[0.5]]), Decay(0.0, frozenset(), 0.0, {})),
+        "along elsewhere": AlongAt(block, values, step, 0.0),
+        "own loss": OwnLoss(0.0),
+        "relative flatness": FromColumns((Kernel(last[0], values[last[0].name], 0),), 10, 0, check=True),
     }
 
 
@@ -223,7 +232,9 @@ def test_every_task_is_pickled_by_these_tests() -> None:
         engine = Elsewhere(objective_of(NETWORK[name]).objective)
         computed(algorithm, engine)
         seen |= engine.seen
-    assert {task for task in tasks(ParameterTask) if not tasks(task)} | {JointTask, InputTask, SplitTask} <= seen
+    every = {task for task in tasks(ParameterTask) if not tasks(task)} | {JointTask, InputTask, SplitTask}
+    # Batches of its own are made by the first process alone.
+    assert every - {MinibatchTask} <= seen
 
 
 def tasks(kind: type) -> set[type]:
