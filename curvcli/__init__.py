@@ -1,8 +1,9 @@
 """How curved a trained network's loss is, from the saved model alone.
 
 The functions for notebooks and scripts, `init`, `open_model`, `diagonal`, `trace`, `eigenvalues`, `density`, `hessian`,
-`inputs`, `split`, `slice`, `run`, `check`, `read_report`, `compare`, `course`, `check_rules` and `plot`, are imported
-when they are first used: ``import curvcli`` itself imports nothing, least of all a framework.
+`inputs`, `split`, `sharpness`, `slice`, `coupling`, `sensitivity`, `run`, `check`, `read_report`, `compare`, `course`,
+`check_rules` and `plot`, are imported when they are first used: ``import curvcli`` itself imports nothing, least of all
+a framework.
 """
 
 from importlib import import_module
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from curvcli.api.check import check
     from curvcli.api.compare import compare
     from curvcli.api.compute import density, diagonal, eigenvalues, hessian, trace
+    from curvcli.api.coupling import coupling
     from curvcli.api.course import Course, course
     from curvcli.api.init import GuessedSpec, init
     from curvcli.api.inputs import inputs
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from curvcli.api.results import Results
     from curvcli.api.rules import check_rules
     from curvcli.api.run import run
+    from curvcli.api.sensitivity import sensitivity
+    from curvcli.api.sharpness import sharpness
     from curvcli.api.slice import slice
     from curvcli.api.split import split
     from curvcli.api.study import Study
@@ -58,6 +62,7 @@ __all__ = [
     "check",
     "check_rules",
     "compare",
+    "coupling",
     "course",
     "density",
     "diagonal",
@@ -69,6 +74,8 @@ __all__ = [
     "plot",
     "read_report",
     "run",
+    "sensitivity",
+    "sharpness",
     "slice",
     "split",
     "trace",
@@ -78,6 +85,7 @@ _MODULES = {
     "curvcli.api.check": ("check",),
     "curvcli.api.compare": ("compare",),
     "curvcli.api.compute": ("density", "diagonal", "eigenvalues", "hessian", "trace"),
+    "curvcli.api.coupling": ("coupling",),
     "curvcli.api.course": ("Course", "course"),
     "curvcli.api.init": ("GuessedSpec", "init"),
     "curvcli.api.inputs": ("inputs",),
@@ -88,6 +96,8 @@ _MODULES = {
     "curvcli.api.results": ("Results",),
     "curvcli.api.rules": ("check_rules",),
     "curvcli.api.run": ("run",),
+    "curvcli.api.sensitivity": ("sensitivity",),
+    "curvcli.api.sharpness": ("sharpness",),
     "curvcli.api.slice": ("slice",),
     "curvcli.api.split": ("split",),
     "curvcli.api.study": ("Study",),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from curvcli.analysis.checkpoints import run_resumable
+from curvcli.analysis.engines import Place
 from curvcli.analysis.job import RESUME
 from curvcli.analysis.progress import Voice
 from curvcli.analysis.provenance import decay_term, provenance, run_key
@@ -20,7 +21,6 @@ from curvcli.analysis.session import Session
 from curvcli.analysis.watch import WATCH
 from curvcli.curvature.first_order import FirstOrder
 from curvcli.curvature.pointwise.inputs import InputDerivatives, InputPlan
-from curvcli.engine.serial import SerialEngine
 from curvcli.engine.work import Work
 from curvcli.errors import ExitCode, Interrupted
 from curvcli.models.base import Array
@@ -171,6 +171,7 @@ class InputsJob:
         deterministic: whether the model gives the same answer twice; else nothing is called exact.
         line: the command that does the same; None for the one that was typed.
         value: the loss, once it has run.
+        place: where tasks are carried out.
     """
 
     session: Session
@@ -181,6 +182,7 @@ class InputsJob:
     deterministic: bool = True
     line: str | None = None
     value: float = float("nan")
+    place: Place = field(default_factory=Place)
 
     def run(self, path: Path, *, resume: bool) -> int:
         """Compute and write; returns the exit code."""
@@ -209,10 +211,14 @@ class InputsJob:
 
     def _compute(self, parts: Parts) -> None:
         objective = self.session.objective
-        engine, batches = SerialEngine(objective), objective.batch_count()
+        batches = objective.batch_count()
         names = tuple(p.name for one in self.session.model.layers for p in one.parameters)
         first = Work(FirstOrder(names, gradients=False), key="first order", title="loss", batches=batches)
-        with self.voice.progress(batches + sum(one.work.passes for one in self.functions)) as meter:
+        with (
+            self.place.engines(self.session, names, 0, 0) as engines,
+            self.voice.progress(batches + sum(one.work.passes for one in self.functions)) as meter,
+        ):
+            engine = engines.once
             meter.phase("loss", batches, comparable=False)
             run_resumable(parts, first, engine, meter, self.voice)
             parts.save_progress(first.key, first.state())

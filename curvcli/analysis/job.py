@@ -9,26 +9,24 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from curvcli.analysis.checkpoints import run_resumable
+from curvcli.analysis.engines import Place
 from curvcli.analysis.options.record import Options
 from curvcli.analysis.progress import Meter, Voice
 from curvcli.analysis.provenance import decay_term, provenance, run_key
 from curvcli.analysis.quantities.base import Quantity
-from curvcli.analysis.recording import Records
+from curvcli.analysis.recording import Records, bare_record
 from curvcli.analysis.session import Session
 from curvcli.analysis.studies.base import Study
 from curvcli.analysis.targets import Target, parameters_of
 from curvcli.analysis.watch import WATCH
 from curvcli.curvature.first_order import FirstOrder, LossAndGradient
-from curvcli.curvature.kept import KeptObjective
-from curvcli.engine.serial import SerialEngine
+from curvcli.engine.interface import Engine
 from curvcli.engine.work import Work
 from curvcli.errors import ExitCode, Interrupted
-from curvcli.models.base import Array, Parameter
+from curvcli.models.base import Parameter
 from curvcli.report.hdf5.parts import Parts
-from curvcli.report.records.layers import LayerRecord, ParameterRecord, Provenance
+from curvcli.report.records.layers import LayerRecord, Provenance
 from curvcli.report.records.studies import StudyRecord
 from curvcli.wording import option
 
@@ -51,6 +49,7 @@ class Job:
         reserved: bytes of these that vectors and bases may take.
         studies: of the network as a whole, besides.
         moved: the parameters that these are about.
+        place: where tasks are carried out.
         options: further things that the numbers depend on.
         line: the command that does the same; None for the one that was typed.
         deterministic: whether the model gives the same answer twice; else nothing is called exact.
@@ -70,6 +69,7 @@ class Job:
     reserved: int = 0
     studies: Sequence[Study] = ()
     moved: tuple[Parameter, ...] = ()
+    place: Place = field(default_factory=Place)
     _studied: list[StudyRecord] = field(default_factory=list)
 
     def run(self, path: Path, *, resume: bool) -> int:
@@ -139,18 +139,23 @@ class Job:
         names = list(dict.fromkeys(p.name for p in (*parameters_of(self.targets), *self.moved)))
         several = self.studies or len(every) > 1
         limit = self.memory_limit if several or any(work.repeats for work in every) else 0
-        objective = KeptObjective(self.session.objective, names, limit, reserved=self.reserved)
-        engine = SerialEngine(objective)
+        batches = self.session.objective.batch_count()
         unsaved: dict[str, float] = {}  # seconds that a kill would cost
         made: list[Work[Any]] = []
         planned = {work.key: work for work in (*every, *studied)}
         later = sum(study.later for study in self.studies)
-        passes = objective.batch_count() + sum(work.passes for work in planned.values()) + later
-        with self.voice.progress(passes) as meter:
-            first = self._first_order(parts, meter, names, at_most=any(work.at_most for work in planned.values()))
+        passes = batches + sum(work.passes for work in planned.values()) + later
+        with (
+            self.place.engines(self.session, names, limit, self.reserved) as engines,
+            self.voice.progress(passes) as meter,
+        ):
+            engine = engines.kept
+            first = self._first_order(
+                parts, engines.once, meter, names, at_most=any(work.at_most for work in planned.values())
+            )
 
             def bare(target: Target) -> LayerRecord:
-                return self._bare(target, first.gradients)
+                return bare_record(self.session.dtype, target, first.gradients)
 
             records.save(every, bare)
             try:
@@ -196,7 +201,9 @@ class Job:
                 parts.save_progress(work.key, work.state())
                 del unsaved[work.key]
 
-    def _first_order(self, parts: Parts, meter: Meter, names: Sequence[str], *, at_most: bool) -> LossAndGradient:
+    def _first_order(
+        self, parts: Parts, engine: Engine, meter: Meter, names: Sequence[str], *, at_most: bool
+    ) -> LossAndGradient:
         """The loss, and the gradients where they are wanted, weight decay included."""
         count, objective = len(self.targets), self.session.objective
         gradients = any(quantity.name == "diag" for quantity in self.quantities)
@@ -206,13 +213,13 @@ class Job:
         work = Work(first, key="first order", title="loss and gradient", batches=objective.batch_count())
         meter.phase(title, objective.batch_count(), at_most=at_most, comparable=False)
         start = time.monotonic()
-        # Not by the objective that keeps its batches: how large they get shows in the passes that follow.
-        run_resumable(parts, work, SerialEngine(objective), meter, self.voice)
+        # Not by batches that are kept: how large they get shows in the passes that follow.
+        run_resumable(parts, work, engine, meter, self.voice)
         if time.monotonic() - start > _WORTH_KEEPING:
             parts.save_progress(work.key, work.state())
         return self._with_decay(work.result)
 
-    def _run(self, parts: Parts, work: Work[Any], engine: SerialEngine, meter: Meter) -> float:
+    def _run(self, parts: Parts, work: Work[Any], engine: Engine, meter: Meter) -> float:
         """Do some work; returns the seconds it took."""
         before = meter.done
         start = time.monotonic()
@@ -231,27 +238,6 @@ class Job:
         return decayed
 
     # -- recording ----------------------------------------------------------------------------------------------------
-
-    def _bare(self, target: Target, gradients: Mapping[str, Array]) -> LayerRecord:
-        """A record with the gradient alone."""
-        kind = np.float64 if self.session.dtype == "float64" else np.float32
-        parameters = () if target.layer is None else target.layer.parameters
-        return LayerRecord(
-            name=target.name,
-            kind=target.kind,
-            index=target.index,
-            parameters=tuple(
-                ParameterRecord(
-                    label=p.label,
-                    name=p.name,
-                    shape=p.shape,
-                    axes=p.axes,
-                    gradient=gradients[p.name].astype(kind) if p.name in gradients else None,
-                )
-                for p in parameters
-            ),
-            entries=target.block.size if target.layer is None else None,
-        )
 
     def _key(self) -> dict[str, Any]:
         return {

@@ -18,7 +18,7 @@ def report_path(request: Request) -> Path:
     """Where the report goes; checked before any work is done, unless the run is only planned.
 
     Raises:
-        UsageError: it would go to standard output.
+        UsageError: it would go to standard output, or where another output goes.
         ReportError: the report of another command, model or dataset spec is there, or something that is not a report.
     """
     model, options = request.model.model, request.output
@@ -28,6 +28,8 @@ def report_path(request: Request) -> Path:
             f"{option('output', '-')}: a report is an HDF5 file and can't go to standard output: name a file; what is "
             "printed besides goes there already."
         )
+    if any(os.path.realpath(one) == os.path.realpath(path) for own in request.own.values() for one in own.outputs):
+        raise UsageError(f"{path}: two files would go there: choose another {option('output')}.")
     if not options.dry_run:
         refuse_to_replace(path, Origin(request.command, model, _spec_of(request)), force=options.force)
     return path

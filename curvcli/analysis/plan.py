@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from curvcli.analysis.answers import is_deterministic
+from curvcli.analysis.engines import AUTO, Place, place_of
 from curvcli.analysis.input_plan import input_job
 from curvcli.analysis.job import Job
 from curvcli.analysis.options.quantities import DiagonalOptions
@@ -149,6 +150,7 @@ def _plan_layers(request: Request, session: Session, voice: Voice, line: str | N
         options = diagonals if isinstance(diagonals, DiagonalOptions) else None
         return outlook(request.command, run, rows, options, later, timed=timed)
 
+    job.place = _place(request, session, look)
     return Planned(job, _count(chosen), rows, tuple(run.work.values()), run.batches, look)
 
 
@@ -163,6 +165,7 @@ def _plan_inputs(request: Request, session: Session, voice: Voice, line: str | N
         seconds = {work.key: _seconds_per_pass(work, engine) * work.passes for work in works if timed}
         return Outlook("inputs", seconds, False, "", (), 1, None)
 
+    job.place = _place(request, session, look)
     return Planned(
         job,
         f"{samples} sample{'s' if samples != 1 else ''}",
@@ -171,6 +174,12 @@ def _plan_inputs(request: Request, session: Session, voice: Voice, line: str | N
         session.objective.batch_count(),
         look,
     )
+
+
+def _place(request: Request, session: Session, look: Callable[[bool], Outlook]) -> Place:
+    """Where the run is carried out; it is timed where that decides."""
+    timed = request.computing.workers == AUTO and not request.output.dry_run
+    return place_of(request, session, look(True).total if timed else 0.0)
 
 
 def _count(chosen: Sequence[Target]) -> str:

@@ -250,7 +250,9 @@ def _sides(new: Report, base: Report | None, options: PlotOptions) -> list[Side]
 
     if not new.layers and not new.studies:
         raise ReportError(f"{new.path}: nothing to plot: the report has no layers")
-    rows = [new.layers[i] for i in select([row.name for row in new.layers], options.layer, options.exclude)]
+    # A report of studies alone has no layers to choose from.
+    places = select([row.name for row in new.layers], options.layer, options.exclude) if new.layers else []
+    rows = [new.layers[i] for i in places]
     labels, parameters = list(dict.fromkeys(p.label for row in rows for p in row.parameters)), options.parameter
     chosen = {labels[i] for i in select(labels, parameters, noun="parameter")} if parameters else set(labels)
     names = [str(new.path)] if base is None else _distinct(new.path, base.path)

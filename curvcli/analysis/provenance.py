@@ -11,6 +11,7 @@ from typing import Any
 
 from curvcli.analysis.session import Opened, Session
 from curvcli.files import lasting
+from curvcli.models.model import Model
 from curvcli.report.hdf5.origin import Origin
 from curvcli.report.records.layers import Provenance
 from curvcli.version import __version__
@@ -96,7 +97,11 @@ def provenance(
 
 def decay_term(session: Session) -> float:
     """(λ/2)‖θ‖² over all trainable parameters."""
-    decay, model = session.loaded.spec.loss.weight_decay, session.model
+    return decay_term_of(session.model, session.loaded.spec.loss.weight_decay)
+
+
+def decay_term_of(model: Model, decay: float) -> float:
+    """The same of any model, for this λ."""
     if not decay:
         return 0.0
     trained = [p for one in model.layers for p in one.parameters if p.trained]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from curvcli.analysis.progress import Voice
 from curvcli.analysis.quantities.base import Quantity
 from curvcli.analysis.targets import Target
 from curvcli.engine.work import Work
+from curvcli.models.base import Array
 from curvcli.report.hdf5.parts import Parts
-from curvcli.report.records.layers import LayerRecord
+from curvcli.report.records.layers import LayerRecord, ParameterRecord
 from curvcli.report.records.promises import without_promises
 
 
@@ -93,3 +96,31 @@ class Records:
 def _has(quantity: Quantity, work: Work[Any], name: str) -> bool:
     """Whether a quantity needs some work for a target."""
     return name in work.targets and any(one is work for one in quantity.work)
+
+
+def bare_record(dtype: str, target: Target, gradients: Mapping[str, Array]) -> LayerRecord:
+    """A target's record with its gradient alone.
+
+    Args:
+        dtype: of the run.
+        target: a layer, or the whole model.
+        gradients: by parameter, of those that have one.
+    """
+    kind = np.float64 if dtype == "float64" else np.float32
+    parameters = () if target.layer is None else target.layer.parameters
+    return LayerRecord(
+        name=target.name,
+        kind=target.kind,
+        index=target.index,
+        parameters=tuple(
+            ParameterRecord(
+                label=p.label,
+                name=p.name,
+                shape=p.shape,
+                axes=p.axes,
+                gradient=gradients[p.name].astype(kind) if p.name in gradients else None,
+            )
+            for p in parameters
+        ),
+        entries=target.block.size if target.layer is None else None,
+    )

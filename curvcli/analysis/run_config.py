@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from curvcli.analysis.options.kinds import File
 from curvcli.analysis.options.record import Options, filled, kinds_of
 from curvcli.analysis.options.request import Request, request_of
 from curvcli.analysis.options.shared import ComputingOptions, DataOptions, ModelOptions, OutputOptions, Selection
@@ -66,7 +67,16 @@ def read_run_config(path: Path, *, others: Collection[str] = ()) -> RunConfig:
     by_quantity = {
         name: quantity_options(name, table, f"{path}: [{name}]", f"{path}: {name}.") for name, table in tables.items()
     }
-    return RunConfig(request_of("run", by_quantity, values), other_values)
+    own = {name: _seen_from(path.parent, options) for name, options in by_quantity.items()}
+    return RunConfig(request_of("run", own, values), other_values)
+
+
+def _seen_from(folder: Path, options: Options) -> Options:
+    """Options whose paths, relative to the config's folder, are seen from the working directory."""
+    paths = {name: getattr(options, name) for name, kind in kinds_of(type(options)).items() if isinstance(kind, File)}
+    return replace(
+        options, **{name: Path(os.path.normpath(folder / one)) for name, one in paths.items() if one is not None}
+    )
 
 
 def quantity_options(name: str, table: object, shown: str, prefix: str) -> Options:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from curvcli.analysis.options.kinds import File, Flag, Kind, Names, Number, OneOf, Size, Text, Whole
+from curvcli.analysis.options.kinds import File, Flag, Kind, Names, Number, OneOf, Size, Text, Whole, WholeOr
 from curvcli.analysis.options.record import Options, filled, kinds_of
 from curvcli.analysis.options.request import SELECTED_BY, Request, request_of
 from curvcli.analysis.options.shared import ComputingOptions, DataOptions, ModelOptions, OutputOptions, Selection
@@ -21,13 +21,14 @@ Name = str | Layer | Parameter | Port
 Patterns = Name | Sequence[Name]
 
 # Kinds of one value.
-SINGLE = (Number, OneOf, Size, Text, Whole)
+SINGLE = (Number, OneOf, Size, Text, Whole, WholeOr)
 SHARED: tuple[type[Options], ...] = (ModelOptions, DataOptions, Selection, ComputingOptions, OutputOptions)
 # What has to be there where a path is, by the argument's name.
 _PATHS = {
     "model": "what curvcli.open_model returns or takes: the path of a saved model, a torch.nn.Module, a Keras model",
     "data": "the path of a dataset spec, or samples in memory: (x, y), a DataLoader",
     "against": "the path of a saved model",
+    "towards": "the path of another saved model",
     "against_data": "the path of a dataset spec",
     "output": "the path of the report to write",
     "config": "the path of a config file",

@@ -37,6 +37,7 @@ def diagonal(
     device: str | None = None,
     dtype: str | None = None,
     threads: int | None = None,
+    workers: int | str = 1,
     signature: str | None = None,
     tag_set: str | None = None,
     allow_random: bool = False,
@@ -70,6 +71,8 @@ def diagonal(
         threads: to compute on, in this call alone. Default: what the model was opened with; else as many as the
             framework has in this process. TensorFlow's can be set only before it is first used. Other numbers may
             change the last bits of results.
+        workers: processes that share the work, each with its share of ``threads``, or ``"auto"``: as many as processors
+            where it takes longer than a minute. Results are those of one process with as many threads as each has.
         signature: for the path of a SavedModel that has several. Default: the only one, or ``serving_default``.
         tag_set: for the path of a SavedModel that has several graphs. Default: the only one, or ``serve``.
         verify: check results in the run itself, by products of their own and by float64 on a few samples.
@@ -126,6 +129,7 @@ def trace(
     device: str | None = None,
     dtype: str | None = None,
     threads: int | None = None,
+    workers: int | str = 1,
     signature: str | None = None,
     tag_set: str | None = None,
     allow_random: bool = False,
@@ -182,6 +186,7 @@ def eigenvalues(
     device: str | None = None,
     dtype: str | None = None,
     threads: int | None = None,
+    workers: int | str = 1,
     signature: str | None = None,
     tag_set: str | None = None,
     allow_random: bool = False,
@@ -240,6 +245,7 @@ def density(
     device: str | None = None,
     dtype: str | None = None,
     threads: int | None = None,
+    workers: int | str = 1,
     signature: str | None = None,
     tag_set: str | None = None,
     allow_random: bool = False,
@@ -291,6 +297,7 @@ def hessian(
     device: str | None = None,
     dtype: str | None = None,
     threads: int | None = None,
+    workers: int | str = 1,
     signature: str | None = None,
     tag_set: str | None = None,
     allow_random: bool = False,

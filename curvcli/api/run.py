@@ -35,7 +35,10 @@ def run(
     eigs: Table | None = None,
     density: Table | None = None,
     hessian: Table | None = None,
+    sharpness: Table | None = None,
     slice: Table | None = None,
+    coupling: Table | None = None,
+    sensitivity: Table | None = None,
     layer: Patterns = (),
     exclude: Patterns = (),
     whole_model: bool = False,
@@ -47,6 +50,7 @@ def run(
     device: str | None = None,
     dtype: str | None = None,
     threads: int | None = None,
+    workers: int | str = 1,
     signature: str | None = None,
     tag_set: str | None = None,
     allow_random: bool = False,
@@ -63,8 +67,8 @@ def run(
 
     - ``config``: the config of ``curvcli run``, instead of all others but ``force``, ``resume`` and ``verbose``; the
       report goes where it says.
-    - ``diag``, ``trace``, ``eigs``, ``density``, ``hessian``, ``slice``: each requests that quantity, with its
-      function's own arguments by name; ``{}`` for their defaults.
+    - ``diag``, ``trace``, ``eigs``, ``density``, ``hessian``, ``sharpness``, ``slice``, ``coupling``, ``sensitivity``:
+      each requests that quantity, with its function's own arguments by name; ``{}`` for their defaults.
 
     Returns:
         The report; ``report.layer(name)`` has all quantities of a layer.

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
 from curvcli.analysis.options.slice import SliceOptions
-from curvcli.api.arguments import Patterns, StrPath
+from curvcli.api.arguments import Patterns, StrPath, path_of
 from curvcli.api.computed import computed
-from curvcli.api.live import AnyData, AnyModel, Loss
+from curvcli.api.live import AnyData, AnyModel, Loss, in_files
+from curvcli.api.model import Model
 from curvcli.api.study import Study
+from curvcli.api.turn import IN_PYTHON, TURN
+from curvcli.models.live import kind_of
 
 
 def slice(
     model: AnyModel,
     *,
     along: Patterns = (),
-    towards: StrPath | None = None,
+    towards: AnyModel | None = None,
     points: int | None = None,
     reach: float | None = None,
     layer: Patterns = (),
@@ -27,6 +35,7 @@ def slice(
     device: str | None = None,
     dtype: str | None = None,
     threads: int | None = None,
+    workers: int | str = 1,
     signature: str | None = None,
     tag_set: str | None = None,
     allow_random: bool = False,
@@ -43,13 +52,15 @@ def slice(
     together. Its own:
 
     - ``along``: one or two of ``top``, ``top:2``, ``bottom``, ``bottom:2`` …, ``gradient``, ``random``, ``random:2`` ….
-    - ``towards``: the path of another saved model, the line to which is the first direction.
+    - ``towards``: another checkpoint of the same network, a path or in memory like ``model``; the line to it is the
+      first direction.
     - ``points``: per direction.
-    - ``reach``: how far to go each way, in steps of the direction.
+    - ``reach``: how far to go each way, in steps of the direction; of a line, how far beyond both models.
 
     Returns:
-        The table ``slice`` with a row per direction: ``slope`` and ``curvature`` at the saved parameters, ``barrier``;
-        and the arrays ``coordinate_1``, ``coordinate_2``, ``loss`` and ``quadratic``, the quadratic model, over them.
+        The table ``slice`` with a row per direction: ``slope`` and ``curvature`` at the saved parameters, and of a
+        line ``barrier``, ``other_loss``, ``slope_at_other`` and ``curvature_at_other``; and the arrays
+        ``coordinate_1``, ``coordinate_2``, ``loss`` and ``quadratic``, the quadratic model, over them.
 
     Example:
         >>> import curvcli
@@ -57,4 +68,22 @@ def slice(
         >>> along.array("loss").shape, along.table()["top"].about.startswith("eigenvector of")
         ((11,), True)
     """
-    return Study(computed("slice", SliceOptions, locals()), "slice")
+    arguments = locals()
+    with _in_file(towards, arguments) as path:
+        return Study(computed("slice", SliceOptions, {**arguments, "towards": path}), "slice")
+
+
+@contextmanager
+def _in_file(towards: AnyModel | None, arguments: Mapping[str, Any]) -> Iterator[Path | None]:
+    """Where the other model is; one from memory is saved as the first one is, and for as long.
+
+    Raises:
+        CurvcliError: it is no model, or can't be saved.
+    """
+    if towards is None or isinstance(towards, Model):
+        yield None if towards is None else towards.path
+    elif kind_of(towards) is None:
+        yield path_of("towards", towards, "the path of another saved model, or one in memory")
+    else:
+        with IN_PYTHON, TURN, in_files({**arguments, "model": towards}) as values:
+            yield values["model"].path

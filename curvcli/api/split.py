@@ -29,6 +29,7 @@ def split(
     device: str | None = None,
     dtype: str | None = None,
     threads: int | None = None,
+    workers: int | str = 1,
     signature: str | None = None,
     tag_set: str | None = None,
     allow_random: bool = False,

@@ -58,3 +58,23 @@ class ByteSize(click.ParamType):  # type: ignore[type-arg]  # generic only since
             return Size().read(value)
         except ValueError:
             self.fail(f"{shown(value)} is not a size; write 500M or 4GiB.", param, ctx)
+
+
+class WholeOrWord(Whole):
+    """A whole number, or one word."""
+
+    def __init__(self, least: int, most: int, word: str) -> None:
+        super().__init__(least, most)
+        self._word = word
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The word as it is; anything else to a number."""
+        if value == self._word:
+            return value
+        if isinstance(value, str) and not value.strip().lstrip("+-").isdecimal():
+            self.fail(f"{quoted(value)} is neither a whole number nor {self._word}.", param, ctx)
+        return super().convert(value, param, ctx)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """What help calls the value."""
+        return f"N|{self._word}"

@@ -14,13 +14,13 @@ from typing import Any, TypeVar
 import click
 
 from curvcli.analysis.options import kinds
-from curvcli.analysis.options.kinds import File, Flag, Kind, Names, OneOf, Size, Text
+from curvcli.analysis.options.kinds import File, Flag, Kind, Names, OneOf, Several, Size, Text
 from curvcli.analysis.options.quantities import MATRICES_HELP
 from curvcli.analysis.options.record import Options, default_of, kinds_of
 from curvcli.analysis.options.shared import ComputingOptions, DataOptions, ModelOptions, OutputOptions, Selection
 from curvcli.cli.config import option_values, unknown
 from curvcli.cli.console import LOG
-from curvcli.cli.numbers import ByteSize, Real, Whole
+from curvcli.cli.numbers import ByteSize, Real, Whole, WholeOrWord
 from curvcli.cli.repeatable import Repeatable
 from curvcli.cli.streams import TolerantLog
 from curvcli.cli.words import Word, completed, layer_names
@@ -46,7 +46,7 @@ def record_option(record: type[Options], name: str, *also: str, **click_argument
     """
     kind, default = kinds_of(record)[name], default_of(record, name)
     spelled = shell_option(name)
-    if isinstance(kind, Names):
+    if isinstance(kind, Names | Several):
         return click.option(spelled, *also, name, cls=Repeatable, **click_arguments)
     if isinstance(kind, Flag):
         if default:
@@ -64,6 +64,8 @@ def _click_type(kind: Kind) -> click.ParamType[Any]:
     match kind:
         case kinds.Whole():
             return Whole(kind.least, None if kind.most == LARGEST else kind.most)
+        case kinds.WholeOr():
+            return WholeOrWord(kind.least, kind.most, kind.word)
         case kinds.Number():
             return Real(kind.least, kind.most, min_open=kind.above)
         case OneOf():
@@ -135,6 +137,16 @@ def threads_option(function: F) -> F:
         metavar="N",
         help="Threads to compute on. Default: what is set for the framework (OMP_NUM_THREADS, TF_NUM_INTRAOP_THREADS), "
         "else the processors and the CPU quota that this process has. Other numbers may change the last bits.",
+    )(function)
+
+
+def workers_option(function: F) -> F:
+    """The option that chooses how many processes compute."""
+    return record_option(
+        ComputingOptions,
+        "workers",
+        help="Processes that share the work, each with the model, its batches and its share of --threads and "
+        "--memory-limit; auto: as many as processors, where the work takes longer than a minute.",
     )(function)
 
 
@@ -230,6 +242,7 @@ def job_options(function: F) -> F:
         format_option,
         report_options,
         random_option,
+        workers_option,
         compute_options,
         data_options,
     ):

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import numpy as np
 
 from curvcli.models.base import Array, Parameter
 from curvcli.models.probes import normals
+
+# What the axes of output units are called; the first that a parameter has all of.
+_UNITS: Final = (("out",), ("gates",), ("in", "multiplier"), ("token",))
+# The cosine of a gradient with an eigenvector below which they are taken to be orthogonal; entries that are equal.
+_ORTHOGONAL = _EQUAL = 1e-3
 
 
 def filter_normalised(parameters: Sequence[Parameter], values: Mapping[str, Array], seed: int, number: int) -> Array:
@@ -32,13 +38,41 @@ def filter_normalised(parameters: Sequence[Parameter], values: Mapping[str, Arra
             parts.append(np.zeros(p.size))
             continue
         drawn = normals(seed, f"direction:{p.name}", number, p.size).reshape(p.shape)
-        # The axis of the output units; of a table, of its rows.
-        axis = p.axes.index("out") if "out" in p.axes else 0
-        others = tuple(a for a in range(own.ndim) if a != axis)
+        units = unit_axes(p)
+        others = tuple(a for a in range(own.ndim) if a not in units)
         lengths = np.sqrt((drawn**2).sum(axis=others, keepdims=True))
         scaled = drawn * np.sqrt((own**2).sum(axis=others, keepdims=True)) / np.where(lengths > 0, lengths, 1.0)
         parts.append(scaled.ravel())
     return np.concatenate(parts) if parts else np.zeros(0)
+
+
+def unit_axes(parameter: Parameter) -> tuple[int, ...]:
+    """The axes of a kernel that number its output units: all others are those of one filter.
+
+    Of a table these are its rows, of a recurrent kernel its gates; where nothing is said of the axes, the first.
+    """
+    for words in _UNITS:
+        if set(words) <= set(parameter.axes):
+            return tuple(parameter.axes.index(word) for word in words)
+    return (0,)
+
+
+def oriented(vector: Array, slopes: Array, visible: float) -> Array:
+    """An eigenvector with a sign that does not depend on who computed it: the loss rises along it.
+
+    Where the slope along it says nothing, because the parameters are a critical point or the gradient is orthogonal to
+    it, the entry of the largest magnitude is positive; the first of those that are equal to a thousandth.
+
+    Args:
+        vector: (n,), of norm 1.
+        slopes: the gradient, (n,).
+        visible: the slope below which one is not told from none.
+    """
+    slope = float(vector @ slopes)
+    if not abs(slope) > max(visible, _ORTHOGONAL * float(np.linalg.norm(slopes))):
+        sizes = np.abs(vector)
+        slope = float(vector[int(np.argmax(sizes >= (1 - _EQUAL) * sizes.max(initial=0.0)))]) if len(vector) else 1.0
+    return -vector if slope < 0 else vector
 
 
 def by_parameter(parameters: Sequence[Parameter], joined: Array) -> dict[str, Array]:

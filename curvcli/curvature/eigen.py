@@ -19,6 +19,7 @@ from curvcli.curvature.krylov import Krylov
 from curvcli.curvature.matrices.interface import Matrix
 from curvcli.curvature.operator import Block, CurvatureOperator
 from curvcli.curvature.pairs import Eigenpairs, judged, measured
+from curvcli.curvature.scaled import ScaledOperator
 from curvcli.curvature.search import Search
 from curvcli.curvature.wanted import Which
 from curvcli.models.base import Array
@@ -83,6 +84,7 @@ class IterativeEigenpairs:
             more than are wanted.
         max_products: how many products may be made, save that residuals are always measured.
         solver: LOBPCG goes before the Lanczos search, or does not.
+        scaling: the diagonal of an S, (n,), where the pairs of S A S are wanted in place of A's.
 
     Raises:
         ValueError: LOBPCG finds ends of the spectrum, not magnitudes.
@@ -98,6 +100,7 @@ class IterativeEigenpairs:
     basis: int
     max_products: int
     solver: Solver = "lanczos"
+    scaling: Array | None = None
     at_most = False  # it is a guess: a search may take fewer or more
 
     def __post_init__(self) -> None:
@@ -123,7 +126,8 @@ class IterativeEigenpairs:
         """
         if kept is not None and "found" in kept:
             return EigenSolution.of(kept)
-        course = _Course(self, CurvatureOperator.of(about, self.block, self.matrix, self.weight_decay), kept or {})
+        operator = CurvatureOperator.of(about, self.block, self.matrix, self.weight_decay)
+        course = _Course(self, operator if self.scaling is None else ScaledOperator(operator, self.scaling), kept or {})
         solution = yield from course.run()
         yield Keep(solution.arrays())
         return solution
@@ -136,7 +140,9 @@ class _Course:
     started with the same vectors: those of an earlier run are played back to it, as far as memory allowed to keep them.
     """
 
-    def __init__(self, options: IterativeEigenpairs, operator: CurvatureOperator, kept: Mapping[str, Any]) -> None:
+    def __init__(
+        self, options: IterativeEigenpairs, operator: CurvatureOperator | ScaledOperator, kept: Mapping[str, Any]
+    ) -> None:
         self._options, self._operator, self._space = options, operator, operator.space
         self._products = int(kept.get("products", np.zeros(())))
         self._search: Search | None = None

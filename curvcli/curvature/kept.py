@@ -74,6 +74,10 @@ class KeptObjective:
         """See ``Data``; none of these is kept."""
         return self._objective.batches_at(values, parameters, start=start)
 
+    def minibatches(self, groups: Array, parameters: Sequence[str], *, start: int = 0) -> Iterator[DifferentiatedBatch]:
+        """See ``Data``; none of these is kept."""
+        return self._objective.minibatches(groups, parameters, start=start)
+
     def input_batches(self, function: SampleFunction, inputs: Sequence[str], *, start: int = 0) -> Iterator[InputBatch]:
         """See ``Data``; none of these is kept: nobody goes over them twice."""
         return self._objective.input_batches(function, inputs, start=start)

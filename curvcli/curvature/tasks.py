@@ -33,6 +33,10 @@ class Data(Objective, Protocol):
         """See ``PointwiseObjective``."""
         ...
 
+    def minibatches(self, groups: Array, parameters: Sequence[str], *, start: int = 0) -> Iterator[DifferentiatedBatch]:
+        """See ``PointwiseObjective``."""
+        ...
+
     def input_batches(self, function: SampleFunction, inputs: Sequence[str], *, start: int = 0) -> Iterator[InputBatch]:
         """See ``PointwiseObjective``."""
         ...
@@ -120,6 +124,10 @@ class BatchTask(Protocol[Batch]):
         """How a batch's vectors may be cut."""
         ...
 
+    def divisible(self, batch: Batch) -> bool:
+        """Whether the parts of a batch may be given to several copies of it, each a few."""
+        ...
+
     def passes(self, batch: Batch, part: Part) -> int:
         """Passes through the batch's graph that a part takes."""
         ...
@@ -166,6 +174,10 @@ class ParameterTask:
     def cut(self, batch: DifferentiatedBatch) -> Cut:
         """See ``BatchTask``."""
         return Cut.even()
+
+    def divisible(self, batch: DifferentiatedBatch) -> bool:
+        """See ``BatchTask``."""
+        return not self.folded
 
     def passes(self, batch: DifferentiatedBatch, part: Part) -> int:
         """See ``BatchTask``."""

@@ -116,19 +116,21 @@ class Format(Generic[Source]):
 
 @dataclass(frozen=True)
 class Batch:
-    """Consecutive samples.
+    """Consecutive samples, or some chosen ones.
 
     Attributes:
         start: the first one's position among the selected samples (not its row in the file).
         inputs: by the model's input name; (k, …) each, C-contiguous, native byte order.
         target: (k, …), or None if the loss has none.
         weight: of each sample, float64, (k,); None if the spec gives them none.
+        places: the position of each, where they are chosen ones; None where they are consecutive.
     """
 
     start: int
     inputs: Mapping[str, Array]
     target: Array | None
     weight: Array | None = None
+    places: Rows | None = None
 
     def __len__(self) -> int:
         return len(next(iter(self.inputs.values())))
@@ -175,6 +177,14 @@ class Samples(Protocol):
 
         Raises:
             DataError: NaN or infinity, or values that don't fit ``dtype``, when their batch is reached.
+        """
+        ...
+
+    def some(self, places: Rows) -> Batch:
+        """The samples at these positions, ascending, as one batch.
+
+        Raises:
+            DataError: as ``batches``.
         """
         ...
 

@@ -112,6 +112,10 @@ class FileSamples:
             raise ValueError(f"batch_size {size} must be at least 1 and start {start} at least 0")
         return self._iterate(size, start * size)
 
+    def some(self, places: Rows) -> Batch:
+        """The samples at these positions; see `Samples`."""
+        return self._batch(places, int(places[0]), places)
+
     def targets(self) -> Array | None:
         """All targets; see `Samples`."""
         return self._targets
@@ -125,19 +129,22 @@ class FileSamples:
         return self._reader.read(list(columns), self._rows)
 
     def _iterate(self, size: int, begin: int) -> Iterator[Batch]:
-        names = list(dict.fromkeys(c.name for columns in self._columns.values() for c in columns))
         for first in range(begin, len(self), size):
-            rows = self._rows[first : first + size]
-            stored = self._reader.read([name for name in names if name not in self._kept], rows)
-            stored |= {name: values[first : first + size].copy() for name, values in self._kept.items()}
-            inputs = {
-                name: steps([stored[column.name] for column in self._columns[name]], rows)
-                for name, steps in self._steps.items()
-            }
-            # A copy, so that nobody who works in place on a batch changes the next iteration.
-            target = None if self._targets is None else self._targets[first : first + size].copy()
-            weight = None if self._weights is None else self._weights[first : first + size].copy()
-            yield Batch(first, inputs, target, weight)
+            yield self._batch(slice(first, first + size), first)
+
+    def _batch(self, chosen: slice | Rows, start: int, places: Rows | None = None) -> Batch:
+        rows = self._rows[chosen]
+        names = list(dict.fromkeys(c.name for columns in self._columns.values() for c in columns))
+        stored = self._reader.read([name for name in names if name not in self._kept], rows)
+        stored |= {name: values[chosen].copy() for name, values in self._kept.items()}
+        inputs = {
+            name: steps([stored[column.name] for column in self._columns[name]], rows)
+            for name, steps in self._steps.items()
+        }
+        # A copy, so that nobody who works in place on a batch changes the next iteration.
+        target = None if self._targets is None else self._targets[chosen].copy()
+        weight = None if self._weights is None else self._weights[chosen].copy()
+        return Batch(start, inputs, target, weight, places)
 
 
 def open_samples(loaded: LoadedSpec) -> FileSamples:

@@ -34,6 +34,18 @@ class Flight:
         self._open: Sums = {}
         self.batch = self.position = 0
 
+    @classmethod
+    def at(cls, batch: int, position: int, so_far: Mapping[str, Any]) -> Flight:
+        """A flight that another one handed over: in a batch, with what its parts before gave."""
+        flight = cls()
+        flight.batch, flight.position, flight._open = batch, position, dict(so_far)
+        return flight
+
+    @property
+    def so_far(self) -> Mapping[str, Any]:
+        """What the parts of the batch in work have given so far, without rows that are added."""
+        return self._open
+
     @property
     def begun(self) -> bool:
         """Whether there is anything to keep."""

@@ -6,9 +6,9 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from curvcli.curvature.tasks import BatchTask, Cut, Data, Segment, Sums
+from curvcli.curvature.tasks import BatchTask, Data, Sums
 from curvcli.engine.interface import Flight, OnStep, unheard
-from curvcli.engine.stride import Stride
+from curvcli.engine.stride import Strides
 from curvcli.models.base import Array, Parameter
 from curvcli.models.vectors import VectorSpace
 
@@ -18,7 +18,7 @@ class SerialEngine:
 
     def __init__(self, objective: Data) -> None:
         self._objective = objective
-        self._strides: dict[tuple[type, Segment], Stride] = {}
+        self._strides = Strides()
 
     @property
     def denominator(self) -> float:
@@ -40,25 +40,11 @@ class SerialEngine:
         with _closed(task.batches(self._objective, flight.batch)) as batches:
             for batch in batches:
                 cut = task.cut(batch)
-                for stop in self._stops(task, cut, flight.position):
+                for stop in self._strides.stops(type(task), cut, flight.position):
                     part = flight.part(stop)
                     flight.add(task, cut, part, task(batch, part))
                     on_step(task.passes(batch, part))
         return flight.end()
-
-    def _stops(self, task: BatchTask[Any], cut: Cut, start: int) -> Iterator[int]:
-        """Where the parts of a batch end."""
-        if not cut.count:
-            yield 0
-        first = 0
-        for segment in cut.segments:
-            begin, end = max(start, first), first + segment.count
-            if segment.entries is None:
-                yield from (min(place + segment.at_once, end) for place in range(begin, end, segment.at_once))
-            else:
-                stride = self._strides.setdefault((type(task), segment), Stride(segment.at_once, segment.entries))
-                yield from (stop for _, stop in stride.parts(begin, end))
-            first = end
 
 
 @contextmanager

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
+from curvcli.curvature.tasks import Cut, Segment
+
 # Seconds that a call should take at most.
 _LONGEST = 1.0
 # Entries of a vector that is not timed before several are taken together.
@@ -46,3 +48,31 @@ class Stride:
             self._size = min(self._most, self._size * _FACTOR)
         # The first call of a size traces.
         self._timed = True
+
+
+class Strides:
+    """Where the parts of batches end, for tasks of any sort."""
+
+    def __init__(self) -> None:
+        """Nothing was timed yet."""
+        self._by_segment: dict[tuple[type, Segment], Stride] = {}
+
+    def stops(self, task: type, cut: Cut, start: int) -> Iterator[int]:
+        """The ends of the parts of a batch from a vector on; the time until the next is asked for is the part's.
+
+        Args:
+            task: the class of the task that is given the parts.
+            cut: how the batch's vectors may be cut.
+            start: the first vector.
+        """
+        if not cut.count:
+            yield 0
+        first = 0
+        for segment in cut.segments:
+            begin, end = max(start, first), first + segment.count
+            if segment.entries is None:
+                yield from (min(place + segment.at_once, end) for place in range(begin, end, segment.at_once))
+            else:
+                stride = self._by_segment.setdefault((task, segment), Stride(segment.at_once, segment.entries))
+                yield from (stop for _, stop in stride.parts(begin, end))
+            first = end

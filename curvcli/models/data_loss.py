@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curvcli.data.interface import Batch, Samples
+from curvcli.data.interface import Batch, Rows, Samples
 from curvcli.errors import UsageError
 from curvcli.losses.class_targets import class_axis_of
 from curvcli.losses.interface import End, Loss, RawTargets, Targets
@@ -80,6 +80,10 @@ class DataLoss:
     def batches(self, *, start: int = 0, batch_size: int | None = None) -> Iterator[Batch]:
         """The data from batch ``start`` on; ``batch_size`` samples at a time instead of the one in use."""
         return self._samples.batches(self.batch_size if batch_size is None else batch_size, start=start)
+
+    def minibatches(self, groups: Rows, *, start: int = 0) -> Iterator[Batch]:
+        """A batch for each row of positions in ``groups``, (m, size), ascending, from row ``start`` on."""
+        return (self._samples.some(places) for places in groups[start:])
 
     def batch_count(self) -> int:
         """How many batches there are."""
@@ -163,6 +167,8 @@ class DataLoss:
 
     def targets(self, batch: Batch, shape: tuple[int, ...]) -> Targets:
         """The targets of a batch, for an output of ``shape``; not to be changed."""
+        if batch.places is not None:
+            return self._targets(batch, shape)
         place = batch.start, shape
         made = self._made.get(place)
         if made is not None and made.fits(batch):
@@ -174,7 +180,8 @@ class DataLoss:
         return made.targets
 
     def _targets(self, batch: Batch, shape: tuple[int, ...]) -> Targets:
-        rows = self._samples.rows[batch.start : batch.start + (shape[0] if shape else 1)]
+        consecutive = slice(batch.start, batch.start + (shape[0] if shape else 1))
+        rows = self._samples.rows[consecutive if batch.places is None else batch.places]
         return self.loss.targets(RawTargets(batch.target, batch.weight, shape, [int(r) for r in rows]))
 
     def of_one_sample(self, shape: tuple[int, ...], output: str | None) -> tuple[int, ...]:

@@ -200,6 +200,11 @@ class DataObjective(ABC):
         with self.at(values):
             yield from self.batches(parameters, start=start)
 
+    def minibatches(self, groups: Array, parameters: Sequence[str], *, start: int = 0) -> Iterator[DifferentiatedBatch]:
+        """See ``pointwise.PointwiseObjective``."""
+        for data in self.data_loss.minibatches(groups, start=start):
+            yield self._batch(data, parameters)
+
     @abstractmethod
     def _batch(self, data: Batch, parameters: Sequence[str]) -> DifferentiatedBatch:
         """One batch, prepared for derivatives by these parameters."""

@@ -202,6 +202,13 @@ class PointwiseObjective(Protocol):
         """
         ...
 
+    def minibatches(self, groups: Array, parameters: Sequence[str], *, start: int = 0) -> Iterator[DifferentiatedBatch]:
+        """A batch for each row of samples' positions in ``groups``, (m, size), from row ``start`` on.
+
+        Unlike ``batches``, whose size changes nothing but speed, these are what is asked about.
+        """
+        ...
+
 
 def unit_cotangents(samples: int, shape: tuple[int, ...], start: int, stop: int) -> Array:
     """The basis vectors ``start`` … ``stop`` of one sample's z, for all samples: (k, samples, *shape)."""

@@ -127,12 +127,14 @@ class Table:
         dimension: the scale of its rows' names.
         columns: in the order that JSON, CSV and exports have.
         title: above it where it is printed; empty for the rows that a report is first of all of.
+        most: rows up to which it is printed; ``None`` for any number. Files and look-ups have all of them.
     """
 
     group: str
     dimension: str
     columns: tuple[Column, ...]
     title: str = ""
+    most: int | None = None
 
     def inside(self, place: Place) -> tuple[Column, ...]:
         """Return the columns that a file of this sort has."""

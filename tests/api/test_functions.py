@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 
 import curvcli
+from curvcli.analysis.options.coupling import CouplingOptions
 from curvcli.analysis.options.quantities import (
     CheckOptions,
     DensityOptions,
@@ -31,6 +32,7 @@ from curvcli.analysis.options.quantities import (
     TraceOptions,
 )
 from curvcli.analysis.options.request import words
+from curvcli.analysis.options.slice import SliceOptions
 from curvcli.api.arguments import request_from
 from curvcli.cli.main import run
 from curvcli.cli.options import voice_options
@@ -45,6 +47,8 @@ COMMANDS = {
     "hessian": "hessian",
     "inputs": "inputs",
     "split": "split",
+    "slice": "slice",
+    "coupling": "coupling",
     "check": "check",
 }
 RECORDS = {
@@ -55,6 +59,8 @@ RECORDS = {
     "hessian": HessianOptions,
     "inputs": InputOptions,
     "split": SplitOptions,
+    "slice": SliceOptions,
+    "coupling": CouplingOptions,
     "check": CheckOptions,
 }
 
@@ -68,6 +74,8 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
     ("hessian", {"layer": "norm", "matrix": "gauss_newton", "dtype": "float64"}),
     ("inputs", {"of": ["loss", "output[3]"], "order": 2, "coordinate": "image[0,3,4]", "budget": 9, "probes": 4}),
     ("split", {"at": "fc3", "by": ["weight", "image"], "jacobian_limit": 1 << 16}),
+    ("slice", {"along": ["top", "random:2"], "points": 3, "reach": 0.5, "layer": "norm"}),
+    ("coupling", {"layer": ["norm", "fc3"], "method": "probes", "probes": 4, "matrix": "gauss_newton"}),
     ("check", {"layer": "norm", "budget": 500}),
 ]
 

@@ -206,3 +206,21 @@ def test_the_digest_finds_bad_inputs_too(open_spec, save):
     save(x=bad, y=Y)
     with pytest.raises(DataError, match="row 9: NaN"):
         _ = open_spec().digest
+
+
+def test_some_samples_are_those_of_the_batches(open_spec, save):
+    """By their positions among the selected ones, with their weights; writing to them changes nothing."""
+    save(x=X, y=Y, w=np.linspace(1, 2, 10))
+    opened = open_spec(loss='name = "mse"\nsample_weight = "w"')
+    (whole,) = opened.batches(10)
+    places = np.array([1, 4, 5, 9])
+    some = opened.some(places)
+    assert (len(some), some.start) == (4, 1)
+    np.testing.assert_array_equal(some.places, places)
+    np.testing.assert_array_equal(some.inputs["x"], whole.inputs["x"][places])
+    np.testing.assert_array_equal(some.target, whole.target[places])
+    np.testing.assert_array_equal(some.weight, whole.weight[places])
+    some.inputs["x"][:] = 0
+    some.target[:] = 0
+    np.testing.assert_array_equal(opened.some(places).inputs["x"], whole.inputs["x"][places])
+    np.testing.assert_array_equal(opened.some(places).target, whole.target[places])

@@ -67,6 +67,8 @@ def make_bases(server: Server, folder: Path) -> Bases:
         "all.h5": ["run", "all.toml"],
         "inputs.h5": ["inputs", "model.pt", "-q", "-o", "inputs.h5"],
         "split.h5": ["split", "model.pt", "-q", "--at", "two", "-o", "split.h5"],
+        "slice.h5": ["slice", "model.pt", "-q", "--points", "5", "-o", "slice.h5"],
+        "coupling.h5": ["coupling", "model.pt", "-q", "-o", "coupling.h5"],
         "check.h5": ["check", "model.pt", "-q", "-o", "check.h5"],
     }
     for name, words in made.items():

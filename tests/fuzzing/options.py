@@ -33,6 +33,11 @@ COMMANDS: dict[str, tuple[list[str], dict[str, tuple[str, ...]]]] = {
         ["model.pt", "-q"],
         {"--probes": NUMBERS, "--budget": NUMBERS, "--order": NUMBERS, "--input": STRANGE_TEXTS},
     ),
+    "slice": (
+        ["model.pt", "-q"],
+        {"--along": (*STRANGE_TEXTS, "top:2", "gradient"), "--towards": PATHS, "--points": NUMBERS, "--reach": NUMBERS},
+    ),
+    "coupling": (["model.pt", "-q"], {"--probes": NUMBERS, "--rtol": NUMBERS, "--method": STRANGE_TEXTS}),
     "layers": (["model.pt"], {}),
     "check": (["model.pt"], {"--against": PATHS}),
     "show": (["report.h5"], {"--top": NUMBERS, "--sort": STRANGE_TEXTS, "--get": STRANGE_TEXTS}),

@@ -275,7 +275,14 @@ def checks() -> tuple[CheckRecord, ...]:
 
 
 def _some(kind: str, number: int) -> object:
-    values = {"number": number + 0.125, "share": 0.5, "count": number, "flag": True, "shape": (number, 2)}
+    values = {
+        "number": number + 0.125,
+        "share": 0.5,
+        "count": number,
+        "flag": True,
+        "shape": (number, 2),
+        "status": "done",
+    }
     return values.get(kind, ("a", "b") if kind == "words" else f"text {number}")
 
 

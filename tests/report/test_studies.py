@@ -63,7 +63,8 @@ def test_every_dataset_has_dimensions_a_name_and_units(report):
         if isinstance(item, h5py.Dataset) and not item.is_scale:
             assert item.attrs["long_name"], name
             assert all(len(dim) for dim in item.dims), name
-            assert item.dtype.kind == "O" or item.attrs.get("units"), name
+            coded = "flag_meanings" in item.attrs
+            assert item.dtype.kind == "O" or item.attrs.get("units") or coded, name
 
     with h5py.File(report.path) as file:
         file["studies"].visititems(look)

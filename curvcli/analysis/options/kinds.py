@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import isfinite
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 
@@ -62,6 +62,24 @@ class Whole:
         if number > self.most:
             raise ValueError(f"must be {self.most} or less, found {shown(number)}")
         return number
+
+
+@dataclass(frozen=True)
+class WholeOr:
+    """A whole number from ``least`` to ``most``, or a word."""
+
+    least: int
+    most: int
+    word: str
+
+    def read(self, value: object) -> int | str:
+        """As `Whole`, and the word as it is written."""
+        if value == self.word:
+            return self.word
+        try:
+            return Whole(self.least, self.most).read(value)
+        except ValueError as error:
+            raise ValueError(f"{error}; or {self.word}") from None
 
 
 @dataclass(frozen=True)
@@ -164,6 +182,19 @@ class Names:
         if isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):
             return tuple(value)
         raise ValueError(f"must be names, found {shown(value)}")
+
+
+@dataclass(frozen=True)
+class Several:
+    """Several values of one kind: a list, or text with commas between them; each once."""
+
+    of: Whole | Number
+
+    def read(self, value: object) -> tuple[Any, ...]:
+        """In the order in which they stand; a single one too."""
+        several = list(value) if isinstance(value, list | tuple) else [value]
+        words = [word for one in several for word in (one.split(",") if isinstance(one, str) else [one])]
+        return tuple(dict.fromkeys(self.of.read(word.strip() if isinstance(word, str) else word) for word in words))
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from curvcli.analysis.options.kinds import Kind
@@ -16,6 +17,11 @@ Record = TypeVar("Record", bound="Options")
 @dataclass(frozen=True)
 class Options:
     """Options whose values are checked when they are set; the fields are annotated with their kinds."""
+
+    @property
+    def outputs(self) -> tuple[Path, ...]:
+        """Files that are written besides the report."""
+        return ()
 
     def __post_init__(self) -> None:
         """Check and convert every value.

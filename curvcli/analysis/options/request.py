@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from curvcli.analysis.options.kinds import Flag, Kind, Names, Size
+from curvcli.analysis.options.kinds import Flag, Kind, Names, Several, Size
 from curvcli.analysis.options.record import Options, Record, changed, filled, kinds_of
 from curvcli.analysis.options.shared import ComputingOptions, DataOptions, ModelOptions, OutputOptions, Selection
 from curvcli.files import lasting
@@ -102,6 +102,8 @@ def _option(name: str, kind: Kind, value: Any) -> Iterator[str]:
         case Names():
             for one in value:
                 yield from (shell_option(name), one)
+        case Several():
+            yield from (shell_option(name), ",".join(map(str, value)))
         case Size():
             yield from (shell_option(name), Size.spelled(value))
         case _:

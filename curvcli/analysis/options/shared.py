@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal, get_args
 
-from curvcli.analysis.options.kinds import File, Flag, Names, OneOf, Size, Text, Whole
+from curvcli.analysis.options.kinds import File, Flag, Names, OneOf, Size, Text, Whole, WholeOr
 from curvcli.analysis.options.record import Options
 from curvcli.models.choice import Choice
 
@@ -14,6 +14,7 @@ Dtype = Literal["float32", "float64"]
 DTYPES: Final[tuple[Dtype, ...]] = get_args(Dtype)
 # Systems that could start more of them don't get faster by it.
 MOST_THREADS: Final = 1024
+MOST_WORKERS: Final = 256
 
 
 @dataclass(frozen=True)
@@ -84,11 +85,13 @@ class ComputingOptions(Options):
         memory_limit: bytes in use at most; None for what is in use plus half of what is free.
         verify: whether results are checked in the run itself.
         allow_random: whether a model is computed that answers differently each time.
+        workers: processes that share the work; ``auto`` for as many as processors where it is long.
     """
 
     memory_limit: Annotated[int | None, Size()] = None
     verify: Annotated[bool, Flag()] = True
     allow_random: Annotated[bool, Flag()] = False
+    workers: Annotated[int | str, WholeOr(1, MOST_WORKERS, "auto")] = 1
 
 
 @dataclass(frozen=True)

@@ -256,6 +256,10 @@ class DiagonalQuantity:
         every = zip(self.estimates, self._estimates, strict=True)
         return next((work.result[name] for one, work in every if name in one.parameters), None)
 
+    def exact_diagonal(self, parameter: Parameter) -> Array:
+        """The data's part of an exact diagonal, once its work has run."""
+        return self._diagonal(parameter)
+
     def _diagonal(self, parameter: Parameter) -> Array:
         """The data's part; zeros where the loss does not depend on it, or its Hessian by the output has no columns."""
         for exact in self._exact:

@@ -113,6 +113,15 @@ class EigenQuantity(SpectralQuantity[EigenOptions, EigenSolution]):
 
     def record(self, target: Target, record: LayerRecord) -> LayerRecord:
         """Add a target's eigenpairs."""
+        eigen = self.eigen_record(target)
+        short = len(eigen.values) < min(self.options.count, target.block.size) or not eigen.converged.all()
+        status: Status = "not_converged" if short else "done"
+        if not np.isfinite(eigen.values).all():
+            status = "nonfinite"
+        return replace(record, eigen=eigen, status=worst(record.status, status))
+
+    def eigen_record(self, target: Target) -> EigenRecord:
+        """A target's eigenpairs, once their work has run."""
         way = self._ways[target.name]
         solution = way.solution()
         pairs, off = self._rounded(target, solution.pairs)
@@ -120,13 +129,9 @@ class EigenQuantity(SpectralQuantity[EigenOptions, EigenSolution]):
             solution = replace(solution, obstacle="rounding")
         count = min(self.options.count, target.block.size)
         reason = way.reason
-        status: Status = "done"
         if len(pairs.values) < count or not pairs.converged.all():
-            status = "not_converged"
             reason += "; " + self._shortfall(target, replace(solution, pairs=pairs), count)
-        if not np.isfinite(pairs.values).all():
-            status = "nonfinite"
-        eigen = EigenRecord(
+        return EigenRecord(
             values=pairs.values,
             residuals=pairs.residuals,
             converged=pairs.converged,
@@ -139,7 +144,6 @@ class EigenQuantity(SpectralQuantity[EigenOptions, EigenSolution]):
             products=solution.products * self._run.batches,
             rounding=off,
         )
-        return replace(record, eigen=eigen, status=worst(record.status, status))
 
     def _rounded(self, target: Target, pairs: Eigenpairs) -> tuple[Eigenpairs, Array]:
         """The pairs with the rounding of their products in their residuals, and that rounding, (k,)."""

@@ -6,10 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from curvcli.analysis.options.coupling import CouplingOptions
 from curvcli.analysis.options.record import Options
+from curvcli.analysis.options.sensitivity import SensitivityOptions
+from curvcli.analysis.options.sharpness import SharpnessOptions
 from curvcli.analysis.options.slice import SliceOptions
 from curvcli.analysis.quantities.base import RunPlan
 from curvcli.analysis.studies.base import Study
+from curvcli.analysis.studies.coupling import CouplingStudy
+from curvcli.analysis.studies.sensitivity import SensitivityStudy
+from curvcli.analysis.studies.sharpness import SharpnessStudy
 from curvcli.analysis.studies.slice import SliceStudy
 
 
@@ -26,4 +32,9 @@ class Entry:
     plan: Callable[[RunPlan, Any], Study]
 
 
-STUDIES: Final[dict[str, Entry]] = {"slice": Entry(SliceOptions, SliceStudy)}
+STUDIES: Final[dict[str, Entry]] = {
+    "sharpness": Entry(SharpnessOptions, SharpnessStudy),
+    "slice": Entry(SliceOptions, SliceStudy),
+    "coupling": Entry(CouplingOptions, CouplingStudy),
+    "sensitivity": Entry(SensitivityOptions, SensitivityStudy),
+}

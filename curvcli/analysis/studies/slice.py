@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -14,28 +15,29 @@ from curvcli.analysis.options.slice import TOWARDS, SliceOptions, rank_of
 from curvcli.analysis.quantities.base import PlanRow, RunPlan
 from curvcli.analysis.quantities.eigen import EigenQuantity
 from curvcli.analysis.studies.base import decay_at, one_block, saved_values
-from curvcli.curvature.directions import by_parameter, filter_normalised, joined
+from curvcli.analysis.studies.slice_figures import arrays_of, is_pair, of_line, of_points, quadratic_model
+from curvcli.analysis.studies.towards import OtherModel, coordinates_of_line
+from curvcli.curvature.directions import by_parameter, filter_normalised, joined, oriented
 from curvcli.curvature.eigen import EigenSolution
 from curvcli.curvature.first_order import LossAndGradient
-from curvcli.curvature.losses_at import LossesAlong
+from curvcli.curvature.losses_at import AlongAt, LossesAlong
 from curvcli.curvature.operator import MatrixProducts
 from curvcli.curvature.wanted import Which
 from curvcli.engine.work import Work
 from curvcli.errors import UsageError
 from curvcli.models.base import Array
-from curvcli.models.open import open_model
 from curvcli.report.records.status import Status
-from curvcli.report.records.studies import StudyArray, StudyRecord, StudyRow
+from curvcli.report.records.studies import StudyRecord, StudyRow
 from curvcli.report.studies.interface import study_row
 from curvcli.report.studies.slice import DIRECTIONS
-from curvcli.report.units import LOSS, NONE
-from curvcli.spec.mistakes import listed
 from curvcli.wording import option
 
 # How far beyond both models a line between them goes, of its length; how far filter-normalised directions go.
 _BEYOND, _FILTERS = 0.25, 1.0
-# What the quadratic model is to change by at the ends, relative to the loss, and no less than that.
+# What the quadratic model is to change by at the ends: the loss, and no less than this.
 _LEAST_CHANGE = 1e-3
+# The share of that below which a slope over the whole slice is none.
+_UNSEEN = 1e-6
 
 
 class SliceStudy:
@@ -53,50 +55,33 @@ class SliceStudy:
 
         Raises:
             UsageError: the other model has other parameters, or there is no eigenvector of such a rank.
-            ModelError: it can't be opened.
+            ModelError: it can't be opened, or holds what is no number.
         """
         self.options = options
         self._run, self._target = run, one_block(run)
         self._parameters = self._target.block.parameters
-        self._towards = self._line() if options.towards is not None else None
+        self._other = None if options.towards is None else OtherModel(run, self._target, options.towards)
+        if self._other is not None:
+            coordinates_of_line(options.count, self._beyond)  # before anything is computed
         self._eigen = self._search()
         self.planned: Sequence[Work[Any]] = () if self._eigen is None else tuple(self._eigen.work)
-        self.later = options.count ** len(options.directions) * run.batches
+        points, ends = options.count ** len(options.directions), int(self._other is not None)
+        self.later = (points + len(options.directions) + ends) * run.batches
         self._products: Work[Array] | None = None
         self._losses: Work[Array] | None = None
+        self._at_end: Work[tuple[float, float]] | None = None
+        self._own: float | None = None
 
     @property
     def depends(self) -> dict[str, str]:
         """See ``Study``."""
-        return {} if self._towards is None else {TOWARDS: self._towards[1]}
+        return {} if self._other is None else {TOWARDS: self._other.sha256}
 
     @cached_property
     def _values(self) -> dict[str, Array]:
         return saved_values(self._run, self._parameters)
 
     # -- planned ------------------------------------------------------------------------------------------------------
-
-    def _line(self) -> tuple[Array, str]:
-        """The way to the other model, and what that is."""
-        session, path = self._run.session, self.options.towards
-        if path is None:
-            raise ValueError("there is no other model")
-        other = open_model(path, device=session.device, dtype=session.dtype)
-        shapes = {p.name: p.shape for layer in other.layers for p in layer.parameters}
-        missing = [p.name for p in self._parameters if p.name not in shapes]
-        if missing:
-            raise UsageError(
-                f"{option('towards', str(path))}: it has no {listed(missing, last='and')}.\n"
-                "Give another checkpoint of the same network, saved in the same format."
-            )
-        unlike = next((p for p in self._parameters if shapes[p.name] != p.shape), None)
-        if unlike is not None:
-            raise UsageError(
-                f"{option('towards', str(path))}: {unlike.name} has shape {shapes[unlike.name]} there, and "
-                f"{unlike.shape} here."
-            )
-        end = joined(self._parameters, {p.name: other.values(p.name) for p in self._parameters})
-        return end - joined(self._parameters, self._values), other.sha256
 
     def _search(self) -> EigenQuantity | None:
         """The eigenpairs that any direction is of."""
@@ -106,7 +91,10 @@ class SliceStudy:
         if not k:
             return None
         if k > size:
-            raise UsageError(f"{option('along')}: {self._target.name} has {size} parameters, and no eigenvector {k}.")
+            name = next(one for one in self.options.directions if is_pair(one) and rank_of(one) == k)
+            raise UsageError(
+                f"{option('along', name)}: {self._target.name} has {size} parameters, and no more eigenvectors."
+            )
         which: Which = "both" if top and bottom else "largest" if top else "smallest"
         run = replace(self._run, targets=(self._target,))
         return EigenQuantity(run, EigenOptions(k=k, which=which))
@@ -157,17 +145,36 @@ class SliceStudy:
         )
         self._losses = Work(along, key=f"{key}:losses", title=f"{title}the loss along it", batches=run.batches)
         yield self._losses
+        if self._other is not None:
+            yield from self._of_other(key, title, self._other)
+
+    def _of_other(self, key: str, title: str, other: OtherModel) -> Iterator[Work[Any]]:
+        """The derivatives at the other model's end of the line, and that model's own loss."""
+        run = self._run
+        along = AlongAt(self._target.block, other.values, self._directions[0], run.decay)
+        self._at_end = Work(along, key=f"{key}:end", title=f"{title}the other end", batches=run.batches)
+        yield self._at_end
+        self._own = other.own_loss()
 
     def _direction(self, name: str) -> Array:
-        if self._towards is not None and name == TOWARDS:
-            return self._towards[0]
+        if self._other is not None and name == TOWARDS:
+            return self._other.step(self._values)
         if name == "gradient":
             length = float(np.linalg.norm(self._slopes_of))
             return self._slopes_of / length if length else self._slopes_of
         if name.startswith("random"):
             return filter_normalised(self._parameters, self._values, self._run.seed, rank_of(name) - 1)
         pairs, place = self._pair(name)
-        return np.asarray(pairs.pairs.vectors[place], np.float64)
+        bend = abs(float(pairs.pairs.values[place]))
+        change = self._change
+        # What the quadratic model changes by over the slice, a millionth of it, is not seen as a slope.
+        visible = _UNSEEN * change / sqrt(2 * change / bend) if bend else 0.0
+        return oriented(np.asarray(pairs.pairs.vectors[place], np.float64), self._slopes_of, visible)
+
+    @property
+    def _change(self) -> float:
+        """What the quadratic model is to change by at the ends."""
+        return max(abs(self._value), _LEAST_CHANGE)
 
     def _pair(self, name: str) -> tuple[EigenSolution, int]:
         """Where the eigenpair of a direction stands.
@@ -185,22 +192,22 @@ class SliceStudy:
             )
         return self._solution, rank - 1 if name.startswith("top") else count - rank
 
+    @property
+    def _beyond(self) -> float:
+        return _BEYOND if self.options.reach is None else self.options.reach
+
     def _coordinates(self, place: int) -> Array:
         """The coordinates along a direction."""
         name, count, reach = self.options.directions[place], self.options.count, self.options.reach
         if name == TOWARDS:
-            # Both models are points of it.
-            beyond = _BEYOND if reach is None else reach
-            steps = max(1, round((count - 1) / (1 + 2 * beyond)))
-            outside = int(beyond * steps)
-            return np.arange(-outside, steps + outside + 1) / steps
+            return coordinates_of_line(count, self._beyond)
         if reach is None:
             reach = _FILTERS if name.startswith("random") else self._natural(place)
         return np.linspace(-reach, reach, count)
 
     def _natural(self, place: int) -> float:
         """How far to go along a unit direction until the quadratic model has changed by as much as the loss."""
-        change = max(abs(self._value), _LEAST_CHANGE)
+        change = self._change
         slope = abs(float(self._directions[place] @ self._slopes_of))
         bend = abs(float(self._curvature[place, place]))
         length = float(np.sqrt(sum((values**2).sum() for values in self._values.values()))) or 1.0
@@ -214,92 +221,57 @@ class SliceStudy:
         """See ``Study``."""
         if self._losses is None or self._products is None:
             raise ValueError("the slice has not been made")
-        shape = self._grid[0].shape
+        names, shape = self.options.directions, self._grid[0].shape
         losses = self._losses.result.reshape(shape)
         slopes = self._directions @ self._slopes_of
-        quadratic = np.full(shape, self._value)
-        for i, left in enumerate(self._grid):
-            quadratic = quadratic + slopes[i] * left
-            for j, right in enumerate(self._grid):
-                quadratic = quadratic + self._curvature[i, j] / 2 * left * right
-        status, reason = self._ending()
-        axes = tuple(f"step_{i + 1}" for i in range(len(shape)))
-        coordinates = [
-            StudyArray(
-                name=f"coordinate_{i + 1}",
-                values=np.moveaxis(axis, i, 0).reshape(shape[i], -1)[:, 0].copy(),
-                axes=(axes[i],),
-                long_name=f"coordinate along {name}",
-                unit=NONE,
-            )
-            for i, (axis, name) in enumerate(zip(self._grid, self.options.directions, strict=True))
-        ]
-        measured = StudyArray(name="loss", values=losses, axes=axes, long_name="the loss at these points", unit=LOSS)
-        model = StudyArray(
-            name="quadratic", values=quadratic, axes=axes, long_name="the quadratic model of the loss there", unit=LOSS
-        )
+        status, reason = self._ending(losses)
+        model = quadratic_model(self._value, slopes, self._curvature, self._grid)
+        rows = [self._row(place, losses, float(slopes[place])) for place in range(len(names))]
+        works = [*self.planned, self._products, self._losses, self._at_end]
         return StudyRecord(
             name=self.name,
-            tables={
-                DIRECTIONS.group: tuple(self._row(place, losses, float(slopes[place])) for place in range(len(axes)))
-            },
-            arrays=(*coordinates, measured, model),
+            tables={DIRECTIONS.group: tuple(rows)},
+            arrays=arrays_of(names, self._grid, losses, model),
             status=status,
             exact=status == "done",
             reason=reason,
-            passes=self._products.passes + self._losses.passes + sum(work.passes for work in self.planned),
+            passes=sum(work.passes for work in works if work is not None),
         )
 
-    def _ending(self) -> tuple[Status, str]:
+    def _ending(self, losses: Array) -> tuple[Status, str]:
         if not np.isfinite(self._curvature).all():
             return "nonfinite", "the curvature along a direction is no number"
         if self._solution is not None and not all(
-            self._solution.pairs.converged[self._pair(name)[1]] for name in self.options.directions if _is_pair(name)
+            self._solution.pairs.converged[self._pair(name)[1]] for name in self.options.directions if is_pair(name)
         ):
             return "not_converged", "an eigenvector has not converged; its residual says how far it is from one"
-        return "done", ""
+        reasons = []
+        if lost := int((~np.isfinite(losses)).sum()):
+            reasons.append(f"at {lost} of {losses.size} points the loss is no finite number: use a shorter reach")
+        if self._other is not None and self._own is not None:
+            reasons.append(self._other.renamed)
+            # A plane has the other model among its points where the second direction has its zero there.
+            end = np.logical_and.reduce([self._grid[0] == 1, *(axis == 0 for axis in self._grid[1:])])
+            reasons += [self._other.difference(float(reached), self._own) for reached in losses[end]]
+        return "done", "; ".join(filter(None, reasons))
 
     def _row(self, place: int, losses: Array, slope: float) -> StudyRow:
-        name = self.options.directions[place]
-        residual, about = float("nan"), _ABOUT.get(name.partition(":")[0], "")
-        if _is_pair(name):
+        name, values = self.options.directions[place], {}
+        if is_pair(name):
             solution, number = self._pair(name)
-            residual = float(solution.pairs.residuals[number])
-            about = f"eigenvector of {solution.pairs.values[number]:.4g}"
-        along = self._grid[place]
-        lowest = int(np.nanargmin(losses)) if np.isfinite(losses).any() else 0
+            values = {
+                "about": f"eigenvector of {solution.pairs.values[number]:.4g}",
+                "residual": float(solution.pairs.residuals[number]),
+            }
+        if name == TOWARDS and self._at_end is not None:
+            values |= of_line(self._grid[place], losses, self._at_end.result)
+            values |= {"other_loss": self._own} if self._own is not None else {}
         return study_row(
             DIRECTIONS,
             name,
-            about=about,
             block=self._target.name,
             norm=float(np.linalg.norm(self._directions[place])),
-            first=float(along.min()),
-            last=float(along.max()),
-            points=along.shape[place],
             slope=slope,
             curvature=float(self._curvature[place, place]),
-            residual=residual,
-            lowest_loss=float(losses.ravel()[lowest]),
-            lowest_at=float(along.ravel()[lowest]),
-            highest_loss=float(np.max(losses)),
-            barrier=_barrier(along, losses) if name == TOWARDS and losses.ndim == 1 else float("nan"),
+            **(of_points(name, self._grid[place], losses) | values),
         )
-
-
-_ABOUT = {
-    "gradient": "the gradient, of norm 1",
-    "random": "random, each filter as long as its own",
-    TOWARDS: "the straight line to the other model",
-}
-
-
-def _is_pair(name: str) -> bool:
-    return name.startswith(("top", "bottom"))
-
-
-def _barrier(along: Array, losses: Array) -> float:
-    """The most that the loss lies above the straight line between its values at 0 and 1 (Frankle et al. 2020)."""
-    between = (along >= 0) & (along <= 1)
-    t, height = along[between], losses[between]
-    return float(np.max(height - ((1 - t) * height[0] + t * height[-1])))

@@ -54,6 +54,11 @@ class ColumnsTask(ParameterTask):
         at_once = vectors_at_once(batch, self.weight, _STEP)
         return Cut.even(self.rank, at_once if self._together(batch, live, anew=True) is None else _STEP)
 
+    def divisible(self, batch: DifferentiatedBatch) -> bool:
+        """See ``BatchTask``; not where one contraction takes all columns."""
+        live = reached_in(batch, self.parameters)
+        return not live or self._together(batch, live, anew=True) is None
+
     def passes(self, batch: DifferentiatedBatch, part: Part) -> int:
         """The columns, and two passes that make sure the samples are independent."""
         return part.stop - part.start + (2 if part.start == 0 and part.stop else 0)

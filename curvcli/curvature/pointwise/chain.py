@@ -116,6 +116,10 @@ class SplitTask:
         """See ``BatchTask``."""
         return _batches(data, self.layer, self.factors, start)
 
+    def divisible(self, batch: ChainBatch) -> bool:
+        """See ``BatchTask``; parts build on those before them."""
+        return False
+
     def cut(self, batch: ChainBatch) -> Cut:
         """See ``BatchTask``."""
         segments = [Segment(1, 1)]

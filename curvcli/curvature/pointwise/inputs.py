@@ -148,6 +148,10 @@ class InputTask:
         """See ``BatchTask``."""
         return data.input_batches(self.function, self.inputs, start=start)
 
+    def divisible(self, batch: InputBatch) -> bool:
+        """See ``BatchTask``; parts build on those before them."""
+        return False
+
     def cut(self, batch: InputBatch) -> Cut:
         """See ``BatchTask``."""
         plan, n = self.plan, batch.coordinates

@@ -31,5 +31,11 @@ KINDS: Final[dict[str, Kind]] = {
     "spectrum": Kind("Eigenvalues", "eigenvalues", "eigs"),
     "density": Kind("Densities", "density", "density"),
     "scatter": Kind("Gradient and curvature", "gradient and diagonal", "diag"),
+    "slice": Kind("Slices of the loss", "slice of the loss", "slice"),
+    "coupling": Kind("Coupling of layers", "coupling of layers", "coupling"),
+    "sensitivity": Kind("Quantised layers", "rise of the loss with quantised layers", "sensitivity"),
+    "pruning": Kind("Removed weights", "rise of the loss without some weights", "sensitivity"),
+    "saliency": Kind("Saliencies", "saliency of weights", "sensitivity"),
+    "sharpness": Kind("Sharpness", "sharpness of mini-batches or kernels", "sharpness"),
     "course": Kind("Course of training", "several reports of one training run", "run", many=True),
 }

@@ -108,8 +108,9 @@ def _notes(report: Report) -> Iterator[str]:
         if row.status != "done":
             yield f"{row.name}: {_ending(row.status, row.reason)}"
     for study in report.studies:
-        if study.status != "done" or study.reason:
-            yield f"{study.name}: {study.reason if study.status == 'done' else _ending(study.status, study.reason)}"
+        # What a study says is how it ended, and not by which method.
+        if words := [*([] if study.status == "done" else [study.status]), *([study.reason] if study.reason else [])]:
+            yield ": ".join([study.name, *words])
 
 
 def _ending(status: str, reason: str) -> str:

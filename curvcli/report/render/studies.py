@@ -14,5 +14,6 @@ def study_sections(report: Report) -> Iterator[Section]:
     """Yield a section per table that is printed, in the order of the studies."""
     for study in report.studies:
         for table, rows in tables_of(study):
-            if columns := shown(table, held(table, rows)):
+            few = table.most is None or len(rows) <= table.most
+            if few and (columns := shown(table, held(table, rows))):
                 yield Section(table.title, columns, rows)

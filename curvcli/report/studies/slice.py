@@ -29,8 +29,22 @@ DIRECTIONS: Final = Table("slice", "direction", (
     Column("lowest_at", "number", "its coordinate", NONE, heading=Heading("at", 110, 1)),
     Column("highest_loss", "number", "highest loss of all points", LOSS, heading=Heading("highest loss", 120, 1),
            role="property", infinite=True),
+    Column("lost", "count", "points at which the loss is no finite number", NONE,
+           heading=Heading("lost", 125, 0, ("lost",))),
     Column("barrier", "number", "how far the loss rises above the straight line between the two models", LOSS,
-           heading=Heading("barrier", 130, 0, ("barrier",)), role="property", worse="larger", unknown=True),
+           heading=Heading("barrier", 130, 0, ("barrier",)), role="property", worse="larger", unknown=True,
+           infinite=True),
+    Column("barrier_at", "number", "the coordinate at which it rises so far", NONE,
+           heading=Heading("at", 131, 1, ("barrier",)), unknown=True),
+    Column("other_loss", "number", "the other model's own loss", LOSS,
+           heading=Heading("its loss", 140, 0, ("other_loss",)), role="property", unknown=True, infinite=True),
+    Column("slope_at_other", "number",
+           "first derivative of the loss by the coordinate, at the other model's parameters", LOSS,
+           heading=Heading("its slope", 150, 1, ("slope_at_other",)), role="property", unknown=True),
+    Column("curvature_at_other", "number",
+           "second derivative of the loss by the coordinate, at the other model's parameters", LOSS,
+           heading=Heading("its curvature", 160, 1, ("curvature_at_other",)), role="property", worse="larger",
+           unknown=True),
 ), title="the loss along directions")
 # fmt: on
 

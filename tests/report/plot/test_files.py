@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 import matplotlib
 import numpy as np
 import pytest
+from drawn_studies import every_study
 from matplotlib.figure import Figure
 
 from curvcli.report.hdf5.read import read_report
@@ -27,12 +28,22 @@ VOID = {"meta", "link", "br", "img", "input", "wbr"}
 
 
 @pytest.fixture
-def view(make_layer, make_quantity, make_whole, make_view):
+def view(make_view, layers):
+    return make_view(layers)
+
+
+@pytest.fixture
+def full(make_view, layers):
+    """The same with studies."""
+    return make_view(layers, studies=every_study())
+
+
+@pytest.fixture
+def layers(make_layer, make_quantity, make_whole):
     first = make_layer("scope/<b>&'\"$x$", 0, (3, 3, 2, 4), axes=("kernel_h", "kernel_w", "in", "out"))
     full = make_layer("full", 1)
     quantities = {name: make_quantity(name) for name in ("trace", "eigen", "density", "block")}
-    layers = [first, replace(full, **quantities), make_whole(trace=make_quantity("trace"))]
-    return make_view(layers)
+    return [first, replace(full, **quantities), make_whole(trace=make_quantity("trace"))]
 
 
 class Reader(HTMLParser):
@@ -69,8 +80,8 @@ def html(view):
     return page(view, list(pictures(view, KINDS, ["page"]))).decode()
 
 
-def test_every_kind_is_a_png_of_1200_by_800_and_an_svg_with_title_and_description(view):
-    made = list(pictures(view, KINDS, ["png", "svg"]))
+def test_every_kind_is_a_png_of_1200_by_800_and_an_svg_with_title_and_description(full):
+    made = list(pictures(full, KINDS, ["png", "svg"]))
     assert {picture.kind for picture in made} == {name for name, kind in REGISTRY.items() if not kind.many}
     assert len({picture.stem for picture in made}) == len(made)
     for picture in made:
@@ -83,8 +94,8 @@ def test_every_kind_is_a_png_of_1200_by_800_and_an_svg_with_title_and_descriptio
         assert root.find(f"{SVG}desc").text == picture.caption
 
 
-def test_equal_reports_give_equal_bytes_whatever_the_last_digits_of_the_layout(view, monkeypatch):
-    once = [picture.images for picture in pictures(view, KINDS, ["png", "svg"])]
+def test_equal_reports_give_equal_bytes_whatever_the_last_digits_of_the_layout(full, monkeypatch):
+    once = [picture.images for picture in pictures(full, KINDS, ["png", "svg"])]
     solve = Figure.draw_without_rendering
 
     def solve_otherwise(figure):
@@ -96,7 +107,7 @@ def test_equal_reports_give_equal_bytes_whatever_the_last_digits_of_the_layout(v
             axes.set_position([number + 1e-15 for number in axes.get_position(original=True).bounds])
 
     monkeypatch.setattr(Figure, "draw_without_rendering", solve_otherwise)
-    again = [picture.images for picture in pictures(view, KINDS, ["png", "svg"])]
+    again = [picture.images for picture in pictures(full, KINDS, ["png", "svg"])]
     for before, after in zip(once, again, strict=True):
         assert before["png"] == after["png"]
         assert before["svg"] == after["svg"]

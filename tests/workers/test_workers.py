@@ -1,0 +1,159 @@
+"""Several processes give what one does, to the bit, whatever dies on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sessions import session_of
+
+from curvcli.analysis.engines import DataOpener
+from curvcli.analysis.options.shared import DataOptions, ModelOptions
+from curvcli.curvature.diagonal.coordinate import Coordinate
+from curvcli.curvature.diagonal.gauss_newton import GaussNewton
+from curvcli.curvature.first_order import FirstOrder
+from curvcli.curvature.losses_at import Decay, LossesAlong
+from curvcli.curvature.operator import Block, MatrixProducts
+from curvcli.curvature.tasks import Data
+from curvcli.engine.serial import SerialEngine
+from curvcli.engine.work import Work, computed
+from curvcli.engine.workers.engine import Workers
+from curvcli.errors import ModelError, UsageError
+
+MODEL = Path(__file__).parents[2] / "sample_models" / "mlp_tanh.pt"
+
+
+def opener(batch_size: int, model: Path = MODEL) -> DataOpener:
+    return DataOpener(ModelOptions(model, threads=1), DataOptions(limit=24, batch_size=batch_size), Path.cwd())
+
+
+def same(left: Any, right: Any) -> bool:
+    """Whether two results are equal to the bit, whatever they are made of."""
+    if isinstance(left, dict):
+        return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
+    if isinstance(left, np.ndarray):
+        return np.array_equal(left, right, equal_nan=left.dtype.kind == "f")
+    if hasattr(left, "__dataclass_fields__"):
+        return all(same(getattr(left, name), getattr(right, name)) for name in left.__dataclass_fields__)
+    return bool(left == right)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The same data twice: here, and in workers."""
+
+    objective: Data
+    workers: Workers
+    block: Block
+    values: dict[str, Any]
+
+    def algorithms(self) -> dict[str, Any]:
+        """Of each sort of task."""
+        names, block = self.block.names, self.block
+        vectors = np.random.default_rng(0).standard_normal((3, block.size))
+        weight, bias = block.parameters
+        origin = {weight.name: self.values[weight.name]}
+        step = {weight.name: vectors[0, : weight.size].reshape(weight.shape)}
+        points = np.array([[0.0], [0.25], [1e300]])
+        return {
+            "first order": FirstOrder(names),
+            "products": MatrixProducts(block, vectors),
+            "columns": GaussNewton(names, 10),
+            "entries": Coordinate(bias.name, bias.shape),
+            "losses": LossesAlong(origin, [step], points, Decay(0.0, frozenset(), 0.0, {})),
+        }
+
+
+@pytest.fixture(scope="module", params=[(2, 8), (3, 24)], ids=["2 workers, 3 batches", "3 workers, 1 batch"])
+def opened(request: pytest.FixtureRequest) -> Iterator[Opened]:
+    count, batch_size = request.param
+    session = session_of(MODEL, limit=24, batch_size=batch_size, dtype="float32")
+    layer = session.model.layers[-1]
+    block = Block(layer.name, layer.parameters)
+    values = {p.name: session.model.values(p.name) for p in layer.parameters}
+    with Workers(session.objective, opener(batch_size), count=count, parameters=block.names, room=1 << 28) as workers:
+        yield Opened(session.objective, workers, block, values)
+
+
+@pytest.mark.parametrize("name", ["first order", "products", "columns", "entries", "losses"])
+@pytest.mark.parametrize("kept", [False, True])
+def test_results_are_those_of_one_process(opened: Opened, name: str, kept: bool) -> None:
+    algorithm = opened.algorithms()[name]
+    alone = computed(algorithm, SerialEngine(opened.objective))
+    assert same(computed(algorithm, opened.workers.engine(kept=kept)), alone)
+
+
+def test_work_that_was_put_down_by_one_is_taken_up_by_others(opened: Opened) -> None:
+    """From several processes to one as from one to several; in the middle of a task where it has several batches."""
+    algorithm = opened.algorithms()["products" if opened.objective.batch_count() > 1 else "losses"]
+    engines = [SerialEngine(opened.objective), opened.workers.engine(kept=True)]
+    alone = computed(algorithm, engines[0])
+    for first, second in ((0, 1), (1, 0)):
+        work, steps = Work(algorithm), iter(range(2))
+
+        def stop(passes: int, steps: Iterator[int] = steps) -> None:
+            if next(steps, None) is None:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            work.run(engines[first], stop)
+        again = Work(algorithm)
+        again.restore(work.state())
+        again.run(engines[second])
+        assert same(again.result, alone)
+
+
+def killing(workers: Workers, at: Callable[[int], bool]) -> Callable[[int], None]:
+    """Kill the one or the other worker at some steps."""
+    step = iter(range(1 << 30))
+
+    def on_step(passes: int) -> None:
+        number = next(step)
+        if at(number):
+            victim = workers._workers[number % len(workers._workers)]
+            victim.process.kill()
+            victim.process.wait()
+
+    return on_step
+
+
+@pytest.mark.parametrize("at", [{0}, *(pytest.param(some, marks=pytest.mark.slow) for some in ({1}, {1, 2}, {2}))])
+def test_a_dead_worker_is_started_again(opened: Opened, at: set[int]) -> None:
+    algorithm = opened.algorithms()["losses"]
+    alone = computed(algorithm, SerialEngine(opened.objective))
+    engine = opened.workers.engine(kept=True)
+    assert same(computed(algorithm, engine, killing(opened.workers, at.__contains__)), alone)
+
+
+@pytest.mark.slow
+def test_three_deaths_at_one_task_end_it() -> None:
+    session = session_of(MODEL, limit=24, batch_size=2, dtype="float32")
+    names = [p.name for p in session.model.layers[-1].parameters]
+    first = FirstOrder(tuple(names))
+    alone = computed(first, SerialEngine(session.objective))
+    with Workers(session.objective, opener(2), count=2, parameters=names, room=0) as workers:
+        engine = workers.engine(kept=False)
+        with pytest.raises(ModelError, match="was killed by SIGKILL, the third one"):
+            computed(first, engine, killing(workers, lambda number: True))
+        assert same(computed(first, engine), alone)  # by others, that are started anew
+
+
+def test_an_error_of_a_task_is_the_workers_own(opened: Opened) -> None:
+    broken = replace(opened.algorithms()["columns"], parameters=("nothing of that name",))
+    with pytest.raises(KeyError) as raised:
+        computed(broken, opened.workers.engine(kept=False))
+    assert any("Traceback" in note for note in raised.value.__notes__)
+
+
+def test_a_model_that_is_gone_is_told_as_ever(tmp_path: Path) -> None:
+    session = session_of(MODEL, limit=24, batch_size=8, dtype="float32")
+    missing = opener(8, tmp_path / "gone.pt")
+    with (
+        Workers(session.objective, missing, count=2, parameters=(), room=0) as workers,
+        pytest.raises(UsageError, match=r"gone\.pt"),
+    ):
+        computed(FirstOrder((), gradients=False), workers.engine(kept=False))
