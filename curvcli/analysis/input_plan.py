@@ -13,6 +13,7 @@ from curvcli.analysis.options.quantities import InputOptions
 from curvcli.analysis.options.request import Request
 from curvcli.analysis.progress import Voice
 from curvcli.analysis.session import Session
+from curvcli.curvature.kept import memory_limit
 from curvcli.curvature.pointwise.inputs import InputPlan, SecondOrder
 from curvcli.data.samples import read_column
 from curvcli.errors import UsageError
@@ -46,7 +47,8 @@ def input_job(request: Request, session: Session, voice: Voice, line: str | None
     options = request.options(InputOptions)
     space = _space(session, options.input)
     functions = _functions(session, options.of or ("loss",))
-    plan, reason = _plan(session, space, options)
+    left = _left(session, voice, request.computing.memory_limit)
+    plan, reason = _plan(session, space, options, left)
     names = [one.name for one in space.axes]
     plan, reason = with_method(session, names, space.size, functions, plan, reason, options.method)
     right_side = None
@@ -107,7 +109,18 @@ def _functions(session: Session, texts: tuple[str, ...]) -> list[SampleFunction]
     return list(functions.values())
 
 
-def _plan(session: Session, space: InputSpace, options: InputOptions) -> tuple[InputPlan, str]:
+def _left(session: Session, voice: Voice, requested: int | None) -> int:
+    """The bytes that may be taken besides those in use."""
+    limit, used = memory_limit(session.objective, requested), session.objective.memory.in_use()
+    if limit < used:
+        voice.warn(
+            f"{option('memory_limit', size_text(limit))} can't be met: the model takes about {size_text(used)}; "
+            "one coordinate at a time goes through it"
+        )
+    return max(limit - used, 0)
+
+
+def _plan(session: Session, space: InputSpace, options: InputOptions, left: int) -> tuple[InputPlan, str]:
     second: SecondOrder = "products"
     reason = f"exact: one product for each of {space.size} coordinates"
     if options.gradient_only:
@@ -120,15 +133,17 @@ def _plan(session: Session, space: InputSpace, options: InputOptions) -> tuple[I
         second = "probes"
         reason = f"{space.size} coordinates, {shell_option('budget')} allows {options.budget} products"
     needed = _COPIES * 8 * len(session.samples) * space.size**2
-    if options.full and needed > session.objective.memory.free():
+    if options.full and needed > min(left, session.objective.memory.free()):
         raise UsageError(
             f"{option('full', True)}: {space.size} × {space.size} entries for each of {len(session.samples)} samples "
-            f"take {size_text(needed)}, more than is free.\n"
+            f"take {size_text(needed)}, more than {option('memory_limit')} leaves ({size_text(left)}).\n"
             f"Use {option('limit')}, or {option('input')} to hold others fixed."
         )
     along = _along(space, options.coordinate) if options.order is not None else ()
     seed = session.loaded.spec.sampling.seed
-    return InputPlan(second, options.full, along, options.order or 0, options.probes, seed), reason
+    # Half is for the graph. A power of two: a few bytes more or less in use must not change how sums are rounded.
+    room = 1 << (left // 2).bit_length() >> 1
+    return InputPlan(second, options.full, along, options.order or 0, options.probes, seed, room=room), reason
 
 
 def _along(space: InputSpace, coordinates: tuple[str, ...]) -> tuple[int, ...]:

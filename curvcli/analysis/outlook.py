@@ -6,9 +6,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from math import sqrt
+from math import isfinite, sqrt
 from types import MappingProxyType
 from typing import Any, Final
+
+import numpy as np
 
 from curvcli.analysis.options.quantities import DiagonalOptions
 from curvcli.analysis.progress import duration
@@ -17,6 +19,7 @@ from curvcli.analysis.quantities.diagonal import DiagonalQuantity
 from curvcli.curvature.diagonal.estimators import DiagonalEstimator
 from curvcli.curvature.diagonal.gauss_newton import GaussNewton
 from curvcli.curvature.diagonal.smooth_units import SmoothUnits
+from curvcli.curvature.first_order import finite_loss
 from curvcli.curvature.kept import KeptObjective
 from curvcli.engine.serial import SerialEngine
 from curvcli.engine.work import Work, computed
@@ -156,6 +159,9 @@ def outlook(
         later: forward passes over single batches that studies will make besides, by their names.
         timed: whether to time a pass however short the run seems.
         clock: gives seconds.
+
+    Raises:
+        NotFiniteError: the loss of the first batch is NaN or infinite.
     """
     works = list(run.work.values())
     tails = _tails(run)
@@ -165,6 +171,7 @@ def outlook(
     start = clock()
     batch = next(iter(objective.batches(names)))
     forward = clock() - start
+    finite_loss(batch, 0, run.batches)  # of what else there is, none would be true
     rate = _BACKWARD * forward
     passes |= {name: count / _BACKWARD for name, count in later.items()}
     near = rate * sum(passes.values()) > _NEAR * LONG
@@ -268,9 +275,10 @@ def _error_of_one(
             estimates = computed(pilot, engine)
         except CurvcliError:  # which the run itself will say
             continue
-        squares = sum(float((one.value**2).sum()) for one in estimates.values())
-        noise = sum(float(((one.stderr / one.widening) ** 2).sum()) for one in estimates.values())
+        with np.errstate(over="ignore", invalid="ignore"):
+            squares = sum(float((one.value**2).sum()) for one in estimates.values())
+            noise = sum(float(((one.stderr / one.widening) ** 2).sum()) for one in estimates.values())
         # The square of what was estimated has the noise in it.
-        if squares > noise:
+        if isfinite(squares) and squares > noise:
             errors.append(sqrt(noise / (squares - noise) * _PILOT_PROBES / run.batches))
     return max(errors, default=None)

@@ -37,6 +37,7 @@ def inputs(
     signature: str | None = None,
     tag_set: str | None = None,
     allow_random: bool = False,
+    memory_limit: int | str | None = None,
     output: StrPath | None = None,
     force: bool = False,
     resume: bool = True,

@@ -61,8 +61,8 @@ def plot(
             the ``course`` is drawn, as `course` tells it.
         output: a ``.html``, ``.png`` or ``.svg`` file, or a directory. Default: nothing is written.
         against: draw it over this other report.
-        kind: ``bars``, ``histogram``, ``kernel``, ``spectrum``, ``density``, ``scatter``; one or several. Default: all
-            that the report holds. Of several reports there is ``course`` alone.
+        kind: ``bars``, ``histogram``, ``channels``, ``kernel``, ``spectrum`` and so on, as ``curvcli plot`` has them;
+            one or several. Default: all that the report holds. Of several reports there is ``course`` alone.
         layer: only these layers, by patterns as elsewhere.
         exclude: leave these out.
         parameter: only parameters with such labels, ``kernel`` or ``weight``.

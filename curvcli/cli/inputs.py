@@ -9,7 +9,7 @@ import click
 from curvcli.analysis.options.quantities import InputOptions
 from curvcli.cli.command import Command
 from curvcli.cli.compute import compute
-from curvcli.cli.options import job_options, model_argument, record_option
+from curvcli.cli.options import job_options, memory_option, model_argument, record_option
 
 
 @click.command("inputs", cls=Command)
@@ -56,6 +56,7 @@ from curvcli.cli.options import job_options, model_argument, record_option
     "vectors estimate them, with their errors. Default: no limit.",
 )
 @record_option(InputOptions, "probes", help="Random vectors per sample, for estimates.")
+@memory_option
 @job_options
 def command(**values: Any) -> int:
     r"""Differentiate the loss or an output by the model's inputs: value, gradient, Hessian diagonal, Laplacian.

@@ -178,7 +178,8 @@ def memory_option(function: F) -> F:
         ComputingOptions,
         "memory_limit",
         metavar="SIZE",
-        help="Limit of the memory in use, e.g. 4GiB: graphs are kept between products, and bases held, while they fit. "
+        help="Limit of the memory in use, e.g. 4GiB: graphs are kept between products, bases held, and "
+        "coordinates taken together, while they fit. "
         "Default: what is in use plus half of what is free.",
     )(function)
 

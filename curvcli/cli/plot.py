@@ -62,7 +62,7 @@ from curvcli.report.plot.kinds import KINDS
 @config_option
 @voice_options
 def command(report: tuple[Path, ...], against: Path | None, quiet: bool, verbose: int, **values: Any) -> int:
-    r"""Draw a report: bars per layer, histograms and heat maps of diagonals, spectra, densities, gradient scatter.
+    r"""Draw a report: bars per layer, histograms, channel sums and heat maps of diagonals, spectra, densities.
 
     \b
       curvcli plot model.report.h5                         one page, model.report.html

@@ -37,6 +37,26 @@ class LossAndGradient:
         return LossAndGradient(self.value + every, gradients)
 
 
+def finite_loss(batch: DifferentiatedBatch, number: int, count: int) -> float:
+    """Σ_n ℓ_n of a batch.
+
+    Args:
+        batch: prepared for any parameters.
+        number: which.
+        count: of how many.
+
+    Raises:
+        NotFiniteError: it is NaN or infinite.
+    """
+    loss = batch.loss()
+    if not np.isfinite(loss):
+        raise NotFiniteError(
+            f"the loss is {loss} on batch {number} of {count}.\n"
+            "Check the model's weights and the preprocessing in the dataset spec."
+        )
+    return loss
+
+
 @dataclass(frozen=True)
 class FirstOrderTask(ParameterTask):
     """Σ_n ℓ_n, and Σ_n ∇ℓ_n where it is requested.
@@ -51,12 +71,7 @@ class FirstOrderTask(ParameterTask):
 
     def __call__(self, batch: DifferentiatedBatch, part: Part) -> Sums:
         """See ``BatchTask``."""
-        loss = batch.loss()
-        if not np.isfinite(loss):
-            raise NotFiniteError(
-                f"the loss is {loss} on batch {part.batch} of {self.count}.\n"
-                "Check the model's weights and the preprocessing in the dataset spec."
-            )
+        loss = finite_loss(batch, part.batch, self.count)
         gradients = batch.gradient(self.parameters) if self.gradients else {}
         return {"loss": np.array([loss]), **{f"gradient:{name}": g for name, g in gradients.items()}}
 

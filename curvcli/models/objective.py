@@ -139,7 +139,8 @@ class DataObjective(ABC):
                 continue
             rows = np.where(replaced, numbers[~replaced][0], numbers)
             others = replace(batch, inputs={name: values[rows] for name, values in batch.inputs.items()})
-            change = np.abs(outputs - self._output_values(others))[~replaced]
+            with np.errstate(invalid="ignore"):  # outputs that are infinite
+                change = np.abs(outputs - self._output_values(others))[~replaced]
             if float(change.max(initial=0.0)) > _INTERACTION * scale:
                 return True
         return False

@@ -47,6 +47,10 @@ class InputSeries(Protocol):
         """How many coordinates one call is best given."""
         ...
 
+    def held(self, order: int) -> int:
+        """Bytes that the coefficients of one coordinate take at most, while they are carried."""
+        ...
+
     def derivatives(self, coordinates: Sequence[int], order: int) -> Array:
         """∂^k f_n/∂x_i^k for these coordinates i and k = 1 … ``order``: (coordinates, samples, order)."""
         ...

@@ -44,6 +44,7 @@ COMMANDS = {
     "density": "density {model} --whole-model --probes 4 --steps 20 --limit 32",
     "hessian": "hessian {model} --layer first --limit 16",
     "inputs": "inputs {model} --budget 0 --probes 8",
+    "inputs taylor": "inputs {model} --limit 16 --method taylor",
     "split": "split {model} --at last",
     "run": "run {folder}/run.toml",
 }
@@ -155,7 +156,7 @@ def _build_tensorflow(path: str) -> None:
 def measure(name: str, model: Path, framework: str, limit: int) -> Peak:
     """Run a command in a process of its own."""
     words = shlex.split(COMMANDS[name].format(model=model, folder=model.parent))
-    limited = name not in ("inputs", "split", "run")
+    limited = name not in ("split", "run")
     if name == "run" and limit:
         text = (model.parent / "run.toml").read_text()
         if "memory-limit" not in text:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from curvcli.analysis.quantities.registry import QUANTITIES
 from curvcli.analysis.session import Session
 from curvcli.curvature.diagonal.exact import ExactDiagonal
 from curvcli.engine.serial import SerialEngine
+from curvcli.errors import NotFiniteError
 from curvcli.models.base import Array
 from curvcli.wording import in_python, in_shell
 
@@ -126,6 +128,36 @@ def test_the_error_foretold_is_the_error_that_comes(wide: Path, monkeypatch: pyt
     errors = [np.linalg.norm(estimated[name] - values) / np.linalg.norm(values) for name, values in exact.items()]
     error = float(max(errors))
     assert estimate.error / 2 < error < 2 * estimate.error
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_no_costs_are_told_of_a_loss_that_is_no_number(number: float, wide: Path) -> None:
+    """What decides how a diagonal is had would be wrong, and the run would refuse it."""
+    net = torch.jit.load(wide)
+    next(net.parameters()).data[:] = number
+    torch.jit.save(net, wide)
+    with pytest.raises(NotFiniteError, match="on batch 0 of"):
+        looked(session_of(wide), DiagonalOptions(), "diag", 1e-4)
+
+
+def test_no_error_is_foretold_where_squares_overflow(wide: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Entries of 1e210: their squares are no numbers, and what is printed for programs is JSON in any case."""
+    net = torch.jit.load(wide).double()
+    for parameter in list(net.parameters())[-2:]:
+        parameter.data *= 1e105
+    torch.jit.save(net, wide)
+    spec = wide.with_name("wide.pt.toml")
+    spec.write_text(spec.read_text().replace('"cross_entropy"\nfrom_logits = true', '"mse"'))
+    rng = np.random.default_rng(0)
+    np.savez(wide.with_name("data.npz"), x=rng.standard_normal((37, 6)), y=rng.standard_normal((37, 3)))
+    monkeypatch.setattr("curvcli.analysis.outlook._FEW", 16)
+    monkeypatch.setattr("curvcli.analysis.outlook._PILOT_SECONDS", float("inf"))
+    session = session_of(wide)
+    with np.errstate(over="raise", invalid="raise"):  # a warning would stand beside the line
+        told = looked(session, DiagonalOptions(), "diag", 100.0)
+    assert [one.error for one in told.estimates] == [None] * len(told.estimates)
+    assert told.estimates
+    json.dumps(told.record(), allow_nan=False)
 
 
 def diagonals(session: Session, options: DiagonalOptions) -> dict[str, Array]:

@@ -67,9 +67,11 @@ class Moments:
         if self.first is None or self.total is None or self.squares is None:
             self.first, self.total, self.squares = vector.copy(), np.zeros_like(vector), np.zeros_like(vector)
             return
-        off = vector - self.first
-        self.total += off
-        self.squares += off**2
+        # A spread too large for its square is infinite, or no number: so is its error then, which is reported.
+        with np.errstate(over="ignore", invalid="ignore"):
+            off = vector - self.first
+            self.total += off
+            self.squares += off**2
 
     def arrays(self) -> dict[str, Array]:
         """The state as arrays, by name."""
@@ -94,7 +96,8 @@ class Moments:
         """s² / k, entry by entry; NaN for a single vector."""
         if self.total is None or self.squares is None or self.count < 2:
             return np.full_like(self.mean(), np.nan)
-        spread = np.maximum(self.squares - self.total**2 / self.count, 0.0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            spread = np.maximum(self.squares - self.total**2 / self.count, 0.0)
         variance: Array = spread / (self.count - 1) / self.count
         return variance
 

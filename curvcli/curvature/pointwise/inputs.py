@@ -48,6 +48,7 @@ class InputPlan:
         seed: of the probes.
         orders: whether derivatives of every order are had by Taylor coefficients too; else by nested products.
         double: whether numbers are float64.
+        room: bytes that what goes through the model together may take; None for as many as is fastest.
     """
 
     second: SecondOrder
@@ -58,6 +59,7 @@ class InputPlan:
     seed: int = 0
     orders: bool = False
     double: bool = True
+    room: int | None = None
 
     def products(self, size: int) -> int:
         """Products per batch for a function of ``size`` coordinates, or directions along which coefficients go."""
@@ -155,12 +157,23 @@ class InputTask:
         plan, n = self.plan, batch.coordinates
         products = Segment(plan.products(n), 1)
         if plan.second == "products":
-            products = Segment(n, max(1, _HELD // (batch.samples * (n if plan.full else 1))), n)
+            held = _HELD if plan.room is None else min(_HELD, plan.room // 8)
+            products = Segment(n, max(1, held // (batch.samples * (n if plan.full else 1))), n)
         elif plan.second == "taylor":
-            # The order of sums within a pass depends on how many coordinates go through it together.
-            products = Segment(n, _series(batch).at_once(2))
-        along = _series(batch).at_once(plan.order) if plan.orders else 1
+            products = Segment(n, self._together(batch, n, 2))
+        along = self._together(batch, len(plan.coordinates), plan.order) if plan.orders else 1
         return Cut((Segment(1, 1), products, Segment(len(plan.coordinates), along)))
+
+    def _together(self, batch: InputBatch, count: int, order: int) -> int:
+        """How many coordinates go through a pass.
+
+        The order of sums within a pass depends on it: so it is halved until it fits, and not chosen to the byte.
+        """
+        series, room = _series(batch), self.plan.room
+        together = max(1, min(count, series.at_once(order)))
+        while room is not None and together > 1 and together * series.held(order) > room:
+            together = -(-together // 2)
+        return together
 
     def _behind(self, batch: InputBatch) -> int:
         """The first part behind the products."""

@@ -26,6 +26,7 @@ class Kind:
 KINDS: Final[dict[str, Kind]] = {
     "bars": Kind("Layers", "trace or top eigenvalue", "trace"),
     "histogram": Kind("Diagonals", "diagonal", "diag"),
+    "channels": Kind("Output channels", "diagonal by output channel", "diag"),
     "kernel": Kind("Kernels", "diagonal of a kernel", "diag"),
     "spectrum": Kind("Eigenvalues", "eigenvalues", "eigs"),
     "density": Kind("Densities", "density", "density"),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from math import factorial, prod
 from typing import Any
 
+from curvcli.models.taylor.held import most_alive
 from curvcli.models.taylor.order import Order
 from curvcli.models.taylor.series import Coefficients, Contract, Series, Summed
 from curvcli.models.tensorflow.operations import LOOPS, NOT_DIFFERENTIABLE, PIECEWISE_LINEAR, readable
@@ -73,6 +74,17 @@ class TracedGraph:
         """Entries of the largest value that depends on the inputs."""
         outputs = [prod(output.shape) for one in self._operations for output in one.outputs]
         return int(max([*outputs, *(prod(one.shape) for one in self._inputs)]))
+
+    @property
+    def alive(self) -> int:
+        """Entries of all values that depend on the inputs and are held at the same time, at most."""
+        last = {one.ref(): i for i, operation in enumerate(self._operations) for one in operation.inputs}
+        over: list[list[Any]] = [[] for _ in self._operations]
+        for value, i in last.items():
+            over[i].append(value)
+        made = [[one.ref() for one in operation.outputs] for operation in self._operations]
+        sizes = {value: prod(value.deref().shape) for value in self._active}
+        return int(most_alive([one.ref() for one in self._inputs], zip(made, over, strict=True), sizes))
 
     def slopes(self, weights: Any = None) -> list[Any]:
         """The derivative of Σ f_n, or Σ w_n f_n, by every bent output; zeros where there is no path."""

@@ -12,6 +12,7 @@ import numpy as np
 from curvcli.errors import ModelError
 from curvcli.models.base import Array, as_float64
 from curvcli.models.pointwise import NoSeriesError
+from curvcli.models.taylor.held import bytes_held
 from curvcli.models.taylor.order import SAME, Order, candidates, weights_of_samples
 from curvcli.models.tensorflow.imported import Imported
 from curvcli.models.tensorflow.loss_operations import TENSORFLOW
@@ -51,11 +52,12 @@ class TensorFlowSeries:
             traced = TracedGraph(variables, graph.output, _slope(graph))
             axes = len(graph.output.shape)
             shaped = tf.reshape(tensor, [-1, *[1] * (axes - 1)]) if axes and samples > 1 else tensor[0]
-            return [tf.constant(traced.largest), traced.slopes(), traced.slopes(shaped)]
+            counts = tf.constant([traced.largest, traced.alive], dtype=tf.int64)
+            return [counts, traced.slopes(), traced.slopes(shaped)]
 
         with self._explained():
-            largest, slopes, weighted = run("taylor slopes", look, tf.constant(weights, dtype=dtype))
-        self._largest = int(largest)
+            counts, slopes, weighted = run("taylor slopes", look, tf.constant(weights, dtype=dtype))
+        self._largest, self._alive = map(int, counts.numpy())
         orders: list[Order | str | None] = []
         for one, other in zip(slopes, weighted, strict=True):
             slope = one.numpy()
@@ -77,6 +79,9 @@ class TensorFlowSeries:
 
     def at_once(self, order: int) -> int:
         return max(1, _HELD // (max(1, self._largest) * max(1, order - 1)))
+
+    def held(self, order: int) -> int:
+        return bytes_held(self._alive, self._largest, order, int(self._dtype.size))
 
     def derivatives(self, coordinates: Sequence[int], order: int) -> Array:
         count, size = len(coordinates), sum(prod(shape) for shape in self._shapes) // self.samples

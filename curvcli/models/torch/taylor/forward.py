@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import factorial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from curvcli.models.taylor.held import most_alive
 from curvcli.models.taylor.order import Order, weights_of_samples
 from curvcli.models.taylor.series import Coefficients, Summed
 from curvcli.models.torch.taylor.call import Call, Jet, NoRuleError, jets_of
@@ -132,11 +134,18 @@ class TaylorForward:
         output, slope = (self._values[one] if isinstance(one, int) else one for one in self._tape.outputs)
         return output, slope
 
-    @property
+    @cached_property
     def largest(self) -> int:
         """Entries of the largest value that depends on the inputs, the inputs included."""
         sizes = [self._tape.sizes[n] for node in self._nodes for n in node.outputs if n in self._active]
         return max([*sizes, *(one.numel() for one in self._inputs)])
+
+    @cached_property
+    def alive(self) -> int:
+        """Entries of all values that depend on the inputs and are held at the same time, at most."""
+        sizes = {number: self._tape.sizes[number] for number in self._active}
+        made = [[n for n in node.outputs if n in sizes] for node in self._nodes]
+        return most_alive(self._tape.inputs, zip(made, self._last_use, strict=True), sizes)
 
     # -- along directions ---------------------------------------------------------------------------------------------
 

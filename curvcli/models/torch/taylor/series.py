@@ -15,6 +15,7 @@ from curvcli.errors import ModelError
 from curvcli.models.base import Array, as_float64
 from curvcli.models.data_loss import DataLoss
 from curvcli.models.pointwise import NoSeriesError, SampleFunction
+from curvcli.models.taylor.held import bytes_held
 from curvcli.models.torch.end import LossEnd
 from curvcli.models.torch.forward import Forward
 from curvcli.models.torch.taylor.call import NoRuleError
@@ -75,6 +76,7 @@ class TorchSeries:
             tape = recorded(computed, tensors)
             self._taylor = TaylorForward(tape, tensors, self.samples)
             self._shapes = [tuple(one.shape) for one in tensors]
+            self._size = max(one.element_size() for one in tensors)
         for recomputed, direct in zip(self._taylor.ends, (output, slope), strict=True):
             scale = float(direct.abs().max()) if direct.numel() else 0.0
             if direct.numel() and not float((recomputed - direct).abs().max()) <= _SAME[direct.dtype] * scale:
@@ -97,6 +99,9 @@ class TorchSeries:
 
     def at_once(self, order: int) -> int:
         return max(1, _HELD // (max(1, self._taylor.largest) * max(1, order - 1)))
+
+    def held(self, order: int) -> int:
+        return bytes_held(self._taylor.alive, self._taylor.largest, order, self._size)
 
     def _sizes(self) -> list[int]:
         return [int(np.prod(shape)) // self.samples for shape in self._shapes]
