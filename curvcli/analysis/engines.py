@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from curvcli.analysis.options.request import Request
 from curvcli.analysis.options.shared import DataOptions, ModelOptions
-from curvcli.analysis.progress import Meter
 from curvcli.analysis.session import Session, open_session
 from curvcli.curvature.kept import KeptObjective
 from curvcli.curvature.tasks import Data
@@ -52,7 +51,7 @@ class DataOpener:
 
 
 class _Silent:
-    """What the run itself has said already (see ``Voice``)."""
+    """What the run itself has said already (see ``Remarks``)."""
 
     def note(self, text: str) -> None:
         """Say nothing."""
@@ -62,10 +61,6 @@ class _Silent:
 
     def warn(self, text: str) -> None:
         """Say nothing."""
-
-    def progress(self, total: int, unit: str = "passes") -> AbstractContextManager[Meter]:
-        """Nothing is computed while a session is opened."""
-        raise NotImplementedError(f"{total} {unit}")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ _HEARTBEAT = 30.0
 _WINDOW = 60.0
 
 
-class Voice(Protocol):
+class Remarks(Protocol):
     """Takes what a run has to say; options in its sentences are marked by `curvcli.wording.option`."""
 
     def note(self, text: str) -> None:
@@ -30,6 +30,10 @@ class Voice(Protocol):
     def warn(self, text: str) -> None:
         """Say what is shown in any case."""
         ...
+
+
+class Voice(Remarks, Protocol):
+    """Says too how much of a run is done."""
 
     def progress(self, total: int, unit: str = "passes") -> AbstractContextManager[Meter]:
         """While entered, a meter of work whose ``total`` is in passes or other units."""

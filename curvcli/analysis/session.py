@@ -12,7 +12,7 @@ import numpy as np
 
 from curvcli.analysis.mistakes import joined, misfits, with_others, wrong_output
 from curvcli.analysis.options.shared import DataOptions, ModelOptions, Selection
-from curvcli.analysis.progress import Voice
+from curvcli.analysis.progress import Remarks
 from curvcli.curvature.operator import Block, MatrixProducts
 from curvcli.curvature.rounding import Multiply, Twins
 from curvcli.curvature.tasks import Data
@@ -62,7 +62,7 @@ class Session(Opened):
     objective: ModelObjective
 
 
-def open_files(model: ModelOptions, data: DataOptions, voice: Voice) -> Opened:
+def open_files(model: ModelOptions, data: DataOptions, voice: Remarks) -> Opened:
     """Open model and data; cheap mistakes are found before a framework is imported.
 
     Raises:
@@ -91,13 +91,13 @@ def _data(spec: FoundSpec, data: DataOptions, opener: Callable[[], Model]) -> tu
     return loaded, samples
 
 
-def _told(opened: Opened, voice: Voice) -> Opened:
+def _told(opened: Opened, voice: Remarks) -> Opened:
     if opened.drawn:
         voice.warn(f"{opened.loaded.path.name}: the data are {SAID}")
     return opened
 
 
-def with_data(model: Model, options: ModelOptions, data: DataOptions, voice: Voice) -> Opened:
+def with_data(model: Model, options: ModelOptions, data: DataOptions, voice: Remarks) -> Opened:
     """A model that is open already, and its data.
 
     Raises:
@@ -109,7 +109,7 @@ def with_data(model: Model, options: ModelOptions, data: DataOptions, voice: Voi
     return _told(Opened(options.model, model, loaded, samples, options.device, options.dtype), voice)
 
 
-def open_session(model: ModelOptions, data: DataOptions, voice: Voice, *, needs_layers: bool = True) -> Session:
+def open_session(model: ModelOptions, data: DataOptions, voice: Remarks, *, needs_layers: bool = True) -> Session:
     """Open everything.
 
     Raises:
