@@ -10,10 +10,11 @@ import torch
 
 from curvcli.data.interface import Samples
 from curvcli.errors import ModelError, UsageError
-from curvcli.models.base import Array, Layer, Port, as_float64
+from curvcli.models.base import Array, Layer, Port
 from curvcli.models.data_loss import DataLoss
 from curvcli.models.model import Backend
 from curvcli.models.returned import Returned
+from curvcli.models.torch import bus
 from curvcli.models.torch.forward import Forward
 from curvcli.models.torch.objective import TorchObjective
 from curvcli.models.torch.parameters import Parameters
@@ -81,7 +82,7 @@ class TorchModel:
         return model
 
     def values(self, parameter: str) -> Array:
-        return as_float64(self.parameters[parameter].detach().cpu())
+        return bus.to_host(self.parameters[parameter])
 
     def returned(self, samples: Samples, batch_size: int) -> tuple[Returned, ...]:
         batch = next(samples.batches(self.program.samples or batch_size))

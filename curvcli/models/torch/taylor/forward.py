@@ -20,6 +20,7 @@ from torch import Tensor
 from curvcli.models.taylor.held import most_alive
 from curvcli.models.taylor.order import Order, weights_of_samples
 from curvcli.models.taylor.series import Coefficients, Summed
+from curvcli.models.torch import bus
 from curvcli.models.torch.taylor.call import Call, Jet, NoRuleError, jets_of
 from curvcli.models.torch.taylor.replay import (
     active_slots,
@@ -313,9 +314,9 @@ def _sparse(jet: Jet) -> Jet:
     if first is None or rows is None or any(c is not None for c in jet.series[2:]) or not first[0].numel():
         return jet
     moves = first.reshape(len(first), -1).any(1)
-    if bool(moves.all()):
+    if bus.holds(moves.all()):
         return jet
     places = moves.nonzero().reshape(-1)
     if not len(places):
         return Jet([jet.value, *[None] * (len(jet.series) - 1)], ())
-    return Jet([jet.value, first[places], *jet.series[2:]], tuple(rows[i] for i in places.tolist()))
+    return Jet([jet.value, first[places], *jet.series[2:]], tuple(rows[i] for i in bus.seen(places).tolist()))
