@@ -19,8 +19,9 @@ from curvcli.files import check_room
 from curvcli.models.base import Port
 from curvcli.models.model import Model
 from curvcli.models.torch.archive import read_archive
+from curvcli.models.torch.device import device_of
 from curvcli.models.torch.layers import layers_of
-from curvcli.models.torch.model import DTYPES, HALVES, TorchModel, device_of
+from curvcli.models.torch.model import DTYPES, HALVES, TorchModel
 from curvcli.models.torch.parameters import Parameters, own_storage
 from curvcli.models.torch.program import Original
 from curvcli.models.torch.scripted import ScriptProgram, derivative_of, script_errors

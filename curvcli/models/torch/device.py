@@ -1,0 +1,121 @@
+"""The devices that PyTorch may compute on here, and how exactly: float32 as float32, and the same sums each time."""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any, Final
+
+import torch
+
+from curvcli.errors import UsageError
+from curvcli.wording import option
+
+_CUDA: Final = re.compile(r"cuda(?::([0-9]{1,4}))?")
+_MPS: Final = (
+    "refused: it has no float64, in which sums are added up, and second derivatives have been zero or wrong there "
+    "(PyTorch's issues 88308, 98498, 180201)"
+)
+# cuBLAS adds in an order of its own where it may share its room among streams; read when it first multiplies.
+_WORKSPACE: Final = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+# Operations without a kernel that adds in a fixed order say so each time; see docs/devices.md.
+_TOLD: Final = ".*does not have a deterministic implementation.*"
+
+
+def device_of(name: str) -> torch.device:
+    """A device by its name, e.g. ``cuda:1``.
+
+    Raises:
+        UsageError: it is not there, or wrong there.
+    """
+    if name == "cpu":
+        return torch.device("cpu")
+    match = _CUDA.fullmatch(name)
+    if match is None:
+        reason = _MPS if name.partition(":")[0] == "mps" else "the devices are cpu, cuda, cuda:1 …"
+        raise _refused(name, reason)
+    if torch.version.cuda is None and torch.version.hip is None:
+        raise _refused(name, f"PyTorch {torch.__version__} was built for the processor alone; install a build for CUDA")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if not count:
+        raise _refused(name, "PyTorch sees no GPU here: is its driver loaded (nvidia-smi), and the GPU not hidden?")
+    number = int(match[1] or torch.cuda.current_device())
+    if number >= count:
+        raise _refused(name, f"PyTorch sees {count} here, the last is cuda:{count - 1}")
+    device = torch.device("cuda", number)
+    try:
+        torch.zeros(1, dtype=torch.float64, device=device)
+    except RuntimeError as error:  # taken by another process alone, too old for this build, or no memory left
+        raise _refused(name, f"not available here ({str(error).strip().splitlines()[0][:160]})") from error
+    return device
+
+
+def _refused(name: str, reason: str) -> UsageError:
+    return UsageError(f"{option('device', name)}: {reason}.")
+
+
+def compute_exactly() -> Callable[[], object]:
+    """Have GPUs multiply float32 numbers as such, and add in a fixed order wherever a kernel can; for the process.
+
+    By default cuDNN rounds what it multiplies to TF32, which has 10 bits: 1e-3 of a product.
+
+    Returns:
+        What puts back all settings.
+    """
+    os.environ.setdefault(*_WORKSPACE)
+    with ExitStack() as stack:
+        for settings in (_precision(), _order()):
+            stack.enter_context(settings)
+        return stack.pop_all().close
+
+
+@contextmanager
+def _precision() -> Iterator[None]:
+    """No TF32 in matrix products and convolutions, whichever of PyTorch's two ways a program has set it by."""
+    backends: Any = torch.backends
+    places = [backends.cuda.matmul, backends.cudnn]
+    finer = [getattr(backends.cudnn, name, None) for name in ("conv", "rnn")]
+    new = [one for one in (backends.cuda.matmul, *finer) if hasattr(one, "fp32_precision")]
+    with _put_back((one, "fp32_precision") for one in new), _put_back((one, "allow_tf32") for one in places):
+        for one in places:
+            one.allow_tf32 = False
+        for one in new:
+            one.fp32_precision = "ieee"
+        yield
+
+
+@contextmanager
+def _order() -> Iterator[None]:
+    cudnn: Any = torch.backends.cudnn
+    fill: Any = torch.utils.deterministic
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    flags = ((cudnn, "benchmark"), (cudnn, "deterministic"), (fill, "fill_uninitialized_memory"))
+    with _put_back(flags):
+        cudnn.benchmark, cudnn.deterministic = False, True
+        fill.fill_uninitialized_memory = False  # it would write every vector once more than needed
+        torch.use_deterministic_algorithms(mode=True, warn_only=True)
+        warnings.filterwarnings("ignore", message=_TOLD)
+        ignored = warnings.filters[0]
+        try:
+            yield
+        finally:
+            with suppress(ValueError, AttributeError):
+                warnings.filters.remove(ignored)  # type: ignore[attr-defined]
+            torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+
+
+@contextmanager
+def _put_back(attributes: Any) -> Iterator[None]:
+    """As they were, at the end."""
+    kept = []
+    for holder, name in attributes:
+        with suppress(RuntimeError):  # PyTorch refuses to tell one that was set both ways
+            kept.append((holder, name, getattr(holder, name)))
+    try:
+        yield
+    finally:
+        for holder, name, value in reversed(kept):
+            setattr(holder, name, value)
