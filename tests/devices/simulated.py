@@ -20,7 +20,9 @@ AWAY = torch.device("meta")
 HERE = torch.device("cpu")
 _ATEN = torch.ops.aten
 # What says nothing of numbers, and may be asked of any tensor.
-_EITHER = frozenset({"_has_compatible_shallow_copy_type", "is_same_size", "sym_size", "_assert_tensor_metadata"})
+_EITHER = frozenset({"is_same_size", "_assert_tensor_metadata"})
+# Their indices may stand on the processor.
+_INDEXED = frozenset({"index", "index_put", "index_put_", "_unsafe_index"})
 
 
 class Bus:
@@ -53,6 +55,14 @@ class AwayTensor(torch.Tensor):
 
     def __init__(self, inner: torch.Tensor) -> None:
         self.inner = inner
+
+    @property
+    def data(self) -> torch.Tensor:  # type: ignore[override]
+        return self.detach()
+
+    @data.setter
+    def data(self, other: AwayTensor) -> None:
+        self.inner = other.inner
 
     def __repr__(self) -> str:  # type: ignore[override]
         return f"AwayTensor({self.inner})"
@@ -103,7 +113,10 @@ def _run(operation: Any, args: Any, kwargs: dict[str, Any], bus: Bus) -> Any:
         bus.back.extend([tensors[0].element_size()] if away else [])
         return operation(*inner_args, **inner_kwargs)
     here = [tensor for tensor in tensors if not isinstance(tensor, AwayTensor) and tensor.ndim]
-    if away and here and packet.__name__ not in _EITHER:
+    name = packet.__name__
+    if name in _INDEXED and isinstance(args[0], AwayTensor):
+        here = [tensor for tensor in here if tensor.dtype not in (torch.int64, torch.bool)]
+    if away and here and name not in _EITHER:
         raise RuntimeError(f"Expected all tensors to be on the same device, but {operation} got two devices")
     returned = operation(*inner_args, **inner_kwargs)
     if not away and wanted != AWAY:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 import torch
@@ -23,6 +23,8 @@ _MPS: Final = (
 _WORKSPACE: Final = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 # Operations without a kernel that adds in a fixed order say so each time; see docs/devices.md.
 _TOLD: Final = ".*does not have a deterministic implementation.*"
+_BACKENDS: Final[Any] = torch.backends
+_UTILS: Final[Any] = torch.utils
 
 
 def device_of(name: str) -> torch.device:
@@ -66,56 +68,45 @@ def compute_exactly() -> Callable[[], object]:
         What puts back all settings.
     """
     os.environ.setdefault(*_WORKSPACE)
-    with ExitStack() as stack:
-        for settings in (_precision(), _order()):
-            stack.enter_context(settings)
-        return stack.pop_all().close
-
-
-@contextmanager
-def _precision() -> Iterator[None]:
-    """No TF32 in matrix products and convolutions, whichever of PyTorch's two ways a program has set it by."""
-    backends: Any = torch.backends
-    places = [backends.cuda.matmul, backends.cudnn]
-    finer = [getattr(backends.cudnn, name, None) for name in ("conv", "rnn")]
-    new = [one for one in (backends.cuda.matmul, *finer) if hasattr(one, "fp32_precision")]
-    with _put_back((one, "fp32_precision") for one in new), _put_back((one, "allow_tf32") for one in places):
-        for one in places:
-            one.allow_tf32 = False
-        for one in new:
+    settings = Settings()
+    matrices, cudnn, fill = _BACKENDS.cuda.matmul, _BACKENDS.cudnn, _UTILS.deterministic
+    finer = [one for one in (matrices, getattr(cudnn, "conv", None), getattr(cudnn, "rnn", None)) if one is not None]
+    # Noted before any is changed: PyTorch has two ways to set them, and refuses to tell what was set in both.
+    settings.note(*((one, "fp32_precision") for one in finer), (matrices, "allow_tf32"), (cudnn, "allow_tf32"))
+    settings.note((cudnn, "benchmark"), (cudnn, "deterministic"), (fill, "fill_uninitialized_memory"))
+    matrices.allow_tf32 = cudnn.allow_tf32 = False
+    for one in finer:
+        if hasattr(one, "fp32_precision"):
             one.fp32_precision = "ieee"
-        yield
+    cudnn.benchmark, cudnn.deterministic = False, True
+    fill.fill_uninitialized_memory = False  # it would write every vector once more than needed
+    strict = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(mode=True, warn_only=True)
+    warnings.filterwarnings("ignore", message=_TOLD)
+
+    def put_back() -> None:
+        settings.put_back()
+        torch.use_deterministic_algorithms(strict[0], warn_only=strict[1])
+        told: Any = warnings.filters
+        told[:] = [one for one in told if getattr(one[1], "pattern", None) != _TOLD]
+
+    return put_back
 
 
-@contextmanager
-def _order() -> Iterator[None]:
-    cudnn: Any = torch.backends.cudnn
-    fill: Any = torch.utils.deterministic
-    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    flags = ((cudnn, "benchmark"), (cudnn, "deterministic"), (fill, "fill_uninitialized_memory"))
-    with _put_back(flags):
-        cudnn.benchmark, cudnn.deterministic = False, True
-        fill.fill_uninitialized_memory = False  # it would write every vector once more than needed
-        torch.use_deterministic_algorithms(mode=True, warn_only=True)
-        warnings.filterwarnings("ignore", message=_TOLD)
-        ignored = warnings.filters[0]
-        try:
-            yield
-        finally:
-            with suppress(ValueError, AttributeError):
-                warnings.filters.remove(ignored)  # type: ignore[attr-defined]
-            torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+class Settings:
+    """Attributes of modules and what they were, the first noted put back last."""
 
+    def __init__(self) -> None:
+        """None noted yet."""
+        self._kept: list[tuple[Any, str, Any]] = []
 
-@contextmanager
-def _put_back(attributes: Any) -> Iterator[None]:
-    """As they were, at the end."""
-    kept = []
-    for holder, name in attributes:
-        with suppress(RuntimeError):  # PyTorch refuses to tell one that was set both ways
-            kept.append((holder, name, getattr(holder, name)))
-    try:
-        yield
-    finally:
-        for holder, name, value in reversed(kept):
+    def note(self, *places: tuple[Any, str]) -> None:
+        """Remember what these are, as far as they are there and say so."""
+        for holder, name in places:
+            with suppress(AttributeError, RuntimeError):
+                self._kept.append((holder, name, getattr(holder, name)))
+
+    def put_back(self) -> None:
+        """Make them what they were."""
+        for holder, name, value in reversed(self._kept):
             setattr(holder, name, value)
