@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import torch
 
-from curvcli.errors import UsageError
+from curvcli.errors import ModelError, UsageError
 from curvcli.wording import option
 
 _CUDA: Final = re.compile(r"cuda(?::([0-9]{1,4}))?")
@@ -59,6 +59,19 @@ def _refused(name: str, reason: str) -> UsageError:
     return UsageError(f"{option('device', name)}: {reason}.")
 
 
+def full(where: str, error: Exception) -> ModelError | None:
+    """What to say if a device had too little memory; the interpreter of scripts makes another error of that."""
+    told = next((line.strip() for line in str(error).splitlines() if "out of memory" in line), None)
+    if told is None:
+        return None
+    reason = told.partition("Error: ")[2] or told
+    return ModelError(
+        f"{where}: {reason.partition('. GPU')[0][:200]}.\n"
+        f"Use a smaller {option('batch_size')}: the results stay the same; or a lower {option('memory_limit')}, which "
+        "keeps fewer graphs."
+    )
+
+
 def compute_exactly() -> Callable[[], object]:
     """Have GPUs multiply float32 numbers as such, and add in a fixed order wherever a kernel can; for the process.
 
@@ -74,7 +87,9 @@ def compute_exactly() -> Callable[[], object]:
     # Noted before any is changed: PyTorch has two ways to set them, and refuses to tell what was set in both.
     settings.note(*((one, "fp32_precision") for one in finer), (matrices, "allow_tf32"), (cudnn, "allow_tf32"))
     settings.note((cudnn, "benchmark"), (cudnn, "deterministic"), (fill, "fill_uninitialized_memory"))
-    matrices.allow_tf32 = cudnn.allow_tf32 = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that there is a newer way, which is taken too
+        matrices.allow_tf32 = cudnn.allow_tf32 = False
     for one in finer:
         if hasattr(one, "fp32_precision"):
             one.fp32_precision = "ieee"

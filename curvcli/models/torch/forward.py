@@ -16,6 +16,7 @@ from curvcli.data.interface import Batch
 from curvcli.errors import DataError, ModelError, UsageError
 from curvcli.models.outputs import named_output, no_such_output
 from curvcli.models.torch import bus
+from curvcli.models.torch.device import full
 from curvcli.models.torch.parameters import Parameters
 from curvcli.models.torch.program import Original, Program, UnfitBatchError, differentiable
 
@@ -199,6 +200,8 @@ def _by_name(returned: Any, where: str) -> dict[str, Any]:
 
 def _forward_failed(where: str, arguments: Mapping[str, Tensor], error: Exception) -> DataError | ModelError:
     """What the interpreter says, as a mistake in the data where it says that these do not fit."""
+    if (too_little := full(where, error)) is not None:
+        return too_little
     shapes = ", ".join(
         f"{name} {tuple(t.shape)} {str(t.dtype).removeprefix('torch.')}" for name, t in arguments.items()
     )
