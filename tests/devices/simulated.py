@@ -155,7 +155,7 @@ def second_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bus]:
 
     bus = Bus()
     monkeypatch.setattr(torch.jit.RecursiveScriptModule, "_apply", _moved)
-    monkeypatch.setattr(grouped, "_KEYS", (*grouped._KEYS, "AutogradMeta"))
+    monkeypatch.setattr(grouped, "_KEYS", tuple(dict.fromkeys((*grouped._KEYS, "AutogradMeta"))))
     found = device.device_of
     for name in ("torchscript", "exported"):
         module = __import__(f"curvcli.models.torch.{name}", fromlist=["device_of"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,11 @@ from .simulated import second_device
 def test_equals_the_dense_hessian(seed: int, exported: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the eager network on the processor."""
     run = comparison.run
-    monkeypatch.setattr(comparison, "run", lambda words: run([*words, "--device", "meta"]))
-    with second_device(monkeypatch):
-        case, outcome = judge_seed(seed, tmp_path, ("diag", "trace"), exported=exported)
+
+    def away(words: Sequence[str]) -> int:
+        with second_device(monkeypatch):
+            return run([*words, "--device", "meta"])
+
+    monkeypatch.setattr(comparison, "run", away)
+    case, outcome = judge_seed(seed, tmp_path, ("diag", "trace"), exported=exported)
     assert outcome.kind == "equal", f"{' '.join(case.why)}\n{outcome.message}"
