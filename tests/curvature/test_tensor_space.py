@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import torch
 
+from curvcli.engine.interface import Flight, OnStep, unheard
 from curvcli.engine.serial import SerialEngine
-from curvcli.engine.work import Work
+from curvcli.engine.work import Work, computed
 from curvcli.models import arrays
 from curvcli.models.arrays import NumPySpace, rows_of
 from curvcli.models.base import Array, Parameter
@@ -187,12 +188,14 @@ def test_vectors_go_to_other_processes_as_arrays(dtype: str) -> None:
 class TensorBatch(QuadraticBatch):
     """Takes and returns tensors, in the model's dtype."""
 
+    takes: Any = TensorRows
+
     def hessian_products(self, block: Sequence[str], vectors: Any) -> Any:
-        assert isinstance(vectors, TensorRows)
+        assert isinstance(vectors, self.takes)
         each = [
             rows_of(super(TensorBatch, self).hessian_products(block, vectors[i : i + 1])) for i in range(len(vectors))
         ]
-        return TensorRows(torch.from_numpy(np.concatenate(each)).to(vectors.tensor.dtype))
+        return TensorRows(torch.from_numpy(np.concatenate(each)).to(getattr(torch, str(vectors.stored().dtype))))
 
 
 class TensorObjective(Rows):
@@ -251,3 +254,27 @@ def test_what_is_stopped_and_taken_up_ends_in_the_same_bits(name: str) -> None:
         again.run(engine())
         for one, other in zip(arrays_of(whole.result), arrays_of(again.result), strict=True):
             np.testing.assert_array_equal(other, one)
+
+
+class FarEngine(SerialEngine):
+    """Sends every task and what comes of it as to another process."""
+
+    def sums(self, task: Any, flight: Flight, on_step: OnStep = unheard) -> Any:
+        sent = pickle.loads(pickle.dumps(task))
+        for batch in sent.batches(self._objective, flight.batch):
+            cut = sent.cut(batch)
+            for stop in self._strides.stops(type(task), cut, flight.position):
+                part = flight.part(stop)
+                flight.add(task, cut, part, pickle.loads(pickle.dumps(sent(batch, part))))
+        return pickle.loads(pickle.dumps(flight.end()))
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_another_process_makes_the_same_bits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To which vectors go as arrays, and from which they come as such."""
+    monkeypatch.setattr(TensorBatch, "takes", (TensorRows, arrays.Rows))
+    matrix = with_spectrum(VALUES)
+    here, there = (kind(TensorObjective(matrix, PARAMETERS, SHARES)) for kind in (SerialEngine, FarEngine))
+    one, other = (arrays_of(computed(ALGORITHMS[name](), engine)) for engine in (here, there))
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_array_equal(b, a)

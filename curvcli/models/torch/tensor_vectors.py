@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
 
-from curvcli.models.arrays import Rows, rows_of
+from curvcli.models.arrays import ArrayTotals, Rows, rows_of
 from curvcli.models.base import Array
 from curvcli.models.bundle import Totals, Vectors
 from curvcli.models.torch import bus
@@ -61,8 +60,8 @@ class TensorTotals(Totals):
     def __len__(self) -> int:
         return self._shape[0]
 
-    def __reduce__(self) -> Any:
-        raise TypeError("sums are stored, not pickled")
+    def __reduce__(self) -> tuple[Callable[[Array], ArrayTotals], tuple[Array]]:
+        return _arrived, (self.stored(),)
 
     def add(self, start: int, vectors: Vectors) -> None:
         """See ``Totals``."""
@@ -102,6 +101,13 @@ class TensorTotals(Totals):
                 for part in parts[1:]:
                     total = total + part[chunk]
                 out[i, chunk] = (total / divisor).to(out.dtype)
+
+
+def _arrived(sums: Array) -> ArrayTotals:
+    count, size = sums.shape
+    totals = ArrayTotals(count, size)
+    totals.restore(sums)
+    return totals
 
 
 def tensor_of(vectors: Vectors, device: torch.device) -> Tensor:
