@@ -92,6 +92,12 @@ def _inner(value: Any) -> Any:
     return HERE if isinstance(value, torch.device) and value == AWAY else value
 
 
+def _solid(value: Any) -> Any:
+    """Zeros that take no memory are unpacked before this place: what is made here would meet kernels as it is."""
+    hollow = isinstance(value, torch.Tensor) and not isinstance(value, AwayTensor) and value._is_zerotensor()
+    return torch.zeros(value.shape, dtype=value.dtype) if hollow else value
+
+
 def _away(value: Any) -> Any:
     return AwayTensor(value) if isinstance(value, torch.Tensor) else value
 
@@ -118,7 +124,7 @@ def _run(operation: Any, args: Any, kwargs: dict[str, Any], bus: Bus) -> Any:
         here = [tensor for tensor in here if tensor.dtype not in (torch.int64, torch.bool)]
     if away and here and name not in _EITHER:
         raise RuntimeError(f"Expected all tensors to be on the same device, but {operation} got two devices")
-    returned = operation(*inner_args, **inner_kwargs)
+    returned = tree_map(_solid, operation(*inner_args, **inner_kwargs))
     if not away and wanted != AWAY:
         return returned
     wrapped = tree_map(_away, returned)
