@@ -108,7 +108,7 @@ def compute_exactly() -> Callable[[], object]:
     Returns:
         What puts that back.
     """
-    settings = tensorflow().config.experimental
-    before = settings.tensor_float_32_execution_enabled()
-    settings.enable_tensor_float_32_execution(False)
-    return lambda: settings.enable_tensor_float_32_execution(before)
+    experimental = tensorflow().config.experimental
+    before = experimental.tensor_float_32_execution_enabled()
+    experimental.enable_tensor_float_32_execution(False)
+    return lambda: experimental.enable_tensor_float_32_execution(before)

@@ -81,12 +81,12 @@ def compute_exactly() -> Callable[[], object]:
         What puts back all settings.
     """
     os.environ.setdefault(*_WORKSPACE)
-    settings = Settings()
+    backends_before = Settings()
     matrices, cudnn, fill = _BACKENDS.cuda.matmul, _BACKENDS.cudnn, _UTILS.deterministic
     finer = [one for one in (matrices, getattr(cudnn, "conv", None), getattr(cudnn, "rnn", None)) if one is not None]
     # Noted before any is changed: PyTorch has two ways to set them, and refuses to tell what was set in both.
-    settings.note(*((one, "fp32_precision") for one in finer), (matrices, "allow_tf32"), (cudnn, "allow_tf32"))
-    settings.note((cudnn, "benchmark"), (cudnn, "deterministic"), (fill, "fill_uninitialized_memory"))
+    backends_before.note(*((one, "fp32_precision") for one in finer), (matrices, "allow_tf32"), (cudnn, "allow_tf32"))
+    backends_before.note((cudnn, "benchmark"), (cudnn, "deterministic"), (fill, "fill_uninitialized_memory"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that there is a newer way, which is taken too
         matrices.allow_tf32 = cudnn.allow_tf32 = False
@@ -100,7 +100,7 @@ def compute_exactly() -> Callable[[], object]:
     warnings.filterwarnings("ignore", message=_TOLD)
 
     def put_back() -> None:
-        settings.put_back()
+        backends_before.put_back()
         torch.use_deterministic_algorithms(strict[0], warn_only=strict[1])
         told: Any = warnings.filters
         told[:] = [one for one in told if getattr(one[1], "pattern", None) != _TOLD]
