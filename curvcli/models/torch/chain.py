@@ -11,9 +11,10 @@ from torch.autograd.graph import GradientEdge
 
 from curvcli.data.interface import Batch
 from curvcli.errors import ModelError
-from curvcli.models.base import Array, as_float64
+from curvcli.models.base import Array
 from curvcli.models.data_loss import DataLoss
 from curvcli.models.rows import RowOrder, weighted_signs
+from curvcli.models.torch import bus
 from curvcli.models.torch.derivatives import derivatives
 from curvcli.models.torch.end import LossEnd
 from curvcli.models.torch.forward import Forward
@@ -108,14 +109,14 @@ class TorchChainBatch:
 
     def _rows_gradient(self, cotangent: Tensor) -> Array:
         (gradient,) = self._backward(self._end.edge, [self._z], cotangent)
-        return np.zeros(z_shape(self._z.node)) if gradient is None else as_float64(gradient.cpu())
+        return np.zeros(z_shape(self._z.node)) if gradient is None else bus.to_host(gradient)
 
     def output_gradient(self) -> Array:
         return self._rows.by_sample(self._rows_gradient(self._end.cotangent.detach()))[: self.samples]
 
     def _shaped(self, by: str, pulled: Tensor | None) -> Array:
         like = self._by[by]
-        values = np.zeros(tuple(like.shape)) if pulled is None else as_float64(pulled.cpu())
+        values = np.zeros(tuple(like.shape)) if pulled is None else bus.to_host(pulled)
         return values.reshape(self.samples, *self._shape(by)) if by in self._inputs else values
 
     def _shape(self, by: str) -> tuple[int, ...]:
@@ -142,7 +143,7 @@ class TorchChainBatch:
             return self.products(by, cotangents)
         if by in self._uses:
             rows = [self._uses[by].sample_gradients(self._like_z(u))[: self.samples] for u in cotangents]
-            gradients = [as_float64(row.detach().cpu()) for row in rows]
+            gradients = [bus.to_host(row) for row in rows]
             return np.stack(gradients).reshape(len(cotangents), self.samples, *self._shape(by))
         alone = np.eye(self.samples).reshape(self.samples, self.samples, *(1,) * len(self.z_shape))
         return np.stack([self.products(by, u[None] * alone) for u in cotangents])
