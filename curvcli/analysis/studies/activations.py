@@ -233,9 +233,9 @@ class ActivationsStudy:
         if self._missing:
             count = len(self._missing)
             yield f"{count} of {len(self._targets)} layers left out"
-        rises = np.array([row.z_measured for row in rows])
+        rises = np.array([row.z_measured for row in rows if np.isfinite(row.z_mean_square)])
         if not np.isfinite(rises).all():
-            yield f"the loss is not finite in {int((~np.isfinite(rises)).sum())} of {len(rises)} cases"
+            yield f"the loss with a rounded z is not finite in {int((~np.isfinite(rises)).sum())} of {len(rises)} cases"
         small = _ROUNDING * abs(self._loss)
         if self._run.session.dtype == "float32" and (np.abs(rises) < small).any():
             yield f"measured rises below {number(small, 1)} are rounding: {shell_option('dtype', 'float64')} tells them"

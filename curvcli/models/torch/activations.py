@@ -21,6 +21,7 @@ from curvcli.models.torch.end import LossEnd
 from curvcli.models.torch.forward import Forward
 from curvcli.models.torch.graph import AutogradGraph, Entry, operation, readable
 from curvcli.models.torch.intercepted import Intercepted, Numbered
+from curvcli.models.torch.linear import LinearUse
 from curvcli.models.torch.rules import data_operand, z_shape
 
 # What has its channels behind the samples; all others have them last.
@@ -44,7 +45,8 @@ class TorchActivationBatch(TorchChainBatch):
         self._numbered = Numbered()
         self._saved: Tensor | None = None
         self._first: Tensor | None = None
-        super().__init__(forward, data_loss, data, layer, (), ())
+        # What a layer reads may depend on parameters alone, where the data are whole numbers.
+        super().__init__(forward, data_loss, data, layer, tuple(forward.parameters) if side == "input" else (), ())
         place = self._numbered.place(self._z.node)
         if place is None:
             raise ModelError(
@@ -57,6 +59,9 @@ class TorchActivationBatch(TorchChainBatch):
         self._arguments = arguments
         with self._numbered:
             return self._forward.whole(arguments)
+
+    def _linear(self, z: Entry, entries: dict[str, Entry]) -> dict[str, LinearUse]:
+        return {}
 
     channel_axis: int | None
 
