@@ -28,7 +28,8 @@ class Curvature:
         curvature: ½ Σ H_jj δ_j² per number of bits.
         curvature_variance: likewise.
         probes: how many.
-        discrepancy: see ``Activation``.
+        off: how far what the columns give of a random product is from that product, summed over samples.
+        size: of the product's parts.
     """
 
     traces: Array
@@ -41,12 +42,12 @@ class Curvature:
     curvature: Array
     curvature_variance: Array
     probes: int
-    discrepancy: float
+    off: float
+    size: float
 
 
 def exact(sums: Sums) -> Curvature:
     """From all columns; see ``ColumnsTask``."""
-    off, size = np.abs(sums["assembled"] - sums["direct"]).sum(), sums["size"].sum()
     return Curvature(
         traces=sums["trace"],
         noise=np.zeros(len(sums["trace"])),
@@ -58,7 +59,8 @@ def exact(sums: Sums) -> Curvature:
         curvature=sums["curvature"],
         curvature_variance=np.zeros(len(sums["curvature"])),
         probes=0,
-        discrepancy=float(off / size) if size else float(off),
+        off=float(np.abs(sums["assembled"] - sums["direct"]).sum()),
+        size=float(sums["size"].sum()),
     )
 
 
@@ -128,5 +130,6 @@ class Moments:
             curvature=means["curvature"],
             curvature_variance=variances["curvature variance"],
             probes=self.count,
-            discrepancy=0.0,
+            off=0.0,
+            size=0.0,
         )

@@ -29,6 +29,8 @@ ActivationMethod = Literal["columns", "unit_vectors", "probes"]
 
 # Probes of one round; the spread within a round tells the error.
 _ROUND = 8
+# What changes the loss by no more than this share of it is nothing.
+_NOTHING = 1e-9
 # Fewer say too little of their own error to stop on.
 _FEWEST = 16
 
@@ -238,7 +240,7 @@ class ActivationCurvature:
             channels=by_channel(curvature.diagonal[None], axis)[0] / denominator,
             channels_stderr=errors[1],
             probes=curvature.probes,
-            discrepancy=curvature.discrepancy,
+            discrepancy=_relative(curvature, grid, saved),
             put_back=abs(put_back - saved) / max(abs(saved), np.finfo(float).tiny),
             rounded=rounded,
         )
@@ -251,3 +253,10 @@ class ActivationCurvature:
         rounded = (none,) * len(self.bits)
         ends = grid.low, grid.high
         return Activation(*ends, slope, nan, nan, nan, nan, diagonal, None, channels, None, 0, nan, nan, rounded)
+
+
+def _relative(curvature: Curvature, grid: Grid, loss: float) -> float:
+    """How far columns and product are apart, relative to their parts; what moves no loss within z's range is zero."""
+    reach = max(abs(grid.low), abs(grid.high)) ** 2
+    size = max(curvature.size, _NOTHING * abs(loss) / reach if reach else 0.0)
+    return curvature.off / size if size else curvature.off

@@ -56,7 +56,9 @@ class TensorFlowActivationBatch(TensorFlowChainBatch):
         inputs = [one for one in reading.input if not one.startswith("^")]
         if len(inputs) < 2 or reading.op in _ADDING:
             raise ModelError(f"{self._forward.where}: {self._layer} reads no activation in {readable(reading.op)}.")
-        tensor = full(data_operand(reader, first))
+        # A transposed convolution reads a shape, its kernel, and then the data.
+        transposed = "BackpropInput" in reading.op
+        tensor = full(inputs[-1] if transposed else data_operand(reader, first))
         while reader.nodes[source(tensor)].op in _ARRANGING:
             tensor = full(reader.nodes[source(tensor)].input[0])
         if not self._real(tensor):
