@@ -30,7 +30,7 @@ ActivationMethod = Literal["columns", "unit_vectors", "probes"]
 # Probes of one round; the spread within a round tells the error.
 _ROUND = 8
 # What changes the loss by no more than this share of it is nothing.
-_NOTHING = 1e-9
+_NOTHING = 1e-6
 # Fewer say too little of their own error to stop on.
 _FEWEST = 16
 

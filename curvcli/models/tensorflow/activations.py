@@ -40,6 +40,8 @@ class TensorFlowActivationBatch(TensorFlowChainBatch):
         """
         self._data_loss, self._data, self._side, self._layer = data_loss, data, side, layer[0]
         super().__init__(forward, data_loss, data, layer, (), ())
+        if self.operation.startswith("Placeholder"):
+            self.operation = "input"
         self._from: tuple[str, str] = ("activation", self._z)
 
     def _tensor(self, entry: Entry, entries: dict[str, Entry]) -> str:

@@ -47,6 +47,9 @@ class TorchActivationBatch(TorchChainBatch):
         self._first: Tensor | None = None
         # What a layer reads may depend on parameters alone, where the data are whole numbers.
         super().__init__(forward, data_loss, data, layer, tuple(forward.parameters) if side == "input" else (), ())
+        copied = [source for source, _ in self._z.node.next_functions if source is not None]
+        if self.operation == "Clone" and any("AccumulateGrad" in source.name() for source in copied):
+            self.operation = "input"  # a forward pass copies what it is given
         place = self._numbered.place(self._z.node)
         if place is None:
             raise ModelError(
