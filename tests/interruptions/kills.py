@@ -49,6 +49,8 @@ COMMANDS = {
     "slice": "slice {model} --layer fc3 --along top --along random --points 5",
     "coupling": "coupling {model} --layer fc2 --layer fc3 --method probes --probes 12",
     "activations": "activations {model} --layer fc2 --layer fc3 --method probes --probes 24",
+    "sensitivity": "sensitivity {model} --layer fc2 --layer fc3 --bits 4 --sparsity 0.5",
+    "sharpness": "sharpness {model} --layer fc3 --minibatch 5 --minibatches 4 --probes 8",
     "run": "run {folder}/run.toml",
 }
 CONFIG = """model = "{model}"
@@ -91,7 +93,22 @@ class Case:
 def imported(framework: str) -> None:
     """Import what runs need, once for all that are forked from now on."""
     adapters = {"torch": "torch.torchscript", "tensorflow": "tensorflow.savedmodel"}
-    commands = "main diag trace eigs density hessian inputs split slice coupling activations run".split()
+    commands = (
+        "main",
+        "diag",
+        "trace",
+        "eigs",
+        "density",
+        "hessian",
+        "inputs",
+        "split",
+        "slice",
+        "coupling",
+        "activations",
+        "sensitivity",
+        "sharpness",
+        "run",
+    )
     for name in (*(f"cli.{command}" for command in commands), f"models.{adapters[framework]}", "report.hdf5.write"):
         import_module(f"curvcli.{name}")
 

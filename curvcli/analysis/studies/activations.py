@@ -162,7 +162,7 @@ class ActivationsStudy:
         solved = {name: layer.work.result for name, layer in self._layers.items()}
         endings = {name: self._ending(self._layers[name], one) for name, one in solved.items()}
         quantised = [
-            _quantised_row(name, bits, one, rounded, self._layers[name].entries)
+            _quantised_row(name, bits, one, rounded, f"{self.options.of}, {self.options.scheme}")
             for name, one in solved.items()
             for bits, rounded in zip(widths, one.rounded, strict=True)
         ]
@@ -170,7 +170,7 @@ class ActivationsStudy:
             ACTIVATIONS.group: [self._row(target, solved, endings) for target in self._targets],
             QUANTIZED.group: quantised,
             RANKS.group: list(_rank_rows(quantised, widths)) if len(solved) > 2 else [],
-            CHANNELS.group: [row for name, one in solved.items() for row in _channel_rows(name, one)],
+            CHANNELS.group: [row for name, one in solved.items() for row in _channel_rows(name, one, self.options.of)],
         }
         return StudyRecord(
             name=self.name,
@@ -207,11 +207,14 @@ class ActivationsStudy:
     def _row(self, target: Target, solved: dict[str, Activation], endings: dict[str, tuple[Status, str]]) -> StudyRow:
         one = solved.get(target.name)
         if one is None:
-            return study_row(ACTIVATIONS, target.name, z_missing=str(self._missing[target.name]))
+            return study_row(
+                ACTIVATIONS, target.name, z_side=self.options.of, z_missing=str(self._missing[target.name])
+            )
         layer = self._layers[target.name]
         return study_row(
             ACTIVATIONS,
             target.name,
+            z_side=self.options.of,
             z_made_by=layer.curvature.place.operation,
             z_axes=layer.curvature.place.z_shape,
             z_entries=layer.entries,
@@ -255,11 +258,12 @@ class ActivationsStudy:
             yield array("diagonal_stderr", one.diagonal_stderr, "its standard error")
 
 
-def _quantised_row(name: str, bits: int, one: Activation, rounded: Rounded, entries: int) -> StudyRow:
+def _quantised_row(name: str, bits: int, one: Activation, rounded: Rounded, quantizer: str) -> StudyRow:
     return study_row(
         QUANTIZED,
         f"{name}/{bits}",
         z_layer=name,
+        z_quantizer=quantizer,
         z_bits=bits,
         z_mean_square=rounded.mean_square,
         z_slope=rounded.slope,
@@ -287,13 +291,14 @@ def _rank_rows(rows: Sequence[StudyRow], widths: Sequence[int]) -> Iterator[Stud
         yield study_row(RANKS, f"{bits} bits", ranked_activations=len(own), **ranks)
 
 
-def _channel_rows(name: str, one: Activation) -> Iterator[StudyRow]:
+def _channel_rows(name: str, one: Activation, side: str) -> Iterator[StudyRow]:
     errors = np.zeros(len(one.channels)) if one.channels_stderr is None else one.channels_stderr
     for channel, (trace, stderr) in enumerate(zip(one.channels.tolist(), errors.tolist(), strict=True)):
         yield study_row(
             CHANNELS,
             f"{name}/{channel}",
             z_channel_layer=name,
+            z_channel_side=side,
             z_channel=channel,
             z_channel_trace=trace,
             z_channel_stderr=stderr,

@@ -21,6 +21,7 @@ def _named(column: str, about: str, heading: Heading | None = None) -> Column:
 # fmt: off
 ACTIVATIONS: Final = Table("activations", "activation", (
     _named("activation", "the layer whose activation z is looked at", Heading("layer", 10)),
+    Column("z_side", "text", "what z is of the layer: its output, or the input of its kernel", defines=True),
     Column("z_made_by", "text", "the operation that makes z", heading=Heading("z of", 20, 4)),
     Column("z_axes", "shape", "length of each axis of one sample's z", heading=Heading("shape", 30, 5)),
     Column("z_entries", "count", "number of entries of one sample's z", NONE, heading=Heading("entries", 35, 2)),
@@ -49,6 +50,7 @@ ACTIVATIONS: Final = Table("activations", "activation", (
 QUANTIZED: Final = Table("quantized_activations", "quantized_activation", (
     _named("quantized_activation", "the layer and the bits"),
     Column("z_layer", "text", "the layer whose activation is quantised", heading=Heading("layer", 10)),
+    Column("z_quantizer", "text", "what z is of the layer, and the scheme that rounds it", defines=True),
     Column("z_bits", "count", "bits per entry of z", NONE, heading=Heading("bits", 20)),
     Column("z_mean_square", "number", "mean square of δ = Q(z) − z over entries and samples", "z²",
            heading=Heading("mean δ²", 30, 2), role="property", worse="larger", unknown=True),
@@ -84,6 +86,7 @@ RANKS: Final = Table("activation_ranks", "ranked_bits", (
 CHANNELS: Final = Table("activation_channels", "activation_channel", (
     _named("activation_channel", "the layer and the channel"),
     Column("z_channel_layer", "text", "the layer whose activation the channel is of"),
+    Column("z_channel_side", "text", "what z is of the layer: its output, or the input of its kernel", defines=True),
     Column("z_channel", "count", "channel of z, from 0", NONE),
     Column("z_channel_trace", "number", "sum of the diagonal over the channel's entries", BY_Z_TWICE, role="property",
            error="z_channel_stderr", unknown=True),
