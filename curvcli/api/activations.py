@@ -55,9 +55,10 @@ def activations(
     - ``rtol``: standard error of a trace, relative to it, at which to stop.
 
     Returns:
-        The tables ``activations``, a row per layer; ``quantized_activations``, a row per layer and bits;
-        ``activation_ranks``; and ``activation_channels``. The arrays ``diagonal/LAYER``, the mean over samples of
-        ∂²ℓ/∂z_j² in the shape of one sample's z, and ``diagonal_stderr/LAYER`` of estimated ones.
+        The tables ``activations``, a row per layer; ``missing_activations``, why a layer has none;
+        ``quantized_activations``, a row per layer and bits; ``activation_ranks``; and ``activation_channels``. The
+        arrays ``diagonal/LAYER``, the mean over samples of ∂²ℓ/∂z_j² in the shape of one sample's z, and
+        ``diagonal_stderr/LAYER`` of estimated ones.
 
     Example:
         >>> import curvcli

@@ -28,7 +28,7 @@ from curvcli.models.base import Array
 from curvcli.report.numbers import number
 from curvcli.report.records.status import Status
 from curvcli.report.records.studies import StudyArray, StudyRecord, StudyRow
-from curvcli.report.studies.activations import ACTIVATIONS, BY_Z_TWICE, CHANNELS, QUANTIZED, RANKS
+from curvcli.report.studies.activations import ACTIVATIONS, BY_Z_TWICE, CHANNELS, MISSING, QUANTIZED, RANKS
 from curvcli.report.studies.interface import study_row
 from curvcli.wording import shell_option
 
@@ -85,7 +85,8 @@ class ActivationsStudy:
         self.options = options
         self._run = run
         self._layers: dict[str, _Layer] = {}
-        self._missing: dict[str, ModelError] = {}
+        self._missing: dict[str, str] = {}
+        first: ModelError | None = None
         every = run.session.model.layers
         whole = any(target.layer is None for target in run.targets)
         self._targets = targets(every, list(range(len(every))), whole_model=False) if whole else run.targets
@@ -93,9 +94,10 @@ class ActivationsStudy:
             try:
                 self._layers[target.name] = self._layer(target)
             except ModelError as error:
-                self._missing[target.name] = error
-        if not self._layers:
-            raise next(iter(self._missing.values()))
+                first = first or error
+                self._missing[target.name] = str(error).removeprefix(f"{run.session.model.path}: ")
+        if first is not None and not self._layers:
+            raise first
         self.planned: Sequence[Work[Any]] = tuple(layer.work for layer in self._layers.values())
 
     def _layer(self, target: Target) -> _Layer:
@@ -142,7 +144,7 @@ class ActivationsStudy:
             layer = self._layers.get(target.name)
             about = self.name, target.name, "", target.kind
             if layer is None:
-                rows.append(PlanRow(*about, 0, "none", 0, 1, str(self._missing[target.name]), ""))
+                rows.append(PlanRow(*about, 0, "none", 0, 1, self._missing[target.name], ""))
                 continue
             curvature = layer.curvature
             passes = curvature.passes_per_batch
@@ -167,7 +169,8 @@ class ActivationsStudy:
             for bits, rounded in zip(widths, one.rounded, strict=True)
         ]
         tables = {
-            ACTIVATIONS.group: [self._row(target, solved, endings) for target in self._targets],
+            ACTIVATIONS.group: [self._row(name, one, endings) for name, one in solved.items()],
+            MISSING.group: [study_row(MISSING, name, z_missing=why) for name, why in self._missing.items()],
             QUANTIZED.group: quantised,
             RANKS.group: list(_rank_rows(quantised, widths)) if len(solved) > 2 else [],
             CHANNELS.group: [row for name, one in solved.items() for row in _channel_rows(name, one, self.options.of)],
@@ -204,16 +207,11 @@ class ActivationsStudy:
     def _exact(self, name: str, endings: dict[str, tuple[Status, str]]) -> bool:
         return self._layers[name].curvature.method != "probes" and endings[name][0] == "done"
 
-    def _row(self, target: Target, solved: dict[str, Activation], endings: dict[str, tuple[Status, str]]) -> StudyRow:
-        one = solved.get(target.name)
-        if one is None:
-            return study_row(
-                ACTIVATIONS, target.name, z_side=self.options.of, z_missing=str(self._missing[target.name])
-            )
-        layer = self._layers[target.name]
+    def _row(self, name: str, one: Activation, endings: dict[str, tuple[Status, str]]) -> StudyRow:
+        layer = self._layers[name]
         return study_row(
             ACTIVATIONS,
-            target.name,
+            name,
             z_side=self.options.of,
             z_made_by=layer.curvature.place.operation,
             z_axes=layer.curvature.place.z_shape,
@@ -228,14 +226,11 @@ class ActivationsStudy:
             z_mean_curvature=one.trace / layer.entries,
             z_method=layer.curvature.method,
             z_probes=one.probes,
-            exact=self._exact(target.name, endings),
+            exact=self._exact(name, endings),
         )
 
     def _remarks(self, rows: Sequence[StudyRow]) -> Iterator[str]:
         """What a reader should know of all of them."""
-        if self._missing:
-            count = len(self._missing)
-            yield f"{count} of {len(self._targets)} layers left out"
         rises = np.array([row.z_measured for row in rows if np.isfinite(row.z_mean_square)])
         if not np.isfinite(rises).all():
             yield f"the loss with a rounded z is not finite in {int((~np.isfinite(rises)).sum())} of {len(rises)} cases"

@@ -44,8 +44,12 @@ ACTIVATIONS: Final = Table("activations", "activation", (
     Column("z_probes", "count", "random vectors that it took; 0 where exact", NONE,
            heading=Heading("probes", 85, 3, ("z_probes",)), role="quality"),
     Column("exact", "flag", "whether these figures are no estimates", NONE, heading=Heading("exact", 90, 1)),
-    Column("z_missing", "prose", "why there are no figures", heading=Heading("left out", 95, 0, ("z_missing",))),
 ), title="curvature of the loss by activations z")
+
+MISSING: Final = Table("missing_activations", "missing_activation", (
+    _named("missing_activation", "the layer that has no such activation", Heading("layer", 10)),
+    Column("z_missing", "prose", "why it has none", heading=Heading("reason", 20)),
+), title="layers left out")
 
 QUANTIZED: Final = Table("quantized_activations", "quantized_activation", (
     _named("quantized_activation", "the layer and the bits"),
@@ -97,5 +101,5 @@ CHANNELS: Final = Table("activation_channels", "activation_channel", (
 STUDY: Final = Study(
     "activations",
     "how the loss depends on activations, and on rounding them",
-    (ACTIVATIONS, QUANTIZED, RANKS, CHANNELS),
+    (ACTIVATIONS, MISSING, QUANTIZED, RANKS, CHANNELS),
 )
