@@ -16,6 +16,7 @@ from torch.nn import functional as F
 import curvcli
 from curvcli.cli.main import run
 from curvcli.curvature.pointwise.activation_tasks import ProbesTask
+from curvcli.models.torch.activations import TorchActivationBatch
 from curvcli.report.hdf5.read import read_report
 
 from .conftest import write_spec
@@ -358,6 +359,27 @@ def test_a_tolerance_ends_the_probes(compute: Compute, tmp_path: Path) -> None:
     code, path = compute("activations", model, {"x": FLAT}, LABELS, LOGITS, *words, "--rtol", "1e-6", "--probes", "17")
     record = read_report(path).study("activations")
     assert (code, record.status, rows(record, "activations")["one"].z_probes) == (4, "not_converged", 17)
+
+
+def test_a_diagonal_that_its_own_check_refutes_is_not_called_exact(
+    compute: Compute, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Columns where what comes after z is curved, which the graph is made to deny; and a pass that puts z elsewhere."""
+    model = scripted(Net(), tmp_path / "net.pt")
+    words = [*WORDS, "--layer", "norm", "--layer", "two", "--method", "exact"]
+    with monkeypatch.context() as patched:
+        patched.setattr(TorchActivationBatch, "blocker", lambda _: None)
+        code, path = compute("activations", model, {"x": X}, LABELS, LOGITS, *words)
+    record = read_report(path).study("activations")
+    assert (code, record.status, record.exact) == (4, "unverified", False)
+    assert [row.exact for row in record.tables["activations"]] == [False, False]
+    assert "norm: columns and products differ by" in record.reason
+    original = TorchActivationBatch.loss_at
+    monkeypatch.setattr(TorchActivationBatch, "loss_at", lambda batch, z: original(batch, z + 0.1))
+    code, path = compute("activations", model, {"x": X}, LABELS, LOGITS, *words)
+    record = read_report(path).study("activations")
+    assert (code, record.status, record.exact) == (4, "unverified", False)
+    assert "two: z put back changes the loss by" in record.reason
 
 
 # -- what is in the way -----------------------------------------------------------------------------------------------
