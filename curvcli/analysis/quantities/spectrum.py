@@ -39,16 +39,21 @@ class Chosen:
 
 
 class Choices:
-    """Chooses between the whole block, the Gram matrix, and products."""
+    """Chooses between the whole block, the Gram matrix, and products.
 
-    def __init__(self, run: RunPlan, matrix: Matrix) -> None:
-        """Read the sites of all targets."""
-        self._run, self.matrix = run, matrix
+    Attributes:
+        matrix: whose spectrum.
+        rows: of a Gram matrix, one per column and sample.
+    """
+
+    def __init__(self, run: RunPlan, matrix: Matrix, *, bare: bool = False) -> None:
+        """Read the sites of all targets; ``bare`` matrices are without weight decay."""
+        self._run, self.matrix, self._decay = run, matrix, 0.0 if bare else run.decay
         parameters = parameters_of(run.targets)
         self._sites = run.objective.sites([p.name for p in parameters])
         state = first_output(run.objective, parameters)
         self._loss, self._rank = state.loss, matrix.by_output.rank(state)
-        self._rows = self._rank * len(run.session.samples)
+        self.rows = self._rank * len(run.session.samples)
 
     def choose(self, target: Target, method: str) -> Chosen:
         """For ``method`` ``auto`` the cheapest that is sure; a requested one as it is.
@@ -60,7 +65,7 @@ class Choices:
         obstacle = ""
         if method in ("auto", "gram"):
             obstacle = gram.obstacle(self._run.objective, target.block, self.matrix, self._loss)
-        if not obstacle and self._run.decay and 0 < target.block.trained_size < size:
+        if not obstacle and self._decay and 0 < target.block.trained_size < size:
             obstacle = "weight decay applies to some of its parameters and not to others"
         if method == "gram" and obstacle:
             raise UsageError(
@@ -77,11 +82,11 @@ class Choices:
             return Chosen("dense", f"{size} entries: the whole block, by one product each")
         if (
             not obstacle
-            and self._rows < size
-            and self._rows <= _GRAM_UP_TO
-            and self._rows * size * 16 <= self._run.memory
+            and self.rows < size
+            and self.rows <= _GRAM_UP_TO
+            and self.rows * size * 16 <= self._run.memory
         ):
-            return Chosen("gram", f"exactly Gauss–Newton, of {self._rows} rows ({self._rank} per sample)")
+            return Chosen("gram", f"exactly Gauss–Newton, of {self.rows} rows ({self._rank} per sample)")
         return Chosen("iterative", f"{size} entries, by products alone")
 
     def columns(self, target: Target) -> Work[GramSpectrum]:
@@ -92,10 +97,11 @@ class Choices:
         return self._run.shared(f"gram:{self.matrix}:{target.name}", title, (target.name,), columns)
 
 
-def whole_block(run: RunPlan, target: Target, matrix: Matrix) -> Work[WholeBlock]:
-    """The work that makes a target's whole block; what needs it shares it."""
-    products = UnitProducts(target.block, matrix, run.decay)
-    return run.shared(f"dense:{matrix}:{target.name}", f"{target.name}: full {matrix.title}", (target.name,), products)
+def whole_block(run: RunPlan, target: Target, matrix: Matrix, *, bare: bool = False) -> Work[WholeBlock]:
+    """The work that makes a target's whole block, without weight decay if ``bare``; what needs it shares it."""
+    products = UnitProducts(target.block, matrix, 0.0 if bare else run.decay)
+    key, title = f"{run.apart(bare=bare)}dense:{matrix}:{target.name}", f"{target.name}: full {matrix.title}"
+    return run.shared(key, title, (target.name,), products)
 
 
 class SpectralQuantity(ABC, Generic[OwnOptions, Result]):

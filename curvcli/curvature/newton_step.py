@@ -1,0 +1,73 @@
+"""The Newton step on a log posterior whose curvature is βB + αI: how far its maximum is, by that quadratic model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import nan, sqrt
+
+import numpy as np
+
+from curvcli.models.base import Array
+
+
+@dataclass(frozen=True, eq=False)
+class Modes:
+    """Gradient and parameters of a block in the directions of B's eigenvectors.
+
+    Attributes:
+        values: b of each, (r,).
+        gradient: the gradient of E along each, (r,).
+        parameters: θ along each, (r,).
+        outside: inner products of what is left of both, where b = 0, (2, 2).
+    """
+
+    values: Array
+    gradient: Array
+    parameters: Array
+    outside: Array
+
+    def step(self, alpha: float, beta: float) -> tuple[float, float]:
+        """Of the Newton step −A⁻¹r on the posterior, A = βB + αI and r its gradient: √(rᵀA⁻¹r) and ‖A⁻¹r‖."""
+        slope = beta * self.gradient + alpha * self.parameters
+        curvature = beta * self.values + alpha
+        both = np.array([beta, alpha])
+        rest = max(float(both @ self.outside @ both), 0.0)
+        if alpha == 0:
+            return nan, nan
+        with np.errstate(all="ignore"):
+            decrement = float((slope**2 / curvature).sum()) + rest / alpha
+            length = float(((slope / curvature) ** 2).sum()) + rest / alpha**2
+        return (sqrt(decrement), sqrt(length)) if decrement >= 0 else (nan, nan)
+
+
+def modes_of(values: Array, vectors: Array, gradient: Array, parameters: Array) -> Modes:
+    """Both in the eigenvectors' directions.
+
+    Args:
+        values: b, (r,).
+        vectors: unit eigenvectors, (r, n).
+        gradient: of E, (n,).
+        parameters: θ, (n,).
+    """
+    along = [vectors @ vector for vector in (gradient, parameters)]
+    left = np.array([gradient - along[0] @ vectors, parameters - along[1] @ vectors])
+    if len(values) == len(gradient):
+        left[:] = 0.0  # there are no other directions
+    return Modes(values, along[0], along[1], left @ left.T)
+
+
+def step_by_rule(nodes: Array, weights: Array, square: float, alpha: float, beta: float) -> tuple[float, float]:
+    """The same of a Gauss rule from r: √(rᵀA⁻¹r), at most, and ‖A⁻¹r‖.
+
+    Args:
+        nodes: of B, (m,).
+        weights: (m,), with sum 1.
+        square: ‖r‖².
+        alpha: the prior's precision.
+        beta: the noise's.
+    """
+    curvature = beta * nodes[weights > 0] + alpha
+    own = weights[weights > 0]
+    if not (curvature > 0).all():
+        return nan, nan
+    return sqrt(square * float((own / curvature).sum())), sqrt(square * float((own / curvature**2).sum()))
