@@ -28,16 +28,18 @@ class Modes:
 
     def step(self, alpha: float, beta: float) -> tuple[float, float]:
         """Of the Newton step −A⁻¹r on the posterior, A = βB + αI and r its gradient: √(rᵀA⁻¹r) and ‖A⁻¹r‖."""
-        slope = beta * self.gradient + alpha * self.parameters
-        curvature = beta * self.values + alpha
-        both = np.array([beta, alpha])
-        rest = max(float(both @ self.outside @ both), 0.0)
         if alpha == 0:
             return nan, nan
+        slope = beta * self.gradient + alpha * self.parameters
+        curvature = beta * self.values + alpha
         with np.errstate(all="ignore"):
-            decrement = float((slope**2 / curvature).sum()) + rest / alpha
-            length = float(((slope / curvature) ** 2).sum()) + rest / alpha**2
-        return (sqrt(decrement), sqrt(length)) if decrement >= 0 else (nan, nan)
+            # Squares of what is very large or very small would not be numbers.
+            both = np.array([beta / np.sqrt(alpha), np.sqrt(alpha)])
+            rest = max(float(both @ self.outside @ both), 0.0)
+            ratio = slope / curvature
+            decrement = float((slope * ratio).sum()) + rest
+            length = float(np.sqrt((ratio**2).sum() + rest / np.float64(alpha)))
+        return (sqrt(decrement), length) if decrement >= 0 else (nan, nan)
 
 
 def modes_of(values: Array, vectors: Array, gradient: Array, parameters: Array) -> Modes:
@@ -56,13 +58,21 @@ def modes_of(values: Array, vectors: Array, gradient: Array, parameters: Array) 
     return Modes(values, along[0], along[1], left @ left.T)
 
 
-def step_by_rule(nodes: Array, weights: Array, square: float, alpha: float, beta: float) -> tuple[float, float]:
-    """The same of a Gauss rule from r: √(rᵀA⁻¹r), at most, and ‖A⁻¹r‖.
+def norm(vector: Array) -> float:
+    """‖v‖, whatever the size of the entries; NaN and infinity stay what they are."""
+    largest = float(np.abs(vector).max(initial=0.0))
+    if not largest or not np.isfinite(largest):
+        return largest
+    return largest * float(np.linalg.norm(vector / largest))
+
+
+def step_by_rule(nodes: Array, weights: Array, slope: float, alpha: float, beta: float) -> tuple[float, float]:
+    """The same of a Gauss rule from r, which gives no more than √(rᵀA⁻¹r), and of a Gauss–Radau rule.
 
     Args:
         nodes: of B, (m,).
         weights: (m,), with sum 1.
-        square: ‖r‖².
+        slope: ‖r‖.
         alpha: the prior's precision.
         beta: the noise's.
     """
@@ -70,4 +80,5 @@ def step_by_rule(nodes: Array, weights: Array, square: float, alpha: float, beta
     own = weights[weights > 0]
     if not (curvature > 0).all():
         return nan, nan
-    return sqrt(square * float((own / curvature).sum())), sqrt(square * float((own / curvature**2).sum()))
+    with np.errstate(all="ignore"):
+        return slope * sqrt(float((own / curvature).sum())), slope * float(np.linalg.norm(np.sqrt(own) / curvature))

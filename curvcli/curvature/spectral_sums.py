@@ -107,6 +107,11 @@ class Spectrum:
         """Whether they are numbers."""
         return bool(np.isfinite(self.nodes).all())
 
+    def below(self, end: float) -> float:
+        """How many eigenvalues are below a number; 0 where they are no numbers."""
+        counts: Array = np.where(self.nodes < end, self.counts, 0.0).sum(axis=1)
+        return float(counts.mean()) if self.finite else 0.0
+
     def scaled(self, factor: float) -> Spectrum:
         """Of the matrix times a number above 0."""
         lower = None if self.lower is None else (factor * self.lower[0], self.lower[1])

@@ -80,12 +80,7 @@ class Choices:
             return Chosen("iterative", requested)
         if size <= DENSE_UP_TO:
             return Chosen("dense", f"{size} entries: the whole block, by one product each")
-        if (
-            not obstacle
-            and self.rows < size
-            and self.rows <= _GRAM_UP_TO
-            and self.rows * size * 16 <= self._run.memory
-        ):
+        if not obstacle and self.rows < size and self.rows <= _GRAM_UP_TO and self.rows * size * 16 <= self._run.memory:
             return Chosen("gram", f"exactly Gauss–Newton, of {self.rows} rows ({self._rank} per sample)")
         return Chosen("iterative", f"{size} entries, by products alone")
 

@@ -156,7 +156,7 @@ class EvidenceStudy:
             observed.count if noise else 0.0,
         )
         precisions = self._precisions(factor)
-        negative = not self._semidefinite and of_run.least < -tolerance
+        negative = 0.0 if self._semidefinite else of_run.below(-tolerance)
         outcome: tuple[Terms, Ending] = laplace.nowhere(nan), ""
         if of_run.finite and isfinite(factor) and not (negative and precisions.searches):
             outcome = precisions.best(laplace)

@@ -19,7 +19,7 @@ from curvcli.curvature.directions import joined
 from curvcli.curvature.evidence import Terms
 from curvcli.curvature.gauss_rules import with_node_below
 from curvcli.curvature.matrices.interface import Matrix
-from curvcli.curvature.newton_step import Modes, modes_of, step_by_rule
+from curvcli.curvature.newton_step import Modes, modes_of, norm, step_by_rule
 from curvcli.curvature.spectral_sums import Spectrum
 from curvcli.engine.work import Work
 from curvcli.models.base import Array
@@ -156,7 +156,7 @@ class BlockSpectrum:
             values: of the parameters.
             factor: by which the run's matrix is the misfit's.
         """
-        slope = float(np.linalg.norm(self.slope(terms, gradient, values)))
+        slope = norm(self.slope(terms, gradient, values))
         modes = self._modes(gradient, joined(self.target.block.parameters, values), factor)
         decrement, length = modes.step(terms.alpha, terms.beta)
         return Step(slope, decrement, length)
@@ -164,21 +164,22 @@ class BlockSpectrum:
     def step_work(self, slope: Array) -> Work[Any]:
         """Lanczos from the posterior's gradient, where eigenvalues are estimated."""
         run, block = self._run, self.target.block
+        slope = slope / np.abs(slope).max()
         lanczos = LanczosQuadrature(block, 1, self.length, run.seed, self._matrix, 0.0, self.length, slope)
         key = f"evidence:step:{self._matrix}:{self.length}:{self.target.name}"
         return Work(lanczos, key=key, title=f"{self.target.name}: Newton step", batches=run.batches)
 
     def step_of(self, work: Work[Any] | None, terms: Terms, slope: Array, factor: float, *, semidefinite: bool) -> Step:
         """The Newton step from that work; from none where the gradient is zero."""
-        square = float(slope @ slope)
+        steep = norm(slope)
         if work is None:
-            flat = 0.0 if square == 0 else nan
-            return Step(square**0.5, flat, flat)
+            flat = 0.0 if steep == 0 else nan
+            return Step(steep, flat, flat)
         nodes, weights = factor * work.result.nodes[0], work.result.weights[0]
-        steps = [step_by_rule(nodes, weights, square, terms.alpha, terms.beta)]
+        steps = [step_by_rule(nodes, weights, steep, terms.alpha, terms.beta)]
         if semidefinite and (weights > 0).all():
             below = with_node_below(nodes, weights, 0.0)
-            steps.append(step_by_rule(*below, square, terms.alpha, terms.beta))
+            steps.append(step_by_rule(*below, steep, terms.alpha, terms.beta))
         decrements, lengths = (np.array(one) for one in zip(*steps, strict=True))
         between = (float(decrements.min()), float(decrements.max())) if len(steps) > 1 else None
-        return Step(square**0.5, float(decrements.mean()), float(lengths.mean()), between)
+        return Step(steep, float(decrements.mean()), float(lengths.mean()), between)

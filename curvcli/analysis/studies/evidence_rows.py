@@ -53,7 +53,7 @@ class BlockEvidence:
         terms: the evidence at them.
         ending: of the search.
         rounding: by how much rounding may move an eigenvalue of the misfit's curvature; NaN where unknown.
-        negative: whether eigenvalues are below zero by more than that.
+        negative: how many eigenvalues are below zero by more than that; 0 for none.
         noise: whether β is a noise's precision.
         step: the Newton step; None where there is none.
     """
@@ -67,7 +67,7 @@ class BlockEvidence:
     terms: Terms
     ending: Ending
     rounding: float
-    negative: bool
+    negative: float
     noise: bool
     step: Step | None
 
@@ -112,6 +112,8 @@ class BlockEvidence:
             )
         elif self.ending in _ENDINGS:
             yield _ENDINGS[self.ending]
+        elif isnan(terms.evidence):
+            yield f"α is no larger than what rounding puts eigenvalues below zero by, {-spectrum.least:.2g}"
         if self.status == "not_converged":
             yield (
                 f"the Lanczos steps leave it open by {terms.volume.half_width:.2g}: a larger "
@@ -134,7 +136,6 @@ def evidence_row(block: BlockEvidence) -> StudyRow:
     """The row of a block."""
     terms, step, spectrum = block.terms, block.step, block.laplace.spectrum
     sigma = terms.beta**-0.5 if block.noise and terms.beta > 0 else nan
-    negative = float((spectrum.counts * (spectrum.nodes < 0)).sum(axis=1).mean()) if block.negative else nan
     estimated = not spectrum.exact
     decrement = step.decrement if step is not None else nan
     return study_row(
@@ -161,7 +162,7 @@ def evidence_row(block: BlockEvidence) -> StudyRow:
         newton_decrement=decrement,
         newton_gain=decrement**2 / 2,
         newton_length=step.length if step is not None else nan,
-        negative_eigenvalues=negative,
+        negative_eigenvalues=block.negative or nan,
         lowest_eigenvalue=spectrum.least if block.negative else nan,
         evidence_probes=spectrum.rows if estimated else 0,
         degrees=spectrum.degrees,
