@@ -104,6 +104,8 @@ class Laplace:
             return self.at(alpha, beta), ending
         square = beta * self.square
         tau, ending = self._root(lambda tau: self.gamma(tau) - tau * square)
+        if ending == "rounding":
+            return self.nowhere(nan), ending
         terms = self.at(tau * beta, beta)
         slope = square * tau + self.spectrum.value(lambda b: tau * b / (b + tau) ** 2)
         error = terms.effective.stderr / slope * terms.alpha if slope else nan
@@ -144,6 +146,8 @@ class Laplace:
             return tau * self.square / (2 * self.misfit + tau * self.square)
 
         tau, ending = self._root(lambda tau: self.gamma(tau) - self.count * share(tau))
+        if ending == "rounding":
+            return self.nowhere(nan), ending
         beta = self.count / (2 * self.misfit + tau * self.square)
         terms = self.at(tau * beta, beta)
         gamma, part = terms.effective.value, share(tau)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import nan, sqrt
 
@@ -42,19 +43,24 @@ class Modes:
         return (sqrt(decrement), length) if decrement >= 0 else (nan, nan)
 
 
-def modes_of(values: Array, vectors: Array, gradient: Array, parameters: Array) -> Modes:
+def modes_of(values: Array, basis: Sequence[Array], gradient: Array, parameters: Array) -> Modes:
     """Both in the eigenvectors' directions.
 
     Args:
         values: b, (r,).
-        vectors: unit eigenvectors, (r, n).
+        basis: matrices whose product has unit eigenvectors as its columns, (n, r).
         gradient: of E, (n,).
         parameters: θ, (n,).
     """
-    along = [vectors @ vector for vector in (gradient, parameters)]
-    left = np.array([gradient - along[0] @ vectors, parameters - along[1] @ vectors])
-    if len(values) == len(gradient):
-        left[:] = 0.0  # there are no other directions
+    both = np.array([gradient, parameters])
+    along = both
+    for matrix in basis:
+        along = along @ matrix
+    left = along
+    for matrix in reversed(basis):
+        left = left @ matrix.T
+    # Where there are as many as entries, there are no other directions.
+    left = np.zeros_like(both) if len(values) == len(gradient) else both - left
     return Modes(values, along[0], along[1], left @ left.T)
 
 

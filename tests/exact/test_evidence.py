@@ -71,8 +71,7 @@ def rows_of(path: Path, table: str = "evidence") -> dict[str, Any]:
 # -- Bayesian linear regression ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("framework", ["torch", "tensorflow"])
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize(("framework", "reduction"), [("torch", "sum"), ("tensorflow", "mean")])
 def test_linear_regression_at_its_posterior_mean_has_the_evidence_of_the_closed_form(
     framework: str, reduction: str, compute: Compute, tmp_path: Path
 ) -> None:
@@ -467,7 +466,7 @@ def test_precisions_at_the_ends_of_floats_have_their_numbers(
 def test_a_prior_below_the_rounding_of_eigenvalues_is_told(words: list[str], tmp_path: Path) -> None:
     assert run([*words, "-o", str(tmp_path / "r.h5"), "--whole-model", "--prior", "1e-300", "--method", "dense"]) == 4
     (row,) = rows_of(tmp_path / "r.h5").values()
-    assert row.status == "nonfinite"
+    assert row.status == "imprecise"
     assert "α is no larger than what rounding puts eigenvalues below zero by" in row.reason
 
 

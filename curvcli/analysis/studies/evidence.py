@@ -180,6 +180,9 @@ class EvidenceStudy:
         rounding = rounding_of(self._rounding)
         if rounding is None or not spectrum.finite:
             return nan, zero_tolerance(np.array([spectrum.largest]), size, dtype)
+        if block.method == "gram":
+            relative = rounding.relative(block.target.block.names)
+            return relative**2 * spectrum.largest, 0.0
         moved = rounding.largest(block.target.block, spectrum.largest)
         return moved, moved
 

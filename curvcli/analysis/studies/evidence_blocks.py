@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from math import nan
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from curvcli.analysis.options.evidence import EvidenceOptions
 from curvcli.analysis.quantities.base import RunPlan
 from curvcli.analysis.quantities.density import quadrature
-from curvcli.analysis.quantities.spectrum import Choices, Chosen, whole_block
+from curvcli.analysis.quantities.spectrum import GRAM_UP_TO, Choices, Chosen, whole_block
 from curvcli.analysis.targets import Target
 from curvcli.curvature.density import LanczosQuadrature
 from curvcli.curvature.directions import joined
@@ -79,13 +80,10 @@ class BlockSpectrum:
             UsageError: the requested method does not apply, or memory has no room for a few vectors.
         """
         self.target, self._run, self._matrix, self._options = target, run, matrix, options
-        size, requested = target.block.size, options.method != "auto"
+        size = target.block.size
         chosen = choices.choose(target, options.method) if size else Chosen("dense", "it is empty")
-        if chosen.kind == "gram" and _BYTES * choices.rows * size > room and not requested:
-            chosen = Chosen("iterative", f"{size} entries, by products alone: memory is taken by other blocks")
-        products = options.probes * options.steps
-        if chosen.kind == "iterative" and not requested and size <= products and _BYTES * size * size <= room:
-            chosen = Chosen("dense", f"{size} entries: the whole block takes no more products than an estimate")
+        if size and options.method == "auto":
+            chosen = self._cheapest(chosen, choices, room)
         self.method: str = chosen.kind
         self.reason = chosen.reason
         self.work: Work[Any]
@@ -101,6 +99,19 @@ class BlockSpectrum:
             self.work, self.length = quadrature(run, target, options.probes, options.steps, matrix, bare=True)
             if self.length < min(options.steps, size):
                 self.reason += f"; {self.length} steps, as many as memory allows"
+
+    def _cheapest(self, chosen: Chosen, choices: Choices, room: int) -> Chosen:
+        """Columns where they are all there is to the block and fit, else all products if they are no more than some."""
+        size, rows = self.target.block.size, choices.rows
+        fits = _BYTES * rows * size <= room and min(rows, size) <= GRAM_UP_TO
+        if choices.rank < size and fits and not choices.obstacle(self.target):
+            return choices.gram
+        if chosen.kind == "gram":
+            chosen = Chosen("iterative", f"{size} entries, by products alone: memory is taken by other blocks")
+        products = self._options.probes * self._options.steps
+        if chosen.kind == "iterative" and size <= products and _BYTES * size * size <= room:
+            return Chosen("dense", f"{size} entries: the whole block takes no more products than an estimate")
+        return chosen
 
     @property
     def exact(self) -> bool:
@@ -121,20 +132,27 @@ class BlockSpectrum:
             case "gram":
                 if not np.isfinite(self.work.result.rows).all():
                     return Spectrum.known(np.full(1, np.nan))
-                return Spectrum.known(self.work.result.eigenpairs[0])
+                return Spectrum.known(self._singular[0] ** 2)
             case _:
                 quadrature_rules = self.work.result
                 return Spectrum.estimated(
                     quadrature_rules.nodes, quadrature_rules.weights, size, semidefinite=semidefinite
                 )
 
+    @cached_property
+    def _singular(self) -> tuple[Array, Array, Array]:
+        """Of the columns."""
+        parts: tuple[Array, Array, Array] = self.work.result.singular()
+        return parts
+
     def _modes(self, gradient: Array, parameters: Array, factor: float) -> Modes:
         if self.method == "gram":
-            values, vectors = self.work.result.eigenpairs
-        else:
-            values, columns = np.linalg.eigh(self.work.result.symmetric())
-            vectors = np.ascontiguousarray(columns.T)
-        return modes_of(factor * values, vectors, gradient, parameters)
+            values, basis, turn = self._singular
+            return modes_of(factor * values**2, (basis, turn), gradient, parameters)
+        if not self.target.block.size:
+            return modes_of(np.zeros(0), (np.zeros((0, 0)),), gradient, parameters)
+        values, vectors = np.linalg.eigh(self.work.result.symmetric())
+        return modes_of(factor * values, (vectors,), gradient, parameters)
 
     def slope(self, terms: Terms, gradient: Array, values: Mapping[str, Array]) -> Array:
         """The gradient of the negative log posterior, (n,).

@@ -52,7 +52,8 @@ class BlockEvidence:
         precisions: that were given or searched.
         terms: the evidence at them.
         ending: of the search.
-        rounding: by how much rounding may move an eigenvalue of the misfit's curvature; NaN where unknown.
+        rounding: by how much rounding may move an eigenvalue of the misfit's curvature, or the square of what it may
+            move the singular values of its columns by; NaN where unknown.
         negative: how many eigenvalues are below zero by more than that; 0 for none.
         noise: whether β is a noise's precision.
         step: the Newton step; None where there is none.
@@ -73,25 +74,38 @@ class BlockEvidence:
 
     @property
     def _rounding_share(self) -> float:
-        """How far rounding may move an eigenvalue, relative to α."""
-        moved = self.terms.beta * self.rounding
-        return moved / self.terms.alpha if self.terms.alpha > 0 else 0.0
+        """How far rounding may move an eigenvalue of the size of α, relative to it."""
+        moved = self.terms.beta * self.rounding / self.terms.alpha if self.terms.alpha > 0 else 0.0
+        return sqrt(moved) if self.method == "gram" else moved
 
     @property
     def rounding_bound(self) -> float:
         """How far that may move the evidence."""
-        spectrum = self.laplace.spectrum
-        moved = spectrum.nodes.shape[1] if spectrum.exact else self.target.block.size
-        return max(moved - self.terms.effective.value, 0.0) * self._rounding_share / 2
+        spectrum, share = self.laplace.spectrum, self._rounding_share
+        if self.method != "gram":
+            moved = spectrum.nodes.shape[1] if spectrum.exact else self.target.block.size
+            return max(moved - self.terms.effective.value, 0.0) * share / 2
+        if not self.terms.alpha > 0:
+            return 0.0
+        # It moves all singular values alike: s²/α by 2 share s/√α and by its square.
+        values = self.terms.beta * spectrum.nodes / self.terms.alpha
+        return float(((2 * share * np.sqrt(values) + share**2) / (1 + values)).sum()) / 2
+
+    @property
+    def _lost(self) -> bool:
+        """Whether rounding has hidden the evidence."""
+        if self.ending == "rounding" or self._rounding_share > _SPOILT:
+            return True
+        none = isnan(self.terms.evidence) and isfinite(self.laplace.misfit)
+        return none and self.laplace.spectrum.finite and not self.negative and not self.ending
 
     @property
     def status(self) -> Status:
         """How it ended."""
         if not isfinite(self.terms.evidence):
-            return "nonfinite"
-        lost = self.ending == "rounding" or self._rounding_share > _SPOILT
+            return "imprecise" if self._lost else "nonfinite"
         open_by = self.terms.volume.half_width > max(self.terms.volume.stderr, _OPEN)
-        return worst("imprecise" if lost else "done", "not_converged" if open_by else "done")
+        return worst("imprecise" if self._lost else "done", "not_converged" if open_by else "done")
 
     @property
     def exact(self) -> bool:
@@ -119,9 +133,9 @@ class BlockEvidence:
                 f"the Lanczos steps leave it open by {terms.volume.half_width:.2g}: a larger "
                 f"{shell_option('steps')} helps"
             )
-        if self.status == "imprecise" and self.ending != "rounding":
+        if self._rounding_share > _SPOILT:
             yield (
-                f"rounding moves eigenvalues by up to {self._rounding_share:.2g} α: use "
+                f"rounding moves eigenvalues of the size of α by up to {self._rounding_share:.2g} α: use "
                 f"{shell_option('dtype', 'float64')}"
             )
         if not spectrum.exact and not spectrum.bounds:
