@@ -21,6 +21,7 @@ import pytest
 
 import curvcli
 from curvcli.analysis.options.coupling import CouplingOptions
+from curvcli.analysis.options.evidence import EvidenceOptions
 from curvcli.analysis.options.quantities import (
     CheckOptions,
     DensityOptions,
@@ -49,6 +50,7 @@ COMMANDS = {
     "split": "split",
     "slice": "slice",
     "coupling": "coupling",
+    "evidence": "evidence",
     "check": "check",
 }
 RECORDS = {
@@ -61,6 +63,7 @@ RECORDS = {
     "split": SplitOptions,
     "slice": SliceOptions,
     "coupling": CouplingOptions,
+    "evidence": EvidenceOptions,
     "check": CheckOptions,
 }
 
@@ -76,6 +79,7 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
     ("split", {"at": "fc3", "by": ["weight", "image"], "jacobian_limit": 1 << 16}),
     ("slice", {"along": ["top", "random:2"], "points": 3, "reach": 0.5, "layer": "norm"}),
     ("coupling", {"layer": ["norm", "fc3"], "method": "probes", "probes": 4, "matrix": "gauss_newton"}),
+    ("evidence", {"layer": "norm", "prior": [0.5, 2.0], "matrix": "fisher"}),
     ("check", {"layer": "norm", "budget": 500}),
 ]
 

@@ -69,6 +69,7 @@ def make_bases(server: Server, folder: Path) -> Bases:
         "split.h5": ["split", "model.pt", "-q", "--at", "two", "-o", "split.h5"],
         "slice.h5": ["slice", "model.pt", "-q", "--points", "5", "-o", "slice.h5"],
         "coupling.h5": ["coupling", "model.pt", "-q", "-o", "coupling.h5"],
+        "evidence.h5": ["evidence", "model.pt", "-q", "-o", "evidence.h5"],
         "check.h5": ["check", "model.pt", "-q", "-o", "check.h5"],
     }
     for name, words in made.items():

@@ -38,6 +38,16 @@ COMMANDS: dict[str, tuple[list[str], dict[str, tuple[str, ...]]]] = {
         {"--along": (*STRANGE_TEXTS, "top:2", "gradient"), "--towards": PATHS, "--points": NUMBERS, "--reach": NUMBERS},
     ),
     "coupling": (["model.pt", "-q"], {"--probes": NUMBERS, "--rtol": NUMBERS, "--method": STRANGE_TEXTS}),
+    "evidence": (
+        ["model.pt", "-q"],
+        {
+            "--prior": NUMBERS,
+            "--noise": NUMBERS,
+            "--steps": NUMBERS,
+            "--method": STRANGE_TEXTS,
+            "--matrix": STRANGE_TEXTS,
+        },
+    ),
     "layers": (["model.pt"], {}),
     "check": (["model.pt"], {"--against": PATHS}),
     "show": (["report.h5"], {"--top": NUMBERS, "--sort": STRANGE_TEXTS, "--get": STRANGE_TEXTS}),

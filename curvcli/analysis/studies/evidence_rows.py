@@ -23,8 +23,8 @@ from curvcli.report.units import NONE
 from curvcli.wording import shell_option
 
 # Points of the curves that are drawn, and how far they go to both sides, as a factor.
-_POINTS: Final = 65
-_SPAN: Final = 1e4
+_POINTS: Final = 97
+_SPAN: Final = 1e3
 # An evidence that the Lanczos steps leave open by less than this, or by less than its standard error, has converged.
 _OPEN: Final = 0.01
 # What rounding moves eigenvalues by spoils the evidence from this share of the prior's precision on.

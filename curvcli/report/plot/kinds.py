@@ -37,5 +37,6 @@ KINDS: Final[dict[str, Kind]] = {
     "pruning": Kind("Removed weights", "rise of the loss without some weights", "sensitivity"),
     "saliency": Kind("Saliencies", "saliency of weights", "sensitivity"),
     "sharpness": Kind("Sharpness", "sharpness of mini-batches or kernels", "sharpness"),
+    "evidence": Kind("Evidence", "evidence of blocks of parameters", "evidence"),
     "course": Kind("Course of training", "several reports of one training run", "run", many=True),
 }
