@@ -49,6 +49,8 @@ COMMANDS = {
     "slice": "slice {model} --layer fc3 --along top --along random --points 5",
     "coupling": "coupling {model} --layer fc2 --layer fc3 --method probes --probes 12",
     "evidence": "evidence {model} --layer fc2 --method lanczos --probes 4 --steps 10",
+    "sensitivity": "sensitivity {model} --layer fc2 --layer fc3 --bits 4 --sparsity 0.5",
+    "sharpness": "sharpness {model} --layer fc3 --minibatch 5 --minibatches 4 --probes 8",
     "run": "run {folder}/run.toml",
 }
 CONFIG = """model = "{model}"
@@ -103,6 +105,8 @@ def imported(framework: str) -> None:
         "slice",
         "coupling",
         "evidence",
+        "sensitivity",
+        "sharpness",
         "run",
     )
     for name in (*(f"cli.{command}" for command in commands), f"models.{adapters[framework]}", "report.hdf5.write"):

@@ -181,6 +181,7 @@ def evidence_row(block: BlockEvidence) -> StudyRow:
         evidence_probes=spectrum.rows if estimated else 0,
         degrees=spectrum.degrees,
         matrix=block.matrix,
+        precisions=", ".join(_precisions_of(block)),
         method=block.method,
         exact=block.exact,
         status=block.status,
@@ -196,6 +197,7 @@ def curve_rows(block: BlockEvidence) -> Iterator[StudyRow]:
             CURVE,
             f"{block.target.name}@{alpha:g}",
             curve_block=block.target.name,
+            curve_definition=", ".join([block.matrix, *_precisions_of(block)[1:]]),
             curve_prior=alpha,
             curve_noise=terms.beta**-0.5 if block.noise and terms.beta > 0 else nan,
             curve_evidence=terms.evidence,
@@ -205,6 +207,16 @@ def curve_rows(block: BlockEvidence) -> Iterator[StudyRow]:
             curve_occam=terms.penalty + terms.volume.value,
             curve_effective=terms.effective.value,
         )
+
+
+def _precisions_of(block: BlockEvidence) -> list[str]:
+    """Which α and σ were searched, and which were given."""
+    given = block.precisions
+    alpha = "that of weight decay" if given.ratio is not None else "searched"
+    if given.alphas:
+        alpha = ("the best of " if len(given.alphas) > 1 else "") + ", ".join(f"{one:g}" for one in given.alphas)
+    sigma = "searched" if given.beta is None else f"{given.beta**-0.5:g}"
+    return [f"α {alpha}", *([f"σ {sigma}"] if block.noise else [])]
 
 
 def _at(block: BlockEvidence, alpha: float) -> Terms:
