@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import isnan
 
 import numpy as np
 
 from curvcli.curvature.algorithm import About, Steps
 from curvcli.curvature.tasks import Data, ParameterTask, Part, Sums
-from curvcli.losses.likelihoods import left_out, odd_targets
+from curvcli.errors import UsageError
+from curvcli.losses.interface import Loss
+from curvcli.losses.likelihoods import LIKELIHOODS, Likelihood, left_out, obstacle, odd_targets
 from curvcli.models.base import Array, DifferentiatedBatch
+
+
+def likelihood_of(loss: Loss) -> Likelihood:
+    """How a loss becomes a likelihood.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if reason := obstacle(loss):
+        raise UsageError(f"there is no evidence without a likelihood: {reason}.")
+    return LIKELIHOODS[loss.name]
 
 
 @dataclass(frozen=True)
@@ -59,6 +73,23 @@ class Observed:
     def misfit(self) -> float:
         """The negative log-likelihood; of a squared error, Σ r²."""
         return self.outputs * self.loss + self.left_out
+
+    def about(self, likelihood: Likelihood) -> str:
+        """What a reader should know of the likelihood."""
+        parts = [likelihood.about]
+        if isnan(self.outputs):
+            parts.append("samples of different batches have different numbers of outputs: their mean is no likelihood")
+        if self.weighted:
+            parts.append(
+                f"{self.weighted} observations are weighted: weights count observations, and what comes out is no "
+                "probability of the data"
+            )
+        if self.odd:
+            parts.append(
+                f"{self.odd} numbers are of {likelihood.not_outcomes}: they count as fractions of observations, and "
+                "what comes out is no probability of the data"
+            )
+        return "; ".join(parts)
 
 
 @dataclass(frozen=True)

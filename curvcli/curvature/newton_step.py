@@ -36,10 +36,10 @@ class Modes:
         with np.errstate(all="ignore"):
             # Squares of what is very large or very small would not be numbers.
             both = np.array([beta / np.sqrt(alpha), np.sqrt(alpha)])
-            rest = max(float(both @ self.outside @ both), 0.0)
+            outside = max(float(both @ self.outside @ both), 0.0)
             ratio = slope / curvature
-            decrement = float((slope * ratio).sum()) + rest
-            length = float(np.sqrt((ratio**2).sum() + rest / np.float64(alpha)))
+            decrement = float((slope * ratio).sum()) + outside
+            length = float(np.sqrt((ratio**2).sum() + outside / np.float64(alpha)))
         return (sqrt(decrement), length) if decrement >= 0 else (nan, nan)
 
 

@@ -145,9 +145,10 @@ def logarithms(tau: float) -> Callable[[Array], Array]:
 
     def function(values: Array) -> Array:
         tiny = np.finfo(float).tiny
-        above = np.logaddexp(0.0, np.log(np.maximum(values, tiny)) - log(tau))
-        terms: Array = np.where(values > 0, above, np.log1p(np.minimum(values, 0.0) / tau))
-        return np.where(values > -tau, terms, nan)
+        above = np.logaddexp(0.0, np.log(np.maximum(values, tiny)) - (log(tau) if tau > 0 else -inf))
+        below = np.log1p(np.minimum(values, 0.0) / tau) if tau > 0 else np.zeros_like(values)
+        terms: Array = np.where(values > 0, above, below)
+        return np.where(values >= -tau, terms, nan)
 
     return function
 

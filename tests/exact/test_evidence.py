@@ -420,6 +420,8 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         (["--prior", "decay"], "has no loss.weight_decay"),
         (["--noise", "0.1"], "--noise goes with squared errors"),
         (["--noise", "0"], "0"),
+        (["--noise", "1e-300"], "must be between"),
+        (["--noise", "1e300"], "must be between"),
         (["--matrix", "empirical_fisher"], "empirical_fisher"),
         (["--probes", "1"], "1"),
         (["--matrix", "hessian", "--method", "gram", "--layer", "one"], "--method gram"),
@@ -452,7 +454,9 @@ def test_a_loss_without_a_likelihood_is_refused(
     assert reason in capfd.readouterr().err
 
 
-@pytest.mark.parametrize(("alpha", "method"), [("1e-300", "gram"), ("1e300", "gram"), ("1e300", "lanczos")])
+@pytest.mark.parametrize(
+    ("alpha", "method"), [("1e-300", "gram"), ("5e-324", "gram"), ("1e300", "gram"), ("1e300", "lanczos")]
+)
 def test_precisions_at_the_ends_of_floats_have_their_numbers(
     alpha: str, method: str, words: list[str], tmp_path: Path
 ) -> None:
@@ -461,6 +465,15 @@ def test_precisions_at_the_ends_of_floats_have_their_numbers(
     assert row.log_evidence < -1e3
     assert np.isfinite(row.log_evidence)
     assert np.isfinite(row.newton_decrement)
+
+
+def test_precisions_that_are_nearly_the_same_have_rows_of_their_own(words: list[str], tmp_path: Path) -> None:
+    assert (
+        run([*words, "-o", str(tmp_path / "r.h5"), "--layer", "three", "--prior", "0.1,0.10000000000000002,1e9"]) == 0
+    )
+    assert list(rows_of(tmp_path / "r.h5", "evidence_curve")) == [
+        f"three@{alpha}" for alpha in ("0.1", "0.10000000000000002", "1e+09")
+    ]
 
 
 def test_a_prior_below_the_rounding_of_eigenvalues_is_told(words: list[str], tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ METHODS: Final = ("auto", "dense", "gram", "lanczos")
 # Of the matrices, those that a normal approximation of the posterior is made of.
 EVIDENCE_MATRICES: Final = ("gauss_newton", "hessian", "fisher")
 SEARCH, DECAY = "search", "decay"
+# Of which the squares are numbers.
+_NOISES: Final = (1e-150, 1e150)
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class EvidenceOptions(Options):
         words = [one for one in self.prior if isinstance(one, str)]
         if words and len(self.prior) > 1:
             raise UsageError(f"{option('prior', words[0])} stands alone: leave the other precisions out.")
+        if self.sigma is not None and not _NOISES[0] <= self.sigma <= _NOISES[1]:
+            raise UsageError(f"{option('noise', self.sigma)}: must be between {_NOISES[0]:g} and {_NOISES[1]:g}.")
 
     @property
     def precisions(self) -> tuple[float, ...]:

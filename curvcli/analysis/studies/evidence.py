@@ -15,17 +15,16 @@ from curvcli.analysis.quantities.checks import rounding_of, rounding_work
 from curvcli.analysis.quantities.spectrum import Choices
 from curvcli.analysis.studies.base import saved_values
 from curvcli.analysis.studies.evidence_blocks import BlockSpectrum
-from curvcli.analysis.studies.evidence_rows import BlockEvidence, arrays_of, curve_rows, evidence_row, said_of
+from curvcli.analysis.studies.evidence_rows import BlockEvidence, arrays_of, curve_rows, evidence_row
 from curvcli.analysis.targets import Target
 from curvcli.curvature.dense import zero_tolerance
 from curvcli.curvature.directions import joined
 from curvcli.curvature.evidence import Ending, Laplace, Precisions, Terms
 from curvcli.curvature.first_order import LossAndGradient
-from curvcli.curvature.likelihood import Observations, Observed
+from curvcli.curvature.likelihood import Observations, Observed, likelihood_of
 from curvcli.curvature.spectral_sums import Spectrum
 from curvcli.engine.work import Work
 from curvcli.errors import UsageError
-from curvcli.losses.likelihoods import LIKELIHOODS, obstacle
 from curvcli.models.base import Array
 from curvcli.report.records.studies import StudyRecord
 from curvcli.report.studies.evidence import CURVE, EVIDENCE
@@ -51,9 +50,7 @@ class EvidenceStudy:
         """
         self.options, self._run = options, run
         loss = run.session.objective.loss
-        if reason := obstacle(loss):
-            raise UsageError(f"there is no evidence without a likelihood: {reason}.")
-        self._likelihood = LIKELIHOODS[loss.name]
+        self._likelihood = likelihood_of(loss)
         if options.noise is not None and not self._likelihood.noise:
             raise UsageError(f"{option('noise')} goes with squared errors; {loss.name} has no noise to tell.")
         self._matrix = settled_matrix(run, options.matrix)
@@ -76,13 +73,13 @@ class EvidenceStudy:
         self._passes = 0
 
     def _refuse_without_decay(self) -> None:
-        given = option("prior", "decay")
+        spelled = option("prior", "decay")
         if not self._run.decay:
-            raise UsageError(f"{given}: the dataset spec has no loss.weight_decay.")
+            raise UsageError(f"{spelled}: the dataset spec has no loss.weight_decay.")
         for target in self._run.targets:
             if target.block.trained_size < target.block.size:
                 raise UsageError(
-                    f"{given}: weight decay is not on all parameters of {target.name}, some are frozen.\n"
+                    f"{spelled}: weight decay is not on all parameters of {target.name}, some are frozen.\n"
                     "Leave it out, or give a number."
                 )
 
@@ -200,6 +197,6 @@ class EvidenceStudy:
             arrays=arrays_of(blocks),
             status=worst("done", *(block.status for block in blocks)),
             exact=all(block.exact for block in blocks),
-            reason=said_of(self._observations.result, self._likelihood),
+            reason=self._observations.result.about(self._likelihood),
             passes=self._passes,
         )

@@ -13,8 +13,6 @@ from curvcli.analysis.quantities.base import worst
 from curvcli.analysis.studies.evidence_blocks import Step
 from curvcli.analysis.targets import Target
 from curvcli.curvature.evidence import Ending, Laplace, Precisions, Terms
-from curvcli.curvature.likelihood import Observed
-from curvcli.losses.likelihoods import Likelihood
 from curvcli.report.records.status import Status
 from curvcli.report.records.studies import StudyArray, StudyRow
 from curvcli.report.studies.evidence import CURVE, EVIDENCE, NAT, PRECISION
@@ -88,8 +86,9 @@ class BlockEvidence:
         if not self.terms.alpha > 0:
             return 0.0
         # It moves all singular values alike: s²/α by 2 share s/√α and by its square.
-        values = self.terms.beta * spectrum.nodes / self.terms.alpha
-        return float(((2 * share * np.sqrt(values) + share**2) / (1 + values)).sum()) / 2
+        with np.errstate(all="ignore"):
+            roots = np.sqrt(self.terms.beta * spectrum.nodes) / sqrt(self.terms.alpha)
+            return float(((2 * share * roots + share**2) / (1 + roots**2)).sum()) / 2
 
     @property
     def _lost(self) -> bool:
@@ -195,7 +194,7 @@ def curve_rows(block: BlockEvidence) -> Iterator[StudyRow]:
         terms = _at(block, alpha)
         yield study_row(
             CURVE,
-            f"{block.target.name}@{alpha:g}",
+            f"{block.target.name}@{_spelled(alpha)}",
             curve_block=block.target.name,
             curve_definition=", ".join([block.matrix, *_precisions_of(block)[1:]]),
             curve_prior=alpha,
@@ -211,12 +210,18 @@ def curve_rows(block: BlockEvidence) -> Iterator[StudyRow]:
 
 def _precisions_of(block: BlockEvidence) -> list[str]:
     """Which α and σ were searched, and which were given."""
-    given = block.precisions
-    alpha = "that of weight decay" if given.ratio is not None else "searched"
-    if given.alphas:
-        alpha = ("the best of " if len(given.alphas) > 1 else "") + ", ".join(f"{one:g}" for one in given.alphas)
-    sigma = "searched" if given.beta is None else f"{given.beta**-0.5:g}"
+    chosen = block.precisions
+    alpha = "that of weight decay" if chosen.ratio is not None else "searched"
+    if chosen.alphas:
+        alpha = ("the best of " if len(chosen.alphas) > 1 else "") + ", ".join(map(_spelled, chosen.alphas))
+    sigma = "searched" if chosen.beta is None else f"{chosen.beta**-0.5:g}"
     return [f"α {alpha}", *([f"σ {sigma}"] if block.noise else [])]
+
+
+def _spelled(alpha: float) -> str:
+    """As short as tells it from all other numbers."""
+    short = f"{alpha:g}"
+    return short if float(short) == alpha else repr(alpha)
 
 
 def _at(block: BlockEvidence, alpha: float) -> Terms:
@@ -260,21 +265,3 @@ def _grid(block: BlockEvidence) -> list[float]:
     several = [a for a in (*block.precisions.alphas, block.terms.alpha) if isfinite(a) and a > 0] or [1.0]
     low, high = (max(min(a, 1e290), 1e-290) for a in (min(several) / _SPAN, max(several) * _SPAN))
     return [float(a) for a in np.geomspace(low, high, _POINTS)]
-
-
-def said_of(observed: Observed, likelihood: Likelihood) -> str:
-    """What a reader should know of the likelihood."""
-    parts = [likelihood.about]
-    if isnan(observed.outputs):
-        parts.append("samples of different batches have different numbers of outputs: their mean is no likelihood")
-    if observed.weighted:
-        parts.append(
-            f"{observed.weighted} observations are weighted: weights count observations, and what comes out is no "
-            "probability of the data"
-        )
-    if observed.odd:
-        parts.append(
-            f"{observed.odd} numbers are of {likelihood.not_outcomes}: they count as fractions of observations, and "
-            "what comes out is no probability of the data"
-        )
-    return "; ".join(parts)

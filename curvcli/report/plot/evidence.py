@@ -55,12 +55,12 @@ def draw(view: View) -> Iterator[Plot]:
     if not curves:
         return
     others = {} if view.base is None else _curves(view.base)
-    given: dict[str, list[StudyRow]] = {}
+    marked: dict[str, list[StudyRow]] = {}
     for row in study_rows(view.new.report.studies, "evidence_curve"):
-        given.setdefault(row.curve_block, []).append(row)
+        marked.setdefault(row.curve_block, []).append(row)
 
     def panel(axes: Axes, name: str) -> str:
-        return _panel(axes, curves[name], others.get(name), given.get(name, []))
+        return _panel(axes, curves[name], others.get(name), marked.get(name, []))
 
     yield from small_multiples(
         view,
@@ -85,7 +85,7 @@ def _curves(side: Side) -> dict[str, _Curve]:
     return {row.name: _Curve(row, *(array[i] for array in arrays)) for i, row in enumerate(rows)}
 
 
-def _panel(axes: Axes, curve: _Curve, other: _Curve | None, given: list[StudyRow]) -> str:
+def _panel(axes: Axes, curve: _Curve, other: _Curve | None, marked: list[StudyRow]) -> str:
     finite = np.isfinite(curve.evidence)
     if not finite.any():
         absent(axes, "no evidence")
@@ -94,9 +94,11 @@ def _panel(axes: Axes, curve: _Curve, other: _Curve | None, given: list[StudyRow
     low, high = _reach([one for one in (curve, other) if one is not None])
     axes.set_xscale("log")
     axes.set_ylim(low, high)
-    seen = curve.alpha[finite & (curve.evidence > low)]
-    axes.set_xlim(float(seen.min()), float(seen.max()) if seen.max() > seen.min() else float(curve.alpha[-1]))
-    narrow = float(np.log10(seen.max() / seen.min())) < _NARROW
+    visible = curve.alpha[finite & (curve.evidence > low)]
+    axes.set_xlim(
+        float(visible.min()), float(visible.max()) if visible.max() > visible.min() else float(curve.alpha[-1])
+    )
+    narrow = float(np.log10(visible.max() / visible.min())) < _NARROW
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if narrow else (1.0,), numticks=6))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: typeset(number(value, 3))))
@@ -116,7 +118,7 @@ def _panel(axes: Axes, curve: _Curve, other: _Curve | None, given: list[StudyRow
     if other is not None:
         axes.plot(other.alpha, np.where(np.isfinite(other.evidence), other.evidence, np.nan), color=INK, linewidth=1.1)
     axes.plot(curve.alpha, curve.evidence * gap, color=POSITIVE, linewidth=1.7)
-    for row in given:
+    for row in marked:
         axes.plot([row.curve_prior], [row.curve_evidence], "o", color=POSITIVE, markersize=5)
     row = curve.row
     if np.isfinite(row.log_evidence) and 0 < row.prior_precision < np.inf:
