@@ -350,49 +350,87 @@ COUNTS = RNG.poisson(2.0, (SAMPLES, 2)).astype(float)
 FLAGS = RNG.integers(0, 2, (SAMPLES, 2)).astype(float)
 OUTPUTS = np.c_[X, np.ones(SAMPLES)] @ posterior_mean(1, 1)
 MISSING = np.where(RNG.random(TARGETS.shape) < 0.2, np.nan, TARGETS)
-WEIGHTED = "pos_weight = 3.0"
+LABELS = FLAGS[:, 0].astype(int)
+P = torch.softmax(torch.from_numpy(OUTPUTS), 1).numpy()
+SMOOTH = np.where(np.eye(2)[LABELS] > 0, 0.95, 0.05)
+BCE = 'name = "bce"\nfrom_logits = true'
+SOFTMAX = 'name = "cross_entropy"\nfrom_logits = true'
+
+
+def each(diagonals: np.ndarray) -> np.ndarray:
+    """A diagonal matrix per sample."""
+    return diagonals[:, :, None] * np.eye(2)
+
+
+OF_SOFTMAX = each(P) - P[:, :, None] * P[:, None]
+OF_FLAGS = each(1 / (2 + 2 * np.cosh(OUTPUTS)))
+NEGATIVE = np.where(FLAGS > 0, -OUTPUTS, OUTPUTS)
+SPREAD = np.exp(OUTPUTS[:, 1:])
 
 
 @pytest.mark.parametrize(
-    ("loss", "targets", "likelihood", "remark"),
+    ("loss", "targets", "likelihood", "curvature", "remark"),
     [
-        ('name = "bce"\nfrom_logits = true', FLAGS, -np.logaddexp(0, np.where(FLAGS, -OUTPUTS, OUTPUTS)).sum(), ""),
-        ('name = "poisson"', COUNTS, (COUNTS * OUTPUTS - np.exp(OUTPUTS) - gammaln(COUNTS + 1)).sum(), ""),
-        ('name = "mse"', TARGETS, norm(OUTPUTS, 0.5).logpdf(TARGETS).sum(), ""),
-        ('name = "mse"\nignore_nan = true', MISSING, np.nansum(norm(OUTPUTS, 0.5).logpdf(MISSING)), ""),
+        (BCE, FLAGS, -np.logaddexp(0, NEGATIVE).sum(), OF_FLAGS, ""),
+        (SOFTMAX, LABELS, np.log(P[np.arange(SAMPLES), LABELS]).sum(), OF_SOFTMAX, ""),
+        (
+            'name = "poisson"', COUNTS, (COUNTS * OUTPUTS - np.exp(OUTPUTS) - gammaln(COUNTS + 1)).sum(),
+            each(np.exp(OUTPUTS)), "",
+        ),
+        ('name = "mse"', TARGETS, norm(OUTPUTS, 0.5).logpdf(TARGETS).sum(), each(np.full((SAMPLES, 2), 4.0)), ""),
+        (
+            'name = "mse"\nignore_nan = true', MISSING, np.nansum(norm(OUTPUTS, 0.5).logpdf(MISSING)),
+            each(np.where(np.isnan(MISSING), 0, 4.0)), "",
+        ),
         (
             'name = "gaussian_nll"\nlog_variance = true', TARGETS[:, :1],
-            norm(OUTPUTS[:, :1], np.exp(OUTPUTS[:, 1:] / 2)).logpdf(TARGETS[:, :1]).sum(), "",
+            norm(OUTPUTS[:, :1], np.sqrt(SPREAD)).logpdf(TARGETS[:, :1]).sum(),
+            each(np.c_[1 / SPREAD, np.full(SAMPLES, 0.5)]), "",
         ),
         (
-            f'name = "bce"\nfrom_logits = true\n{WEIGHTED}', FLAGS,
-            -(np.where(FLAGS, 3, 1) * np.logaddexp(0, np.where(FLAGS, -OUTPUTS, OUTPUTS))).sum(),
+            f"{BCE}\npos_weight = 3.0", FLAGS, -(np.where(FLAGS, 3, 1) * np.logaddexp(0, NEGATIVE)).sum(),
+            OF_FLAGS * np.where(FLAGS, 3, 1)[:, :, None], "observations are weighted",
+        ),
+        (
+            f"{SOFTMAX}\nclass_weights = [1.0, 2.0]", LABELS,
+            ((1 + LABELS) * np.log(P[np.arange(SAMPLES), LABELS])).sum(), OF_SOFTMAX * (1 + LABELS)[:, None, None],
             "observations are weighted",
         ),
+        (f"{SOFTMAX}\nlabel_smoothing = 0.1", LABELS, (SMOOTH * np.log(P)).sum(), OF_SOFTMAX, "smoothed labels"),
         (
-            'name = "cross_entropy"\nfrom_logits = true\nlabel_smoothing = 0.1', FLAGS[:, 0].astype(int),
-            (np.where(np.eye(2)[FLAGS[:, 0].astype(int)] > 0, 0.95, 0.05) * torch.log_softmax(
-                torch.from_numpy(OUTPUTS), 1).numpy()).sum(),
-            "soft or smoothed labels",
+            'name = "poisson"', COUNTS + 0.5,
+            ((COUNTS + 0.5) * OUTPUTS - np.exp(OUTPUTS) - gammaln(COUNTS + 1.5)).sum(), each(np.exp(OUTPUTS)),
+            "targets that are no counts",
         ),
-        ('name = "poisson"', COUNTS + 0.5, None, "targets that are no counts"),
     ],
 )  # fmt: skip
-def test_the_likelihood_has_all_its_constants(  # noqa: PLR0917 - cases and fixtures
-    loss: str, targets: np.ndarray, likelihood: float | None, remark: str, compute: Compute, tmp_path: Path
+def test_regressions_of_every_likelihood_have_the_evidence_of_their_closed_forms(  # noqa: PLR0917 - a case's
+    loss: str,
+    targets: np.ndarray,
+    likelihood: float,
+    curvature: np.ndarray,
+    remark: str,
+    compute: Compute,
+    tmp_path: Path,
 ) -> None:
-    """Of every observation, however the loss averages them; what is no probability of the data is told."""
-    path = linear(posterior_mean(1, 1), tmp_path / "m.pt")
+    """log p with all its constants, of every observation, however the loss averages them, and Σ φφᵀ ⊗ M.
+
+    What is no probability of the data is told.
+    """
+    weights = posterior_mean(1, 1)
     noise = ("--noise", "0.5") if "mse" in loss else ()
     matrix = ("--matrix", "fisher") if "gaussian" in loss else ()
+    path = linear(weights, tmp_path / "m.pt")
     code, report = compute(
-        "evidence", path, {"input": X}, targets, loss, "--whole-model", "--prior", "1", *noise, *matrix
+        "evidence", path, {"input": X}, targets, loss, "--whole-model", "--prior", "2", *noise, *matrix
     )
     study = read_report(report).study("evidence")
     (row,) = study.tables["evidence"]
+    features = np.c_[X, np.ones(SAMPLES)]
+    whole = np.einsum("ni,nj,ncd->icjd", features, features, curvature).reshape(8, 8)
     assert code == 0
-    if likelihood is not None:
-        assert row.log_likelihood == pytest.approx(likelihood, rel=1e-9)
+    assert row.log_likelihood == pytest.approx(likelihood, rel=1e-9)
+    assert row.log_evidence == pytest.approx(dense_evidence(whole, weights.ravel(), likelihood, 2.0), rel=1e-9)
     assert remark in study.reason
     assert remark or "no probability" not in study.reason
 
