@@ -108,7 +108,7 @@ class Laplace:
             return self.nowhere(nan), ending
         terms = self.at(tau * beta, beta)
         slope = square * tau + self.spectrum.value(lambda b: tau * b / (b + tau) ** 2)
-        error = terms.effective.stderr / slope * terms.alpha if slope else nan
+        error = terms.effective.error / slope * terms.alpha if slope else nan
         off = abs(terms.alpha * self.square - terms.effective.value) / max(terms.effective.value, np.finfo(float).tiny)
         return _with(terms, off, error, 0.0), ending
 
@@ -121,7 +121,7 @@ class Laplace:
         terms = self.at(alpha, beta)
         left = self.count - terms.effective.value
         slope = beta * self.misfit + self.spectrum.value(lambda b: (alpha / beta) * b / (b + alpha / beta) ** 2) / 2
-        error = terms.effective.stderr / 2 / slope * beta
+        error = terms.effective.error / 2 / slope * beta
         return _with(terms, abs(2 * beta * self.misfit - left) / max(abs(left), 1e-300), 0.0, error), ending
 
     def best_noise_of_ratio(self, tau: float) -> tuple[Terms, Ending]:
@@ -153,7 +153,7 @@ class Laplace:
         gamma, part = terms.effective.value, share(tau)
         # One number is searched, log τ; α and β follow from it.
         slope = self.count * part * (1 - part) + self.spectrum.value(lambda b: tau * b / (b + tau) ** 2)
-        error = terms.effective.stderr / slope if slope else nan
+        error = terms.effective.error / slope if slope else nan
         tiny = np.finfo(float).tiny
         off = max(
             abs(terms.alpha * self.square - gamma) / max(gamma, tiny),

@@ -28,6 +28,11 @@ class Sum:
     stderr: float
     half_width: float
 
+    @property
+    def error(self) -> float:
+        """Both together."""
+        return float(np.hypot(self.stderr, self.half_width))
+
 
 @dataclass(frozen=True, eq=False)
 class Spectrum:

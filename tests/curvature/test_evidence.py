@@ -63,10 +63,9 @@ def test_errors_of_evidence_prior_and_gamma_hold_as_often_as_they_say(name: str,
         assert not ending
         assert best.imbalance < 1e-9
         there = laplace.at(truth.alpha)
-        error = there.volume.stderr + there.volume.half_width
-        kept["evidence at the true α"] += holds(there.evidence, truth.evidence, error)
+        kept["evidence at the true α"] += holds(there.evidence, truth.evidence, there.volume.error)
         kept["α"] += holds(best.alpha, truth.alpha, best.alpha_stderr)
-        kept["γ"] += holds(there.effective.value, truth.effective.value, there.effective.stderr)
+        kept["γ"] += holds(there.effective.value, truth.effective.value, there.effective.error)
     assert all(count >= least * seeds for count in kept.values()), kept
 
 

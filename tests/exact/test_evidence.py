@@ -335,8 +335,8 @@ def test_both_frameworks_have_the_same_evidence_and_quadrature_that_holds(comput
     )
     (row,) = rows_of(report).values()
     assert (code, row.status) == (4, "not_converged")
-    assert row.evidence_truncation > row.evidence_stderr
-    assert abs(row.log_evidence - truth.log_evidence) < row.evidence_truncation + 3 * row.evidence_stderr
+    assert row.evidence_truncation > 0.7 * row.evidence_stderr
+    assert abs(row.log_evidence - truth.log_evidence) < 2 * row.evidence_stderr
     assert "a larger --steps helps" in row.reason
     _, report = compute("evidence", tmp_path / "m.pt", {"x": X}, Y, LOGITS, *given, "lanczos", "--probes", "2")
     (row,) = rows_of(report).values()
