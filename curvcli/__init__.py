@@ -1,9 +1,9 @@
 """How curved a trained network's loss is, from the saved model alone.
 
 The functions for notebooks and scripts, `init`, `open_model`, `diagonal`, `trace`, `eigenvalues`, `density`, `hessian`,
-`inputs`, `split`, `sharpness`, `slice`, `coupling`, `sensitivity`, `activations`, `run`, `check`, `read_report`,
-`compare`, `course`, `check_rules` and `plot`, are imported when they are first used: ``import curvcli`` itself imports
-nothing, least of all a framework.
+`inputs`, `split`, `sharpness`, `slice`, `coupling`, `sensitivity`, `activations`, `evidence`, `run`, `check`,
+`read_report`, `compare`, `course`, `check_rules` and `plot`, are imported when they are first used: ``import curvcli``
+itself imports nothing, least of all a framework.
 """
 
 from importlib import import_module
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from curvcli.api.compute import density, diagonal, eigenvalues, hessian, trace
     from curvcli.api.coupling import coupling
     from curvcli.api.course import Course, course
+    from curvcli.api.evidence import evidence
     from curvcli.api.init import GuessedSpec, init
     from curvcli.api.inputs import inputs
     from curvcli.api.model import Model
@@ -69,6 +70,7 @@ __all__ = [
     "density",
     "diagonal",
     "eigenvalues",
+    "evidence",
     "hessian",
     "init",
     "inputs",
@@ -90,6 +92,7 @@ _MODULES = {
     "curvcli.api.compute": ("density", "diagonal", "eigenvalues", "hessian", "trace"),
     "curvcli.api.coupling": ("coupling",),
     "curvcli.api.course": ("Course", "course"),
+    "curvcli.api.evidence": ("evidence",),
     "curvcli.api.init": ("GuessedSpec", "init"),
     "curvcli.api.inputs": ("inputs",),
     "curvcli.api.model": ("Model",),

@@ -22,6 +22,7 @@ import pytest
 import curvcli
 from curvcli.analysis.options.activations import ActivationsOptions
 from curvcli.analysis.options.coupling import CouplingOptions
+from curvcli.analysis.options.evidence import EvidenceOptions
 from curvcli.analysis.options.quantities import (
     CheckOptions,
     DensityOptions,
@@ -51,6 +52,7 @@ COMMANDS = {
     "slice": "slice",
     "coupling": "coupling",
     "activations": "activations",
+    "evidence": "evidence",
     "check": "check",
 }
 RECORDS = {
@@ -64,6 +66,7 @@ RECORDS = {
     "slice": SliceOptions,
     "coupling": CouplingOptions,
     "activations": ActivationsOptions,
+    "evidence": EvidenceOptions,
     "check": CheckOptions,
 }
 
@@ -80,6 +83,7 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
     ("slice", {"along": ["top", "random:2"], "points": 3, "reach": 0.5, "layer": "norm"}),
     ("coupling", {"layer": ["norm", "fc3"], "method": "probes", "probes": 4, "matrix": "gauss_newton"}),
     ("activations", {"of": "input", "bits": [6, 4], "layer": "fc3", "method": "probes", "probes": 3}),
+    ("evidence", {"layer": "norm", "prior": [0.5, 2.0], "matrix": "fisher"}),
     ("check", {"layer": "norm", "budget": 500}),
 ]
 

@@ -42,6 +42,16 @@ COMMANDS: dict[str, tuple[list[str], dict[str, tuple[str, ...]]]] = {
         ["model.pt", "-q"],
         {"--bits": NUMBERS, "--probes": NUMBERS, "--rtol": NUMBERS, "--budget": NUMBERS, "--of": STRANGE_TEXTS},
     ),
+    "evidence": (
+        ["model.pt", "-q"],
+        {
+            "--prior": NUMBERS,
+            "--noise": NUMBERS,
+            "--steps": NUMBERS,
+            "--method": STRANGE_TEXTS,
+            "--matrix": STRANGE_TEXTS,
+        },
+    ),
     "sensitivity": (
         ["model.pt", "-q"],
         {
