@@ -124,6 +124,8 @@ def _run(operation: Any, args: Any, kwargs: dict[str, Any], bus: Bus) -> Any:
         here = [tensor for tensor in here if tensor.dtype not in (torch.int64, torch.bool)]
     if away and here and name not in _EITHER:
         raise RuntimeError(f"Expected all tensors to be on the same device, but {operation} got two devices")
+    # Conjugates and negatives that are only noted are resolved before this place too.
+    operation = {_ATEN._conj: _ATEN._conj_physical.default, _ATEN._neg_view: _ATEN.neg.default}.get(packet, operation)
     returned = tree_map(_solid, operation(*inner_args, **inner_kwargs))
     if not away and wanted != AWAY:
         return returned
