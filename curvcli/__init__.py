@@ -1,9 +1,9 @@
 """How curved a trained network's loss is, from the saved model alone.
 
 The functions for notebooks and scripts, `init`, `open_model`, `diagonal`, `trace`, `eigenvalues`, `density`, `hessian`,
-`inputs`, `split`, `sharpness`, `slice`, `coupling`, `sensitivity`, `run`, `check`, `read_report`, `compare`, `course`,
-`check_rules` and `plot`, are imported when they are first used: ``import curvcli`` itself imports nothing, least of all
-a framework.
+`inputs`, `split`, `sharpness`, `slice`, `coupling`, `sensitivity`, `activations`, `run`, `check`, `read_report`,
+`compare`, `course`, `check_rules` and `plot`, are imported when they are first used: ``import curvcli`` itself imports
+nothing, least of all a framework.
 """
 
 from importlib import import_module
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from curvcli.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from curvcli.api.activations import activations
     from curvcli.api.check import check
     from curvcli.api.compare import compare
     from curvcli.api.compute import density, diagonal, eigenvalues, hessian, trace
@@ -59,6 +60,7 @@ __all__ = [
     "SpecError",
     "Study",
     "UsageError",
+    "activations",
     "check",
     "check_rules",
     "compare",
@@ -82,6 +84,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "curvcli.api.activations": ("activations",),
     "curvcli.api.check": ("check",),
     "curvcli.api.compare": ("compare",),
     "curvcli.api.compute": ("density", "diagonal", "eigenvalues", "hessian", "trace"),

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from curvcli.analysis.options.activations import ActivationsOptions
 from curvcli.analysis.options.coupling import CouplingOptions
 from curvcli.analysis.options.record import Options
 from curvcli.analysis.options.sensitivity import SensitivityOptions
 from curvcli.analysis.options.sharpness import SharpnessOptions
 from curvcli.analysis.options.slice import SliceOptions
 from curvcli.analysis.quantities.base import RunPlan
+from curvcli.analysis.studies.activations import ActivationsStudy
 from curvcli.analysis.studies.base import Study
 from curvcli.analysis.studies.coupling import CouplingStudy
 from curvcli.analysis.studies.sensitivity import SensitivityStudy
@@ -37,4 +39,5 @@ STUDIES: Final[dict[str, Entry]] = {
     "slice": Entry(SliceOptions, SliceStudy),
     "coupling": Entry(CouplingOptions, CouplingStudy),
     "sensitivity": Entry(SensitivityOptions, SensitivityStudy),
+    "activations": Entry(ActivationsOptions, ActivationsStudy),
 }

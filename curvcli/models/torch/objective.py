@@ -11,9 +11,10 @@ from curvcli.data.interface import Batch
 from curvcli.models.base import Array, Parameter, Site
 from curvcli.models.data_loss import DataLoss
 from curvcli.models.objective import DataObjective
-from curvcli.models.pointwise import SampleFunction
+from curvcli.models.pointwise import SampleFunction, Side
 from curvcli.models.sites import merged_sites
 from curvcli.models.torch import bus, tensor_vectors
+from curvcli.models.torch.activations import TorchActivationBatch
 from curvcli.models.torch.batch import Structure, TorchBatch
 from curvcli.models.torch.chain import TorchChainBatch
 from curvcli.models.torch.final import final_of_graph, final_of_program
@@ -161,6 +162,9 @@ class TorchObjective(DataObjective):
         self, data: Batch, layer: Sequence[str], parameters: Sequence[str], inputs: Sequence[str]
     ) -> TorchChainBatch:
         return TorchChainBatch(self._forward, self.data_loss, data, layer, parameters, inputs)
+
+    def _activation_batch(self, data: Batch, layer: Sequence[str], side: Side) -> TorchActivationBatch:
+        return TorchActivationBatch(self._forward, self.data_loss, data, layer, side)
 
     def at(self, values: Mapping[str, Array]) -> AbstractContextManager[None]:
         return self.parameters.at(values)

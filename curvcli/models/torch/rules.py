@@ -25,9 +25,9 @@ _SEED = 20_000
 _DATA = {("Convolution", 1): 0, ("Addmm", 2): 1, ("Mm", 1): 0, ("NativeLayerNorm", 1): 0, ("NativeBatchNorm", 1): 0}
 
 
-def z_shape(node: Any) -> tuple[int, ...]:
-    """The shape of a node's output 0."""
-    return tuple(int(n) for n in node._input_metadata[0].shape)
+def z_shape(node: Any, number: int = 0) -> tuple[int, ...]:
+    """The shape of one of a node's outputs."""
+    return tuple(int(n) for n in node._input_metadata[number].shape)
 
 
 def signed(number: int) -> int:
