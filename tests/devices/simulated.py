@@ -159,6 +159,7 @@ def _moved(module: Any, convert: Any, recurse: bool = True) -> Any:
 @contextmanager
 def second_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bus]:
     """Within it models can be opened on ``meta``; gives what crosses."""
+    from curvcli.models.threads import restore_threads
     from curvcli.models.torch import device, grouped
 
     bus = Bus()
@@ -168,5 +169,8 @@ def second_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bus]:
     for name in ("torchscript", "exported"):
         module = __import__(f"curvcli.models.torch.{name}", fromlist=["device_of"])
         monkeypatch.setattr(module, "device_of", lambda text: AWAY if text == "meta" else found(text))
-    with _Mode(bus):
-        yield bus
+    try:
+        with _Mode(bus):
+            yield bus
+    finally:
+        restore_threads()  # and what a command has settled for the device, which ends with its process otherwise

@@ -11,7 +11,6 @@ from random_networks.harness import judge_seed
 
 from .simulated import second_device
 
-
 # TorchScript's interpreter fails on the GRU of a script (51) on the simulated device, and does not say why.
 SEEDS = sorted(set(range(10, 60)) - {51})
 
