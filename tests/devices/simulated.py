@@ -124,6 +124,8 @@ def _run(operation: Any, args: Any, kwargs: dict[str, Any], bus: Bus) -> Any:
         here = [tensor for tensor in here if tensor.dtype not in (torch.int64, torch.bool)]
     if away and here and name not in _EITHER:
         raise RuntimeError(f"Expected all tensors to be on the same device, but {operation} got two devices")
+    # Conjugates and negatives that are only noted are resolved before this place too.
+    operation = {_ATEN._conj: _ATEN._conj_physical.default, _ATEN._neg_view: _ATEN.neg.default}.get(packet, operation)
     returned = tree_map(_solid, operation(*inner_args, **inner_kwargs))
     if not away and wanted != AWAY:
         return returned
@@ -157,6 +159,7 @@ def _moved(module: Any, convert: Any, recurse: bool = True) -> Any:
 @contextmanager
 def second_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bus]:
     """Within it models can be opened on ``meta``; gives what crosses."""
+    from curvcli.models.threads import restore_threads
     from curvcli.models.torch import device, grouped
 
     bus = Bus()
@@ -166,5 +169,8 @@ def second_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bus]:
     for name in ("torchscript", "exported"):
         module = __import__(f"curvcli.models.torch.{name}", fromlist=["device_of"])
         monkeypatch.setattr(module, "device_of", lambda text: AWAY if text == "meta" else found(text))
-    with _Mode(bus):
-        yield bus
+    try:
+        with _Mode(bus):
+            yield bus
+    finally:
+        restore_threads()  # and what a command has settled for the device, which ends with its process otherwise
