@@ -22,6 +22,7 @@ from curvcli.curvature.tasks import Data
 from curvcli.engine.serial import SerialEngine
 from curvcli.engine.work import Work, computed
 from curvcli.engine.workers.engine import Workers
+from curvcli.engine.workers.processes import Processes
 from curvcli.errors import ModelError, UsageError
 
 MODEL = Path(__file__).parents[2] / "sample_models" / "mlp_tanh.pt"
@@ -48,6 +49,7 @@ class Opened:
 
     objective: Data
     workers: Workers
+    crew: Processes
     block: Block
     values: dict[str, Any]
 
@@ -75,8 +77,11 @@ def opened(request: pytest.FixtureRequest) -> Iterator[Opened]:
     layer = session.model.layers[-1]
     block = Block(layer.name, layer.parameters)
     values = {p.name: session.model.values(p.name) for p in layer.parameters}
-    with Workers(session.objective, opener(batch_size), count=count, parameters=block.names, room=1 << 28) as workers:
-        yield Opened(session.objective, workers, block, values)
+    crew = Processes()
+    with Workers(
+        session.objective, opener(batch_size), crew, count=count, parameters=block.names, room=1 << 28
+    ) as workers:
+        yield Opened(session.objective, workers, crew, block, values)
 
 
 @pytest.mark.parametrize("name", ["first order", "products", "columns", "entries", "losses"])
@@ -107,14 +112,14 @@ def test_work_that_was_put_down_by_one_is_taken_up_by_others(opened: Opened) -> 
         assert same(again.result, alone)
 
 
-def killing(workers: Workers, at: Callable[[int], bool]) -> Callable[[int], None]:
+def killing(crew: Processes, at: Callable[[int], bool]) -> Callable[[int], None]:
     """Kill the one or the other worker at some steps."""
     step = iter(range(1 << 30))
 
     def on_step(passes: int) -> None:
         number = next(step)
         if at(number):
-            victim = workers._workers[number % len(workers._workers)]
+            victim = crew._processes[number % len(crew._processes)]
             victim.process.kill()
             victim.process.wait()
 
@@ -126,7 +131,7 @@ def test_a_dead_worker_is_started_again(opened: Opened, at: set[int]) -> None:
     algorithm = opened.algorithms()["losses"]
     alone = computed(algorithm, SerialEngine(opened.objective))
     engine = opened.workers.engine(kept=True)
-    assert same(computed(algorithm, engine, killing(opened.workers, at.__contains__)), alone)
+    assert same(computed(algorithm, engine, killing(opened.crew, at.__contains__)), alone)
 
 
 @pytest.mark.slow
@@ -135,10 +140,11 @@ def test_three_deaths_at_one_task_end_it() -> None:
     names = [p.name for p in session.model.layers[-1].parameters]
     first = FirstOrder(tuple(names))
     alone = computed(first, SerialEngine(session.objective))
-    with Workers(session.objective, opener(2), count=2, parameters=names, room=0) as workers:
+    crew = Processes()
+    with Workers(session.objective, opener(2), crew, count=2, parameters=names, room=0) as workers:
         engine = workers.engine(kept=False)
         with pytest.raises(ModelError, match="was killed by SIGKILL, the third one"):
-            computed(first, engine, killing(workers, lambda number: True))
+            computed(first, engine, killing(crew, lambda number: True))
         assert same(computed(first, engine), alone)  # by others, that are started anew
 
 
@@ -153,7 +159,7 @@ def test_a_model_that_is_gone_is_told_as_ever(tmp_path: Path) -> None:
     session = session_of(MODEL, limit=24, batch_size=8, dtype="float32")
     missing = opener(8, tmp_path / "gone.pt")
     with (
-        Workers(session.objective, missing, count=2, parameters=(), room=0) as workers,
+        Workers(session.objective, missing, Processes(), count=2, parameters=(), room=0) as workers,
         pytest.raises(UsageError, match=r"gone\.pt"),
     ):
         computed(FirstOrder((), gradients=False), workers.engine(kept=False))
