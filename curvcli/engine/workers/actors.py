@@ -260,11 +260,11 @@ class Actors:
         """See ``Crew``; one copy for all goes into Ray's memory of objects."""
         self._told += 1
         task = self._ray.put(packed(run.task))
-        rest = self._ray.put(packed((run.kept, run.begun, run.place, run.so_far)))
+        others = self._ray.put(packed((run.kept, run.begun, run.place, run.so_far)))
         for worker in workers:
             place = self._places[worker]
             place.number, place.asked_for = self._told, 0
-            place.actor.begin.remote(self._told, task, rest)
+            place.actor.begin.remote(self._told, task, others)
             place.waiting = [self._asked(place) for _ in range(AHEAD)]
 
     def _asked(self, place: _Place) -> Any:

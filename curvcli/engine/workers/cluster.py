@@ -8,6 +8,7 @@ import secrets
 import shutil
 import signal
 import socket
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
@@ -29,7 +30,6 @@ _ANSWERED: Final = 20
 _QUIET: Final = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_gcs_rpc_server_connect_timeout_s": str(_ANSWERED),
     "RAY_gcs_rpc_server_reconnect_timeout_s": str(_ANSWERED),
 }
@@ -38,6 +38,9 @@ _LONGEST_FOLDER: Final = 40
 # Bytes of memory for objects: a share of the machine's, and what Ray wants at least.
 _SHARE_OF_OBJECTS, _LEAST_FOR_OBJECTS = 0.3, 80 << 20
 _SHARED_MEMORY: Final = Path("/dev/shm")
+
+# By which processes of this process's own clusters know each other.
+_token: str | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ class Cluster:
             UsageError: it is not installed.
         """
         if self._ray is None:
-            with _environment(_QUIET):
+            with _environment(_QUIET), _environment(self._guarded()):
                 try:
                     import ray
                 except ImportError as error:
@@ -103,6 +106,13 @@ class Cluster:
     def local(self) -> bool:
         """Whether a cluster of this machine alone would be started, or was."""
         return self.address is None and (self._ours or not self.ray.is_initialized())
+
+    def _guarded(self) -> Mapping[str, str]:
+        """What keeps others off a cluster of this machine; Ray looks at it once, when it is first imported."""
+        global _token  # noqa: PLW0603 - a property of the process
+        if _token is None and self.address is None and "ray" not in sys.modules and "RAY_AUTH_MODE" not in os.environ:
+            _token = secrets.token_hex(32)
+        return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _token} if _token and self.address is None else {}
 
     def nodes(self) -> tuple[Node, ...]:
         """The machines of a cluster that is there.
@@ -131,7 +141,7 @@ class Cluster:
         except Exception as error:
             why = "there is none on this machine" if address == "auto" else _first_line(error)
             raise UsageError(
-                f"{option('address', address)}: can't join a Ray cluster: {why}.\nStart one (ray start --head), or "
+                f"{option('address', address)}: can't join a Ray cluster: {why}.\nStart one by Ray's own start command, or "
                 f"leave {option('address')} out to compute on this machine."
             ) from None
         self._ours = True
@@ -143,8 +153,7 @@ class Cluster:
             self.join()
             return
         self._folder = _folder()
-        own = {"PYTHONPATH": import_path(), "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-        # Ray's own address of another cluster must not be taken.
+        own = {"PYTHONPATH": import_path(), **self._guarded()}
         with _environment(_QUIET), _environment(own, over=True), _own_signals():
             self._ours = True
             self.ray.init(
