@@ -7,6 +7,7 @@ what it has, since another actor may cut the parts elsewhere.
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
@@ -58,8 +59,8 @@ class Actor:
         self._place = (-1, 0)
 
     def about(self) -> dict[str, str]:
-        """Where it runs, and which curvcli."""
-        return {"node": socket.gethostname(), "curvcli": __version__}
+        """Where it runs, and which curvcli: of plain types, for there may be another version at the other end."""
+        return {"node": socket.gethostname(), "process": str(os.getpid()), "curvcli": __version__}
 
     def open(self, opener: Packed, others: Packed) -> Packed:
         """Open the data; None, or a failure.
@@ -133,6 +134,7 @@ class _Place:
     Attributes:
         actor: Ray's handle.
         node: that it was last on.
+        process: its number there.
         number: of the last task told.
         asked_for: how many of its answers.
         waiting: those that are on their way, the next first.
@@ -140,6 +142,7 @@ class _Place:
 
     actor: Any
     node: str = "?"
+    process: str = "?"
     number: int = -1
     asked_for: int = 0
     waiting: list[Any] = field(default_factory=list)
@@ -204,7 +207,7 @@ class Actors:
             ) from None
         except errors.RayError as error:
             raise ModelError(_unstartable(error)) from None
-        place.node = about["node"]
+        place.node, place.process = about["node"], about["process"]
         if about["curvcli"] != __version__:
             raise ModelError(
                 f"node {place.node} has curvcli {about['curvcli']}, and this process {__version__}: "
@@ -245,7 +248,7 @@ class Actors:
         except errors.OutOfMemoryError:
             raise GoneError(f"was ended by Ray, since node {place.node} was out of memory") from None
         except errors.RayError:
-            raise GoneError(f"on node {place.node} died") from None
+            raise GoneError(f"(process {place.process} on node {place.node}) died") from None
 
     def reopen(self, worker: int, hello: Hello) -> None:
         """See ``Crew``."""
@@ -277,7 +280,7 @@ class Actors:
         message = unpacked(self._fetched(place, place.waiting.pop(0)))
         if isinstance(message, Failure):
             if isinstance(message.error, LostError):
-                raise GoneError(f"on node {place.node} died") from None
+                raise GoneError(f"(process {place.process} on node {place.node}) died") from None
             raise message.raised()
         if not isinstance(message, Answer):
             raise TypeError(f"an actor answered {type(message).__name__}")

@@ -139,10 +139,8 @@ class Cluster:
             with _environment(_QUIET), _own_signals():
                 self.ray.init(address=address, log_to_driver=False, logging_level="ERROR")
         except Exception as error:
-            why = "there is none on this machine" if address == "auto" else _first_line(error)
             raise UsageError(
-                f"{option('address', address)}: can't join a Ray cluster: {why}.\nStart one by Ray's own start command, or "
-                f"leave {option('address')} out to compute on this machine."
+                f"{option('address', address)}: can't join a Ray cluster: {_why(error, address)}"
             ) from None
         self._ours = True
         _keep_quiet()
@@ -194,6 +192,17 @@ def _knock(address: str) -> None:
             f"{option('address', address)}: nothing answers there ({_first_line(error)}).\n"
             f"Is the cluster running, and the port its own (ray start says it; 6379, or 10001 with ray://)?"
         ) from None
+
+
+def _why(error: BaseException, address: str) -> str:
+    """Why a cluster can't be joined, and what to do."""
+    if "AuthToken" in f"{error} {error.__cause__}":
+        return (
+            "it wants another token.\nSet RAY_AUTH_MODE=token, and the token that it was started with in "
+            "RAY_AUTH_TOKEN or ~/.ray/auth_token."
+        )
+    why = "there is none on this machine" if address == "auto" else _first_line(error)
+    return f"{why}.\nStart one by Ray's own start command, or leave {option('address')} out to compute on this machine."
 
 
 def _first_line(error: BaseException) -> str:
