@@ -71,7 +71,7 @@ def test_work_that_was_put_down_by_one_is_taken_up_by_others(opened: Opened) -> 
 
         work = Work(algorithm)
         with pytest.raises(KeyboardInterrupt):
-            work.run(engines[first], calling({2}.__contains__, stop))
+            work.run(engines[first], calling({1}.__contains__, stop))
         again = Work(algorithm)
         again.restore(work.state())
         again.run(engines[second])
@@ -110,6 +110,7 @@ def test_an_error_of_a_task_is_the_actors_own(opened: Opened) -> None:
     assert any("Traceback" in note for note in raised.value.__notes__)
 
 
+@pytest.mark.slow  # test_engine.py has it without Ray
 def test_three_deaths_at_one_task_end_it(cluster: Cluster) -> None:
     session = session_of(MODEL, limit=24, batch_size=2, dtype="float32")
     names = [p.name for p in session.model.layers[-1].parameters]

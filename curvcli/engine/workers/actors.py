@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from curvcli.engine.workers.cluster import Cluster
-from curvcli.engine.workers.crew import ADVICE, GoneError
+from curvcli.engine.workers.crew import GoneError
 from curvcli.engine.workers.messages import joined, split
 from curvcli.engine.workers.worker import AHEAD, Answer, Failure, Hello, Run, Worker
 from curvcli.errors import CurvcliError, ModelError
@@ -170,26 +170,36 @@ class Actors:
 
     # -- actors -------------------------------------------------------------------------------------------------------
 
-    def open(self, hellos: Sequence[Hello]) -> None:
+    def prepare(self, count: int) -> None:
         """See ``Crew``."""
-        count = len(hellos)
         self._cluster.start(count * self._threads, count * self._gpus)
         needs = {"num_cpus": self._threads, "num_gpus": self._gpus, "scheduling_strategy": "SPREAD"}
-        retries = {"max_restarts": -1, "max_task_retries": -1}
-        kind = self._ray.remote(**needs, **retries)(Actor)
-        self._places = [_Place(kind.remote()) for _ in hellos]
-        for place in self._places:
-            self._meet(place)
-        self._opener = self._ray.put(packed(hellos[0].opener))  # it may hold the files
-        opening = [self._opening(place, hello) for place, hello in zip(self._places, hellos, strict=True)]
-        for place, one in zip(self._places, opening, strict=True):
-            self._wait_for(place, one)
+        kind = self._ray.remote(**needs, max_restarts=-1, max_task_retries=-1)(Actor)
+        self._places = [_Place(kind.remote()) for _ in range(count)]
+
+    def start(self, worker: int, hello: Hello) -> None:
+        """See ``Crew``; Ray itself restarts an actor that has died."""
+        if self._opener is None:
+            self._opener = self._ray.put(packed(hello.opener))  # all workers' is the same; it may hold the files
+        place = self._places[worker]
+        others = packed((hello.share, hello.parameters, hello.room))
+        opening = place.actor.open.options(max_task_retries=0).remote(self._opener, others)
+        place.waiting = [place.actor.about.remote(), opening]
 
     @property
     def _ray(self) -> Any:
         return self._cluster.ray
 
-    def _meet(self, place: _Place) -> None:
+    def wait(self, worker: int) -> None:
+        """See ``Crew``."""
+        place = self._places[worker]
+        about, opening = place.waiting
+        self._meet(place, about)
+        message = unpacked(self._fetched(place, opening))
+        if isinstance(message, Failure):
+            raise message.raised()
+
+    def _meet(self, place: _Place, reference: Any) -> None:
         """Wait until Ray has a place for an actor, and see what is there.
 
         Raises:
@@ -197,7 +207,7 @@ class Actors:
         """
         errors = self._ray.exceptions
         try:
-            about = self._ray.get(place.actor.about.remote(), timeout=_PLACED)
+            about = self._ray.get(reference, timeout=_PLACED)
         except errors.GetTimeoutError:
             what = f"{self._threads} processor{'s' if self._threads != 1 else ''}"
             what += f" and {self._gpus} GPU" if self._gpus else ""
@@ -213,25 +223,6 @@ class Actors:
                 f"node {place.node} has curvcli {about['curvcli']}, and this process {__version__}: "
                 "install the same on all."
             )
-
-    def _opening(self, place: _Place, hello: Hello) -> Any:
-        return place.actor.open.options(max_task_retries=0).remote(
-            self._opener, packed((hello.share, hello.parameters, hello.room))
-        )
-
-    def _wait_for(self, place: _Place, opening: Any) -> None:
-        """Wait until an actor has opened its data.
-
-        Raises:
-            ModelError: it died before.
-            Exception: whatever it raised.
-        """
-        try:
-            message = unpacked(self._fetched(place, opening))
-        except GoneError as error:
-            raise ModelError(f"a worker {error} while it opened the model.\n{ADVICE}") from None
-        if isinstance(message, Failure):
-            raise message.raised()
 
     def _fetched(self, place: _Place, reference: Any) -> Any:
         """What a call returned.
@@ -249,13 +240,6 @@ class Actors:
             raise GoneError(f"was ended by Ray, since node {place.node} was out of memory") from None
         except errors.RayError:
             raise GoneError(f"(process {place.process} on node {place.node}) died") from None
-
-    def reopen(self, worker: int, hello: Hello) -> None:
-        """See ``Crew``."""
-        place = self._places[worker]
-        place.waiting = []
-        self._meet(place)  # waits until Ray has restarted it
-        self._wait_for(place, self._opening(place, hello))
 
     # -- tasks --------------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from curvcli.engine.workers.guardian import Guardian
 from curvcli.engine.workers.processes import import_path
 from curvcli.errors import UsageError
 from curvcli.wording import option
@@ -81,6 +82,7 @@ class Cluster:
         self._ray: Any = None
         self._ours = False
         self._folder: Path | None = None
+        self._guardian: Guardian | None = None
 
     @property
     def ray(self) -> Any:
@@ -165,6 +167,7 @@ class Cluster:
                 _system_config={"prestart_worker_first_driver": False},
                 **_room_for_objects(self._folder),
             )
+        self._guardian = Guardian(self._folder)
         _keep_quiet()
 
     def end(self) -> None:
@@ -173,9 +176,11 @@ class Cluster:
             with _own_signals():
                 self.ray.shutdown()
         self._ours = False
+        if self._guardian is not None:
+            self._guardian.end()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
+        self._folder = self._guardian = None
 
 
 def _knock(address: str) -> None:

@@ -17,27 +17,31 @@ class GoneError(Exception):
 
 
 class Crew(Protocol):
-    """Workers by their numbers. None is there before ``open``, nor after ``close``; both may be called again."""
+    """Workers by their numbers. None is there before ``prepare``, nor after ``close``."""
 
     def beside(self, count: int) -> int:
         """How many of so many workers share a machine's memory."""
         ...
 
-    def open(self, hellos: Sequence[Hello]) -> None:
-        """Start a worker for each, and wait until all have opened their data.
+    def prepare(self, count: int) -> None:
+        """Have what is needed for so many workers.
 
         Raises:
-            ModelError: one has died.
-            CurvcliError: they can't be started.
-            Exception: whatever one of them raised.
+            CurvcliError: there is not so much.
         """
         ...
 
-    def reopen(self, worker: int, hello: Hello) -> None:
-        """Have another worker in place of one that has died, and wait until it has opened its data.
+    def start(self, worker: int, hello: Hello) -> None:
+        """Have another worker, in place of one that has died if there was one, and let it open its data."""
+        ...
+
+    def wait(self, worker: int) -> None:
+        """Wait until a worker that was started has opened its data.
 
         Raises:
-            Exception: see ``open``.
+            GoneError: it has died; it is to be started again.
+            CurvcliError: it can't be started.
+            Exception: whatever it raised.
         """
         ...
 
@@ -53,7 +57,7 @@ class Crew(Protocol):
         """Wait for a worker's next answer; at most two more are under way meanwhile.
 
         Raises:
-            GoneError: it has died; it is to be opened and told again.
+            GoneError: it has died; it is to be started and told again.
             Exception: whatever it raised.
         """
         ...

@@ -74,7 +74,7 @@ class Workers:
         try:
             if not self._open:
                 self._open = True  # so that whatever was started is ended
-                self._crew.open(self._hellos)
+                self._start()
             tell(range(self._count))
             while flight.batch < self._batches:
                 number, turn, together = flight.batch, 0, False
@@ -108,7 +108,32 @@ class Workers:
         """
         if deaths > _DEATHS:
             raise ModelError(f"a worker {error}, the third one in one computation.\n{ADVICE}") from None
-        self._crew.reopen(worker, self._hellos[worker])
+        self._crew.start(worker, self._hellos[worker])
+        self._wait_for(worker)
+
+    def _start(self) -> None:
+        self._crew.prepare(self._count)
+        for worker, hello in enumerate(self._hellos):
+            self._crew.start(worker, hello)
+        for worker in range(self._count):
+            self._wait_for(worker)
+
+    def _wait_for(self, worker: int) -> None:
+        """Wait until a worker has opened the data; one that dies meanwhile is started again.
+
+        Raises:
+            ModelError: it has died too often.
+            Exception: whatever it raised.
+        """
+        for deaths in range(1, _DEATHS + 2):
+            try:
+                self._crew.wait(worker)
+            except GoneError as error:
+                if deaths > _DEATHS:
+                    raise ModelError(f"a worker {error} while it opened the model, each time.\n{ADVICE}") from None
+                self._crew.start(worker, self._hellos[worker])
+            else:
+                break
 
     def close(self) -> None:
         """End all workers; they are started again when they are needed."""

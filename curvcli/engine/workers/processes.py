@@ -11,12 +11,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
-from curvcli.engine.workers.crew import ADVICE, GoneError
+from curvcli.engine.workers.crew import GoneError
 from curvcli.engine.workers.messages import Channel
 from curvcli.engine.workers.worker import AHEAD, Answer, Failure, Hello, Run, Worker
-from curvcli.errors import ModelError
 
 _SERVE: Final = "from curvcli.engine.workers.processes import serve; serve({})"
 
@@ -45,27 +44,25 @@ class Processes:
 
     def __init__(self) -> None:
         """None yet."""
-        self._processes: list[_Process] = []
+        self._processes: dict[int, _Process] = {}
 
     def beside(self, count: int) -> int:
         """See ``Crew``."""
         return count
 
-    def open(self, hellos: Sequence[Hello]) -> None:
-        """See ``Crew``."""
-        for hello in hellos:
-            process = _launched()
-            self._processes.append(process)
-            process.say(hello)
-        for process in self._processes:
-            _wait_for(process)
+    def prepare(self, count: int) -> None:
+        """See ``Crew``; processes need nothing."""
 
-    def reopen(self, worker: int, hello: Hello) -> None:
+    def start(self, worker: int, hello: Hello) -> None:
         """See ``Crew``."""
-        self._processes[worker].end()
+        if worker in self._processes:
+            self._processes[worker].end()
         self._processes[worker] = process = _launched()
         process.say(hello)
-        _wait_for(process)
+
+    def wait(self, worker: int) -> None:
+        """See ``Crew``."""
+        self._received(worker)
 
     def tell(self, workers: Sequence[int], run: Run) -> None:
         """See ``Crew``."""
@@ -74,6 +71,19 @@ class Processes:
 
     def answer(self, worker: int) -> Answer:
         """See ``Crew``."""
+        message = self._received(worker)
+        if not isinstance(message, Answer):
+            raise TypeError(f"a worker answered {type(message).__name__}")
+        self._processes[worker].say(None)
+        return message
+
+    def _received(self, worker: int) -> Any:
+        """A worker's next message.
+
+        Raises:
+            GoneError: it has died.
+            Exception: whatever it raised.
+        """
         process = self._processes[worker]
         try:
             message = process.channel.receive()
@@ -81,16 +91,13 @@ class Processes:
             raise GoneError(_ending(process.process)) from None
         if isinstance(message, Failure):
             raise message.raised()
-        if not isinstance(message, Answer):
-            raise TypeError(f"a worker answered {type(message).__name__}")
-        process.say(None)
         return message
 
     def close(self) -> None:
         """See ``Crew``."""
-        for process in self._processes:
+        for process in self._processes.values():
             process.end()
-        self._processes = []
+        self._processes = {}
 
     def end(self) -> None:
         """See ``Crew``; processes need nothing."""
@@ -115,21 +122,6 @@ def _launched() -> _Process:
             pass_fds=[others.fileno()],
         )
     return _Process(process, Channel(own))
-
-
-def _wait_for(process: _Process) -> None:
-    """Wait until a worker has opened the data.
-
-    Raises:
-        ModelError: it died before.
-        Exception: whatever it raised.
-    """
-    try:
-        message = process.channel.receive()
-    except EOFError:
-        raise ModelError(f"a worker {_ending(process.process)} while it opened the model.\n{ADVICE}") from None
-    if isinstance(message, Failure):
-        raise message.raised()
 
 
 def _ending(process: subprocess.Popen[bytes]) -> str:
