@@ -153,6 +153,7 @@ class Cluster:
             self.join()
             return
         self._folder = _folder()
+        self._guardian = Guardian(self._folder)
         own = {"PYTHONPATH": import_path(), **self._guarded()}
         with _environment(_QUIET), _environment(own, over=True), _own_signals():
             self._ours = True
@@ -167,7 +168,6 @@ class Cluster:
                 _system_config={"prestart_worker_first_driver": False},
                 **_room_for_objects(self._folder),
             )
-        self._guardian = Guardian(self._folder)
         _keep_quiet()
 
     def end(self) -> None:
