@@ -60,8 +60,8 @@ def of_folder(folder: Path, driver: int) -> list[psutil.Process]:
     some: list[psutil.Process] = []
     for one in psutil.process_iter():
         with suppress(psutil.Error, OSError):
-            mine = one.uids().real == user and one.pid not in {os.getpid(), driver}
-            if mine and any(file.path.startswith(below) for file in one.open_files()):
+            of_user = one.uids().real == user and one.pid not in {os.getpid(), driver}
+            if of_user and any(file.path.startswith(below) for file in one.open_files()):
                 some.append(one)
     return some
 
