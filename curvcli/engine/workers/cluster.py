@@ -42,6 +42,7 @@ _SHARED_MEMORY: Final = Path("/dev/shm")
 
 # By which processes of this process's own clusters know each other.
 _token: str | None = None
+_mode = False  # whether the mode was set when Ray was imported
 
 
 @dataclass(frozen=True)
@@ -110,11 +111,17 @@ class Cluster:
         return self.address is None and (self._ours or not self.ray.is_initialized())
 
     def _guarded(self) -> Mapping[str, str]:
-        """What keeps others off a cluster of this machine; Ray looks at it once, when it is first imported."""
-        global _token  # noqa: PLW0603 - a property of the process
-        if _token is None and self.address is None and "ray" not in sys.modules and "RAY_AUTH_MODE" not in os.environ:
-            _token = secrets.token_hex(32)
-        return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _token} if _token and self.address is None else {}
+        """What keeps others off a cluster of this machine; where the user has settled that, nothing.
+
+        Ray looks at the mode when it is first imported. Imported before by others, it sets the mode itself, by default,
+        and then would write a token into the user's home if there were none here.
+        """
+        global _token, _mode
+        if self.address is not None or (_token is None and "RAY_AUTH_MODE" in os.environ):
+            return {}
+        if _token is None:
+            _token, _mode = secrets.token_hex(32), "ray" not in sys.modules
+        return {"RAY_AUTH_TOKEN": _token, **({"RAY_AUTH_MODE": "token"} if _mode else {})}
 
     def nodes(self) -> tuple[Node, ...]:
         """The machines of a cluster that is there.
@@ -237,7 +244,7 @@ def _room_for_objects(folder: Path) -> Mapping[str, Any]:
 @contextmanager
 def _environment(values: Mapping[str, str], *, over: bool = False) -> Iterator[None]:
     """While entered, the environment has these, where it has not others."""
-    before = {name: os.environ.get(name) for name in values}
+    before = {name: os.environ.get(name) for name in (*values, "RAY_AUTH_MODE")}
     os.environ.update({name: value for name, value in values.items() if over or name not in os.environ})
     try:
         yield
