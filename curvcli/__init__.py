@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from curvcli.api.activations import activations
     from curvcli.api.check import check
     from curvcli.api.compare import compare
-    from curvcli.api.compute import density, diagonal, eigenvalues, hessian, trace
+    from curvcli.api.compute import diagonal, trace
     from curvcli.api.coupling import coupling
     from curvcli.api.course import Course, course
     from curvcli.api.evidence import evidence
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from curvcli.api.sensitivity import sensitivity
     from curvcli.api.sharpness import sharpness
     from curvcli.api.slice import slice
+    from curvcli.api.spectra import density, eigenvalues, hessian
     from curvcli.api.split import split
     from curvcli.api.study import Study
     from curvcli.api.voice import CurvcliWarning
@@ -89,7 +90,8 @@ _MODULES = {
     "curvcli.api.activations": ("activations",),
     "curvcli.api.check": ("check",),
     "curvcli.api.compare": ("compare",),
-    "curvcli.api.compute": ("density", "diagonal", "eigenvalues", "hessian", "trace"),
+    "curvcli.api.compute": ("diagonal", "trace"),
+    "curvcli.api.spectra": ("density", "eigenvalues", "hessian"),
     "curvcli.api.coupling": ("coupling",),
     "curvcli.api.course": ("Course", "course"),
     "curvcli.api.evidence": ("evidence",),

@@ -1,29 +1,26 @@
-"""Where a run's tasks are carried out: in this process, or in several workers."""
+"""Where a run's tasks are carried out: in this process, in several of this machine, or in a cluster's actors."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
 
+from curvcli.analysis.division import gpus_of, worth_several
 from curvcli.analysis.options.request import Request
-from curvcli.analysis.options.shared import DataOptions, ModelOptions
+from curvcli.analysis.options.shared import AUTO, DataOptions, ModelOptions
 from curvcli.analysis.session import Session, open_session
+from curvcli.analysis.shipping import ShippedOpener, files_of
 from curvcli.curvature.kept import KeptObjective
 from curvcli.curvature.tasks import Data
 from curvcli.engine.interface import Engine
 from curvcli.engine.serial import SerialEngine
 from curvcli.engine.workers.engine import Workers
+from curvcli.engine.workers.registry import CREWS, LOCAL, Means
 from curvcli.errors import UsageError
 from curvcli.models.processors import available_processors
-from curvcli.wording import option
-
-AUTO: Final = "auto"
-# Seconds of work from which on several processes pay: each opens the model anew.
-_WORTH: Final = 60.0
 
 
 @dataclass(frozen=True)
@@ -46,8 +43,25 @@ class DataOpener:
         Raises:
             CurvcliError: something has changed since the run opened them.
         """
+        if not self.folder.is_dir():
+            raise UsageError(f"{self.folder}: no such folder.")
         os.chdir(self.folder)
         return open_session(self.model, self.data, _Silent(), needs_layers=False).objective
+
+    def close(self) -> None:
+        """Nothing was made."""
+
+    def shipped(self, session: Session) -> ShippedOpener:
+        """The same where none of the files are.
+
+        Raises:
+            CurvcliError: see ``files_of``.
+        """
+        return ShippedOpener(files_of(session), self.folder, self.model, self.data, _open)
+
+
+def _open(model: ModelOptions, data: DataOptions, folder: Path) -> Data:
+    return DataOpener(model, data, folder)()
 
 
 class _Silent:
@@ -81,12 +95,18 @@ class Place:
     """Where tasks are carried out.
 
     Attributes:
-        workers: how many processes; 1 for this one.
+        workers: how many.
         opener: opens the data in another process; None for this one alone.
+        engine: the name of what carries the workers.
+        means: what it may use.
+        ship: whether the files are sent to the workers.
     """
 
     workers: int = 1
     opener: DataOpener | None = None
+    engine: str = LOCAL
+    means: Means = field(default_factory=Means)
+    ship: bool = False
 
     @contextmanager
     def engines(self, session: Session, names: Sequence[str], limit: int, reserved: int) -> Iterator[Engines]:
@@ -99,43 +119,33 @@ class Place:
             reserved: bytes of these for vectors.
         """
         objective = session.objective
-        if self.workers == 1 or self.opener is None:
+        if self.opener is None:
             kept = KeptObjective(objective, names, limit, reserved=reserved)
             yield Engines(SerialEngine(objective), SerialEngine(kept))
             return
+        opener = self.opener.shipped(session) if self.ship else self.opener
+        crew = CREWS[self.engine](self.means)
         room = max(limit - reserved - objective.memory.in_use(), 0) if limit else 0
-        with Workers(objective, self.opener, count=self.workers, parameters=names, room=room) as workers:
+        with Workers(objective, opener, crew, count=self.workers, parameters=names, room=room) as workers:
             yield Engines(workers.engine(kept=False), workers.engine(kept=True))
-
-
-def with_threads(request: Request) -> Request:
-    """The request with each process's share of the threads, where it names a number of workers.
-
-    Raises:
-        UsageError: this system can't start them.
-    """
-    workers = request.computing.workers
-    if not isinstance(workers, int) or workers == 1:
-        return request
-    if os.name != "posix":
-        raise UsageError(f"{option('workers', workers)}: needs a Unix system; leave it out here.")
-    threads = request.model.threads or available_processors()
-    return replace(request, model=replace(request.model, threads=max(1, threads // workers)))
 
 
 def place_of(request: Request, session: Session, seconds: float) -> Place:
     """Where a planned run is carried out.
 
     Args:
-        request: with each process's share of the threads.
+        request: with the threads of each process, and the number of workers where that is settled.
         session: opened.
         seconds: that it would take here.
     """
-    workers, model = request.computing.workers, request.model
+    computing, model = request.computing, request.model
+    workers = computing.workers
     if workers == AUTO:
         # One thread each: small operations don't gain from more, and several processes do.
-        workers = available_processors() if seconds > _WORTH and os.name == "posix" else 1
+        workers = available_processors() if worth_several(seconds) else 1
         model = replace(model, threads=model.threads or 1)
-    if not isinstance(workers, int) or workers == 1:
+    if not isinstance(workers, int) or (workers == 1 and computing.engine == LOCAL):
         return Place()
-    return Place(workers, DataOpener(model, request.data, Path.cwd()))
+    opener = DataOpener(model, request.data, Path.cwd())
+    means = Means(model.threads or 1, gpus_of(model.device), computing.address)
+    return Place(workers, opener, computing.engine, means, computing.ship)

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from curvcli.analysis.answers import is_deterministic
-from curvcli.analysis.engines import AUTO, Place, place_of
+from curvcli.analysis.engines import Place, place_of
 from curvcli.analysis.input_plan import input_job
 from curvcli.analysis.job import Job
 from curvcli.analysis.options.quantities import DiagonalOptions
 from curvcli.analysis.options.request import Request
-from curvcli.analysis.options.shared import Selection
+from curvcli.analysis.options.shared import AUTO, Selection
 from curvcli.analysis.outlook import Outlook, outlook
 from curvcli.analysis.progress import Voice
 from curvcli.analysis.quantities.base import PlanRow, Quantity, RunPlan

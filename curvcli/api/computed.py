@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from curvcli.analysis.engines import with_threads
+from curvcli.analysis.division import divided
 from curvcli.analysis.options.record import Options
 from curvcli.analysis.options.request import Request, command_line
 from curvcli.analysis.outputs import report_path
@@ -51,7 +51,7 @@ def carried_out(request: Request, model: Any, voice: QuietVoice, line: str, *, s
         stacklevel: how many functions stand between this one and the one that the user called.
     """
     refuse_to_overwrite(request)
-    request = with_threads(request)
+    request = divided(request)
     if isinstance(model, Model):
         opened = with_data(model.opened, request.model, request.data, voice)
     else:

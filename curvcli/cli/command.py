@@ -10,7 +10,19 @@ import click
 _SHARED: Final = {
     "Layers": ("layer", "exclude", "whole_model"),
     "Model and data": ("data", "limit", "batch_size", "seed", "signature", "tag_set", "dtype"),
-    "Computing": ("device", "threads", "workers", "memory_limit", "verify", "allow_random", "resume", "dry_run"),
+    "Computing": (
+        "device",
+        "threads",
+        "workers",
+        "engine",
+        "address",
+        "ship",
+        "memory_limit",
+        "verify",
+        "allow_random",
+        "resume",
+        "dry_run",
+    ),
     "Output": ("output", "force", "output_format", "quiet", "verbose", "log_file", "config"),
 }
 

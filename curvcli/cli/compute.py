@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from curvcli.analysis.engines import with_threads
+from curvcli.analysis.division import divided
 from curvcli.analysis.options.record import Options, filled
 from curvcli.analysis.options.request import Request, request_of
 from curvcli.analysis.outputs import report_path
@@ -83,8 +83,12 @@ def run_request(request: Request, shown: Presentation) -> int:
         CurvcliError: whatever is wrong with options, model or data.
     """
     path = report_path(request)
-    request = with_threads(request)
-    confine([path, *(one for own in request.own.values() for one in own.outputs)], device=request.model.device)
+    request = divided(request)
+    confine(
+        [path, *(one for own in request.own.values() for one in own.outputs)],
+        device=request.model.device,
+        connections=request.computing.engine != "local",
+    )
     session = open_session(request.model, request.data, shown.voice, needs_layers=request.command != "inputs")
     planned = plan_run(request, session, shown.voice)
     outlook = planned.look(request.output.dry_run)

@@ -51,12 +51,13 @@ def process_is_ours() -> None:
     _ours = True
 
 
-def confine(outputs: Iterable[Path], *, device: str = "cpu") -> None:
+def confine(outputs: Iterable[Path], *, device: str = "cpu", connections: bool = False) -> None:
     """Let this process write only into the folders of `outputs`, if it is ours, not yet confined, and Linux can do it.
 
     Args:
         outputs: files that are going to be written; the folders exist, or nothing can be written to them.
         device: what computes; drivers of others than the CPU write to their devices.
+        connections: whether it works with other processes by TCP and shared memory, as Ray does.
     """
     global _confined  # noqa: PLW0603 - a property of the process
     version = landlock_version() if _ours and not _confined else 0
@@ -68,7 +69,9 @@ def confine(outputs: Iterable[Path], *, device: str = "cpu") -> None:
     devices = _DEVICES_WITHOUT if device == "cpu" else _DEVICES_WITH
     folders = {place.parent for path in outputs for place in (path.absolute(), Path(os.path.realpath(path)))}
     folders |= {Path(temporary)} | {Path(device).expanduser() for device in devices}
-    _confined = _restricted(version, folders)
+    if connections:
+        folders.add(Path("/dev/shm"))
+    _confined = _restricted(version, folders, connections=connections)
 
 
 def landlock_version() -> int:
@@ -78,10 +81,10 @@ def landlock_version() -> int:
     return max(0, int(_call(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_VERSION_WANTED))))
 
 
-def _restricted(version: int, allowed: Iterable[Path]) -> bool:
+def _restricted(version: int, allowed: Iterable[Path], *, connections: bool) -> bool:
     truncate = _TRUNCATE if version >= _VERSION_OF_TRUNCATE else 0
     rights = _WRITE | truncate | _IN_FOLDERS
-    attributes = _Ruleset(rights, _TCP if version >= _VERSION_OF_NETWORK else 0)
+    attributes = _Ruleset(rights, 0 if connections or version < _VERSION_OF_NETWORK else _TCP)
     size = ctypes.sizeof(attributes) if version >= _VERSION_OF_NETWORK else 8
     ruleset = _call(_CREATE_RULESET, ctypes.byref(attributes), ctypes.c_size_t(size), ctypes.c_uint32(0))
     if ruleset < 0:

@@ -53,7 +53,7 @@ def command(as_json: bool) -> int:
         "platform": platform.platform(),
         "processors": {"affinity": affinity(), "quota": cpu_quota(), "available": available_processors()},
         "confined": landlock_version(),
-        "packages": {name: _version(name) for name in ("numpy", "h5py", "click", "rich", "pydantic")},
+        "packages": {name: _version(name) for name in ("numpy", "h5py", "click", "rich", "pydantic", "ray")},
         "backends": {name: _backend(name) for name in _QUESTIONS},
     }
     if as_json:

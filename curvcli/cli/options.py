@@ -142,14 +142,23 @@ def threads_option(function: F) -> F:
     )(function)
 
 
-def workers_option(function: F) -> F:
-    """The option that chooses how many processes compute."""
-    return record_option(
-        ComputingOptions,
-        "workers",
-        help="Processes that share the work, each with the model, its batches and its share of --threads and "
-        "--memory-limit; auto: as many as processors, where the work takes longer than a minute.",
-    )(function)
+def engine_options(function: F) -> F:
+    """Options that choose how many processes compute, and where."""
+    where = {"metavar": "A", "shell_complete": completed(("auto",))}
+    for name, more, text in (
+        ("ship", {}, "With --address: send model, spec and data to nodes that have not the same files."),
+        ("address", where, "With --engine ray: a cluster that is there: auto, HOST:PORT, ray://HOST:PORT."),
+        ("engine", {}, "What carries several workers: processes of this machine (local), or actors of Ray."),
+        (
+            "workers",
+            {},
+            "Processes that share the work, each with the model, its batches and its share of --threads and "
+            "--memory-limit; auto: as many as processors, where the work takes longer than a minute. "
+            "Default: 1; with --engine ray as many as there is room for, of --threads each.",
+        ),
+    ):
+        function = record_option(ComputingOptions, name, help=text, **more)(function)
+    return function
 
 
 def choice_options(function: F) -> F:
@@ -244,7 +253,7 @@ def job_options(function: F) -> F:
         format_option,
         report_options,
         random_option,
-        workers_option,
+        engine_options,
         compute_options,
         data_options,
     ):

@@ -37,7 +37,7 @@ class SerialEngine:
     def sums(self, task: BatchTask[Any], flight: Flight, on_step: OnStep = unheard) -> Sums:
         """See ``Engine``."""
         # Closed whatever happens: a model whose parameters were moved for a task gets its own back at once.
-        with _closed(task.batches(self._objective, flight.batch)) as batches:
+        with closed(task.batches(self._objective, flight.batch)) as batches:
             for batch in batches:
                 cut = task.cut(batch)
                 for stop in self._strides.stops(type(task), cut, flight.position):
@@ -48,7 +48,8 @@ class SerialEngine:
 
 
 @contextmanager
-def _closed(batches: Iterator[Any]) -> Iterator[Iterator[Any]]:
+def closed(batches: Iterator[Any]) -> Iterator[Iterator[Any]]:
+    """While entered, batches; a generator of them is closed at the end."""
     try:
         yield batches
     finally:

@@ -39,7 +39,7 @@ BELOW = {
     "losses": ("curvcli.spec", *PROTOCOLS),
     "models": ("curvcli.losses", "curvcli.data", "curvcli.spec"),
     "curvature": ("curvcli.losses", *PROTOCOLS),
-    "engine": ("curvcli.curvature", *PROTOCOLS),
+    "engine": ("curvcli.curvature", *PROTOCOLS, VERSION),
     "analysis": (
         "curvcli.engine",
         "curvcli.curvature",

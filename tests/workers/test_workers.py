@@ -3,80 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 from sessions import session_of
 
-from curvcli.analysis.engines import DataOpener
-from curvcli.analysis.options.shared import DataOptions, ModelOptions
-from curvcli.curvature.diagonal.coordinate import Coordinate
-from curvcli.curvature.diagonal.gauss_newton import GaussNewton
 from curvcli.curvature.first_order import FirstOrder
-from curvcli.curvature.losses_at import Decay, LossesAlong
-from curvcli.curvature.operator import Block, MatrixProducts
-from curvcli.curvature.tasks import Data
 from curvcli.engine.serial import SerialEngine
 from curvcli.engine.work import Work, computed
 from curvcli.engine.workers.engine import Workers
+from curvcli.engine.workers.processes import Processes
 from curvcli.errors import ModelError, UsageError
 
-MODEL = Path(__file__).parents[2] / "sample_models" / "mlp_tanh.pt"
-
-
-def opener(batch_size: int, model: Path = MODEL) -> DataOpener:
-    return DataOpener(ModelOptions(model, threads=1), DataOptions(limit=24, batch_size=batch_size), Path.cwd())
-
-
-def same(left: Any, right: Any) -> bool:
-    """Whether two results are equal to the bit, whatever they are made of."""
-    if isinstance(left, dict):
-        return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
-    if isinstance(left, np.ndarray):
-        return np.array_equal(left, right, equal_nan=left.dtype.kind == "f")
-    if hasattr(left, "__dataclass_fields__"):
-        return all(same(getattr(left, name), getattr(right, name)) for name in left.__dataclass_fields__)
-    return bool(left == right)
-
-
-@dataclass(frozen=True)
-class Opened:
-    """The same data twice: here, and in workers."""
-
-    objective: Data
-    workers: Workers
-    block: Block
-    values: dict[str, Any]
-
-    def algorithms(self) -> dict[str, Any]:
-        """Of each sort of task."""
-        names, block = self.block.names, self.block
-        vectors = np.random.default_rng(0).standard_normal((3, block.size))
-        weight, bias = block.parameters
-        origin = {weight.name: self.values[weight.name]}
-        step = {weight.name: vectors[0, : weight.size].reshape(weight.shape)}
-        points = np.array([[0.0], [0.25], [1e300]])
-        return {
-            "first order": FirstOrder(names),
-            "products": MatrixProducts(block, vectors),
-            "columns": GaussNewton(names, 10),
-            "entries": Coordinate(bias.name, bias.shape),
-            "losses": LossesAlong(origin, [step], points, Decay(0.0, frozenset(), 0.0, {})),
-        }
+from .opened import MODEL, Opened, at_work, calling, opener, same
 
 
 @pytest.fixture(scope="module", params=[(2, 8), (3, 24)], ids=["2 workers, 3 batches", "3 workers, 1 batch"])
 def opened(request: pytest.FixtureRequest) -> Iterator[Opened]:
     count, batch_size = request.param
-    session = session_of(MODEL, limit=24, batch_size=batch_size, dtype="float32")
-    layer = session.model.layers[-1]
-    block = Block(layer.name, layer.parameters)
-    values = {p.name: session.model.values(p.name) for p in layer.parameters}
-    with Workers(session.objective, opener(batch_size), count=count, parameters=block.names, room=1 << 28) as workers:
-        yield Opened(session.objective, workers, block, values)
+    with at_work(Processes(), count, batch_size) as opened:
+        yield opened
 
 
 @pytest.mark.parametrize("name", ["first order", "products", "columns", "entries", "losses"])
@@ -107,18 +54,15 @@ def test_work_that_was_put_down_by_one_is_taken_up_by_others(opened: Opened) -> 
         assert same(again.result, alone)
 
 
-def killing(workers: Workers, at: Callable[[int], bool]) -> Callable[[int], None]:
+def killing(crew: Processes, at: Callable[[int], bool]) -> Callable[[int], None]:
     """Kill the one or the other worker at some steps."""
-    step = iter(range(1 << 30))
 
-    def on_step(passes: int) -> None:
-        number = next(step)
-        if at(number):
-            victim = workers._workers[number % len(workers._workers)]
-            victim.process.kill()
-            victim.process.wait()
+    def kill(number: int) -> None:
+        victim = crew._processes[number % len(crew._processes)]
+        victim.process.kill()
+        victim.process.wait()
 
-    return on_step
+    return calling(at, kill)
 
 
 @pytest.mark.parametrize("at", [{0}, *(pytest.param(some, marks=pytest.mark.slow) for some in ({1}, {1, 2}, {2}))])
@@ -126,7 +70,7 @@ def test_a_dead_worker_is_started_again(opened: Opened, at: set[int]) -> None:
     algorithm = opened.algorithms()["losses"]
     alone = computed(algorithm, SerialEngine(opened.objective))
     engine = opened.workers.engine(kept=True)
-    assert same(computed(algorithm, engine, killing(opened.workers, at.__contains__)), alone)
+    assert same(computed(algorithm, engine, killing(opened.crew, at.__contains__)), alone)
 
 
 @pytest.mark.slow
@@ -135,10 +79,11 @@ def test_three_deaths_at_one_task_end_it() -> None:
     names = [p.name for p in session.model.layers[-1].parameters]
     first = FirstOrder(tuple(names))
     alone = computed(first, SerialEngine(session.objective))
-    with Workers(session.objective, opener(2), count=2, parameters=names, room=0) as workers:
+    crew = Processes()
+    with Workers(session.objective, opener(2), crew, count=2, parameters=names, room=0) as workers:
         engine = workers.engine(kept=False)
         with pytest.raises(ModelError, match="was killed by SIGKILL, the third one"):
-            computed(first, engine, killing(workers, lambda number: True))
+            computed(first, engine, killing(crew, lambda number: True))
         assert same(computed(first, engine), alone)  # by others, that are started anew
 
 
@@ -153,7 +98,7 @@ def test_a_model_that_is_gone_is_told_as_ever(tmp_path: Path) -> None:
     session = session_of(MODEL, limit=24, batch_size=8, dtype="float32")
     missing = opener(8, tmp_path / "gone.pt")
     with (
-        Workers(session.objective, missing, count=2, parameters=(), room=0) as workers,
+        Workers(session.objective, missing, Processes(), count=2, parameters=(), room=0) as workers,
         pytest.raises(UsageError, match=r"gone\.pt"),
     ):
         computed(FirstOrder((), gradients=False), workers.engine(kept=False))

@@ -14,7 +14,9 @@ Dtype = Literal["float32", "float64"]
 DTYPES: Final[tuple[Dtype, ...]] = get_args(Dtype)
 # Systems that could start more of them don't get faster by it.
 MOST_THREADS: Final = 1024
-MOST_WORKERS: Final = 256
+MOST_WORKERS: Final = 1024
+AUTO: Final = "auto"
+ENGINES: Final = ("local", "ray")
 
 
 @dataclass(frozen=True)
@@ -85,13 +87,20 @@ class ComputingOptions(Options):
         memory_limit: bytes in use at most; None for what is in use plus half of what is free.
         verify: whether results are checked in the run itself.
         allow_random: whether a model is computed that answers differently each time.
-        workers: processes that share the work; ``auto`` for as many as processors where it is long.
+        workers: processes that share the work; ``auto`` for as many as processors where it is long. None for this one
+            alone, or as many actors as the cluster has room for.
+        engine: what carries several workers: processes of this machine, or Ray.
+        address: of a Ray cluster; None for one of this machine.
+        ship: whether model, spec and data are sent to the cluster's machines.
     """
 
     memory_limit: Annotated[int | None, Size()] = None
     verify: Annotated[bool, Flag()] = True
     allow_random: Annotated[bool, Flag()] = False
-    workers: Annotated[int | str, WholeOr(1, MOST_WORKERS, "auto")] = 1
+    workers: Annotated[int | str | None, WholeOr(1, MOST_WORKERS, AUTO)] = None
+    engine: Annotated[str, OneOf(ENGINES)] = "local"
+    address: Annotated[str | None, Text()] = None
+    ship: Annotated[bool, Flag()] = False
 
 
 @dataclass(frozen=True)

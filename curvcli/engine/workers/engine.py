@@ -1,16 +1,8 @@
-"""Runs tasks in several processes of this machine; sums are added up as one process would, batch by batch."""
+"""Runs tasks in several workers; sums are added up as one process would, batch by batch."""
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -18,43 +10,25 @@ from curvcli.curvature.minibatches import MinibatchTask
 from curvcli.curvature.tasks import BatchTask, Cut, Data, Sums
 from curvcli.engine.interface import Flight, OnStep, unheard
 from curvcli.engine.serial import SerialEngine
-from curvcli.engine.workers.messages import Channel
+from curvcli.engine.workers.crew import ADVICE, Crew, GoneError
 from curvcli.engine.workers.shares import Share, sharing
-from curvcli.engine.workers.worker import Answer, Failure, Hello, Run
+from curvcli.engine.workers.worker import Answer, Hello, Opener, Run
 from curvcli.errors import ModelError
 from curvcli.models.base import Array, Parameter
 from curvcli.models.vectors import VectorSpace
-from curvcli.wording import option
 
 # Deaths at one task that are answered by starting a worker again.
 _DEATHS: Final = 2
-# Too little memory is what most workers die of.
-_ADVICE: Final = f"Use fewer {option('workers')}, or a smaller {option('memory_limit')} or {option('batch_size')}."
-
-_SERVE: Final = "from curvcli.engine.workers.worker import serve; serve({})"
-
-
-@dataclass
-class _Process:
-    """A worker as the engine sees it."""
-
-    share: Share
-    process: subprocess.Popen[bytes]
-    channel: Channel
-
-    def say(self, message: object) -> None:
-        """Send it a message; that it has died shows when its next answer is waited for."""
-        with suppress(BrokenPipeError, ConnectionResetError):
-            self.channel.send(message)
 
 
 class Workers:
-    """Several processes, started when they are first needed; use it in a ``with`` statement, whose end ends them."""
+    """A crew at work: started when it is first needed; use it in a ``with`` statement, whose end ends it."""
 
     def __init__(
         self,
         objective: Data,
-        opener: Callable[[], Data],
+        opener: Opener,
+        crew: Crew,
         *,
         count: int,
         parameters: Sequence[str],
@@ -64,14 +38,18 @@ class Workers:
 
         Args:
             objective: of this process, for what is known of the data as a whole.
-            opener: opens the same data in a worker; it must be possible to pickle it.
+            opener: opens the same data in a worker.
+            crew: starts the workers and carries what they are told.
             count: of workers.
             parameters: by which batches may be differentiated.
-            room: bytes that the graphs kept by all workers together may take.
+            room: bytes that the graphs kept by all workers of a machine together may take.
         """
-        self._objective, self._opener, self._count = objective, opener, count
-        self._parameters, self._room, self._batches = tuple(parameters), room, objective.batch_count()
-        self._workers: list[_Process] = []
+        self._objective, self._crew, self._count = objective, crew, count
+        self._batches = objective.batch_count()
+        share = room // max(crew.beside(count), 1)
+        shares = (Share(number, count, self._batches) for number in range(count))
+        self._hellos = [Hello(opener, one, tuple(parameters), share) for one in shares]
+        self._open = False
 
     def __enter__(self) -> Self:
         return self
@@ -80,38 +58,38 @@ class Workers:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+        self._crew.end()
 
     def engine(self, *, kept: bool) -> WorkersEngine:
         """An engine of these workers, whose batches are ``kept`` or opened anew for every task."""
         return WorkersEngine(self, self._objective, kept=kept)
 
-    # -- tasks --------------------------------------------------------------------------------------------------------
-
     def sums(self, task: BatchTask[Any], flight: Flight, on_step: OnStep, *, kept: bool) -> Sums:
         """A task's results; see ``Engine``."""
         begun, deaths = (flight.batch, flight.position), 0
 
-        def told() -> Run:
-            return Run(task, kept, begun, (flight.batch, flight.position), flight.so_far)
+        def tell(workers: Sequence[int]) -> None:
+            self._crew.tell(workers, Run(task, kept, begun, (flight.batch, flight.position), flight.so_far))
 
         try:
-            self._start()
-            for worker in self._workers:
-                worker.say(told())
+            if not self._open:
+                self._open = True  # so that whatever was started is ended
+                self._start()
+            tell(range(self._count))
             while flight.batch < self._batches:
                 number, turn, together = flight.batch, 0, False
                 company = sharing(number, self._count, self._batches)
                 while flight.batch == number:
-                    worker = self._workers[company[turn % len(company) if together else 0]]
+                    worker = company[turn % len(company) if together else 0]
                     try:
-                        answer = self._answer(worker)
-                    except EOFError:
+                        answer = self._crew.answer(worker)
+                    except GoneError as error:
                         deaths += 1
-                        self._revive(worker, deaths)
-                        worker.say(told())
+                        self._replace(worker, deaths, error)
+                        tell([worker])
                         continue
                     together, turn = answer.divided, turn + 1
-                    flight.add(task, Cut.even(answer.count), flight.part(answer.stop), answer.sums)
+                    self._take(task, flight, answer)
                     on_step(answer.passes)
         except BaseException:
             self.close()  # workers are in the middle of something that nobody waits for
@@ -119,89 +97,49 @@ class Workers:
         return flight.end()
 
     @staticmethod
-    def _answer(worker: _Process) -> Answer:
-        """The next answer of a worker.
+    def _take(task: BatchTask[Any], flight: Flight, answer: Answer) -> None:
+        flight.add(task, Cut.even(answer.count), flight.part(answer.stop), answer.sums)
 
-        Raises:
-            EOFError: it has died.
-            Exception: whatever it raised.
-        """
-        message = worker.channel.receive()
-        if isinstance(message, Failure):
-            raise message.raised()
-        if not isinstance(message, Answer):
-            raise TypeError(f"a worker answered {type(message).__name__}")
-        worker.say(None)
-        return message
-
-    # -- processes ----------------------------------------------------------------------------------------------------
-
-    def _start(self) -> None:
-        if self._workers:
-            return
-        self._workers = [self._launched(Share(n, self._count, self._batches)) for n in range(self._count)]
-        for worker in self._workers:
-            self._greet(worker)
-        for worker in self._workers:
-            self._wait_for(worker)
-
-    @staticmethod
-    def _launched(share: Share) -> _Process:
-        """Start a worker: a Python of its own, in which the script that calls curvcli is not run again."""
-        own, others = socket.socketpair()
-        package = str(Path(__file__).parents[3])
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([package, *(path for path in sys.path if path)])}
-        with others:
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _SERVE.format(others.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                env=environment,
-                pass_fds=[others.fileno()],
-            )
-        return _Process(share, process, Channel(own))
-
-    def _greet(self, worker: _Process) -> None:
-        worker.say(Hello(self._opener, worker.share, self._parameters, self._room // self._count))
-
-    @staticmethod
-    def _wait_for(worker: _Process) -> None:
-        """Wait until a worker has opened the data.
-
-        Raises:
-            ModelError: it died before.
-            Exception: whatever it raised.
-        """
-        try:
-            message = worker.channel.receive()
-        except EOFError:
-            raise ModelError(f"a worker {_ending(worker.process)} while it opened the model.\n{_ADVICE}") from None
-        if isinstance(message, Failure):
-            raise message.raised()
-
-    def _revive(self, worker: _Process, deaths: int) -> None:
-        """Start another process in place of one that has died.
+    def _replace(self, worker: int, deaths: int, error: GoneError) -> None:
+        """Have another worker in place of one that has died.
 
         Raises:
             ModelError: workers have died too often at one task.
         """
-        ending = _ending(worker.process)
         if deaths > _DEATHS:
-            raise ModelError(f"a worker {ending}, the third one in one computation.\n{_ADVICE}")
-        worker.channel.close()
-        fresh = self._launched(worker.share)
-        worker.process, worker.channel = fresh.process, fresh.channel
-        self._greet(worker)
+            raise ModelError(f"a worker {error}, the third one in one computation.\n{ADVICE}") from None
+        self._crew.start(worker, self._hellos[worker])
         self._wait_for(worker)
 
+    def _start(self) -> None:
+        self._crew.prepare(self._count)
+        for worker, hello in enumerate(self._hellos):
+            self._crew.start(worker, hello)
+        for worker in range(self._count):
+            self._wait_for(worker)
+
+    def _wait_for(self, worker: int) -> None:
+        """Wait until a worker has opened the data; one that dies meanwhile is started again.
+
+        Raises:
+            ModelError: it has died too often.
+            Exception: whatever it raised.
+        """
+        for deaths in range(1, _DEATHS + 2):
+            try:
+                self._crew.wait(worker)
+            except GoneError as error:
+                if deaths > _DEATHS:
+                    raise ModelError(f"a worker {error} while it opened the model, each time.\n{ADVICE}") from None
+                self._crew.start(worker, self._hellos[worker])
+            else:
+                break
+
     def close(self) -> None:
-        """End all workers."""
-        for worker in self._workers:
-            worker.process.kill()
-            worker.process.wait()
-            worker.channel.close()
-        self._workers = []
+        """End all workers; they are started again when they are needed."""
+        if self._open:
+            self._crew.close()
+        self._open = False
 
 
 class WorkersEngine:
@@ -230,12 +168,3 @@ class WorkersEngine:
             # Its batches are not those that the workers share.
             return SerialEngine(self._objective).sums(task, flight, on_step)
         return self._workers.sums(task, flight, on_step, kept=self._kept)
-
-
-def _ending(process: subprocess.Popen[bytes]) -> str:
-    """How a process ended, as a person reads it."""
-    code = process.wait()
-    if code < 0:
-        with suppress(ValueError):
-            return f"was killed by {signal.Signals(-code).name}"
-    return f"ended with code {code}"

@@ -40,16 +40,7 @@ class Channel:
         Raises:
             OSError: the other process has gone, or there is no memory for the arrays.
         """
-        buffers: list[pickle.PickleBuffer] = []
-
-        def outside(buffer: pickle.PickleBuffer) -> bool:
-            large = buffer.raw().nbytes >= _LARGE
-            if large:
-                buffers.append(buffer)
-            return not large
-
-        body = pickle.dumps(message, protocol=5, buffer_callback=outside)
-        views = [buffer.raw().cast("B") for buffer in buffers]
+        body, views = split(message)
         text = pickle.dumps(([view.nbytes for view in views], body))
         header = _HEADER.pack(len(text), bool(views))
         if not views:
@@ -77,7 +68,7 @@ class Channel:
         except (ConnectionError, struct.error):
             raise EOFError("the other process has gone") from None
         lengths, body = pickle.loads(text)
-        return pickle.loads(body, buffers=_mapped(memories[0], lengths) if memories else ())
+        return joined(body, _mapped(memories[0], lengths) if memories else ())
 
     def _exactly(self, count: int) -> bytes:
         blocks = bytearray()
@@ -87,6 +78,25 @@ class Channel:
                 raise EOFError("the other process has gone")
             blocks += block
         return bytes(blocks)
+
+
+def split(message: Any) -> tuple[bytes, list[memoryview]]:
+    """A message as pickled, and its large arrays, which are left where they are."""
+    buffers: list[pickle.PickleBuffer] = []
+
+    def outside(buffer: pickle.PickleBuffer) -> bool:
+        large = buffer.raw().nbytes >= _LARGE
+        if large:
+            buffers.append(buffer)
+        return not large
+
+    body = pickle.dumps(message, protocol=5, buffer_callback=outside)
+    return body, [buffer.raw().cast("B") for buffer in buffers]
+
+
+def joined(body: bytes, buffers: Sequence[Any]) -> Any:
+    """The message of what ``split`` returned; its arrays may be written to if the buffers may."""
+    return pickle.loads(body, buffers=buffers)
 
 
 def _memory() -> int:

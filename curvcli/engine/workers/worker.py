@@ -1,27 +1,39 @@
-"""What a worker does: opens the data once, keeps its batches' graphs, and answers tasks part by part."""
+"""What a worker does, wherever it runs: opens the data, keeps its batches' graphs, answers tasks part by part."""
 
 from __future__ import annotations
 
-import os
 import pickle
-import signal
-import socket
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, Protocol, Self
 
 from curvcli.curvature.kept import KeptObjective
 from curvcli.curvature.tasks import BatchTask, Cut, Data, Part, Sums
 from curvcli.engine.interface import Flight
+from curvcli.engine.serial import closed
 from curvcli.engine.stride import Strides
-from curvcli.engine.workers.messages import Channel
 from curvcli.engine.workers.shares import Share, SomeBatches, divided
 from curvcli.models.bundle import Vectors
 
-# Answers that wait to be taken in, so that a fast worker's do not pile up.
-_AHEAD = 2
+# Answers of one worker that wait to be taken in at most, so that a fast one's do not pile up.
+AHEAD = 2
+
+
+class Opener(Protocol):
+    """Opens a run's data in a worker's process; it can be pickled, and may import a framework."""
+
+    def __call__(self) -> Data:
+        """The data.
+
+        Raises:
+            CurvcliError: something is wrong with the files.
+        """
+        ...
+
+    def close(self) -> None:
+        """Remove what was made for it; the data can't be used any more."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -29,13 +41,13 @@ class Hello:
     """What a worker is told first.
 
     Attributes:
-        opener: opens the data; it may import a framework.
+        opener: opens the data.
         share: which batches are its own.
         parameters: by which its batches may be differentiated, where graphs are kept.
         room: bytes that kept graphs may take beyond what the opened data do.
     """
 
-    opener: Callable[[], Data]
+    opener: Opener
     share: Share
     parameters: tuple[str, ...]
     room: int
@@ -93,6 +105,16 @@ class Failure:
     error: Exception
     text: str
 
+    @classmethod
+    def of(cls, error: Exception) -> Self:
+        """Of an error that is being handled; one that can't be pickled becomes its text."""
+        try:
+            pickle.loads(pickle.dumps(error))
+            portable = error
+        except Exception:
+            portable = RuntimeError(f"{type(error).__name__}: {error}")
+        return cls(portable, traceback.format_exc())
+
     def raised(self) -> Exception:
         """The error to be raised in the engine's process, with where it comes from."""
         self.error.add_note(self.text)
@@ -100,35 +122,45 @@ class Failure:
 
 
 class Worker:
-    """One process's half of the engine."""
+    """The half of the engine that computes."""
 
-    def __init__(self, channel: Channel, hello: Hello) -> None:
-        """Open the data."""
-        self._channel, self._share = channel, hello.share
+    def __init__(self, hello: Hello) -> None:
+        """Open the data.
+
+        Raises:
+            Exception: whatever the opener raises.
+        """
+        self._share = hello.share
+        self._opener = hello.opener
         objective = hello.opener()
         self._plain = SomeBatches(objective, hello.share.numbers)
         limit = objective.memory.in_use() + hello.room
         self._kept = KeptObjective(self._plain, hello.parameters, limit)
         self._strides = Strides()
-        self._waiting = 0
 
-    def run(self, run: Run) -> None:
+    def answers(self, run: Run) -> Iterator[Answer]:
         """Answer a task, in the order of its own batches and parts."""
         numbers, share, task = self._share.numbers, self._share, run.task
         first = next((place for place, number in enumerate(numbers) if number >= run.place[0]), len(numbers))
         data: Data = self._kept if run.kept else self._plain
-        for place, batch in enumerate(task.batches(data, first), first):
-            number, cut = numbers[place], task.cut(batch)
-            together = share.company > 1 and task.divisible(batch)
-            if share.rank and not together:
-                continue
-            flight = Flight.at(number, run.place[1], run.so_far) if number == run.place[0] else Flight.at(number, 0, {})
-            for start, stop in self._parts(run, number, cut, flight.position, together=together):
-                part = Part(number, start, stop, flight.so_far)
-                sums = task(batch, part)
-                self._answer(Answer(start, stop, cut.count, together, task.passes(batch, part), sums))
-                if not together:
-                    flight.add(task, cut, part, _within(task, sums))
+        with closed(task.batches(data, first)) as batches:
+            for place, batch in enumerate(batches, first):
+                number, cut = numbers[place], task.cut(batch)
+                together = share.company > 1 and task.divisible(batch)
+                if share.rank and not together:
+                    continue
+                begun = number == run.place[0]
+                flight = Flight.at(number, run.place[1], run.so_far) if begun else Flight.at(number, 0, {})
+                for start, stop in self._parts(run, number, cut, flight.position, together=together):
+                    part = Part(number, start, stop, flight.so_far)
+                    sums = task(batch, part)
+                    yield Answer(start, stop, cut.count, together, task.passes(batch, part), sums)
+                    if not together:
+                        flight.add(task, cut, part, _within(task, sums))
+
+    def close(self) -> None:
+        """Remove what opening the data has made."""
+        self._opener.close()
 
     def _parts(self, run: Run, number: int, cut: Cut, position: int, *, together: bool) -> Iterator[tuple[int, int]]:
         if together:
@@ -142,53 +174,7 @@ class Worker:
             yield start, stop
             start = stop
 
-    def _answer(self, answer: Answer) -> None:
-        """Send an answer; wait while too many have not been taken in."""
-        while self._waiting >= _AHEAD:
-            self._channel.receive()
-            self._waiting -= 1
-        self._channel.send(answer)
-        self._waiting += 1
-
-    def settle(self) -> None:
-        """Wait until all answers of a task have been taken in."""
-        while self._waiting:
-            self._channel.receive()
-            self._waiting -= 1
-
 
 def _within(task: BatchTask[Any], sums: Sums) -> Sums:
     """Of what a part gave, what later parts of its batch may be handed."""
     return {name: value for name, value in sums.items() if not isinstance(value, Vectors) and name not in task.rows}
-
-
-def serve(descriptor: int) -> NoReturn:
-    """Be a worker until the engine has gone, and end the process.
-
-    Args:
-        descriptor: of the socket to the engine.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the engine decides
-    channel = Channel(socket.socket(fileno=descriptor))
-    try:
-        worker = Worker(channel, channel.receive())
-        channel.send(None)
-        while True:
-            worker.run(channel.receive())
-            worker.settle()
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        pass
-    except Exception as error:
-        with suppress(OSError):
-            channel.send(Failure(_portable(error), traceback.format_exc()))
-    channel.close()
-    os._exit(0)  # frameworks' threads end with the process
-
-
-def _portable(error: Exception) -> Exception:
-    """An error that the other process can read."""
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}")
-    return error
