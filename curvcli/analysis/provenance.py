@@ -29,6 +29,7 @@ def run_key(session: Opened, command: str) -> dict[str, Any]:
         "loss": spec.loss.model_dump(mode="json"),
         "seed": spec.sampling.seed,
         "batch_size": spec.sampling.batch_size,
+        "shuffle": spec.sampling.shuffle,
         "dtype": session.dtype,
         "device": session.device,
         "threads": session.model.threads,

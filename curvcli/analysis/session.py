@@ -83,12 +83,28 @@ def open_files(model: ModelOptions, data: DataOptions, voice: Remarks) -> Opened
 def _data(spec: FoundSpec, data: DataOptions, opener: Callable[[], Model]) -> tuple[LoadedSpec, Samples]:
     """The spec and its samples; where something is wrong with them, the model is looked at for more."""
     try:
-        loaded = with_overrides(spec.load(TABLES), limit=data.limit, batch_size=data.batch_size, seed=data.seed)
+        loaded = overridden(spec.load(TABLES), data)
         samples = open_samples(loaded)
         _ = samples.digest  # reads every input once: a NaN is found now and not in the middle
     except (SpecError, DataError) as error:
         raise with_others(error, spec, opener) from None
     return loaded, samples
+
+
+def overridden(loaded: LoadedSpec, data: DataOptions) -> LoadedSpec:
+    """A spec with what the options say of its samples.
+
+    Raises:
+        SpecError: a value out of range.
+    """
+    return with_overrides(
+        loaded,
+        limit=data.limit,
+        batch_size=data.batch_size,
+        seed=data.seed,
+        stratify=data.stratify,
+        shuffle=data.shuffle,
+    )
 
 
 def _told(opened: Opened, voice: Remarks) -> Opened:

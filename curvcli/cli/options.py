@@ -109,7 +109,15 @@ def data_options(function: F) -> F:
         record_option(
             DataOptions, "seed", help="Seed of everything random: the subset that --limit draws, and probes."
         ),
+        record_option(
+            DataOptions,
+            "shuffle",
+            help="Take samples in a random order, so that errors over batches hold for data sorted by class too.",
+        ),
         record_option(DataOptions, "batch_size", help="Samples per batch: decides memory and speed, never the result."),
+        record_option(
+            DataOptions, "stratify", help="With --limit: keep the classes' shares; of losses by classes alone."
+        ),
         record_option(DataOptions, "limit", help="Use a random subset of N samples.", metavar="N"),
         record_option(
             DataOptions,
@@ -120,6 +128,16 @@ def data_options(function: F) -> F:
     ):
         function = decorate(function)
     return function
+
+
+def data_rtol_option(function: F) -> F:
+    """The option that stops where the data are enough."""
+    return record_option(
+        DataOptions,
+        "data_rtol",
+        help="Use a random subset of samples, grown until the standard error over the data is this part of every "
+        "trace, or of every sum of a diagonal, at most; the same as --limit N --shuffle with the N found.",
+    )(function)
 
 
 def device_option(function: F) -> F:
