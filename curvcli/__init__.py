@@ -14,7 +14,7 @@ from curvcli.version import __version__ as __version__
 if TYPE_CHECKING:
     from curvcli.api.check import check
     from curvcli.api.compare import compare
-    from curvcli.api.compute import density, diagonal, eigenvalues, hessian, trace
+    from curvcli.api.compute import diagonal, trace
     from curvcli.api.coupling import coupling
     from curvcli.api.course import Course, course
     from curvcli.api.init import GuessedSpec, init
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from curvcli.api.sensitivity import sensitivity
     from curvcli.api.sharpness import sharpness
     from curvcli.api.slice import slice
+    from curvcli.api.spectra import density, eigenvalues, hessian
     from curvcli.api.split import split
     from curvcli.api.study import Study
     from curvcli.api.voice import CurvcliWarning
@@ -84,7 +85,8 @@ __all__ = [
 _MODULES = {
     "curvcli.api.check": ("check",),
     "curvcli.api.compare": ("compare",),
-    "curvcli.api.compute": ("density", "diagonal", "eigenvalues", "hessian", "trace"),
+    "curvcli.api.compute": ("diagonal", "trace"),
+    "curvcli.api.spectra": ("density", "eigenvalues", "hessian"),
     "curvcli.api.coupling": ("coupling",),
     "curvcli.api.course": ("Course", "course"),
     "curvcli.api.init": ("GuessedSpec", "init"),

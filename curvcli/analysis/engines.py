@@ -12,6 +12,7 @@ from typing import Final
 from curvcli.analysis.options.request import Request
 from curvcli.analysis.options.shared import DataOptions, ModelOptions
 from curvcli.analysis.session import Session, open_session
+from curvcli.analysis.silence import SILENCE
 from curvcli.curvature.kept import KeptObjective
 from curvcli.curvature.tasks import Data
 from curvcli.engine.interface import Engine
@@ -47,20 +48,7 @@ class DataOpener:
             CurvcliError: something has changed since the run opened them.
         """
         os.chdir(self.folder)
-        return open_session(self.model, self.data, _Silent(), needs_layers=False).objective
-
-
-class _Silent:
-    """What the run itself has said already (see ``Remarks``)."""
-
-    def note(self, text: str) -> None:
-        """Say nothing."""
-
-    def detail(self, text: str) -> None:
-        """Say nothing."""
-
-    def warn(self, text: str) -> None:
-        """Say nothing."""
+        return open_session(self.model, self.data, SILENCE, needs_layers=False).objective
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from curvcli.analysis.answers import is_deterministic
@@ -74,7 +75,14 @@ class Planned:
     look: Callable[[bool], Outlook]
 
 
-def plan_run(request: Request, session: Session, voice: Voice, *, line: str | None = None) -> Planned:
+def plan_run(
+    request: Request,
+    session: Session,
+    voice: Voice,
+    *,
+    line: str | None = None,
+    work: Mapping[str, Work[Any]] = MappingProxyType({}),
+) -> Planned:
     """Plan a request.
 
     Args:
@@ -82,13 +90,14 @@ def plan_run(request: Request, session: Session, voice: Voice, *, line: str | No
         session: the model and data that it names, opened.
         voice: for warnings.
         line: the command that does the same; None for the one that was typed.
+        work: that has been done on the same samples, by key; not of derivatives by the inputs.
 
     Raises:
         CurvcliError: options do not go with the model; or the model gives no two equal answers.
     """
     if request.command == "inputs":
         return _plan_inputs(request, session, voice, line)
-    return _plan_layers(request, session, voice, line)
+    return _plan_layers(request, session, voice, line, work)
 
 
 def diagonal_plan(session: Session, selection: Selection) -> Quantity:
@@ -118,7 +127,9 @@ def chosen_targets(session: Session, selection: Selection, *, always_layers: boo
     return targets(session.model.layers, places, whole_model=selection.whole_model)
 
 
-def _plan_layers(request: Request, session: Session, voice: Voice, line: str | None) -> Planned:
+def _plan_layers(
+    request: Request, session: Session, voice: Voice, line: str | None, work: Mapping[str, Work[Any]]
+) -> Planned:
     # Diagonals are the layers', so that with them the whole model alone does not mean no layer. Chosen before the model
     # is run: a misspelt name is reported at once.
     chosen = chosen_targets(session, request.selection, always_layers="diag" in request.own)
@@ -135,7 +146,7 @@ def _plan_layers(request: Request, session: Session, voice: Voice, line: str | N
     room = max((limit - needed) // 2, _LEAST_ROOM)
     own = {name: options for name, options in request.own.items() if name in QUANTITIES}
     verify = request.computing.verify and deterministic and all(QUANTITIES[name].verified for name in own)
-    run = RunPlan(session, chosen, room, deterministic, verify=verify)
+    run = RunPlan(session, chosen, room, deterministic, verify=verify, work=dict(work))
     quantities = [QUANTITIES[name].plan(run, options) for name, options in own.items()]
     studies = [STUDIES[name].plan(run, options) for name, options in request.own.items() if name in STUDIES]
     # Studies are of the network: a report of these alone has no rows of layers.

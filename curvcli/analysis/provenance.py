@@ -6,6 +6,7 @@ import json
 import shlex
 import sys
 from collections.abc import Mapping
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,7 @@ def provenance(
         likelihood: the loss's, if it has one.
     """
     spec = session.loaded.spec
+    subset = session.subset if isinstance(session, Session) else None
     return Provenance(
         model_path=lasting(session.path),
         model_sha256=session.model.sha256,
@@ -92,6 +94,10 @@ def provenance(
         verification_passes=verification_passes,
         random_data=session.drawn,
         likelihood=likelihood,
+        available=session.samples.available if subset is None else subset.available,
+        data_rtol=nan if subset is None else subset.rtol,
+        data_error=nan if subset is None else subset.error,
+        data_worst="" if subset is None else subset.worst,
         **Origin(command, session.path, session.loaded.path).locations(report),
     )
 

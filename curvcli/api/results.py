@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Generic, TypeVar
 
 from curvcli.api.arguments import StrPath, path_of
 from curvcli.api.report import Report, read_report
 from curvcli.errors import ReportError
+from curvcli.report.records.quantities import BlockRecord, DensityRecord, EigenRecord, TraceRecord
 from curvcli.spec.mistakes import listed
 from curvcli.text import did_you_mean
 
 Record_co = TypeVar("Record_co", covariant=True)
+Kind = TypeVar("Kind", TraceRecord, EigenRecord, DensityRecord, BlockRecord)
 
 
 class UnknownNameError(ReportError, KeyError):
@@ -61,6 +64,18 @@ class Results(Mapping[str, Record_co], Generic[Record_co]):
         count = self.report.provenance.samples
         loss = f"loss {self.loss:.6g} over {count} sample{'' if count == 1 else 's'}"
         return f"<curvcli.Results {self.status}, {loss}: {', '.join(self._readers)}>"
+
+
+def by_layer(report: Report, kind: type[Kind]) -> Results[Kind]:
+    """The records of one quantity by the names of layers."""
+
+    def read(layer: str) -> Kind:
+        record = report.record(layer, kind)
+        if record is None:
+            raise ValueError(f"{report.path}: {layer} has no {kind.__name__}")
+        return record
+
+    return Results(report, {row.name: partial(read, row.name) for row in report.layers})
 
 
 def report_of(argument: str, value: Report | Results[object] | StrPath) -> Report:

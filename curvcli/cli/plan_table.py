@@ -27,18 +27,25 @@ class Costed(Protocol):
 
 
 def render_plan(
-    rows: Sequence[PlanRow], work: Sequence[Costed], batches: int, outlook: Outlook | None, output_format: str
+    rows: Sequence[PlanRow],
+    work: Sequence[Costed],
+    batches: int,
+    outlook: Outlook | None,
+    output_format: str,
+    *,
+    times: float = 1.0,
 ) -> str:
     """The plan as text in one of the output formats, without a final newline.
 
     Args:
         rows: what is done for whom.
         work: behind them.
-        batches: of the data.
+        batches: of the data, at most.
         outlook: what it costs; None if nothing was timed.
         output_format: table, json, csv or markdown.
+        times: how many times the passes of the work are made, at most.
     """
-    passes = sum(one.passes for one in work)
+    passes = round(times * sum(one.passes for one in work))
     seconds = {} if outlook is None else outlook.seconds
     total = None if outlook is None else outlook.total
     if output_format == "json":
@@ -73,9 +80,9 @@ def render_plan(
         for r in rows
     ]
     footer = f"{batches} batch{'es' * (batches != 1)}, {passes / max(batches, 1):.0f} backward passes each"
-    if total is not None:
-        bound = "at most" if any(one.at_most for one in work) else "about"
-        footer += f"; {bound} {duration(total)} by one timed pass"
+    if outlook is not None:
+        bound = "at most" if outlook.at_most else "about"
+        footer += f"; {bound} {duration(outlook.total)} by one timed pass"
         if peak_memory():
             footer += f"; {peak_memory() / 2**30:.1f} GiB at most so far"
     if len({row.quantity for row in rows}) == 1:

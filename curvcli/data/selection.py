@@ -87,9 +87,9 @@ def shares(sizes: Array, limit: int) -> Array:
     Of equal remainders the first class's is rounded up. No class gets more than it has, if ``limit`` is at most all.
     """
     total = int(sizes.sum())
-    whole, rest = zip(*(divmod(limit * int(size), total) for size in sizes), strict=True)
+    whole, remainders = zip(*(divmod(limit * int(size), total) for size in sizes), strict=True)
     taken = np.array(whole, dtype=np.int64)
-    up = sorted(range(len(rest)), key=lambda place: (-rest[place], place))[: limit - int(taken.sum())]
+    up = sorted(range(len(remainders)), key=lambda place: (-remainders[place], place))[: limit - int(taken.sum())]
     taken[up] += 1
     return taken
 

@@ -29,6 +29,8 @@ SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 # 99 and −15: a signal that came before the command line had begun.
 ENDS = {0, 130, 143, -signal.SIGKILL, -signal.SIGTERM, 99}
 COMMON = "--limit 24 --batch-size 8 -q --format json"
+# More batches, of which subsets can be taken.
+MANY = "--limit 40 --batch-size 1 -q --format json"
 COMMANDS = {
     "diag": "diag {model} --layer fc2 --layer fc3",
     "diag by coordinates": "diag {model} --layer norm --layer fc3 --method coordinate",
@@ -48,6 +50,8 @@ COMMANDS = {
     "split": "split {model} --at fc2",
     "slice": "slice {model} --layer fc3 --along top --along random --points 5",
     "coupling": "coupling {model} --layer fc2 --layer fc3 --method probes --probes 12",
+    "samples": "trace {model} --whole-model --method hutchinson --probes 16 --data-rtol 0.01",
+    "samples of diagonals": "diag {model} --layer fc2 --layer fc3 --data-rtol 0.01",
     "run": "run {folder}/run.toml",
 }
 CONFIG = """model = "{model}"
@@ -162,7 +166,7 @@ def prepared(folder: Path, name: str, model: str, report: Path) -> Case:
     (folder / "run.toml").write_text(CONFIG.format(model=model))
     line = COMMANDS[name].format(model=folder / model, folder=folder)
     words = shlex.split(line)
-    words += ["-q"] if name == "run" else [*shlex.split(COMMON), "-o", str(report)]
+    words += ["-q"] if name == "run" else [*shlex.split(MANY if "--data-rtol" in words else COMMON), "-o", str(report)]
     report = folder / f"{model}.run.h5" if name == "run" else report
     counts = folder / "steps"
     start = time.monotonic()
@@ -201,7 +205,7 @@ def killed(case: Case, rng: np.random.Generator, say: Callable[[str], None]) -> 
     if code not in (0, 4):
         return f"{how}: the resumed run ended with {code}"
     same = case.report.read_bytes() == case.bytes
-    left = case.report.with_name(f"{case.report.name}.parts").exists()
+    left = any(case.report.parent.glob(f"{case.report.name}*.parts"))
     case.report.unlink()
     return "" if same and not left else f"{how}: {'parts are left' if same else 'other bytes'}"
 
