@@ -29,7 +29,7 @@ from curvcli.analysis.session import Opened, Session, fixed_batch, overridden, s
 from curvcli.analysis.silence import SILENCE
 from curvcli.analysis.subset import Subset
 from curvcli.analysis.targets import parameters_of
-from curvcli.curvature.enough import FIRST_BATCHES, Growth, data_error, relative_error
+from curvcli.curvature.enough import FIRST_BATCHES, FIRST_SAMPLES, Growth, data_error, relative_error
 from curvcli.data.registry import TABLES
 from curvcli.engine.work import Work
 from curvcli.errors import CurvcliError, Interrupted, SpecError, UsageError
@@ -278,7 +278,7 @@ def _first(request: Request, opener: Callable[[DataOptions], Opened]) -> tuple[D
     except CurvcliError:
         opener(data)  # which says more of it
         raise
-    first = FIRST_BATCHES * sampling.batch_size
+    first = max(FIRST_BATCHES * sampling.batch_size, FIRST_SAMPLES)
     return replace(data, limit=first if sampling.limit is None else min(first, sampling.limit)), sampling.limit
 
 

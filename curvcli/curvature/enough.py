@@ -12,8 +12,9 @@ from curvcli.curvature.student import widening, widening_for_skewness
 from curvcli.curvature.trace.estimate import data_spread
 from curvcli.models.base import Array
 
-# Batches of the first subset: a spread over fewer says too little to stop on.
-FIRST_BATCHES: Final = 16
+# Batches and samples of the first subset, at least: a spread over fewer says too little to stop on, and what one sample
+# in a hundred has most of would be missed.
+FIRST_BATCHES, FIRST_SAMPLES = 16, 512
 # A subset grows by at least, and at most, these factors: few looks, none of which trusts the last one's spread too far.
 _LEAST, _MOST = 2, 4
 # What is expected to be needed is taken by so much more, for that too is an estimate.
@@ -37,7 +38,7 @@ class Growth:
     @property
     def first(self) -> int:
         """Samples of the first subset."""
-        return self._whole(FIRST_BATCHES * self.unit)
+        return self._whole(max(FIRST_BATCHES * self.unit, FIRST_SAMPLES))
 
     def next(self, used: int, error: float) -> int | None:
         """Samples of the next subset; None where this one is enough, or is all there is.

@@ -30,7 +30,26 @@ SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 ENDS = {0, 130, 143, -signal.SIGKILL, -signal.SIGTERM, 99}
 COMMON = "--limit 24 --batch-size 8 -q --format json"
 # More batches, of which subsets can be taken.
-MANY = "--limit 40 --batch-size 1 -q --format json"
+MANY = "--batch-size 32 --data {folder}/many.toml -q --format json"
+RANDOM = """version = 1
+[source]
+format = "random"
+samples = 1200
+[source.columns.x]
+shape = [8, 8, 1]
+values = "uniform"
+[source.columns.y]
+values = "integers"
+high = 10
+[inputs.image]
+column = "x"
+layout = "NHWC->NCHW"
+[target]
+column = "y"
+[loss]
+name = "cross_entropy"
+from_logits = "auto"
+"""
 COMMANDS = {
     "diag": "diag {model} --layer fc2 --layer fc3",
     "diag by coordinates": "diag {model} --layer norm --layer fc3 --method coordinate",
@@ -50,7 +69,7 @@ COMMANDS = {
     "split": "split {model} --at fc2",
     "slice": "slice {model} --layer fc3 --along top --along random --points 5",
     "coupling": "coupling {model} --layer fc2 --layer fc3 --method probes --probes 12",
-    "samples": "trace {model} --whole-model --method hutchinson --probes 16 --data-rtol 0.01",
+    "samples": "trace {model} --whole-model --method hutchinson --probes 4 --data-rtol 0.01",
     "samples of diagonals": "diag {model} --layer fc2 --layer fc3 --data-rtol 0.01",
     "run": "run {folder}/run.toml",
 }
@@ -164,9 +183,14 @@ def ended(child: int) -> int:
 def prepared(folder: Path, name: str, model: str, report: Path) -> Case:
     """Run a command without interruption."""
     (folder / "run.toml").write_text(CONFIG.format(model=model))
+    (folder / "many.toml").write_text(RANDOM.replace("layout", "# layout" if model == "mlp_tanh" else "layout"))
     line = COMMANDS[name].format(model=folder / model, folder=folder)
     words = shlex.split(line)
-    words += ["-q"] if name == "run" else [*shlex.split(MANY if "--data-rtol" in words else COMMON), "-o", str(report)]
+    words += (
+        ["-q"]
+        if name == "run"
+        else [*shlex.split(MANY.format(folder=folder) if "--data-rtol" in words else COMMON), "-o", str(report)]
+    )
     report = folder / f"{model}.run.h5" if name == "run" else report
     counts = folder / "steps"
     start = time.monotonic()

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from kills import ROOT, ended, forked, imported
+from kills import RANDOM, ROOT, ended, forked, imported
 
 MODEL = ROOT / "sample_models" / "mlp_tanh.pt"
 COMMANDS = {
@@ -18,9 +18,9 @@ COMMANDS = {
     "trace": "trace {model} --whole-model --method hutchinson --probes 40",
     "eigs": "eigs {model} --layer fc2 -k 3 --which both --method lanczos",
     "density": "density {model} --layer fc2 --method lanczos --probes 6 --steps 12",
-    "samples": "trace {model} --whole-model --method hutchinson --probes 16 --data-rtol 0.01",
+    "samples": "trace {model} --whole-model --method hutchinson --probes 4 --data-rtol 0.01",
 }
-SAMPLES = {"samples": "--limit 40 --batch-size 1"}
+SAMPLES = {"samples": "--limit 1200 --batch-size 32 --data {folder}/many.toml"}
 SIGNALS = {"SIGINT": signal.SIGINT, "SIGTERM": signal.SIGTERM, "SIGKILL": signal.SIGKILL}
 
 
@@ -50,7 +50,8 @@ def main() -> None:
         with TemporaryDirectory() as directory:
             folder = Path(directory)
             report, steps = folder / "r.h5", folder / "steps"
-            samples = SAMPLES.get(command, "--limit 24 --batch-size 8")
+            (folder / "many.toml").write_text(RANDOM)
+            samples = SAMPLES.get(command, "--limit 24 --batch-size 8").format(folder=folder)
             words = [*shlex.split(f"{line.format(model=MODEL)} {samples}"), "-o", str(report)]
             ended(forked(words, steps=steps))
             whole = report.read_bytes().hex()
