@@ -95,7 +95,11 @@ def run_request(request: Request, shown: Presentation) -> int:
         shown.voice.note(outlook.line())
     if request.output.dry_run:
         batches = round(planned.batches * times)
-        click.echo(render_plan(planned.rows, planned.work, batches, outlook, shown.output_format, times=times))
+        click.echo(
+            render_plan(
+                planned.rows, planned.work, batches, outlook, shown.output_format, times=times, needs=planned.needs
+            )
+        )
         return int(ExitCode.DONE)
     status = planned.job.run(path, resume=request.output.resume)
     enough.forget()

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Protocol
 
+from curvcli.analysis.memory_need import Need
 from curvcli.analysis.outlook import Outlook
 from curvcli.analysis.progress import duration
 from curvcli.analysis.quantities.base import PlanRow
 from curvcli.cli.text import render_rows
 from curvcli.models.memory import peak_memory
+from curvcli.wording import in_shell
 
 
 class Costed(Protocol):
@@ -34,6 +36,7 @@ def render_plan(
     output_format: str,
     *,
     times: float = 1.0,
+    needs: Sequence[Need] = (),
 ) -> str:
     """The plan as text in one of the output formats, without a final newline.
 
@@ -44,6 +47,7 @@ def render_plan(
         outlook: what it costs; None if nothing was timed.
         output_format: table, json, csv or markdown.
         times: how many times the passes of the work are made, at most.
+        needs: what memory each quantity takes.
     """
     passes = round(times * sum(one.passes for one in work))
     seconds = {} if outlook is None else outlook.seconds
@@ -58,6 +62,7 @@ def render_plan(
                 "passes": passes,
                 "seconds": total,
                 "memory_bytes": peak_memory(),
+                "memory": [need.record() for need in needs],
                 "instead": None if outlook is None else outlook.record(),
             },
             indent=2,
@@ -89,5 +94,11 @@ def render_plan(
         names, cells = names[1:], [row[1:] for row in cells]
     dispensable = ("kind", "shared by", "entries", "seconds", "passes/batch")
     return render_rows(
-        names, cells, output_format, numbers=numbers, footer=[footer], dispensable=dispensable, prose="reason"
+        names,
+        cells,
+        output_format,
+        numbers=numbers,
+        footer=[footer, *(in_shell(need.words()) for need in needs)],
+        dispensable=dispensable,
+        prose="reason",
     )
