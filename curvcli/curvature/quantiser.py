@@ -30,6 +30,9 @@ class Granularity:
     kind: Literal["channel", "tensor", "group"]
     size: int = 0
 
+    def __str__(self) -> str:
+        return f"a scale per {self.kind}" + (f" of {self.size}" if self.size else "")
+
 
 @dataclass(frozen=True)
 class Channels:
@@ -88,6 +91,9 @@ class Quantiser:
 
     scheme: Scheme
     granularity: Granularity
+
+    def __str__(self) -> str:
+        return f"{self.scheme}, {self.granularity}"
 
     def rounded(self, values: Array, channels: Channels, bits: int) -> Array:
         """Q(W), in W's shape, float64.

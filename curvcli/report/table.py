@@ -74,6 +74,7 @@ class Column:
         heading: in printed tables; ``None`` where these do not show it.
         role: what `compare` and `assert` make of it: a ``property`` of the network is compared and can be held against
             a threshold; its ``quality`` says how well something was computed, and is held against thresholds alone.
+        defines: whether it says what the row's properties are: where two reports differ in it, they are not compared.
         worse: the direction in which a property gets worse; ``None`` where neither is.
         tolerance: absolute change that `compare` allows by default.
         error: the column with its standard error; without one it is as exact as the row says.
@@ -93,6 +94,7 @@ class Column:
     of: Quantity = "layer"
     heading: Heading | None = None
     role: Literal["", "property", "quality"] = ""
+    defines: bool = False
     worse: Worse | None = None
     tolerance: float = 0.0
     error: str = ""

@@ -149,7 +149,7 @@ def test_a_log_that_nobody_reads_is_not_waited_for(say: Callable[..., str], tmp_
 
 
 @pytest.mark.parametrize("name", ["run.json", "lock", "work-" + "0" * 24 + ".npz", f"{'0' * 24}-{'0' * 64}.h5"])
-@pytest.mark.parametrize("kind", ["folder", "link", "pipe"])
+@pytest.mark.parametrize("kind", ["folder", "link", "loop", "pipe"])
 def test_what_is_no_file_among_finished_layers_is_named(
     kind: str, name: str, work: Path, say: Callable[..., str], tmp_path: Path
 ) -> None:
@@ -162,6 +162,8 @@ def test_what_is_no_file_among_finished_layers_is_named(
             (parts / name).mkdir()
         case "link":
             (parts / name).symlink_to(tmp_path / "precious")
+        case "loop":
+            (parts / name).symlink_to(name)
         case _:
             os.mkfifo(parts / name)
     assert name in say(2, "diag", "model.pt", "-q", "-o", "r.h5")

@@ -69,13 +69,15 @@ def make_bases(server: Server, folder: Path) -> Bases:
         "split.h5": ["split", "model.pt", "-q", "--at", "two", "-o", "split.h5"],
         "slice.h5": ["slice", "model.pt", "-q", "--points", "5", "-o", "slice.h5"],
         "coupling.h5": ["coupling", "model.pt", "-q", "-o", "coupling.h5"],
+        "sensitivity.h5": ["sensitivity", "model.pt", "-q", "--bits", "4", "-o", "sensitivity.h5"],
+        "sharpness.h5": ["sharpness", "model.pt", "-q", "--minibatches", "4", "-o", "sharpness.h5"],
         "check.h5": ["check", "model.pt", "-q", "-o", "check.h5"],
     }
     for name, words in made.items():
         ended = server.run(words, folder)
         assert ended.code in {0, 4}, (name, ended.stderr)
         assert (folder / name).exists(), (name, ended.stderr)
-    killed = ("trace.h5", "eigs.h5", "diag.h5")
+    killed = ("trace.h5", "eigs.h5", "diag.h5", "slice.h5", "sharpness.h5")
     for name in killed:
         words = [name.removesuffix(".h5"), "model.pt", "-q", "-o", f"killed.{name}"]
         ended = server.run(words, folder, stop_before_merge=True)

@@ -63,4 +63,5 @@ def _outputs(data: bytes) -> tuple[str, ...]:
         config = tomllib.loads(data.decode())
     except (ValueError, RecursionError):
         return ()
-    return tuple(value for key in ("output", "log-file", "log_file") if isinstance(value := config.get(key), str))
+    named = tuple(value for key in ("output", "log-file", "log_file") if isinstance(value := config.get(key), str))
+    return named if "output" in config else (*named, "model.pt.run.h5")  # where a run's goes that names none

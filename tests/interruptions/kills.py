@@ -71,6 +71,8 @@ COMMANDS = {
     "coupling": "coupling {model} --layer fc2 --layer fc3 --method probes --probes 12",
     "samples": "trace {model} --whole-model --method hutchinson --probes 4 --data-rtol 0.01",
     "samples of diagonals": "diag {model} --layer fc2 --layer fc3 --data-rtol 0.01",
+    "sensitivity": "sensitivity {model} --layer fc2 --layer fc3 --bits 4 --sparsity 0.5",
+    "sharpness": "sharpness {model} --layer fc3 --minibatch 5 --minibatches 4 --probes 8",
     "run": "run {folder}/run.toml",
 }
 CONFIG = """model = "{model}"
@@ -113,7 +115,21 @@ class Case:
 def imported(framework: str) -> None:
     """Import what runs need, once for all that are forked from now on."""
     adapters = {"torch": "torch.torchscript", "tensorflow": "tensorflow.savedmodel"}
-    commands = ("main", "diag", "trace", "eigs", "density", "hessian", "inputs", "split", "slice", "coupling", "run")
+    commands = (
+        "main",
+        "diag",
+        "trace",
+        "eigs",
+        "density",
+        "hessian",
+        "inputs",
+        "split",
+        "slice",
+        "coupling",
+        "sensitivity",
+        "sharpness",
+        "run",
+    )
     for name in (*(f"cli.{command}" for command in commands), f"models.{adapters[framework]}", "report.hdf5.write"):
         import_module(f"curvcli.{name}")
 

@@ -137,6 +137,30 @@ def test_a_change_is_a_change(tmp_path, report, studies, provenance):
         }
 
 
+@pytest.mark.parametrize(
+    "table", [t for t in TABLES.values() if any(c.defines for c in t.columns)], ids=lambda t: t.group
+)
+def test_what_is_defined_otherwise_is_not_compared(table, tmp_path, report, studies, provenance):
+    """Refused by the name of the row, and left out where that is allowed."""
+    column = next(c for c in table.columns if c.defines)
+
+    def redefined(rows):
+        return tuple(study_row(table, row.name, **{**row.values, column.name: "something else"}) for row in rows)
+
+    changed = [
+        replace(one, tables={g: redefined(rows) if g == table.group else rows for g, rows in one.tables.items()})
+        for one in studies
+    ]
+    write_report(tmp_path / "other.h5", [], provenance, studies=changed)
+    other = read_report(tmp_path / "other.h5")
+    with pytest.raises(UsageError, match=rf"{table.group}/.* is (.*; )?something else(;.*)?, was"):
+        compare(report, other, Tolerances())
+    outcome = compare(report, other, Tolerances(), allow_mismatch=True)
+    assert {c.layer.split("/")[0] for c in outcome.changes if c.layer} == {
+        t.group for t in TABLES.values() if t != table and any(c.role == "property" for c in t.columns)
+    }
+
+
 def test_names_of_tables_are_those_of_no_other(report):
     groups = [table.group for study in STUDIES.values() for table in study.tables]
     assert len(set(groups)) == len(groups)

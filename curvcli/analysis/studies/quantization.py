@@ -96,6 +96,7 @@ class Quantization:
             f"{layer.name}/{bits}",
             quantized_layer=layer.name,
             kernels=tuple(p.name for p in layer.kernels),
+            quantizer=str(self.quantiser),
             bits=bits,
             weights=layer.size,
             rounding_error=error,
@@ -121,6 +122,7 @@ class Quantization:
                     channel_parameter=name,
                     channel=channel,
                     channel_bits=bits,
+                    channel_quantizer=str(self.quantiser),
                     channel_error=error,
                     channel_rise=rise,
                 )
@@ -168,6 +170,7 @@ class Quantization:
             budget.name,
             mean_bits=total / sum(layer.size for layer in self.layers),
             bytes=-(-total // 8),
+            budget_quantizer=str(self.quantiser),
             joint_predicted=summed("predicted_rise"),
             joint_quadratic=summed("quadratic_rise"),
             joint_measured=measured,

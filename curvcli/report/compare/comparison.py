@@ -101,18 +101,14 @@ def compare(
     pairs, lost = _pairs(base, new, matching_layers, layers, quantities)
     if lost:
         differences.append(f"not computed in NEW: {listed(lost)}")
-    differences += [
-        f"{_place(pair)} is of the {named(pair.new.matrix)}, was of the {named(pair.old.matrix)}"
-        for pair in pairs
-        if pair.other
-    ]
+    differences += dict.fromkeys(pair.otherwise for pair in pairs if pair.otherwise)
     if differences and not allow_mismatch:
         raise UsageError(
             f"{new.path} can't be compared with {base.path}: {_sentences(differences)}.\n"
-            f"Compute both for the same loss, data and layers, or give {option('allow_mismatch', True)} to "
-            "compare what they share."
+            "Compute both for the same loss, data and layers, defined alike, or give "
+            f"{option('allow_mismatch', True)} to compare what they share."
         )
-    changes = _judged([pair for pair in pairs if not pair.other], (base, new), tolerances, worse=worse)
+    changes = _judged([pair for pair in pairs if not pair.otherwise], (base, new), tolerances, worse=worse)
     loss_requested = quantities is not None and LOSS in quantities
     of_layers = [change for change in changes if change.layer is not None]
     if not of_layers and not (changes and loss_requested):
@@ -151,9 +147,14 @@ class _Pair:
     rows: tuple[LayerSummary, LayerSummary] | None
 
     @property
-    def other(self) -> bool:
-        """Whether it is a number of another matrix."""
-        return self.old.matrix != self.new.matrix
+    def otherwise(self) -> str:
+        """Say that it is of another matrix, or of another definition, of which all of one row are; empty where not."""
+        place = printable(self.layer or "") or "(root)"
+        if self.old.matrix != self.new.matrix:
+            return f"{place}: {self.quantity} is of the {named(self.new.matrix)}, was of the {named(self.old.matrix)}"
+        if self.old.definition != self.new.definition:
+            return f"{place} is {printable(self.new.definition)}, was {printable(self.old.definition)}"
+        return ""
 
     @property
     def other_precision(self) -> str:
@@ -207,10 +208,6 @@ def _pairs(
             elif not quantity.startswith("eigenvalue_"):  # fewer of them are no loss of the others
                 lost.append(f"{name or '(root)'}: {quantity}")
     return pairs, tuple(lost)
-
-
-def _place(pair: _Pair) -> str:
-    return f"{printable(pair.layer or '') or '(root)'}: {pair.quantity}"
 
 
 def _sentences(differences: Sequence[str]) -> str:

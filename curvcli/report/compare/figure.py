@@ -51,6 +51,7 @@ class Figure:
         doubt: why a difference to another report's figure can't be judged; empty where it can.
         note: what a reader should know.
         matrix: what it is a number of; empty where that is the same in all reports.
+        definition: what it is, where that depends on the options of the run; else empty.
         precision: of the computation, where what counts as zero depends on it; else empty.
         only: whether the value is no more than a ``lower`` or an ``upper`` bound of the true one; else empty.
     """
@@ -68,6 +69,7 @@ class Figure:
     doubt: str = ""
     note: str = ""
     matrix: str = ""
+    definition: str = ""
     precision: str = ""
     only: Literal["", "lower", "upper"] = ""
 

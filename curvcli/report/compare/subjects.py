@@ -144,6 +144,7 @@ def _of_study(report: Report, study: StudySummary, table: Table, row: StudyRow) 
     """Return a row of a study; where it does not say itself whether it is exact, the study does."""
     exact = bool(row.values.get("exact", study.exact))
     figure_by_name: dict[str, Figure] = {}
+    definition = "; ".join(str(value) for c in table.columns if c.defines and (value := row.values.get(c.name)))
     for name, value in _numbers(table, row, "property"):
         column = table.find(name)
         stderr = float(getattr(row, column.error)) if column is not None and column.error else 0.0
@@ -153,6 +154,7 @@ def _of_study(report: Report, study: StudySummary, table: Table, row: StudyRow) 
             bound=rounding(report, value),
             doubt=random(report),
             note="estimated" if stderr else "",
+            definition=definition,
         )
     return Subject(
         sort=table.group,

@@ -245,7 +245,7 @@ class Parts:
             entries = [entry for entry in os.scandir(self.directory) if _KEPT.fullmatch(entry.name)]
         for entry in entries:
             if not entry.is_file(follow_symlinks=False):
-                other = "a directory" if entry.is_dir() else "not a regular file"
+                other = "a directory" if entry.is_dir(follow_symlinks=False) else "not a regular file"
                 kind = "a symbolic link" if entry.is_symlink() else other
                 raise ReportError(f"{entry.path}: is {kind}, where a run keeps a file of its own: remove it")
 

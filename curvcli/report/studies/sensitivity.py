@@ -24,6 +24,7 @@ QUANTIZATION: Final = Table("quantization", "quantized", (
     _named("quantized", "the layer and the bits"),
     Column("quantized_layer", "text", "the layer whose kernels are quantised", heading=Heading("layer", 10)),
     Column("kernels", "words", "the parameters that are quantised"),
+    Column("quantizer", "text", "the scheme, and which weights share a scale", defines=True),
     Column("bits", "count", "bits per weight", NONE, heading=Heading("bits", 20)),
     Column("weights", "count", "number of weights that are quantised", NONE, heading=Heading("weights", 30, 5)),
     Column("rounding_error", "number", "‖Q(W) − W‖²", WEIGHTS, heading=Heading("‖Q(W)−W‖²", 40, 2), role="property",
@@ -50,6 +51,7 @@ CHANNELS: Final = Table("quantization_channels", "quantized_channel", (
     Column("channel_parameter", "text", "the parameter that the channel is of"),
     Column("channel", "count", "output channel, from 0", NONE),
     Column("channel_bits", "count", "bits per weight", NONE),
+    Column("channel_quantizer", "text", "the scheme, and which weights share a scale", defines=True),
     Column("channel_error", "number", "‖Q(W) − W‖² of the channel", WEIGHTS, role="property"),
     Column("channel_rise", "number", "gᵀδ + ½ Σ H_jj δ_j² of the channel", LOSS, role="property", unknown=True),
 ))
@@ -114,6 +116,7 @@ ALLOCATION: Final = Table("allocation", "allotted_layer", (
 BUDGETS: Final = Table("bit_budgets", "bit_budget", (
     _named("bit_budget", "how bits are spread", Heading("bits", 10)),
     Column("mean_bits", "number", "mean bits per weight", NONE, heading=Heading("mean bits", 20)),
+    Column("budget_quantizer", "text", "the scheme, and which weights share a scale", defines=True),
     Column("bytes", "count", "size of the quantised weights, without their scales", "B", heading=Heading("bytes", 30)),
     Column("joint_predicted", "number", "sum of the layers' predicted rises", LOSS, heading=Heading("predicted", 40),
            role="property", unknown=True),

@@ -24,7 +24,7 @@ MEASURES: Final = Table("sharpness", "measure", (
     Column("count", "count", "probes or mini-batches that an estimate is of; 0 for none", NONE, blank=True),
     Column("degrees", "number", "degrees of freedom of the standard error; infinite where there is none", NONE,
            unknown=True, infinite=True),
-    Column("definition", "prose", "what the measure is", heading=Heading("what", 70, 2)),
+    Column("definition", "prose", "what the measure is", heading=Heading("what", 70, 2), defines=True),
     Column("source", "prose", "where the measure is from", heading=Heading("source", 80, 7)),
     Column("rescaling", "text", "what becomes of the measure where one ReLU layer is scaled up and the next down",
            heading=Heading("rescaled", 90, 5)),

@@ -97,7 +97,7 @@ class Preconditioned(Measure):
         self._diagonal: DiagonalQuantity | None = None
         path = ground.options.preconditioner
         self._given: Array | None = None
-        self._what = "the exact diagonal's magnitudes, damped"
+        self._what = f"the exact diagonal's magnitudes, plus {ground.options.damping:g} of the largest"
         work: tuple[Work[Any], ...] = ()
         if path is None and not ground.small:
             # Diagonals are the layers'; those of other parameters are left alone.

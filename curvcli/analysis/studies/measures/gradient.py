@@ -75,6 +75,11 @@ class Ascent(Measure):
 
         return [
             row("sam_sharpness", f"L(θ + ε) − L(θ), ε = ρg/‖g‖, ρ = {rho:g}", rise, "forward"),
-            row("sam_first_order", "what the gradient predicts of it: ρ‖g‖", first, "gradient"),
-            row("sam_second_order", "what gradient and Hessian predict: ρ‖g‖ + ρ²/2 gᵀHg/‖g‖²", second, "product"),
+            row("sam_first_order", f"what the gradient predicts of it: ρ‖g‖, ρ = {rho:g}", first, "gradient"),
+            row(
+                "sam_second_order",
+                f"what gradient and Hessian predict: ρ‖g‖ + ρ²/2 gᵀHg/‖g‖², ρ = {rho:g}",
+                second,
+                "product",
+            ),
         ]
