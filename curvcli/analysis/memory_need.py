@@ -33,6 +33,7 @@ from curvcli.curvature.trace.registry import REGISTRY
 from curvcli.curvature.trace.unit_vectors import UnitVectors
 from curvcli.errors import CurvcliError, ModelError, UsageError
 from curvcli.files import size_text
+from curvcli.models.base import DifferentiatedBatch
 from curvcli.models.device_memory import Memory
 from curvcli.wording import option
 
@@ -69,7 +70,7 @@ class Need:
         quantity: its name.
         in_use: with the model opened, before any work.
         parameters: of the model, of these.
-        product: a gradient and a product with the Hessian, without what grows with the samples.
+        product: the gradient by all layers, or a product with the Hessian, without what grows with the samples.
         per_sample: what does, for each.
         batch: samples per batch.
         vectors: that are held at once.
@@ -227,17 +228,21 @@ def _line(session: Session, targets: Sequence[Target], memory: Memory) -> tuple[
     if not names:
         return 0, 0
 
+    every = [p.name for layer in session.model.layers for p in layer.parameters]
+
+    def opened(samples: int, by: Sequence[str]) -> DifferentiatedBatch:
+        if samples == whole:
+            return next(iter(objective.batches(by)))
+        return next(iter(objective.minibatches(np.arange(samples, dtype=np.int64)[None], by)))
+
     def grown(samples: int) -> int:
-        opened = (
-            objective.batches(names)
-            if samples == whole
-            else objective.minibatches(np.arange(samples, dtype=np.int64)[None], names)
-        )
         with _watched(memory) as peak:
-            batch = next(iter(opened))
+            # Before any work two passes by all layers are compared.
+            opened(samples, every).gradient(every)
+            batch = opened(samples, names)
             batch.gradient(names)
             batch.hessian_products(names, space.signs(0, "memory", range(1)))
-        del batch, opened
+            del batch
         memory.release()
         return peak()
 
