@@ -6,7 +6,6 @@ import json
 import shlex
 import sys
 from collections.abc import Mapping
-from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -95,8 +94,8 @@ def provenance(
         random_data=session.drawn,
         likelihood=likelihood,
         available=session.samples.available if subset is None else subset.available,
-        data_rtol=nan if subset is None else subset.rtol,
-        data_error=nan if subset is None else subset.error,
+        data_rtol=0.0 if subset is None else subset.rtol,
+        data_error=0.0 if subset is None else subset.error,
         data_worst="" if subset is None else subset.worst,
         **Origin(command, session.path, session.loaded.path).locations(report),
     )

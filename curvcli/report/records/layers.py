@@ -260,8 +260,8 @@ class Provenance:
             empty where there is none, and in reports of earlier versions.
         available: samples there were to choose from; 0 where it is not known, as in reports of earlier versions.
         data_rtol: error over the data at which a random subset was taken to be large enough, relative to each trace;
-            NaN where all samples that were to be used were.
-        data_error: the one that was left, of the worst trace: a standard error; NaN likewise.
+            0 where none was requested.
+        data_error: the one that was left, of the worst trace: a standard error; NaN where a trace is no number.
         data_worst: the layer whose trace that is; empty where there is no error.
     """
 
@@ -293,6 +293,6 @@ class Provenance:
     random_data: bool = False
     likelihood: str = ""
     available: int = 0
-    data_rtol: float = nan
-    data_error: float = nan
+    data_rtol: float = 0.0
+    data_error: float = 0.0
     data_worst: str = ""

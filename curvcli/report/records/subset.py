@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import isfinite, isnan
+from math import isfinite
 
 from curvcli.report.records.layers import Provenance
 from curvcli.text import printable
@@ -13,7 +13,7 @@ def subset_words(run: Provenance) -> str:
 
     The error is that of the worst figure: a standard error of its difference to the figure of all samples.
     """
-    if isnan(run.data_rtol):
+    if not run.data_rtol:
         return ""
     of = f"{run.samples} of {run.available}"
     if run.data_error == 0:
