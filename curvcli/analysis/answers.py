@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from curvcli.analysis.progress import Voice
 from curvcli.analysis.session import Session
 from curvcli.curvature.repeatability import largest_difference
 from curvcli.errors import ModelError
 from curvcli.wording import option
+
+# Classes that are named where a random subset misses them.
+_NAMED = 5
 
 
 def is_deterministic(session: Session, voice: Voice, *, allow_random: bool) -> bool:
@@ -29,6 +34,8 @@ def is_deterministic(session: Session, voice: Voice, *, allow_random: bool) -> b
         voice.warn(f"{where}: {objective.caveat}")
     if objective.undecided is not None:
         voice.warn(f"{session.loaded.path.name}: {objective.undecided}")
+    if missed := _missed_classes(session):
+        voice.note(missed)
     names = [p.name for one in session.model.layers for p in one.parameters]
     apart = largest_difference(objective, names, session.dtype)
     suspects = ", ".join(objective.random)
@@ -54,3 +61,19 @@ def is_deterministic(session: Session, voice: Voice, *, allow_random: bool) -> b
             f"{objective.batch_size}, and changes with {option('batch_size')}"
         )
     return True
+
+
+def _missed_classes(session: Session) -> str:
+    """What a person should know of a random subset without some of the classes; empty where there is nothing."""
+    samples, classes = session.samples, session.objective.classes
+    targets = samples.targets()
+    if classes is None or targets is None or targets.size != len(samples) or len(samples) == samples.available:
+        return ""
+    missed = np.setdiff1d(np.arange(classes), targets)
+    if not len(missed):
+        return ""
+    names = ", ".join(map(str, missed[:_NAMED])) + (", …" if len(missed) > _NAMED else "")
+    advice = "" if session.loaded.spec.sampling.stratify else f"; {option('stratify', True)} keeps the classes' shares"
+    return (
+        f"of {classes} classes the random subset of {len(samples)} samples has none of {len(missed)} ({names}){advice}"
+    )

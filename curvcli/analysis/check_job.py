@@ -134,7 +134,7 @@ def _checked(checks: Checklist, opened: Opened, layers: Sequence[Layer], request
             "diag",
             {"diag": DiagonalOptions(budget=check_options.budget or BUDGET)},
             replace(request.model, model=opened.path, device=opened.device, dtype="float64"),
-            DataOptions(data, len(samples), sampling.batch_size, sampling.seed),
+            DataOptions(data, len(samples), sampling.batch_size, sampling.seed, sampling.stratify, sampling.shuffle),
             Selection(tuple(layer.name for layer in layers)),
         )
         compare_with(checks, this_side, other_side(this_side, check_options))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from curvcli.analysis.interrupt import StopRequest
 from curvcli.analysis.progress import Meter, Voice
 from curvcli.engine.interface import Engine
 from curvcli.engine.work import Work
-from curvcli.report.hdf5.parts import Parts
+from curvcli.models.base import Array
 
 # The state of a computation is put on disk this often: what a kill -9 can cost, in seconds.
 _CHECKPOINT = 20.0
@@ -19,7 +20,23 @@ _WRITING = 0.1
 _PROMPT = 2.0
 
 
-def run_resumable(parts: Parts, work: Work[Any], engine: Engine, meter: Meter, voice: Voice) -> None:
+class Keeper(Protocol):
+    """Keeps the states of computations by their keys."""
+
+    def progress(self, key: str) -> Mapping[str, Array] | None:
+        """What is kept of a computation; None if nothing."""
+        ...
+
+    def save_progress(self, key: str, state: Mapping[str, Array]) -> None:
+        """Keep how far a computation has come."""
+        ...
+
+    def drop_progress(self, key: str) -> None:
+        """Forget a computation."""
+        ...
+
+
+def run_resumable(parts: Keeper, work: Work[Any], engine: Engine, meter: Meter, voice: Voice) -> None:
     """Do what is left of some work, keeping its state now and then, and when asked to stop.
 
     Raises:

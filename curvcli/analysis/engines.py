@@ -13,6 +13,7 @@ from curvcli.analysis.options.request import Request
 from curvcli.analysis.options.shared import AUTO, DataOptions, ModelOptions
 from curvcli.analysis.session import Session, open_session
 from curvcli.analysis.shipping import ShippedOpener, files_of
+from curvcli.analysis.silence import SILENCE
 from curvcli.curvature.kept import KeptObjective
 from curvcli.curvature.tasks import Data
 from curvcli.engine.interface import Engine
@@ -46,7 +47,7 @@ class DataOpener:
         if not self.folder.is_dir():
             raise UsageError(f"{self.folder}: no such folder.")
         os.chdir(self.folder)
-        return open_session(self.model, self.data, _Silent(), needs_layers=False).objective
+        return open_session(self.model, self.data, SILENCE, needs_layers=False).objective
 
     def close(self) -> None:
         """Nothing was made."""
@@ -62,19 +63,6 @@ class DataOpener:
 
 def _open(model: ModelOptions, data: DataOptions, folder: Path) -> Data:
     return DataOpener(model, data, folder)()
-
-
-class _Silent:
-    """What the run itself has said already (see ``Remarks``)."""
-
-    def note(self, text: str) -> None:
-        """Say nothing."""
-
-    def detail(self, text: str) -> None:
-        """Say nothing."""
-
-    def warn(self, text: str) -> None:
-        """Say nothing."""
 
 
 @dataclass(frozen=True)

@@ -144,7 +144,7 @@ class Job:
         made: list[Work[Any]] = []
         planned = {work.key: work for work in (*every, *studied)}
         later = sum(study.later for study in self.studies)
-        passes = batches + sum(work.passes for work in planned.values()) + later
+        passes = batches + sum(work.passes for work in planned.values() if not work.done) + later
         with (
             self.place.engines(self.session, names, limit, self.reserved) as engines,
             self.voice.progress(passes) as meter,
@@ -161,8 +161,10 @@ class Job:
             try:
                 for place, work in enumerate(every):
                     at_most = any(one.at_most for one in every[place:])
-                    meter.phase(work.title, work.passes, at_most=at_most)
-                    unsaved[work.key] = seconds = self._run(parts, work, engine, meter)
+                    seconds = 0.0
+                    if not work.done:  # on the way to how many samples are enough
+                        meter.phase(work.title, work.passes, at_most=at_most)
+                        unsaved[work.key] = seconds = self._run(parts, work, engine, meter)
                     made.append(work)
                     for name in work.targets:
                         records.seconds[name] = records.seconds.get(name, 0.0) + seconds

@@ -109,6 +109,15 @@ class Outlook:
         one = self.product * max(self.blocks, 1)
         return {"trace": _TRACE_PROBES * one, "eigs": _EIGEN_PRODUCTS * one}
 
+    def of_more(self, times: float) -> Outlook:
+        """The same for so many times the batches, at most."""
+        if times == 1:
+            return self
+        seconds = {key: times * one for key, one in self.seconds.items()}
+        product = None if self.product is None else times * self.product
+        estimates = tuple(replace(one, seconds=times * one.seconds) for one in self.estimates)
+        return replace(self, seconds=seconds, at_most=True, product=product, estimates=estimates)
+
     def line(self) -> str:
         """All of it, in a line."""
         bound = "at most" if self.at_most else "about"
@@ -163,7 +172,7 @@ def outlook(
     Raises:
         NotFiniteError: the loss of the first batch is NaN or infinite.
     """
-    works = list(run.work.values())
+    works = [work for work in run.work.values() if not work.done]
     tails = _tails(run)
     passes = {work.key: _weight(work, tails) * work.passes for work in works}
     names = tuple(dict.fromkeys(p.name for target in run.targets for p in target.block.parameters))

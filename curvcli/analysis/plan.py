@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from curvcli.analysis.answers import is_deterministic
 from curvcli.analysis.engines import Place, place_of
 from curvcli.analysis.input_plan import input_job
 from curvcli.analysis.job import Job
+from curvcli.analysis.memory_need import Need, measured, needs, refuse_too_large, worth_measuring
 from curvcli.analysis.options.quantities import DiagonalOptions
 from curvcli.analysis.options.request import Request
 from curvcli.analysis.options.shared import AUTO, Selection
@@ -64,6 +66,7 @@ class Planned:
         work: behind the rows.
         batches: of the data.
         look: what it costs; a pass is timed if told to, or if the work may be long.
+        needs: what memory each quantity takes, where that was measured.
     """
 
     job: Runnable
@@ -72,9 +75,17 @@ class Planned:
     work: tuple[Work[Any], ...]
     batches: int
     look: Callable[[bool], Outlook]
+    needs: tuple[Need, ...] = ()
 
 
-def plan_run(request: Request, session: Session, voice: Voice, *, line: str | None = None) -> Planned:
+def plan_run(
+    request: Request,
+    session: Session,
+    voice: Voice,
+    *,
+    line: str | None = None,
+    work: Mapping[str, Work[Any]] = MappingProxyType({}),
+) -> Planned:
     """Plan a request.
 
     Args:
@@ -82,13 +93,14 @@ def plan_run(request: Request, session: Session, voice: Voice, *, line: str | No
         session: the model and data that it names, opened.
         voice: for warnings.
         line: the command that does the same; None for the one that was typed.
+        work: that has been done on the same samples, by key; not of derivatives by the inputs.
 
     Raises:
         CurvcliError: options do not go with the model; or the model gives no two equal answers.
     """
     if request.command == "inputs":
         return _plan_inputs(request, session, voice, line)
-    return _plan_layers(request, session, voice, line)
+    return _plan_layers(request, session, voice, line, work)
 
 
 def diagonal_plan(session: Session, selection: Selection) -> Quantity:
@@ -118,12 +130,19 @@ def chosen_targets(session: Session, selection: Selection, *, always_layers: boo
     return targets(session.model.layers, places, whole_model=selection.whole_model)
 
 
-def _plan_layers(request: Request, session: Session, voice: Voice, line: str | None) -> Planned:
+def _plan_layers(
+    request: Request, session: Session, voice: Voice, line: str | None, work: Mapping[str, Work[Any]]
+) -> Planned:
     # Diagonals are the layers', so that with them the whole model alone does not mean no layer. Chosen before the model
     # is run: a misspelt name is reported at once.
     chosen = chosen_targets(session, request.selection, always_layers="diag" in request.own)
+    # Before whole batches are differentiated.
+    requested, dry_run = request.computing.memory_limit, request.output.dry_run
+    graph = measured(session, chosen) if dry_run or worth_measuring(session, requested) else None
+    if graph is not None and not dry_run:
+        refuse_too_large(needs(session, graph, chosen, (), requested))
     deterministic = is_deterministic(session, voice, allow_random=request.computing.allow_random)
-    limit = memory_limit(session.objective, request.computing.memory_limit)
+    limit = memory_limit(session.objective, requested)
     # What the model takes, and one product with its first graph, is needed whatever the limit.
     needed = session.objective.memory.in_use() + _PRODUCT * 8 * max((t.block.size for t in chosen), default=0)
     if limit < needed:
@@ -135,8 +154,11 @@ def _plan_layers(request: Request, session: Session, voice: Voice, line: str | N
     room = max((limit - needed) // 2, _LEAST_ROOM)
     own = {name: options for name, options in request.own.items() if name in QUANTITIES}
     verify = request.computing.verify and deterministic and all(QUANTITIES[name].verified for name in own)
-    run = RunPlan(session, chosen, room, deterministic, verify=verify)
+    run = RunPlan(session, chosen, room, deterministic, verify=verify, work=dict(work))
     quantities = [QUANTITIES[name].plan(run, options) for name, options in own.items()]
+    need = () if graph is None else needs(session, graph, chosen, quantities, requested)
+    if not dry_run:
+        refuse_too_large(need)
     studies = [STUDIES[name].plan(run, options) for name, options in request.own.items() if name in STUDIES]
     # Studies are of the network: a report of these alone has no rows of layers.
     job = Job(request.command, session, voice, chosen if quantities else (), quantities, limit, {}, line, deterministic)
@@ -151,7 +173,7 @@ def _plan_layers(request: Request, session: Session, voice: Voice, line: str | N
         return outlook(request.command, run, rows, options, later, timed=timed)
 
     job.place = _place(request, session, look)
-    return Planned(job, _count(chosen), rows, tuple(run.work.values()), run.batches, look)
+    return Planned(job, _count(chosen), rows, tuple(run.work.values()), run.batches, look, need)
 
 
 def _plan_inputs(request: Request, session: Session, voice: Voice, line: str | None) -> Planned:

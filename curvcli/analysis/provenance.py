@@ -29,6 +29,7 @@ def run_key(session: Opened, command: str) -> dict[str, Any]:
         "loss": spec.loss.model_dump(mode="json"),
         "seed": spec.sampling.seed,
         "batch_size": spec.sampling.batch_size,
+        "shuffle": spec.sampling.shuffle,
         "dtype": session.dtype,
         "device": session.device,
         "threads": session.model.threads,
@@ -66,6 +67,7 @@ def provenance(
         likelihood: the loss's, if it has one.
     """
     spec = session.loaded.spec
+    subset = session.subset if isinstance(session, Session) else None
     return Provenance(
         model_path=lasting(session.path),
         model_sha256=session.model.sha256,
@@ -91,6 +93,10 @@ def provenance(
         verification_passes=verification_passes,
         random_data=session.drawn,
         likelihood=likelihood,
+        available=session.samples.available if subset is None else subset.available,
+        data_rtol=0.0 if subset is None else subset.rtol,
+        data_error=0.0 if subset is None else subset.error,
+        data_worst="" if subset is None else subset.worst,
         **Origin(command, session.path, session.loaded.path).locations(report),
     )
 

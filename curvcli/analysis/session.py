@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 from curvcli.analysis.mistakes import joined, misfits, with_others, wrong_output
 from curvcli.analysis.options.shared import DataOptions, ModelOptions, Selection
 from curvcli.analysis.progress import Remarks
+from curvcli.analysis.subset import Subset
 from curvcli.curvature.operator import Block, MatrixProducts
 from curvcli.curvature.rounding import Multiply, Twins
 from curvcli.curvature.tasks import Data
@@ -57,9 +58,14 @@ class Opened:
 
 @dataclass(frozen=True)
 class Session(Opened):
-    """An opened model with its data, and the objective they make."""
+    """An opened model with its data, and the objective they make.
+
+    Attributes:
+        subset: what is known of the samples as a part of all; None where nobody asked.
+    """
 
     objective: ModelObjective
+    subset: Subset | None = None
 
 
 def open_files(model: ModelOptions, data: DataOptions, voice: Remarks) -> Opened:
@@ -83,12 +89,28 @@ def open_files(model: ModelOptions, data: DataOptions, voice: Remarks) -> Opened
 def _data(spec: FoundSpec, data: DataOptions, opener: Callable[[], Model]) -> tuple[LoadedSpec, Samples]:
     """The spec and its samples; where something is wrong with them, the model is looked at for more."""
     try:
-        loaded = with_overrides(spec.load(TABLES), limit=data.limit, batch_size=data.batch_size, seed=data.seed)
+        loaded = overridden(spec.load(TABLES), data)
         samples = open_samples(loaded)
         _ = samples.digest  # reads every input once: a NaN is found now and not in the middle
     except (SpecError, DataError) as error:
         raise with_others(error, spec, opener) from None
     return loaded, samples
+
+
+def overridden(loaded: LoadedSpec, data: DataOptions) -> LoadedSpec:
+    """A spec with what the options say of its samples.
+
+    Raises:
+        SpecError: a value out of range.
+    """
+    return with_overrides(
+        loaded,
+        limit=data.limit,
+        batch_size=data.batch_size,
+        seed=data.seed,
+        stratify=data.stratify,
+        shuffle=data.shuffle,
+    )
 
 
 def _told(opened: Opened, voice: Remarks) -> Opened:
@@ -134,7 +156,7 @@ def session_of(opened: Opened, *, needs_layers: bool = True) -> Session:
         others = wrong_output(opened.model, opened.loaded.spec.loss.output)
         raise joined(error, [error, *map(UsageError, others)]) from None
     objective = objective_of(opened, opened.samples, size)
-    return Session(**vars(opened), objective=objective)
+    return Session(**{one.name: getattr(opened, one.name) for one in fields(Opened)}, objective=objective)
 
 
 def objective_of(opened: Opened, samples: Samples, batch_size: int) -> ModelObjective:
@@ -171,7 +193,7 @@ def twins(opened: Opened, memory: int) -> Twins:
         if _TWIN_BYTES * size > memory:
             return None
         numbers = sum(prod(shape) for shape in opened.samples.input_shapes.values())
-        fixed = next((port.shape[0] for port in opened.model.inputs if port.shape and port.shape[0]), None)
+        fixed = fixed_batch(opened.model)
         few = min(fixed or max(1, min(_FEW, _NUMBERS // max(numbers, 1))), len(opened.samples))
         samples = open_samples(with_overrides(opened.loaded, limit=few))
         try:
@@ -198,6 +220,24 @@ def _product_of(objective: Data) -> Multiply:
 def replace_model(opened: Opened, model: Model) -> Opened:
     """The same data for another form of the model."""
     return Opened(opened.path, model, opened.loaded, opened.samples, opened.device, "float64")
+
+
+def with_samples(opened: Opened, limit: int) -> Opened:
+    """The same model with another number of samples of its data.
+
+    Raises:
+        DataError: the data are wrong.
+    """
+    loaded = with_overrides(opened.loaded, limit=limit)
+    samples = open_samples(loaded)
+    _ = samples.digest  # see `_data`
+    own = {one.name: getattr(opened, one.name) for one in fields(Opened)}
+    return Opened(**{**own, "loaded": loaded, "samples": samples})
+
+
+def fixed_batch(model: Model) -> int | None:
+    """How many samples a model takes at a time, if the file fixes it."""
+    return next((port.shape[0] for port in model.inputs if port.shape and port.shape[0]), None)
 
 
 def chosen_layers(model: Model, selection: Selection) -> list[int]:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from curvcli.analysis.options.quantities import (
-    DiagonalOptions,
-    TraceOptions,
-)
+from curvcli.analysis.options.quantities import DiagonalOptions, TraceOptions
 from curvcli.api.arguments import Patterns, StrPath
 from curvcli.api.computed import computed
 from curvcli.api.live import AnyData, AnyModel, Loss
@@ -28,6 +25,9 @@ def diagonal(
     limit: int | None = None,
     batch_size: int | None = None,
     seed: int | None = None,
+    stratify: bool = False,
+    shuffle: bool = False,
+    data_rtol: float | None = None,
     device: str | None = None,
     dtype: str | None = None,
     threads: int | None = None,
@@ -63,6 +63,11 @@ def diagonal(
         limit: use a random subset of this many samples.
         batch_size: samples at once: memory and speed, never the result.
         seed: of all that is random.
+        stratify: with ``limit``, keep the shares of the classes; for losses by classes.
+        shuffle: take samples in a random order, so that errors over batches hold for sorted data too.
+        data_rtol: use a random subset, grown until the standard error over the data is this part of each layer's sum of
+            the diagonal, at most; `trace` and `run` take it too. The same as ``limit`` and ``shuffle`` with the number
+            found, which is in the report.
         device: for a path; default ``cpu``.
         dtype: for a path; ``float32``, the default, or ``float64``.
         threads: to compute on, in this call alone. Default: what the model was opened with; else as many as the
@@ -128,6 +133,9 @@ def trace(
     limit: int | None = None,
     batch_size: int | None = None,
     seed: int | None = None,
+    stratify: bool = False,
+    shuffle: bool = False,
+    data_rtol: float | None = None,
     device: str | None = None,
     dtype: str | None = None,
     threads: int | None = None,

@@ -11,9 +11,11 @@ from typing import Any
 from curvcli.analysis.division import divided
 from curvcli.analysis.options.record import Options
 from curvcli.analysis.options.request import Request, command_line
+from curvcli.analysis.options.shared import DataOptions
 from curvcli.analysis.outputs import report_path
 from curvcli.analysis.plan import Runnable, plan_run
-from curvcli.analysis.session import open_files, session_of, with_data
+from curvcli.analysis.sampling import Enough, enough_samples
+from curvcli.analysis.session import Opened, open_files, session_of, with_data
 from curvcli.api.arguments import flag_of, request_from
 from curvcli.api.live import in_files
 from curvcli.api.model import Model, settled
@@ -52,15 +54,23 @@ def carried_out(request: Request, model: Any, voice: QuietVoice, line: str, *, s
     """
     refuse_to_overwrite(request)
     request = divided(request)
-    if isinstance(model, Model):
-        opened = with_data(model.opened, request.model, request.data, voice)
+
+    def opener(data: DataOptions) -> Opened:
+        if isinstance(model, Model):
+            return with_data(model.opened, request.model, data, voice)
+        return open_files(request.model, data, voice)
+
+    if request.data.data_rtol is None:
+        session = session_of(opener(request.data), needs_layers=request.command != "inputs")
+        enough = Enough(request, session)
     else:
-        opened = open_files(request.model, request.data, voice)
-    session = session_of(opened, needs_layers=request.command != "inputs")
-    planned = plan_run(request, session, voice, line=line)
+        enough = enough_samples(request, opener, voice, request.output.output)
+    planned = plan_run(enough.request, enough.session, voice, line=line, work=enough.work)
     if voice.verbose and (outlook := planned.look(False)).long:
         voice.note(outlook.line())
-    return finished(planned.job, voice, request, stacklevel=stacklevel + 1)
+    report = finished(planned.job, voice, request, stacklevel=stacklevel + 1)
+    enough.forget()
+    return report
 
 
 def refuse_to_overwrite(request: Request) -> None:

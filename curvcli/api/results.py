@@ -66,6 +66,18 @@ class Results(Mapping[str, Record_co], Generic[Record_co]):
         return f"<curvcli.Results {self.status}, {loss}: {', '.join(self._readers)}>"
 
 
+def by_layer(report: Report, kind: type[Kind]) -> Results[Kind]:
+    """The records of one quantity by the names of layers."""
+
+    def read(layer: str) -> Kind:
+        record = report.record(layer, kind)
+        if record is None:
+            raise ValueError(f"{report.path}: {layer} has no {kind.__name__}")
+        return record
+
+    return Results(report, {row.name: partial(read, row.name) for row in report.layers})
+
+
 def report_of(argument: str, value: Report | Results[object] | StrPath) -> Report:
     """The report that an argument means: one that is open, that of results, or the one at a path.
 
@@ -76,15 +88,3 @@ def report_of(argument: str, value: Report | Results[object] | StrPath) -> Repor
     if isinstance(value, Results):
         return value.report
     return value if isinstance(value, Report) else read_report(path_of(argument, value, "a report, or its path"))
-
-
-def by_layer(report: Report, kind: type[Kind]) -> Results[Kind]:
-    """A report's records of one kind, by layer."""
-
-    def read(layer: str) -> Kind:
-        record = report.record(layer, kind)
-        if record is None:
-            raise ValueError(f"{report.path}: {layer} has no {kind.__name__}")
-        return record
-
-    return Results(report, {row.name: partial(read, row.name) for row in report.layers})

@@ -32,6 +32,8 @@ def sensitivity(
     limit: int | None = None,
     batch_size: int | None = None,
     seed: int | None = None,
+    stratify: bool = False,
+    shuffle: bool = False,
     device: str | None = None,
     dtype: str | None = None,
     threads: int | None = None,

@@ -1,12 +1,8 @@
-"""``curvcli eigs``, ``density`` and ``hessian`` as functions."""
+"""``curvcli eigs``, ``curvcli density`` and ``curvcli hessian`` as functions."""
 
 from __future__ import annotations
 
-from curvcli.analysis.options.quantities import (
-    DensityOptions,
-    EigenOptions,
-    HessianOptions,
-)
+from curvcli.analysis.options.quantities import DensityOptions, EigenOptions, HessianOptions
 from curvcli.api.arguments import Patterns, StrPath
 from curvcli.api.computed import computed
 from curvcli.api.live import AnyData, AnyModel, Loss
@@ -28,6 +24,8 @@ def eigenvalues(
     limit: int | None = None,
     batch_size: int | None = None,
     seed: int | None = None,
+    stratify: bool = False,
+    shuffle: bool = False,
     device: str | None = None,
     dtype: str | None = None,
     threads: int | None = None,
@@ -90,6 +88,8 @@ def density(
     limit: int | None = None,
     batch_size: int | None = None,
     seed: int | None = None,
+    stratify: bool = False,
+    shuffle: bool = False,
     device: str | None = None,
     dtype: str | None = None,
     threads: int | None = None,
@@ -145,6 +145,8 @@ def hessian(
     limit: int | None = None,
     batch_size: int | None = None,
     seed: int | None = None,
+    stratify: bool = False,
+    shuffle: bool = False,
     device: str | None = None,
     dtype: str | None = None,
     threads: int | None = None,

@@ -26,6 +26,8 @@ def split(
     limit: int | None = None,
     batch_size: int | None = None,
     seed: int | None = None,
+    stratify: bool = False,
+    shuffle: bool = False,
     device: str | None = None,
     dtype: str | None = None,
     threads: int | None = None,

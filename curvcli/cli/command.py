@@ -9,7 +9,18 @@ import click
 # What commands share, by heading; the order of the headings is that of the help. All else is a command's own.
 _SHARED: Final = {
     "Layers": ("layer", "exclude", "whole_model"),
-    "Model and data": ("data", "limit", "batch_size", "seed", "signature", "tag_set", "dtype"),
+    "Model and data": (
+        "data",
+        "limit",
+        "stratify",
+        "data_rtol",
+        "batch_size",
+        "shuffle",
+        "seed",
+        "signature",
+        "tag_set",
+        "dtype",
+    ),
     "Computing": (
         "device",
         "threads",

@@ -13,9 +13,11 @@ import click
 from curvcli.analysis.division import divided
 from curvcli.analysis.options.record import Options, filled
 from curvcli.analysis.options.request import Request, request_of
+from curvcli.analysis.options.shared import DataOptions
 from curvcli.analysis.outputs import report_path
 from curvcli.analysis.plan import plan_run
-from curvcli.analysis.session import open_session
+from curvcli.analysis.sampling import Enough, enough_samples, first_samples
+from curvcli.analysis.session import Opened, open_files, open_session
 from curvcli.cli.confinement import confine
 from curvcli.cli.console import Voice
 from curvcli.cli.plan_table import render_plan
@@ -89,13 +91,34 @@ def run_request(request: Request, shown: Presentation) -> int:
         device=request.model.device,
         connections=request.computing.engine != "local",
     )
-    session = open_session(request.model, request.data, shown.voice, needs_layers=request.command != "inputs")
-    planned = plan_run(request, session, shown.voice)
-    outlook = planned.look(request.output.dry_run)
+    enough, times = _samples(request, shown.voice, path)
+    request = enough.request
+    planned = plan_run(request, enough.session, shown.voice, work=enough.work)
+    outlook = planned.look(request.output.dry_run).of_more(times)
     if outlook.long:
         shown.voice.note(outlook.line())
     if request.output.dry_run:
-        click.echo(render_plan(planned.rows, planned.work, planned.batches, outlook, shown.output_format))
+        batches = round(planned.batches * times)
+        click.echo(
+            render_plan(
+                planned.rows, planned.work, batches, outlook, shown.output_format, times=times, needs=planned.needs
+            )
+        )
         return int(ExitCode.DONE)
     status = planned.job.run(path, resume=request.output.resume)
+    enough.forget()
     return shown.end(status, planned.about, planned.job.value, path)
+
+
+def _samples(request: Request, voice: Voice, path: Path) -> tuple[Enough, float]:
+    """The run with its samples, and how many times as many batches it may have at most."""
+    if request.data.data_rtol is None:
+        session = open_session(request.model, request.data, voice, needs_layers=request.command != "inputs")
+        return Enough(request, session), 1.0
+
+    def opener(data: DataOptions) -> Opened:
+        return open_files(request.model, data, voice)
+
+    if request.output.dry_run:
+        return first_samples(request, opener, voice)
+    return enough_samples(request, opener, voice, path), 1.0

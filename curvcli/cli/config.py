@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 
 from curvcli.spec.mistakes import shown
 from curvcli.text import cut, did_you_mean
+from curvcli.toml import read_tables
 
 
 def option_names(command: click.Command) -> dict[str, str]:
@@ -79,3 +81,25 @@ _EXPECTED = {
     "float range": "a number",
     "size": "a size",
 }
+
+
+def read_config(context: click.Context, parameter: click.Parameter, path: Path | None) -> None:
+    """Take a command's options from its table in a file, as a callback of the option that names the file.
+
+    Raises:
+        UsageError: the file is wrong.
+    """
+    if path is None:
+        return
+    name, tree, root = context.command.name or "", read_tables(path, "a config file"), context.find_root().command
+    commands = root.list_commands(context) if isinstance(root, click.Group) else [name]
+    strange = [key for key, value in tree.items() if isinstance(value, dict) and key not in commands]
+    mistakes = [f"{path}: [{cut(key)}]: no command of that name{unknown(key, commands)}" for key in strange]
+    table = tree.get(name, {})
+    if not isinstance(table, dict):
+        mistakes.append(f"{path}: [{name}] must be a table")
+        table = {}
+    values, wrong = option_values(context.command, table, f"{path}: {name}.")
+    if mistakes + wrong:
+        raise click.UsageError("\n".join(mistakes + wrong), context)
+    context.default_map = {**(context.default_map or {}), **values}

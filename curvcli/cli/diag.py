@@ -9,11 +9,12 @@ import click
 from curvcli.analysis.options.quantities import DiagonalOptions
 from curvcli.cli.command import Command
 from curvcli.cli.compute import compute
-from curvcli.cli.options import computing, matrix_option, record_option
+from curvcli.cli.options import computing, data_rtol_option, matrix_option, record_option
 
 
 @click.command("diag", cls=Command)
 @computing
+@data_rtol_option
 @matrix_option(DiagonalOptions)
 @record_option(
     DiagonalOptions,

@@ -18,7 +18,7 @@ from curvcli.analysis.options.kinds import File, Flag, Kind, Names, OneOf, Sever
 from curvcli.analysis.options.quantities import MATRICES_HELP
 from curvcli.analysis.options.record import Options, default_of, kinds_of
 from curvcli.analysis.options.shared import ComputingOptions, DataOptions, ModelOptions, OutputOptions, Selection
-from curvcli.cli.config import option_values, unknown
+from curvcli.cli.config import read_config
 from curvcli.cli.console import LOG
 from curvcli.cli.numbers import ByteSize, Real, RealOrWord, Whole, WholeOrWord
 from curvcli.cli.repeatable import Repeatable
@@ -26,8 +26,6 @@ from curvcli.cli.streams import TolerantLog
 from curvcli.cli.words import Word, completed, layer_names
 from curvcli.errors import UsageError
 from curvcli.spec.table import LARGEST
-from curvcli.text import cut
-from curvcli.toml import read_tables
 from curvcli.wording import shell_option
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -111,7 +109,15 @@ def data_options(function: F) -> F:
         record_option(
             DataOptions, "seed", help="Seed of everything random: the subset that --limit draws, and probes."
         ),
+        record_option(
+            DataOptions,
+            "shuffle",
+            help="Take samples in a random order, so that errors over batches hold for data sorted by class too.",
+        ),
         record_option(DataOptions, "batch_size", help="Samples per batch: decides memory and speed, never the result."),
+        record_option(
+            DataOptions, "stratify", help="With --limit: keep the classes' shares; of losses by classes alone."
+        ),
         record_option(DataOptions, "limit", help="Use a random subset of N samples.", metavar="N"),
         record_option(
             DataOptions,
@@ -122,6 +128,16 @@ def data_options(function: F) -> F:
     ):
         function = decorate(function)
     return function
+
+
+def data_rtol_option(function: F) -> F:
+    """The option that stops where the data are enough."""
+    return record_option(
+        DataOptions,
+        "data_rtol",
+        help="Use a random subset of samples, grown until the standard error over the data is this part of every "
+        "trace, or of every sum of a diagonal, at most; the same as --limit N --shuffle with the N found.",
+    )(function)
 
 
 def device_option(function: F) -> F:
@@ -306,7 +322,7 @@ def config_option(function: F) -> F:
         type=click.Path(path_type=Path),
         is_eager=True,
         expose_value=False,
-        callback=_read_config,
+        callback=read_config,
         metavar="FILE",
         help="A TOML file whose table [COMMAND] sets options. Command line > environment > config.",
     )(function)
@@ -328,20 +344,3 @@ def _log_to(context: click.Context, parameter: click.Parameter, path: Path | Non
     LOG.addHandler(handler)
     LOG.setLevel(logging.DEBUG)
     LOG.info("curvcli %s", shlex.join(sys.argv[1:]))
-
-
-def _read_config(context: click.Context, parameter: click.Parameter, path: Path | None) -> None:
-    if path is None:
-        return
-    name, tree, root = context.command.name or "", read_tables(path, "a config file"), context.find_root().command
-    commands = root.list_commands(context) if isinstance(root, click.Group) else [name]
-    strange = [key for key, value in tree.items() if isinstance(value, dict) and key not in commands]
-    mistakes = [f"{path}: [{cut(key)}]: no command of that name{unknown(key, commands)}" for key in strange]
-    table = tree.get(name, {})
-    if not isinstance(table, dict):
-        mistakes.append(f"{path}: [{name}] must be a table")
-        table = {}
-    values, wrong = option_values(context.command, table, f"{path}: {name}.")
-    if mistakes + wrong:
-        raise click.UsageError("\n".join(mistakes + wrong), context)
-    context.default_map = {**(context.default_map or {}), **values}

@@ -9,11 +9,12 @@ import click
 from curvcli.analysis.options.quantities import TraceOptions
 from curvcli.cli.command import Command
 from curvcli.cli.compute import compute
-from curvcli.cli.options import computing, matrix_option, record_option, whole_model_option
+from curvcli.cli.options import computing, data_rtol_option, matrix_option, record_option, whole_model_option
 
 
 @click.command("trace", cls=Command)
 @computing
+@data_rtol_option
 @whole_model_option
 @matrix_option(TraceOptions)
 @record_option(

@@ -13,7 +13,7 @@ from curvcli.data.checks import NoSuchColumnError
 from curvcli.data.classes import is_number, text_of
 from curvcli.data.interface import Array, Column, Reader, Rows, Wanted
 from curvcli.data.registry import FORMATS
-from curvcli.data.samples import chosen_rows
+from curvcli.data.selection import chosen_rows
 from curvcli.errors import DataError
 from curvcli.spec.sources import SourceTable
 

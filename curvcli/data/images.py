@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -57,7 +58,8 @@ class ImageFolderReader:
         self._columns: dict[str, Column] = {}
         if IMAGE in wanted.names:
             first = self._decoded(0, None)
-            self._columns[IMAGE] = describe(IMAGE, self._where, (len(self._files), *first.shape), first.dtype)
+            images = describe(IMAGE, self._where, (len(self._files), *first.shape), first.dtype)
+            self._columns[IMAGE] = replace(images, scattered=True)
         if LABEL in wanted.names:
             self._columns[LABEL] = describe(LABEL, self._where, (len(self._files),), np.dtype(object))
 

@@ -29,6 +29,7 @@ class Column:
         shape: of one row.
         dtype: as stored; of Python's objects for text that is a ``str`` per row.
         mapped: whether rows are read from the file as they are, so that nothing is gained by keeping them in memory.
+        scattered: whether a row costs no more to read wherever it lies, though it has to be decoded.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Column:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     mapped: bool = False
+    scattered: bool = False
 
     @property
     def text(self) -> bool:
@@ -137,11 +139,16 @@ class Batch:
 
 
 class Samples(Protocol):
-    """The selected samples, in file order; every iteration gives the same."""
+    """The selected samples, in the data's order or a random one; every iteration gives the same."""
+
+    @property
+    def available(self) -> int:
+        """How many rows the data have."""
+        ...
 
     @property
     def rows(self) -> Rows:
-        """Each sample's row in the data, from 0; int64, ascending."""
+        """Each sample's row in the data, from 0; int64, ascending unless the order is random."""
         ...
 
     @property
@@ -159,7 +166,7 @@ class Samples(Protocol):
         """SHA-256 (hex) over what enters the computation: inputs by name and target, of the selected samples.
 
         Taken after preprocessing, with floats as float64 and whole numbers as int64: it depends on neither the batch
-        size, the file format nor the stored width. The first use reads, and so checks, all data.
+        size, the order, the file format nor the stored width. The first use reads, and so checks, all data.
 
         Raises:
             DataError: wrong data.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import prod
 from typing import Annotated, Any, Final, Literal
 from zlib import crc32
@@ -98,7 +99,8 @@ class RandomReader:
             table = source.columns[name]
             check_room(32 * prod(table.shape), f"source.columns: column {name!r}, one row", error=DataError)
             dtype: np.dtype[Any] = np.dtype(np.int64 if table.values == "integers" else np.float64)
-            self._columns[name] = describe(name, "source.columns", (source.samples, *table.shape), dtype)
+            column = describe(name, "source.columns", (source.samples, *table.shape), dtype)
+            self._columns[name] = replace(column, scattered=True)
 
     def column(self, name: str) -> Column:
         """Describe a wanted column; see `Reader`."""

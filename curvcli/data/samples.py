@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from math import prod
 from typing import Final
@@ -16,11 +16,13 @@ from curvcli.data.classes import numbered, unnumbered
 from curvcli.data.interface import Array, Batch, Column, Reader, Rows, Wanted
 from curvcli.data.preprocess import Preprocessor, join, joined_shape, place_of
 from curvcli.data.registry import FORMATS
+from curvcli.data.selection import AnyOrder, blocks, check_classes, chosen_rows, shuffled, strata_of, stratified_rows
 from curvcli.errors import DataError
-from curvcli.files import check_room
+from curvcli.files import check_room, size_text
 from curvcli.memory import available_memory
 from curvcli.spec.columns import TargetSpec
 from curvcli.spec.dataset import DatasetSpec, LoadedSpec
+from curvcli.wording import option
 
 # Of inputs that have to be decoded; more is decoded anew in every pass, batch by batch.
 _KEPT: Final = 1 << 30
@@ -32,14 +34,19 @@ class FileSamples:
     Inputs that would have to be decoded in every pass are kept if they are few.
     """
 
-    def __init__(self, spec: DatasetSpec, reader: Reader) -> None:
+    def __init__(self, spec: DatasetSpec, reader: Reader, targets: Callable[[], Reader] | None = None) -> None:
         """Check all that can be seen without reading inputs, and select.
+
+        Args:
+            spec: what they are.
+            reader: of all columns.
+            targets: opens the targets' columns alone, where all targets have to be read; the same reader if None.
 
         Raises:
             DataError: columns of different length, no rows, wrong shapes, wrong targets.
         """
         self._spec = spec
-        self._reader = reader
+        self._reader = reader = AnyOrder(reader)
         mistakes = Mistakes()
         self._columns: dict[str, list[Column]] = {}
         self._steps: dict[str, Preprocessor] = {}
@@ -59,12 +66,15 @@ class FileSamples:
             if described := [column for columns in (*self._columns.values(), target, weight) for column in columns]:
                 count = same_rows(described)
         mistakes.raise_all()
-        self._rows = chosen_rows(count, spec.sampling.limit, spec.sampling.seed)
+        self.available = count
+        self._rows = self._chosen(target, targets)
         self._targets = (
             _targets(reader, spec.target, target, self._rows, allow_nan=spec.loss.ignore_nan) if spec.target else None
         )
         self._weights = _weights(reader, weight[0], self._rows) if weight else None
         self._kept = self._few()
+        if spec.sampling.shuffle:
+            self._check_order()
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -91,7 +101,10 @@ class FileSamples:
         hashes = {name: hashlib.sha256() for name in inputs}
         kinds: dict[str, str] = {}
         # One hash per input, because interleaving them would let the batch size in.
-        for batch in self.batches():
+        order = np.argsort(self._rows, kind="stable")
+        size = self._spec.sampling.batch_size
+        for places in (order[begin : begin + size] for begin in range(0, len(order), size)):
+            batch = self.some(places)
             for name in inputs:
                 kinds[name], data = _canonical(batch.inputs[name])
                 hashes[name].update(data)
@@ -99,10 +112,10 @@ class FileSamples:
             [name, kinds[name], self.input_shapes[name], hashes[name].hexdigest()] for name in inputs
         ]
         if self._targets is not None:
-            kind, data = _canonical(self._targets)
+            kind, data = _canonical(self._targets[order])
             parts.append([None, kind, self._targets.shape[1:], hashlib.sha256(data).hexdigest()])
         if self._weights is not None:
-            parts.append([0, "float", (), hashlib.sha256(_canonical(self._weights)[1]).hexdigest()])
+            parts.append([0, "float", (), hashlib.sha256(_canonical(self._weights[order])[1]).hexdigest()])
         return hashlib.sha256(json.dumps([len(self), parts]).encode()).hexdigest()
 
     def batches(self, batch_size: int | None = None, *, start: int = 0) -> Iterator[Batch]:
@@ -120,11 +133,45 @@ class FileSamples:
         """All targets; see `Samples`."""
         return self._targets
 
+    def _chosen(self, target: Sequence[Column], opened: Callable[[], Reader] | None) -> Rows:
+        """The rows that are taken, in their order.
+
+        Raises:
+            DataError: classes are to keep their shares, and there are none, or something is wrong with a target.
+        """
+        spec, count = self._spec, self.available
+        limit, seed = spec.sampling.limit, spec.sampling.seed
+        rows = chosen_rows(count, None if spec.sampling.stratify else limit, seed)
+        if spec.sampling.stratify:
+            check_classes(spec.loss, joined_shape(target) if target else (), self.target_column or "")
+        if spec.sampling.stratify and limit is not None and limit < count and spec.target is not None:
+            nan, reader = spec.loss.ignore_nan, self._reader if opened is None else opened()
+            parts = [_targets(reader, spec.target, target, some, allow_nan=nan) for some in blocks(count)]
+            strata = strata_of(np.concatenate(parts), spec.loss, self.target_column or "")
+            rows = stratified_rows(strata, limit, seed)
+        return shuffled(rows, count, seed) if spec.sampling.shuffle else rows
+
+    def _check_order(self) -> None:
+        """Refuse a random order where every batch would have to decode the file from its beginning.
+
+        Raises:
+            DataError: it would.
+        """
+        columns = {c.name: c for columns in self._columns.values() for c in columns if not (c.mapped or c.scattered)}
+        if columns and not self._kept:
+            first = next(iter(columns.values()))
+            size = sum(column.bytes_of(len(self)) for column in columns.values())
+            raise DataError(
+                f"{place_of([first])}: {self._spec.source.format} is decoded from the beginning on, so that a random "
+                f"order needs all inputs of the {len(self)} samples in memory at once: {size_text(size)}, of at most "
+                f"{size_text(_most_kept())}.\nUse a smaller {option('limit')}, or store the inputs as npy."
+            )
+
     def _few(self) -> Mapping[str, Array]:
         """The selected rows of the inputs' columns, where decoding them once takes little memory; else none."""
         columns = {c.name: c for columns in self._columns.values() for c in columns if not c.mapped}
         size = sum(column.bytes_of(len(self)) for column in columns.values())
-        if not columns or size > min(_KEPT, available_memory() // 4):
+        if not columns or size > _most_kept():
             return {}
         return self._reader.read(list(columns), self._rows)
 
@@ -147,6 +194,10 @@ class FileSamples:
         return Batch(start, inputs, target, weight, places)
 
 
+def _most_kept() -> int:
+    return min(_KEPT, available_memory() // 4)
+
+
 def open_samples(loaded: LoadedSpec) -> FileSamples:
     """Open the samples of a spec; everything but the inputs' values is checked here.
 
@@ -159,7 +210,10 @@ def open_samples(loaded: LoadedSpec) -> FileSamples:
     names += [spec.loss.sample_weight] if spec.loss.sample_weight else []
     texts = frozenset(spec.target.names if spec.target and spec.target.classes else ())
     wanted = Wanted(tuple(dict.fromkeys(names)), loaded.resolve, texts)
-    return FileSamples(spec, FORMATS[spec.source.format].open(spec.source, wanted))
+    source = FORMATS[spec.source.format]
+    # Alone, because columns that lie apart need not be read then.
+    alone = Wanted(tuple(dict.fromkeys(spec.target.names if spec.target else ())), loaded.resolve, texts)
+    return FileSamples(spec, source.open(spec.source, wanted), lambda: source.open(spec.source, alone))
 
 
 def read_column(loaded: LoadedSpec, name: str, rows: Rows) -> Array:
@@ -169,7 +223,7 @@ def read_column(loaded: LoadedSpec, name: str, rows: Rows) -> Array:
         DataError: there is no such column, or it holds something else.
     """
     reader = FORMATS[loaded.spec.source.format].open(loaded.spec.source, Wanted((name,), loaded.resolve))
-    return _one_number(reader, _number(reader, name), rows)
+    return _one_number(AnyOrder(reader), _number(reader, name), rows)
 
 
 def _one_number(reader: Reader, column: Column, rows: Rows) -> Array:
@@ -190,18 +244,6 @@ def _weights(reader: Reader, column: Column, rows: Rows) -> Array:
         bad = int(np.argmax(values < 0))
         raise DataError(f"column {column.name!r}, row {rows[bad]}: {values[bad]:.6g}; weights are 0 or more.")
     return values
-
-
-def chosen_rows(count: int, limit: int | None, seed: int) -> Rows:
-    """A random subset of ``limit`` of ``count`` rows without repetition, ascending; all of them without a limit.
-
-    The rows with the smallest of ``count`` raw Philox numbers are taken: unlike ``Generator.choice``, NumPy promises
-    these never to change, so a seed means the same subset in every version.
-    """
-    if limit is None or limit >= count:
-        return np.arange(count, dtype=np.int64)
-    keys = np.random.Philox(seed).random_raw(count)
-    return np.sort(np.argsort(keys, kind="stable")[:limit]).astype(np.int64)
 
 
 def _number(reader: Reader, name: str) -> Column:

@@ -55,6 +55,7 @@ class DataLoss:
         undecided: what the data left open about the loss, and how it was taken; None if nothing.
         scalar: whether the model returns one number per batch; settled.
         loss: of the output in use, which may stand before the model's final softmax or sigmoid; settled.
+        classes: that the output tells apart, of cross-entropy; None of other losses; settled.
         final: the softmax, log-softmax or sigmoid that the graph ends in; settled.
         batch_weights: see ``base.Objective``; settled.
         denominator: see ``base.Objective``; settled.
@@ -72,6 +73,7 @@ class DataLoss:
         self._room = _ROOM
         self.scalar = False
         self.undecided: str | None = None
+        self.classes: int | None = None
 
     def __len__(self) -> int:
         """How many samples there are."""
@@ -142,6 +144,8 @@ class DataLoss:
             )
         elif not self.loss.cut:
             self.loss.check(values)
+        if self.loss.name == "cross_entropy" and values.ndim > class_axis:
+            self.classes = values.shape[class_axis]
         if self.scalar and self.spec.sample_weight is not None:
             raise UsageError(
                 f"{self.where} returns one number for the whole batch: its samples can't be weighted.\n"

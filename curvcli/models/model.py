@@ -39,6 +39,11 @@ class ModelObjective(Objective, PointwiseObjective, Protocol):
         ...
 
     @property
+    def classes(self) -> int | None:
+        """How many classes the output tells apart, for cross-entropy; None for other losses."""
+        ...
+
+    @property
     def random(self) -> tuple[str, ...]:
         """The operations of the graph that draw random numbers, as a person reads them."""
         ...

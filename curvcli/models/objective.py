@@ -73,6 +73,11 @@ class DataObjective(ABC):
         return self.data_loss.loss
 
     @property
+    def classes(self) -> int | None:
+        """See ``model.ModelObjective``."""
+        return self.data_loss.classes
+
+    @property
     def undecided(self) -> str | None:
         """See ``model.ModelObjective``."""
         return self.data_loss.undecided

@@ -34,11 +34,15 @@ class SamplingSpec(Table):
         limit: a random subset of so many; all if None, or if there are fewer.
         batch_size: changes speed and memory, never results beyond rounding.
         seed: of the subset.
+        stratify: whether each class has the share in the subset that it has in the data.
+        shuffle: whether samples come in a random order, so that batches are random groups of them.
     """
 
     limit: Annotated[int, Field(ge=1, le=LARGEST)] | None = None
     batch_size: Annotated[int, Field(ge=1, le=LARGEST)] = 64
     seed: Annotated[int, Field(ge=0, le=LARGEST)] = 0
+    stratify: bool = False
+    shuffle: bool = False
 
 
 class DatasetSpec(Table):
@@ -165,15 +169,23 @@ def parse_dataset_spec(
 
 
 def with_overrides(
-    loaded: LoadedSpec, *, limit: int | None = None, batch_size: int | None = None, seed: int | None = None
+    loaded: LoadedSpec,
+    *,
+    limit: int | None = None,
+    batch_size: int | None = None,
+    seed: int | None = None,
+    stratify: bool = False,
+    shuffle: bool = False,
 ) -> LoadedSpec:
-    """The same with sampling from the command line; None keeps what the spec says, and ``text`` stays as written.
+    """The same with sampling from the command line; ``text`` stays as written.
+
+    What is None or False keeps what the spec says.
 
     Raises:
         SpecError: a value out of range.
     """
-    overrides = {"limit": limit, "batch_size": batch_size, "seed": seed}
-    changes = {key: value for key, value in overrides.items() if value is not None}
+    overrides = {"limit": limit, "batch_size": batch_size, "seed": seed, "stratify": stratify, "shuffle": shuffle}
+    changes = {key: value for key, value in overrides.items() if value is not None and value is not False}
     try:
         sampling = SamplingSpec.model_validate({**loaded.spec.sampling.model_dump(), **changes})
     except ValidationError as error:

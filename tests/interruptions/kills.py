@@ -29,6 +29,27 @@ SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 # 99 and −15: a signal that came before the command line had begun.
 ENDS = {0, 130, 143, -signal.SIGKILL, -signal.SIGTERM, 99}
 COMMON = "--limit 24 --batch-size 8 -q --format json"
+# More batches, of which subsets can be taken.
+MANY = "--batch-size 32 --data {folder}/many.toml -q --format json"
+RANDOM = """version = 1
+[source]
+format = "random"
+samples = 1200
+[source.columns.x]
+shape = [8, 8, 1]
+values = "uniform"
+[source.columns.y]
+values = "integers"
+high = 10
+[inputs.image]
+column = "x"
+layout = "NHWC->NCHW"
+[target]
+column = "y"
+[loss]
+name = "cross_entropy"
+from_logits = "auto"
+"""
 COMMANDS = {
     "diag": "diag {model} --layer fc2 --layer fc3",
     "diag by coordinates": "diag {model} --layer norm --layer fc3 --method coordinate",
@@ -50,6 +71,8 @@ COMMANDS = {
     "coupling": "coupling {model} --layer fc2 --layer fc3 --method probes --probes 12",
     "activations": "activations {model} --layer fc2 --layer fc3 --method probes --probes 24",
     "evidence": "evidence {model} --layer fc2 --method lanczos --probes 4 --steps 10",
+    "samples": "trace {model} --whole-model --method hutchinson --probes 4 --data-rtol 0.01",
+    "samples of diagonals": "diag {model} --layer fc2 --layer fc3 --data-rtol 0.01",
     "sensitivity": "sensitivity {model} --layer fc2 --layer fc3 --bits 4 --sparsity 0.5",
     "sharpness": "sharpness {model} --layer fc3 --minibatch 5 --minibatches 4 --probes 8",
     "run": "run {folder}/run.toml",
@@ -180,9 +203,14 @@ def ended(child: int) -> int:
 def prepared(folder: Path, name: str, model: str, report: Path) -> Case:
     """Run a command without interruption."""
     (folder / "run.toml").write_text(CONFIG.format(model=model))
+    (folder / "many.toml").write_text(RANDOM.replace("layout", "# layout" if model == "mlp_tanh" else "layout"))
     line = COMMANDS[name].format(model=folder / model, folder=folder)
     words = shlex.split(line)
-    words += ["-q"] if name == "run" else [*shlex.split(COMMON), "-o", str(report)]
+    words += (
+        ["-q"]
+        if name == "run"
+        else [*shlex.split(MANY.format(folder=folder) if "--data-rtol" in words else COMMON), "-o", str(report)]
+    )
     report = folder / f"{model}.run.h5" if name == "run" else report
     counts = folder / "steps"
     start = time.monotonic()
@@ -221,7 +249,7 @@ def killed(case: Case, rng: np.random.Generator, say: Callable[[str], None]) -> 
     if code not in (0, 4):
         return f"{how}: the resumed run ended with {code}"
     same = case.report.read_bytes() == case.bytes
-    left = case.report.with_name(f"{case.report.name}.parts").exists()
+    left = any(case.report.parent.glob(f"{case.report.name}*.parts"))
     case.report.unlink()
     return "" if same and not left else f"{how}: {'parts are left' if same else 'other bytes'}"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from kills import ROOT, ended, forked, imported
+from kills import RANDOM, ROOT, ended, forked, imported
 
 MODEL = ROOT / "sample_models" / "mlp_tanh.pt"
 COMMANDS = {
@@ -18,13 +18,16 @@ COMMANDS = {
     "trace": "trace {model} --whole-model --method hutchinson --probes 40",
     "eigs": "eigs {model} --layer fc2 -k 3 --which both --method lanczos",
     "density": "density {model} --layer fc2 --method lanczos --probes 6 --steps 12",
+    "samples": "trace {model} --whole-model --method hutchinson --probes 4 --data-rtol 0.01",
 }
+SAMPLES = {"samples": "--limit 1200 --batch-size 32 --data {folder}/many.toml"}
 SIGNALS = {"SIGINT": signal.SIGINT, "SIGTERM": signal.SIGTERM, "SIGKILL": signal.SIGKILL}
 
 
 def stopped(folder: Path, words: list[str], number: int, steps: int) -> dict[str, Any]:
     """Stop a run by a signal after two thirds of its steps, and run it again."""
-    first, second, parts = (folder / name for name in ("first", "second", "r.h5.parts"))
+    first, second = folder / "first", folder / "second"
+    parts = folder / ("r.h5.samples.parts" if "--data-rtol" in words else "r.h5.parts")
     codes = [ended(forked(words, at=2 * steps // 3, number=number, checkpoint=0.0, said=first))]
     left = sorted(path.name for path in parts.iterdir())
     codes.append(ended(forked(words, said=second)))
@@ -34,7 +37,7 @@ def stopped(folder: Path, words: list[str], number: int, steps: int) -> dict[str
         "parts": left,
         "resumed": second.read_text(),
         "bytes": (folder / "r.h5").read_bytes().hex(),
-        "cleared": not parts.exists(),
+        "cleared": not list(folder.glob("*.parts")),
     }
 
 
@@ -47,7 +50,9 @@ def main() -> None:
         with TemporaryDirectory() as directory:
             folder = Path(directory)
             report, steps = folder / "r.h5", folder / "steps"
-            words = [*shlex.split(line.format(model=MODEL)), "--limit", "24", "--batch-size", "8", "-o", str(report)]
+            (folder / "many.toml").write_text(RANDOM)
+            samples = SAMPLES.get(command, "--limit 24 --batch-size 8").format(folder=folder)
+            words = [*shlex.split(f"{line.format(model=MODEL)} {samples}"), "-o", str(report)]
             ended(forked(words, steps=steps))
             whole = report.read_bytes().hex()
             for name, number in SIGNALS.items():

@@ -12,7 +12,7 @@ import pytest
 
 SCRIPT = Path(__file__).with_name("stopped.py")
 CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGKILL": -9}
-CASES = [*(f"diag {name}" for name in CODES), "trace SIGINT", "eigs SIGINT", "density SIGINT"]
+CASES = [*(f"diag {name}" for name in CODES), "trace SIGINT", "eigs SIGINT", "density SIGINT", "samples SIGINT"]
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from curvcli.data.registry import TABLES
 from curvcli.errors import SpecError
-from curvcli.spec.dataset import load_dataset_spec, with_overrides
+from curvcli.spec.dataset import SamplingSpec, load_dataset_spec, with_overrides
 
 
 def test_a_complete_spec_is_read_with_its_defaults(parse, digits):
@@ -108,7 +108,7 @@ def test_an_unknown_key_is_answered_with_the_nearest_one(mistakes, digits):
 
 def test_an_unknown_key_like_no_other_is_answered_with_all_of_them(mistakes, digits):
     assert mistakes(digits + "[sampling]\nworld = 3\n") == [
-        "digits.toml: sampling.world: unknown key; known here: limit, batch_size and seed"
+        "digits.toml: sampling.world: unknown key; known here: limit, batch_size, seed, stratify and shuffle"
     ]
 
 
@@ -172,7 +172,10 @@ def test_a_file_that_is_no_utf8_text_is_refused(tmp_path):
 
 def test_overrides_replace_sampling_and_keep_the_text(parse, digits):
     loaded = with_overrides(parse(digits + "[sampling]\nlimit = 5\nseed = 7\n"), limit=3, batch_size=2)
-    assert loaded.spec.sampling.model_dump() == {"limit": 3, "batch_size": 2, "seed": 7}
+    assert loaded.spec.sampling == SamplingSpec(limit=3, batch_size=2, seed=7)
+    again = with_overrides(loaded, stratify=True, shuffle=True)
+    assert again.spec.sampling == SamplingSpec(limit=3, batch_size=2, seed=7, stratify=True, shuffle=True)
+    assert with_overrides(again).spec.sampling == again.spec.sampling
     assert "limit = 5" in loaded.text
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal, get_args
 
-from curvcli.analysis.options.kinds import File, Flag, Names, OneOf, Size, Text, Whole, WholeOr
+from curvcli.analysis.options.kinds import File, Flag, Names, Number, OneOf, Size, Text, Whole, WholeOr
 from curvcli.analysis.options.record import Options
 from curvcli.models.choice import Choice
 
@@ -56,12 +56,19 @@ class DataOptions(Options):
         limit: samples of a random subset; None for what the spec says.
         batch_size: samples at once; None for what the spec says.
         seed: of all that is random; None for what the spec says.
+        stratify: whether a random subset keeps the shares of the classes; False for what the spec says.
+        shuffle: whether samples come in a random order; False for what the spec says.
+        data_rtol: error over the data, relative to each trace, at which a random subset is large enough; None to use
+            all samples that ``limit`` leaves.
     """
 
     data: Annotated[Path | None, File()] = None
     limit: Annotated[int | None, Whole(1)] = None
     batch_size: Annotated[int | None, Whole(1)] = None
     seed: Annotated[int | None, Whole(0)] = None
+    stratify: Annotated[bool, Flag()] = False
+    shuffle: Annotated[bool, Flag()] = False
+    data_rtol: Annotated[float | None, Number(0, above=True)] = None
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ class Entry:
 
 REGISTRY: Mapping[str, Entry] = {
     "xtrace": Entry(XTrace, 1.5, widened=33),
-    "hutch++": Entry(HutchPlusPlus, 1.0),
+    "hutch++": Entry(HutchPlusPlus, 3.0),
     "hutchinson": Entry(None, 0.0),
     "xnystrace": Entry(XNysTrace, 2.0, semidefinite=True),
 }

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from curvcli.report.hdf5.read import Report
 from curvcli.report.records.random_data import SAID
+from curvcli.report.records.subset import subset_words
 from curvcli.report.records.summaries import LayerSummary
 from curvcli.text import printable
 from curvcli.toml import TomlError, parse_toml
@@ -84,6 +85,9 @@ def notes(base: Report, new: Report) -> tuple[str, ...]:
     ]
     sentences += [
         f"{name}: the data were {SAID}" for name, run in (("BASE", before), ("NEW", after)) if run.random_data
+    ]
+    sentences += [
+        f"{name}: samples {words}" for name, run in (("BASE", before), ("NEW", after)) if (words := subset_words(run))
     ]
     if before.model_sha256 == after.model_sha256:
         sentences.append("both are of the same model: what differs is how it was computed")

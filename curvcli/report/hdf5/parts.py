@@ -196,6 +196,10 @@ class Parts:
         """Forget a computation whose layers are saved."""
         progress_path(self.directory, key).unlink(missing_ok=True)
 
+    def drop_all_progress(self) -> None:
+        """Forget all computations."""
+        self._discard(self._inside(_WORK))
+
     def merge(
         self,
         provenance: Provenance,

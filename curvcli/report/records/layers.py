@@ -258,6 +258,11 @@ class Provenance:
         random_data: whether the samples were drawn at random: nothing here tells of a trained minimum then.
         likelihood: the distribution of targets whose negative log-likelihood the loss is, which a Fisher matrix is of;
             empty where there is none, and in reports of earlier versions.
+        available: samples there were to choose from; 0 where it is not known, as in reports of earlier versions.
+        data_rtol: error over the data at which a random subset was taken to be large enough, relative to each trace;
+            0 where none was requested.
+        data_error: the one that was left, of the worst trace: a standard error; NaN where a trace is no number.
+        data_worst: the layer whose trace that is; empty where there is no error.
     """
 
     model_path: str
@@ -287,3 +292,7 @@ class Provenance:
     spec_location: str = ""
     random_data: bool = False
     likelihood: str = ""
+    available: int = 0
+    data_rtol: float = 0.0
+    data_error: float = 0.0
+    data_worst: str = ""

@@ -9,6 +9,7 @@ from curvcli.report.hdf5.read import Report
 from curvcli.report.numbers import number, or_dash
 from curvcli.report.records.matrices import FISHER
 from curvcli.report.records.random_data import SAID
+from curvcli.report.records.subset import subset_words
 from curvcli.report.records.summaries import LayerSummary
 from curvcli.report.render.depth import depth_sections, with_sparklines
 from curvcli.report.render.entries import entry_sections
@@ -67,7 +68,7 @@ def heading(report: Report, view: View = WHOLE) -> tuple[tuple[str, str], ...]:
         # A function of the inputs may be any output of the model, without a loss.
         *([loss] if run.loss and computed else []),
         *([("likelihood", printable(run.likelihood))] if fisher else []),
-        *([("samples", str(run.samples))] if computed else []),
+        *([("samples", subset_words(run) or str(run.samples))] if computed else []),
         *([("data", SAID)] if run.random_data else []),
         ("dtype", f"{run.dtype} on {printable(run.device)} ({printable(run.backend)}){_ROUNDS if run.widened else ''}"),
         ("status", ", ".join([report.status, *_counts(report, view)])),

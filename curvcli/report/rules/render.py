@@ -10,6 +10,7 @@ from rich.console import Console
 from curvcli.report.documents import json_text
 from curvcli.report.numbers import MISSING, beside
 from curvcli.report.records.random_data import SAID
+from curvcli.report.records.subset import subset_words
 from curvcli.report.render.markdown import render_markdown
 from curvcli.report.render.section import Document, Section, Shown
 from curvcli.report.render.table import render_table
@@ -57,6 +58,8 @@ def summary(assessment: Assessment) -> str:
         text += f"; {_PARTIAL}"
     if assessment.report.provenance.random_data:
         text += f"; the data were {SAID}"
+    if subset := subset_words(assessment.report.provenance):
+        text += f"; samples {subset}"
     return text
 
 
