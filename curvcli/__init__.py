@@ -1,9 +1,9 @@
 """How curved a trained network's loss is, from the saved model alone.
 
 The functions for notebooks and scripts, `init`, `open_model`, `diagonal`, `trace`, `eigenvalues`, `density`, `hessian`,
-`inputs`, `split`, `sharpness`, `slice`, `coupling`, `sensitivity`, `run`, `check`, `read_report`, `compare`, `course`,
-`check_rules` and `plot`, are imported when they are first used: ``import curvcli`` itself imports nothing, least of all
-a framework.
+`inputs`, `split`, `sharpness`, `slice`, `coupling`, `sensitivity`, `activations`, `evidence`, `run`, `check`,
+`read_report`, `compare`, `course`, `check_rules` and `plot`, are imported when they are first used: ``import curvcli``
+itself imports nothing, least of all a framework.
 """
 
 from importlib import import_module
@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 from curvcli.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from curvcli.api.activations import activations
     from curvcli.api.check import check
     from curvcli.api.compare import compare
     from curvcli.api.compute import diagonal, trace
     from curvcli.api.coupling import coupling
     from curvcli.api.course import Course, course
+    from curvcli.api.evidence import evidence
     from curvcli.api.init import GuessedSpec, init
     from curvcli.api.inputs import inputs
     from curvcli.api.model import Model
@@ -60,6 +62,7 @@ __all__ = [
     "SpecError",
     "Study",
     "UsageError",
+    "activations",
     "check",
     "check_rules",
     "compare",
@@ -68,6 +71,7 @@ __all__ = [
     "density",
     "diagonal",
     "eigenvalues",
+    "evidence",
     "hessian",
     "init",
     "inputs",
@@ -83,12 +87,14 @@ __all__ = [
 ]
 
 _MODULES = {
+    "curvcli.api.activations": ("activations",),
     "curvcli.api.check": ("check",),
     "curvcli.api.compare": ("compare",),
     "curvcli.api.compute": ("diagonal", "trace"),
     "curvcli.api.spectra": ("density", "eigenvalues", "hessian"),
     "curvcli.api.coupling": ("coupling",),
     "curvcli.api.course": ("Course", "course"),
+    "curvcli.api.evidence": ("evidence",),
     "curvcli.api.init": ("GuessedSpec", "init"),
     "curvcli.api.inputs": ("inputs",),
     "curvcli.api.model": ("Model",),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+from drawn_activations import activations_of
+from drawn_evidence import evidence_of
 from drawn_sensitivity import sensitivity_of
 from drawn_sharpness import sharpness_of
 
@@ -59,4 +61,5 @@ THREE = np.array([[1.0, 0.5, 0.25], [0.5, 1.0, 1.5], [0.25, 1.5, 1.0]])
 
 def every_study() -> tuple[StudyRecord, ...]:
     """One of each that is drawn."""
-    return slice_of(), coupling_of(THREE, np.full((3, 3), 0.01)), sensitivity_of(), sharpness_of()
+    drawn = (slice_of(), coupling_of(THREE, np.full((3, 3), 0.01)), sensitivity_of(), sharpness_of())
+    return *drawn, activations_of(), evidence_of()

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from curvcli.analysis.options.kinds import File, Flag, Kind, Names, Number, OneOf, Size, Text, Whole, WholeOr
+from curvcli.analysis.options.kinds import File, Flag, Kind, Names, Number, NumberOr, OneOf, Size, Text, Whole, WholeOr
 from curvcli.analysis.options.record import Options, filled, kinds_of
 from curvcli.analysis.options.request import SELECTED_BY, Request, request_of
 from curvcli.analysis.options.shared import ComputingOptions, DataOptions, ModelOptions, OutputOptions, Selection
@@ -21,7 +21,7 @@ Name = str | Layer | Parameter | Port
 Patterns = Name | Sequence[Name]
 
 # Kinds of one value.
-SINGLE = (Number, OneOf, Size, Text, Whole, WholeOr)
+SINGLE = (Number, NumberOr, OneOf, Size, Text, Whole, WholeOr)
 SHARED: tuple[type[Options], ...] = (ModelOptions, DataOptions, Selection, ComputingOptions, OutputOptions)
 # What has to be there where a path is, by the argument's name.
 _PATHS = {

@@ -40,6 +40,8 @@ def run(
     slice: Table | None = None,
     coupling: Table | None = None,
     sensitivity: Table | None = None,
+    activations: Table | None = None,
+    evidence: Table | None = None,
     layer: Patterns = (),
     exclude: Patterns = (),
     whole_model: bool = False,
@@ -71,8 +73,9 @@ def run(
 
     - ``config``: the config of ``curvcli run``, instead of all others but ``force``, ``resume`` and ``verbose``; the
       report goes where it says.
-    - ``diag``, ``trace``, ``eigs``, ``density``, ``hessian``, ``sharpness``, ``slice``, ``coupling``, ``sensitivity``:
-      each requests that quantity, with its function's own arguments by name; ``{}`` for their defaults.
+    - ``diag``, ``trace``, ``eigs``, ``density``, ``hessian``, ``sharpness``, ``slice``, ``coupling``, ``sensitivity``,
+      ``activations``, ``evidence``: each requests that quantity, with its function's own arguments by name; ``{}`` for
+      their defaults.
 
     Returns:
         The report; ``report.layer(name)`` has all quantities of a layer.

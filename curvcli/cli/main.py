@@ -43,6 +43,8 @@ _COMMANDS = {
     "slice": "The loss along eigenvectors, random directions, or on the way to another model.",
     "coupling": "How strongly layers are coupled: what figures per layer leave out.",
     "sensitivity": "What quantised and removed weights do to the loss: predicted and measured.",
+    "activations": "Which layers' activations bear few bits: curvature by them, and rounding measured.",
+    "evidence": "How probable the data are: the Laplace evidence, with the prior searched.",
     "run": "All quantities of a config file, in one report.",
     "check": "Spec, model and numerics verified before hours are spent.",
     "layers": "What layers a saved model has, and what their diagonals would cost.",

@@ -78,3 +78,19 @@ class WholeOrWord(Whole):
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
         """What help calls the value."""
         return f"N|{self._word}"
+
+
+class RealOrWord(Real):
+    """A finite number above another, or a word."""
+
+    def __init__(self, above: float, words: tuple[str, ...]) -> None:
+        super().__init__(above, min_open=True)
+        self._words = words
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """A word as it is; anything else to a number."""
+        return value if value in self._words else super().convert(value, param, ctx)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """What help calls the value."""
+        return "|".join(("NUMBER", *self._words))

@@ -20,7 +20,7 @@ from curvcli.analysis.options.record import Options, default_of, kinds_of
 from curvcli.analysis.options.shared import ComputingOptions, DataOptions, ModelOptions, OutputOptions, Selection
 from curvcli.cli.config import option_values, unknown
 from curvcli.cli.console import LOG
-from curvcli.cli.numbers import ByteSize, Real, Whole, WholeOrWord
+from curvcli.cli.numbers import ByteSize, Real, RealOrWord, Whole, WholeOrWord
 from curvcli.cli.repeatable import Repeatable
 from curvcli.cli.streams import TolerantLog
 from curvcli.cli.words import Word, completed, layer_names
@@ -68,6 +68,8 @@ def _click_type(kind: Kind) -> click.ParamType[Any]:
             return WholeOrWord(kind.least, kind.most, kind.word)
         case kinds.Number():
             return Real(kind.least, kind.most, min_open=kind.above)
+        case kinds.NumberOr():
+            return RealOrWord(kind.above, kind.words)
         case OneOf():
             return Word(kind.words)
         case Size():

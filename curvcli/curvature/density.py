@@ -216,6 +216,7 @@ class LanczosQuadrature:
         matrix: which.
         weight_decay: λ.
         vectors: how many of the block's size fit into memory; fewer steps are made where one basis does not.
+        start: the only vector to start from, (n,), in place of random signs.
     """
 
     block: Block
@@ -225,6 +226,7 @@ class LanczosQuadrature:
     matrix: Matrix
     weight_decay: float
     vectors: int
+    start: Array | None = None
     at_most = False
 
     @property
@@ -265,7 +267,10 @@ class LanczosQuadrature:
     def _group(self, space: VectorSpace, first: int) -> list[Krylov]:
         """The next probes: as many as there is room for."""
         together = max(1, self.vectors // self.length)
-        starts = space.signs(self.seed, f"{self.block.name}:density", range(first, min(first + together, self.probes)))
+        numbers = range(first, min(first + together, self.probes))
+        starts = space.signs(self.seed, f"{self.block.name}:density", numbers) if self.start is None else None
+        if starts is None:
+            starts = space.from_numpy(np.asarray(self.start)[None])
         rooms = (space.room(self.length) for _ in range(len(starts)))
         return [Krylov(space, starts[i : i + 1], room, room=self.length) for i, room in enumerate(rooms)]
 

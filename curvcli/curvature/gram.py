@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.linalg import eigh
+from scipy.linalg import eigh, qr, svd
 
 from curvcli.curvature.algorithm import About, Steps
 from curvcli.curvature.diagonal.exact import reached_in, refuse_mixed
@@ -108,6 +108,16 @@ class GramSpectrum:
         eigenvectors = vectors[:, kept].T @ self.rows
         eigenvectors /= np.linalg.norm(eigenvectors, axis=1, keepdims=True)
         return values[kept], eigenvectors
+
+    def singular(self) -> tuple[Array, Array, Array]:
+        """All singular values s of V/√D, descending (k,), with Q (n, k) and U (k, k): V/√D = W S Uᵀ Qᵀ.
+
+        The squares of s are the eigenvalues, of which the small ones are not lost in the rounding of the large ones, as
+        in a Gram matrix: an error of V by ε‖V‖ moves s by that.
+        """
+        basis, triangle = qr(self.rows.T / np.sqrt(self.denominator), mode="economic", check_finite=False)
+        turn, values, _ = svd(triangle, full_matrices=False, check_finite=False)
+        return values, basis, turn
 
     def eigenvalues(self, weight_decay: float) -> Array:
         """All n of the block, descending, the zeros of its null space included; λ is added to each."""

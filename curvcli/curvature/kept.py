@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from curvcli.curvature.tasks import Data
 from curvcli.models.base import Array, DifferentiatedBatch, Objective, Parameter, Site
 from curvcli.models.device_memory import Memory
-from curvcli.models.pointwise import ChainBatch, InputBatch, SampleFunction
+from curvcli.models.pointwise import ActivationBatch, ChainBatch, InputBatch, SampleFunction, Side
 from curvcli.models.vectors import VectorSpace
 
 # Where no new peak tells, a graph is taken to need so many times its size while it is differentiated.
@@ -87,6 +87,10 @@ class KeptObjective:
     ) -> Iterator[ChainBatch]:
         """See ``Data``; likewise."""
         return self._objective.chain_batches(layer, parameters, inputs, start=start)
+
+    def activation_batches(self, layer: Sequence[str], side: Side, *, start: int = 0) -> Iterator[ActivationBatch]:
+        """See ``Data``; likewise."""
+        return self._objective.activation_batches(layer, side, start=start)
 
     def batches(self, parameters: Sequence[str], *, start: int = 0) -> Iterator[DifferentiatedBatch]:
         """The data from batch ``start`` on, kept ones as they are.

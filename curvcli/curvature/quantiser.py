@@ -116,18 +116,31 @@ class Quantiser:
         size = min(self.granularity.size or length, length)
         starts = np.arange(0, length, size)
         widths = np.diff([*starts, length])
-        if self.scheme == "symmetric":
-            levels = 2 ** (bits - 1) - 1
-            scale = np.repeat(np.maximum.reduceat(np.abs(rows), starts, axis=1) / levels, widths, axis=1)
-            steps = _steps(rows, scale)
-            return np.where(scale > 0, scale * np.clip(steps, -levels, levels), 0.0)
-        levels = 2**bits - 1
-        low = np.minimum(np.minimum.reduceat(rows, starts, axis=1), 0.0)
-        high = np.maximum(np.maximum.reduceat(rows, starts, axis=1), 0.0)
-        step = (high - low) / levels
-        zero = np.repeat(np.rint(_steps(-low, step)), widths, axis=1)
-        scale = np.repeat(step, widths, axis=1)
-        return np.where(scale > 0, scale * (np.clip(_steps(rows, scale) + zero, 0, levels) - zero), 0.0)
+        low = np.repeat(np.minimum.reduceat(rows, starts, axis=1), widths, axis=1)
+        high = np.repeat(np.maximum.reduceat(rows, starts, axis=1), widths, axis=1)
+        return on_grid(rows, low, high, self.scheme, bits)
+
+
+def on_grid(values: Array, low: Array | float, high: Array | float, scheme: Scheme, bits: int) -> Array:
+    """Q of values whose grid is that of a range, float64; what lies outside becomes the grid's end.
+
+    Args:
+        values: to be rounded, float64.
+        low: the range's lower end, a number or broadcast to the values.
+        high: its upper end.
+        scheme: see `Quantiser`.
+        bits: b, 2 or more.
+    """
+    low, high = (np.broadcast_to(np.asarray(end, np.float64), values.shape) for end in (low, high))
+    if scheme == "symmetric":
+        levels = 2 ** (bits - 1) - 1
+        scale = np.maximum(np.abs(low), np.abs(high)) / levels
+        return np.where(scale > 0, scale * np.clip(_steps(values, scale), -levels, levels), 0.0)
+    levels = 2**bits - 1
+    low, high = np.minimum(low, 0.0), np.maximum(high, 0.0)
+    scale = (high - low) / levels
+    zero = np.rint(_steps(-low, scale))
+    return np.where(scale > 0, scale * (np.clip(_steps(values, scale) + zero, 0, levels) - zero), 0.0)
 
 
 def _steps(values: Array, scale: Array) -> Array:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from curvcli.models.base import Array, DifferentiatedBatch, Objective, Parameter
-from curvcli.models.pointwise import ChainBatch, InputBatch, SampleFunction
+from curvcli.models.pointwise import ActivationBatch, ChainBatch, InputBatch, SampleFunction, Side
 from curvcli.models.vectors import VectorSpace
 
 # Arrays, and sums of vectors.
@@ -44,6 +44,10 @@ class Data(Objective, Protocol):
     def chain_batches(
         self, layer: Sequence[str], parameters: Sequence[str], inputs: Sequence[str], *, start: int = 0
     ) -> Iterator[ChainBatch]:
+        """See ``PointwiseObjective``."""
+        ...
+
+    def activation_batches(self, layer: Sequence[str], side: Side, *, start: int = 0) -> Iterator[ActivationBatch]:
         """See ``PointwiseObjective``."""
         ...
 

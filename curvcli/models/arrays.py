@@ -20,7 +20,7 @@ from curvcli.models.bundle import Totals, Vectors
 
 # What is left of a vector after projection counts as new from this share of the largest vector on. Products in float32
 # carry noise of about 1e-7, which passes for a direction of its own while one is left; it costs a product, no more.
-_NEW = 1e-12
+NEW_DIRECTION = 1e-12
 # So many vectors take no more memory than their sum in float64.
 _TERMS = 2
 
@@ -284,7 +284,7 @@ class NumPySpace:
         if not remainders.size or not np.isfinite(remainders).all():
             return self.room(0)
         q, r, _ = qr(arithmetic.wide(remainders).T, mode="economic", pivoting=True, check_finite=False)
-        kept = min(int((np.abs(np.diag(r)) > _NEW * largest).sum()), self.size - len(basis))
+        kept = min(int((np.abs(np.diag(r)) > NEW_DIRECTION * largest).sum()), self.size - len(basis))
         fresh = self.from_numpy(q[:, :kept].T)
         if not kept or not len(basis):
             return fresh

@@ -16,7 +16,7 @@ from curvcli.models.base import Array, DifferentiatedBatch, Parameter, Site
 from curvcli.models.data_loss import DataLoss
 from curvcli.models.device_memory import Memory
 from curvcli.models.memory import keep_small_arrays
-from curvcli.models.pointwise import ChainBatch, InputBatch, SampleFunction
+from curvcli.models.pointwise import ActivationBatch, ChainBatch, InputBatch, SampleFunction, Side
 from curvcli.models.vectors import VectorSpace
 
 # Outputs this far apart, relative to the largest, differ by more than the order in which a kernel adds numbers up.
@@ -236,3 +236,12 @@ class DataObjective(ABC):
         self, data: Batch, layer: Sequence[str], parameters: Sequence[str], inputs: Sequence[str]
     ) -> ChainBatch:
         """One batch, split at the output of the layer with these parameters."""
+
+    def activation_batches(self, layer: Sequence[str], side: Side, *, start: int = 0) -> Iterator[ActivationBatch]:
+        """See ``pointwise.PointwiseObjective``."""
+        for data in self.data_loss.batches(start=start):
+            yield self._activation_batch(data, layer, side)
+
+    @abstractmethod
+    def _activation_batch(self, data: Batch, layer: Sequence[str], side: Side) -> ActivationBatch:
+        """One batch as a function of an activation of the layer with these parameters."""

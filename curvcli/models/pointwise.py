@@ -10,12 +10,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from math import prod
-from typing import Protocol
+from typing import Final, Literal, Protocol
 
 import numpy as np
 
 from curvcli.errors import ModelError
+from curvcli.losses.interface import OutputState
 from curvcli.models.base import Array, DifferentiatedBatch
+
+# Which activation of a layer: what it makes, or what it reads.
+Side = Literal["output", "input"]
+SIDES: Final[tuple[Side, ...]] = ("output", "input")
 
 
 @dataclass(frozen=True)
@@ -145,6 +150,51 @@ class ChainBatch(Protocol):
         ...
 
 
+class ActivationBatch(Protocol):
+    """One batch as a function of an activation z: a layer's output, or what a layer reads, wherever else that is read.
+
+    Attributes:
+        samples: how many.
+        operation: that makes z.
+        z_shape: of one sample.
+        channel_axis: the axis of one sample's z that counts channels; None for single numbers.
+    """
+
+    samples: int
+    operation: str
+    z_shape: tuple[int, ...]
+    channel_axis: int | None
+
+    @property
+    def output(self) -> OutputState:
+        """The loss's input for this batch."""
+        ...
+
+    def values(self) -> Array:
+        """Z, (samples, *z_shape), float64."""
+        ...
+
+    def output_gradient(self) -> Array:
+        """∂ℓ_n/∂z_n, (samples, *z_shape)."""
+        ...
+
+    def pulled(self, columns: Array) -> Array:
+        """J_nᵀ s_n with J_n = ∂o_n/∂z_n: (k, samples, …), like o, → (k, samples, *z_shape)."""
+        ...
+
+    def curvature_products(self, vectors: Array) -> Array:
+        """∇²_z ℓ_n v_n for every v, all samples at once: (k, samples, *z_shape) → the same."""
+        ...
+
+    def loss_at(self, z: Array) -> float:
+        """Σ_n weight_n ℓ_n with these numbers in the place of z, (samples, *z_shape), by a forward pass."""
+        ...
+
+    def blocker(self) -> str | None:
+        """The first operation after z that is not piecewise linear in it; None if all are."""
+        ...
+
+
 class PointwiseObjective(Protocol):
     """What every objective adds to ``base.Objective`` for derivatives of this sort."""
 
@@ -186,6 +236,14 @@ class PointwiseObjective(Protocol):
 
         Raises:
             ModelError: the layer has no single output.
+        """
+        ...
+
+    def activation_batches(self, layer: Sequence[str], side: Side, *, start: int = 0) -> Iterator[ActivationBatch]:
+        """The data from batch ``start`` on, as functions of an activation of the layer with these parameters.
+
+        Raises:
+            ModelError: the layer has no such activation.
         """
         ...
 

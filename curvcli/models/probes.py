@@ -43,10 +43,17 @@ def fill_signs(row: Array, seed: int, name: str, number: int) -> None:
     A random byte makes eight entries at once, as they stand in a table: 0.4 ns each.
     """
     size = len(row)
-    octets = np.asarray(_generator(seed, name, number).random_raw(-(-size // 64)), dtype="<u8").view(np.uint8)
+    octets = sign_bits(seed, name, number, size)
     table, whole = _SIGNS.astype(row.dtype), size // 8
     np.take(table, octets[:whole], axis=0, out=row[: whole * 8].reshape(whole, 8), mode="clip")
     row[whole * 8 :] = table[octets[whole : whole + 1]].ravel()[: size % 8]
+
+
+def sign_bits(seed: int, name: str, number: int, size: int) -> Array:
+    """The same as bits, one for +1, the highest of each byte first: (⌈size / 8⌉,), uint8."""
+    words = np.asarray(_generator(seed, name, number).random_raw(-(-size // 64)), dtype="<u8")
+    octets: Array = words.view(np.uint8)[: -(-size // 8)]
+    return octets
 
 
 def normals(seed: int, name: str, number: int, size: int) -> Array:

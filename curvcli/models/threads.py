@@ -27,7 +27,8 @@ class Threads(Protocol):
             device: that will be computed on, e.g. ``cpu``; settled by some frameworks' import.
 
         Returns:
-            What puts back the number of threads; None where there is nothing to put back.
+            What puts back the number of threads, if one was requested, and how exactly the device computes; None where
+            there is nothing to put back.
 
         Raises:
             UsageError: the framework can't change the number any more.
@@ -43,10 +44,10 @@ def use_threads(backend: Backend, threads: int | None, device: str) -> None:
     """
     use: Threads = import_module(f"curvcli.models.{backend}.threads").use
     before = use(threads, device)
-    if threads is None:
-        return
     if before is not None:
         _BEFORE.append(before)
+    if threads is None:
+        return
     # After the framework, whose own libraries may multiply for NumPy too.
     _BEFORE.append(threadpool_limits(threads, user_api="blas").restore_original_limits)
 

@@ -20,7 +20,9 @@ import numpy as np
 import pytest
 
 import curvcli
+from curvcli.analysis.options.activations import ActivationsOptions
 from curvcli.analysis.options.coupling import CouplingOptions
+from curvcli.analysis.options.evidence import EvidenceOptions
 from curvcli.analysis.options.quantities import (
     CheckOptions,
     DensityOptions,
@@ -49,6 +51,8 @@ COMMANDS = {
     "split": "split",
     "slice": "slice",
     "coupling": "coupling",
+    "activations": "activations",
+    "evidence": "evidence",
     "check": "check",
 }
 RECORDS = {
@@ -61,6 +65,8 @@ RECORDS = {
     "split": SplitOptions,
     "slice": SliceOptions,
     "coupling": CouplingOptions,
+    "activations": ActivationsOptions,
+    "evidence": EvidenceOptions,
     "check": CheckOptions,
 }
 
@@ -76,6 +82,8 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
     ("split", {"at": "fc3", "by": ["weight", "image"], "jacobian_limit": 1 << 16}),
     ("slice", {"along": ["top", "random:2"], "points": 3, "reach": 0.5, "layer": "norm"}),
     ("coupling", {"layer": ["norm", "fc3"], "method": "probes", "probes": 4, "matrix": "gauss_newton"}),
+    ("activations", {"of": "input", "bits": [6, 4], "layer": "fc3", "method": "probes", "probes": 3}),
+    ("evidence", {"layer": "norm", "prior": [0.5, 2.0], "matrix": "fisher"}),
     ("check", {"layer": "norm", "budget": 500}),
 ]
 

@@ -1,9 +1,10 @@
 """One contender in a process of its own: sets up, then does on command what it is asked for and says what it took.
 
-    python contenders.py CONTENDER FOLDER DTYPE THREADS
+    python contenders.py CONTENDER FOLDER DTYPE THREADS [DEVICE]
 
 Reads the name of a task per line, answers with one line of JSON: seconds by the clock and of CPU, the bytes that it
-held at most beyond what it held before, and a number or list to compare.
+held at most beyond what it held before, of the device's memory where that is not this machine's, and a number or list
+to compare.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from networks import BATCH, NETWORKS
 Task = Callable[[], Any]
 # From so many parameters on a reference to 1e-9 would take most of the run.
 _LARGE = 1_000_000
+# Where torch's contenders compute.
+DEVICE = sys.argv[5] if len(sys.argv) > 5 else "cpu"
 
 
 def fixed_vector(size: int) -> np.ndarray:
@@ -52,7 +55,7 @@ def curvcli(folder: Path, dtype: str) -> dict[str, Task]:
 
     model = folder / ("net" if (folder / "net").exists() else "net.pt")
     spec = folder / "net.pt.toml"
-    session = open_session(ModelOptions(model, "cpu", dtype), DataOptions(spec), Voice(-1))
+    session = open_session(ModelOptions(model, DEVICE, dtype), DataOptions(spec), Voice(-1))
     (target,) = targets(session.model.layers, [], whole_model=True)
     block, names = target.block, list(target.block.names)
     space = session.objective.space(block.parameters)
@@ -125,7 +128,8 @@ def eager(folder: Path, dtype: str) -> tuple[torch.nn.Module, list[tuple[torch.T
     kind = getattr(torch, dtype)
     with np.load(folder / "data.npz") as arrays:
         x, y = torch.from_numpy(arrays["x"]).to(kind), torch.from_numpy(arrays["y"])
-    return net.to(kind).eval(), [(x[i : i + BATCH], y[i : i + BATCH]) for i in range(0, len(x), BATCH)]
+    x, y = x.to(DEVICE), y.to(DEVICE)
+    return net.to(DEVICE, kind).eval(), [(x[i : i + BATCH], y[i : i + BATCH]) for i in range(0, len(x), BATCH)]
 
 
 def curvlinops(folder: Path, dtype: str, *, compiled: bool = False) -> dict[str, Task]:
@@ -138,7 +142,7 @@ def curvlinops(folder: Path, dtype: str, *, compiled: bool = False) -> dict[str,
     module = torch.compile(net) if compiled else net
     loss = torch.nn.CrossEntropyLoss()
     operator = HessianLinearOperator(module, loss, parameters, batches, check_deterministic=False)
-    vector = torch.from_numpy(fixed_vector(operator.shape[1])).to(parameters[0].dtype)
+    vector = torch.from_numpy(fixed_vector(operator.shape[1])).to(parameters[0])
 
     def gradient() -> None:
         for x, y in batches:
@@ -163,8 +167,8 @@ def pyhessian(folder: Path, dtype: str) -> dict[str, Task]:
     from pyhessian import hessian
 
     net, batches = eager(folder, dtype)
-    computer = hessian(net, torch.nn.CrossEntropyLoss(), dataloader=batches, cuda=False)
-    flat = torch.from_numpy(fixed_vector(sum(p.numel() for p in net.parameters()))).to(next(net.parameters()).dtype)
+    computer = hessian(net, torch.nn.CrossEntropyLoss(), dataloader=batches, cuda=DEVICE != "cpu")
+    flat = torch.from_numpy(fixed_vector(sum(p.numel() for p in net.parameters()))).to(next(net.parameters()))
     sizes = [p.numel() for p in net.parameters()]
     vector = [part.reshape(p.shape) for part, p in zip(flat.split(sizes), net.parameters(), strict=True)]
 
@@ -259,14 +263,22 @@ def held(field: str) -> int:
 
 
 def measured(task: Task) -> dict[str, Any]:
-    """One task, with what it took."""
+    """One task, with what it took; what a GPU still has to do when a task returns belongs to it."""
     gc.collect()
-    Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts anew
-    before = held("VmRSS")
+    gpu = DEVICE != "cpu"
+    if gpu:
+        torch.cuda.synchronize(DEVICE)
+        torch.cuda.reset_peak_memory_stats(DEVICE)
+    else:
+        Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts anew
+    before = torch.cuda.memory_allocated(DEVICE) if gpu else held("VmRSS")
     start, used = time.perf_counter(), time.process_time()
     value = task()
+    if gpu:
+        torch.cuda.synchronize(DEVICE)
     seconds, cpu = time.perf_counter() - start, time.process_time() - used
-    return {"seconds": seconds, "cpu": cpu, "memory": held("VmHWM") - before, "result": value}
+    peak = torch.cuda.max_memory_allocated(DEVICE) if gpu else held("VmHWM")
+    return {"seconds": seconds, "cpu": cpu, "memory": peak - before, "result": value}
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
     python tests/benchmarks/spectra.py                              # both small networks, torch, float32
     python tests/benchmarks/spectra.py --framework tensorflow
+    python tests/benchmarks/spectra.py --device cuda                # a GPU, beside the peers on it
     python tests/benchmarks/spectra.py --network resnet18 --network wide --samples 4 --threads 1 --repeat 1
 
 Every contender has a process of its own; rounds alternate between them, and medians are printed: the machine's speed
@@ -38,11 +39,11 @@ UNITS = ("seconds", "cpu", "memory")
 class Contender:
     """A child process that does what it is asked for."""
 
-    def __init__(self, name: str, folder: Path, dtype: str, threads: int) -> None:
+    def __init__(self, name: str, folder: Path, dtype: str, threads: int, device: str) -> None:
         names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"} | dict.fromkeys(names, str(threads))
         self._process = subprocess.Popen(
-            [sys.executable, str(HERE / "contenders.py"), name, str(folder), dtype, str(threads)],
+            [sys.executable, str(HERE / "contenders.py"), name, str(folder), dtype, str(threads), device],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -94,9 +95,11 @@ class Setting:
     dtype: str
     samples: int
     threads: int
+    device: str = "cpu"
 
     def __str__(self) -> str:
-        return f"{self.network}, {self.framework}, {self.dtype}, N = {self.samples}, {self.threads} thread(s)"
+        place = f"{self.threads} thread(s)" if self.device == "cpu" else self.device
+        return f"{self.network}, {self.framework}, {self.dtype}, N = {self.samples}, {place}"
 
 
 def contend(setting: Setting, tasks: Sequence[str], only: Sequence[str], repeat: int) -> list[Contender]:
@@ -110,7 +113,7 @@ def contend(setting: Setting, tasks: Sequence[str], only: Sequence[str], repeat:
         subprocess.run(written, check=True, capture_output=True)
         names = TORCH if setting.framework == "torch" else TENSORFLOW
         names = tuple(one for one in names if one == "curvcli" or not only or one in only)
-        contenders = [Contender(one, folder, setting.dtype, setting.threads) for one in names]
+        contenders = [Contender(one, folder, setting.dtype, setting.threads, setting.device) for one in names]
         if "top 5" in tasks:
             contenders[0].do("reference")
         for task in tasks:
@@ -171,6 +174,7 @@ def checked(ours: Contender, one: Contender, task: str) -> str:
 @click.option("--task", "tasks", type=click.Choice(TASKS), multiple=True, default=TASKS, help="Default: all.")
 @click.option("--peer", "peers", multiple=True, help="Beside whom. Default: all.")
 @click.option("--repeat", type=click.IntRange(1), default=5, show_default=True, help="1: without a warm-up.")
+@click.option("--device", default="cpu", show_default=True, help="Of torch's contenders: cpu, cuda, cuda:1 …")
 @click.option("--markdown", is_flag=True)
 def main(
     network: tuple[str, ...],
@@ -181,13 +185,14 @@ def main(
     tasks: tuple[str, ...],
     peers: tuple[str, ...],
     repeat: int,
+    device: str,
     markdown: bool,
 ) -> None:
     """Print the tables."""
     console = Console(width=None if sys.stdout.isatty() else 150)
     heads = ("task", "by", "ms", "gradients", "MiB", "× time", "× CPU", "× memory", "check")
     for name, count, cores in product(network, samples, threads):
-        setting = Setting(name, framework, dtype, count, cores)
+        setting = Setting(name, framework, dtype, count, cores, device)
         contenders = contend(setting, tasks, peers, repeat)
         found = rows(contenders)
         if markdown:

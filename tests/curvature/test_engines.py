@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -37,6 +37,8 @@ from curvcli.curvature.matrices.fisher import FISHER
 from curvcli.curvature.matrices.gauss_newton import GAUSS_NEWTON
 from curvcli.curvature.minibatches import MinibatchTask
 from curvcli.curvature.operator import Block, MatrixProducts
+from curvcli.curvature.pointwise.activation_tasks import ActivationTask
+from curvcli.curvature.pointwise.activations import ActivationCurvature, ActivationMethod, ActivationPlace
 from curvcli.curvature.pointwise.chain import Factor, LayerOutput, SplitGradient, SplitTask
 from curvcli.curvature.pointwise.inputs import InputDerivatives, InputPlan, InputTask
 from curvcli.curvature.relative_flatness import FromColumns, Kernel
@@ -113,6 +115,12 @@ def objective_of(model: str) -> Any:
     return open_session(*options, Voice(-1))
 
 
+def activation(session: Any, layer: tuple[str, ...], method: ActivationMethod) -> ActivationCurvature:
+    """All figures of what a layer makes."""
+    place = ActivationPlace.of(session.objective, layer, "output")
+    return ActivationCurvature(layer, "output", place, method, "asymmetric", (8, 3), 11, None, 0)
+
+
 def diagonals() -> dict[str, Algorithm[Any]]:
     """What is asked of a network, by every task that no other test makes."""
     session = objective_of("mlp_tanh.pt")
@@ -126,6 +134,7 @@ def diagonals() -> dict[str, Algorithm[Any]]:
     step = np.ones(block.size)
     return {
         "loss and gradient": FirstOrder(names),
+        **{f"activation by {method}": activation(session, names, method) for method in get_args(ActivationMethod)},
         "columns": GaussNewton(names, 10),
         "smooth units": SmoothUnits(tuple(p.name for p in hidden), 10, passes_of(site.bends or ())),
         "outputs": OutputHessian(tuple(p.name for p in hidden), site.units, site.positions),
@@ -232,7 +241,11 @@ def test_every_task_is_pickled_by_these_tests() -> None:
         engine = Elsewhere(objective_of(NETWORK[name]).objective)
         computed(algorithm, engine)
         seen |= engine.seen
-    every = {task for task in tasks(ParameterTask) if not tasks(task)} | {JointTask, InputTask, SplitTask}
+    every = (
+        {task for task in tasks(ParameterTask) if not tasks(task)}
+        | {JointTask, InputTask, SplitTask}
+        | tasks(ActivationTask)
+    )
     # Batches of its own are made by the first process alone.
     assert every - {MinibatchTask} <= seen
 

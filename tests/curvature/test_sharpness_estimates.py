@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from curvcli.analysis.studies.measures.dimension import share, shorter
+from curvcli.analysis.studies.measures.dimension import share
 from curvcli.curvature.density import LanczosQuadrature
 from curvcli.curvature.eigen import IterativeEigenpairs
+from curvcli.curvature.gauss_rules import shorter
 from curvcli.curvature.matrices.hessian import HESSIAN
 from curvcli.curvature.operator import Block
 from curvcli.curvature.relative_flatness import FromBasis, FromProbes, Kernel, of_whole

@@ -13,8 +13,8 @@ import curvcli
 
 from .conftest import ROOT
 
-EXAMPLES = """check check_rules compare coupling density diagonal eigenvalues hessian init inputs open_model plot
-read_report run sensitivity sharpness slice split trace""".split()
+EXAMPLES = """activations check check_rules compare coupling density diagonal eigenvalues evidence hessian init inputs
+open_model plot read_report run sensitivity sharpness slice split trace""".split()
 
 
 def test_the_blocks_of_the_document_run_in_order(

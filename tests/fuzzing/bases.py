@@ -69,6 +69,8 @@ def make_bases(server: Server, folder: Path) -> Bases:
         "split.h5": ["split", "model.pt", "-q", "--at", "two", "-o", "split.h5"],
         "slice.h5": ["slice", "model.pt", "-q", "--points", "5", "-o", "slice.h5"],
         "coupling.h5": ["coupling", "model.pt", "-q", "-o", "coupling.h5"],
+        "activations.h5": ["activations", "model.pt", "-q", "-o", "activations.h5"],
+        "evidence.h5": ["evidence", "model.pt", "-q", "-o", "evidence.h5"],
         "sensitivity.h5": ["sensitivity", "model.pt", "-q", "--bits", "4", "-o", "sensitivity.h5"],
         "sharpness.h5": ["sharpness", "model.pt", "-q", "--minibatches", "4", "-o", "sharpness.h5"],
         "check.h5": ["check", "model.pt", "-q", "-o", "check.h5"],

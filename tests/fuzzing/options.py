@@ -38,6 +38,20 @@ COMMANDS: dict[str, tuple[list[str], dict[str, tuple[str, ...]]]] = {
         {"--along": (*STRANGE_TEXTS, "top:2", "gradient"), "--towards": PATHS, "--points": NUMBERS, "--reach": NUMBERS},
     ),
     "coupling": (["model.pt", "-q"], {"--probes": NUMBERS, "--rtol": NUMBERS, "--method": STRANGE_TEXTS}),
+    "activations": (
+        ["model.pt", "-q"],
+        {"--bits": NUMBERS, "--probes": NUMBERS, "--rtol": NUMBERS, "--budget": NUMBERS, "--of": STRANGE_TEXTS},
+    ),
+    "evidence": (
+        ["model.pt", "-q"],
+        {
+            "--prior": NUMBERS,
+            "--noise": NUMBERS,
+            "--steps": NUMBERS,
+            "--method": STRANGE_TEXTS,
+            "--matrix": STRANGE_TEXTS,
+        },
+    ),
     "sensitivity": (
         ["model.pt", "-q"],
         {

@@ -15,7 +15,7 @@ MODELS = Path(__file__).parents[2] / "curvcli" / "models"
 # What only one format needs: how its files are read and checked, and its own form of a computation.
 OF_A_FORMAT = {
     "torch": {
-        "torchscript": {"archive", "source", "storages", "scripted", "rewrite"},
+        "torchscript": {"archive", "source", "storages", "scripted", "rewrite", "placed"},
         "exported": set(),  # its own files are the folder pt2/
     },
     "tensorflow": {

@@ -31,6 +31,7 @@ COMMANDS = {
     "eigs": "eigs {model} --layer fc2 -k 3 --method lanczos",
     "density": "density {model} --layer fc2 --method lanczos --probes 3 --steps 12",
     "slice": "slice {model} --layer fc3 --along top --points 9",
+    "activations": "activations {model} --layer fc2 --layer fc3 --method probes --probes 24",
     "sensitivity": "sensitivity {model} --layer fc2 --layer fc3 --bits 4 --sparsity 0.5",
 }
 # Seconds within which workers notice that nobody waits for them any more.

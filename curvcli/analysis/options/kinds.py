@@ -112,6 +112,23 @@ class Number:
 
 
 @dataclass(frozen=True)
+class NumberOr:
+    """A finite number above ``above``, or one of some words."""
+
+    above: float
+    words: tuple[str, ...]
+
+    def read(self, value: object) -> float | str:
+        """As `Number`, and a word as it is written."""
+        if isinstance(value, str) and value in self.words:
+            return str(value)
+        try:
+            return Number(self.above, above=True).read(value)
+        except ValueError as error:
+            raise ValueError(f"{error}; or {' or '.join(self.words)}") from None
+
+
+@dataclass(frozen=True)
 class OneOf:
     """One of some words."""
 
@@ -188,7 +205,7 @@ class Names:
 class Several:
     """Several values of one kind: a list, or text with commas between them; each once."""
 
-    of: Whole | Number
+    of: Whole | Number | NumberOr
 
     def read(self, value: object) -> tuple[Any, ...]:
         """In the order in which they stand; a single one too."""

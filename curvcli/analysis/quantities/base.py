@@ -107,6 +107,10 @@ class RunPlan:
         """λ, the weight decay of the spec."""
         return self.session.loaded.spec.loss.weight_decay
 
+    def apart(self, *, bare: bool) -> str:
+        """What begins the keys of work without weight decay, where others' is with it."""
+        return "without decay:" if bare and self.decay else ""
+
     def decay_of(self, block: Block) -> float:
         """What weight decay adds to each eigenvalue of a block of which all parameters have it, or none."""
         return self.decay if block.trained_size else 0.0

@@ -103,8 +103,10 @@ class DensityQuantity(SpectralQuantity[DensityOptions, tuple[Density, int]]):
         return replace(record, density=density, status=worst(record.status, status if finite else "nonfinite"))
 
 
-def quadrature(run: RunPlan, target: Target, probes: int, steps: int, matrix: Matrix) -> tuple[Work[Quadrature], int]:
-    """Lanczos quadrature within memory, and how many steps are made from each start.
+def quadrature(
+    run: RunPlan, target: Target, probes: int, steps: int, matrix: Matrix, *, bare: bool = False
+) -> tuple[Work[Quadrature], int]:
+    """Lanczos quadrature within memory, and how many steps are made from each start; without weight decay if ``bare``.
 
     Raises:
         UsageError: not even a few vectors fit.
@@ -116,7 +118,8 @@ def quadrature(run: RunPlan, target: Target, probes: int, steps: int, matrix: Ma
             f"{target.name}: three vectors take {needed}, more than {option('memory_limit')} leaves "
             f"({size_text(run.memory)})."
         )
-    lanczos = LanczosQuadrature(target.block, probes, steps, run.seed, matrix, run.decay, vectors=room)
+    decay = 0.0 if bare else run.decay
+    lanczos = LanczosQuadrature(target.block, probes, steps, run.seed, matrix, decay, vectors=room)
     # With the steps that memory allowed: a state of fewer or more can't be taken up.
-    key = f"quadrature:{matrix}:{probes}:{lanczos.length}:{target.name}"
+    key = f"{run.apart(bare=bare)}quadrature:{matrix}:{probes}:{lanczos.length}:{target.name}"
     return run.shared(key, f"{target.name}: Lanczos quadrature", (target.name,), lanczos), lanczos.length

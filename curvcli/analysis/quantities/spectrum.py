@@ -27,7 +27,7 @@ Result = TypeVar("Result")
 # Blocks of up to so many entries are made whole: nothing can be missed, and a spectrum costs little.
 DENSE_UP_TO = 512
 # The largest Gram matrix whose eigenvalues are taken: a few seconds.
-_GRAM_UP_TO = 3000
+GRAM_UP_TO = 3000
 
 
 @dataclass(frozen=True)
@@ -39,16 +39,22 @@ class Chosen:
 
 
 class Choices:
-    """Chooses between the whole block, the Gram matrix, and products."""
+    """Chooses between the whole block, the Gram matrix, and products.
 
-    def __init__(self, run: RunPlan, matrix: Matrix) -> None:
-        """Read the sites of all targets."""
-        self._run, self.matrix = run, matrix
+    Attributes:
+        matrix: whose spectrum.
+        rank: columns per sample.
+        rows: of a Gram matrix, one per column and sample.
+    """
+
+    def __init__(self, run: RunPlan, matrix: Matrix, *, bare: bool = False) -> None:
+        """Read the sites of all targets; ``bare`` matrices are without weight decay."""
+        self._run, self.matrix, self._decay = run, matrix, 0.0 if bare else run.decay
         parameters = parameters_of(run.targets)
         self._sites = run.objective.sites([p.name for p in parameters])
         state = first_output(run.objective, parameters)
-        self._loss, self._rank = state.loss, matrix.by_output.rank(state)
-        self._rows = self._rank * len(run.session.samples)
+        self._loss, self.rank = state.loss, matrix.by_output.rank(state)
+        self.rows = self.rank * len(run.session.samples)
 
     def choose(self, target: Target, method: str) -> Chosen:
         """For ``method`` ``auto`` the cheapest that is sure; a requested one as it is.
@@ -57,11 +63,7 @@ class Choices:
             UsageError: the block is not exactly Gauss–Newton, and ``gram`` was requested.
         """
         size = target.block.size
-        obstacle = ""
-        if method in ("auto", "gram"):
-            obstacle = gram.obstacle(self._run.objective, target.block, self.matrix, self._loss)
-        if not obstacle and self._run.decay and 0 < target.block.trained_size < size:
-            obstacle = "weight decay applies to some of its parameters and not to others"
+        obstacle = self.obstacle(target) if method in ("auto", "gram") else ""
         if method == "gram" and obstacle:
             raise UsageError(
                 f"{option('method', 'gram')} needs a block that is exactly Gauss-Newton; {target.name}: {obstacle}."
@@ -75,27 +77,35 @@ class Choices:
             return Chosen("iterative", requested)
         if size <= DENSE_UP_TO:
             return Chosen("dense", f"{size} entries: the whole block, by one product each")
-        if (
-            not obstacle
-            and self._rows < size
-            and self._rows <= _GRAM_UP_TO
-            and self._rows * size * 16 <= self._run.memory
-        ):
-            return Chosen("gram", f"exactly Gauss–Newton, of {self._rows} rows ({self._rank} per sample)")
+        if not obstacle and self.rows < size and self.rows <= GRAM_UP_TO and self.rows * size * 16 <= self._run.memory:
+            return self.gram
         return Chosen("iterative", f"{size} entries, by products alone")
+
+    def obstacle(self, target: Target) -> str:
+        """Why a target's spectrum is not that of its Gram matrix; empty if it is."""
+        obstacle = gram.obstacle(self._run.objective, target.block, self.matrix, self._loss)
+        if not obstacle and self._decay and 0 < target.block.trained_size < target.block.size:
+            return "weight decay applies to some of its parameters and not to others"
+        return obstacle
+
+    @property
+    def gram(self) -> Chosen:
+        """The Gram matrix, where nothing is in the way."""
+        return Chosen("gram", f"exactly Gauss–Newton, of {self.rows} rows ({self.rank} per sample)")
 
     def columns(self, target: Target) -> Work[GramSpectrum]:
         """The work that makes the columns of a target's block; what needs them shares it."""
         reached = tuple(n for n in target.block.names if self._sites[n].reached)
         title = f"{target.name}: columns of its {self.matrix.by_output.title}"
-        columns = GramColumns(target.block, reached, self._rank, self.matrix.by_output)
+        columns = GramColumns(target.block, reached, self.rank, self.matrix.by_output)
         return self._run.shared(f"gram:{self.matrix}:{target.name}", title, (target.name,), columns)
 
 
-def whole_block(run: RunPlan, target: Target, matrix: Matrix) -> Work[WholeBlock]:
-    """The work that makes a target's whole block; what needs it shares it."""
-    products = UnitProducts(target.block, matrix, run.decay)
-    return run.shared(f"dense:{matrix}:{target.name}", f"{target.name}: full {matrix.title}", (target.name,), products)
+def whole_block(run: RunPlan, target: Target, matrix: Matrix, *, bare: bool = False) -> Work[WholeBlock]:
+    """The work that makes a target's whole block, without weight decay if ``bare``; what needs it shares it."""
+    products = UnitProducts(target.block, matrix, 0.0 if bare else run.decay)
+    key, title = f"{run.apart(bare=bare)}dense:{matrix}:{target.name}", f"{target.name}: full {matrix.title}"
+    return run.shared(key, title, (target.name,), products)
 
 
 class SpectralQuantity(ABC, Generic[OwnOptions, Result]):

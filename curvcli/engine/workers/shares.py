@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from curvcli.curvature.tasks import Cut, Data
 from curvcli.models.base import Array, DifferentiatedBatch, Parameter, Site
 from curvcli.models.device_memory import Memory
-from curvcli.models.pointwise import ChainBatch, InputBatch, SampleFunction
+from curvcli.models.pointwise import ActivationBatch, ChainBatch, InputBatch, SampleFunction, Side
 from curvcli.models.vectors import VectorSpace
 
 
@@ -131,3 +131,8 @@ class SomeBatches:
         """See ``Data``."""
         for number in self._numbers[start:]:
             yield next(self._objective.chain_batches(layer, parameters, inputs, start=number))
+
+    def activation_batches(self, layer: Sequence[str], side: Side, *, start: int = 0) -> Iterator[ActivationBatch]:
+        """See ``Data``."""
+        for number in self._numbers[start:]:
+            yield next(self._objective.activation_batches(layer, side, start=number))

@@ -18,6 +18,7 @@ from curvcli.models.tensorflow.forward import Forward
 from curvcli.models.tensorflow.graph import Entry, full
 from curvcli.models.tensorflow.imported import Imported, gradients
 from curvcli.models.tensorflow.linear import LinearUse
+from curvcli.models.tensorflow.nodes import source
 from curvcli.models.tensorflow.rules import Context, data_operand, linear_use
 from curvcli.models.tensorflow.runtime import tensorflow
 from curvcli.models.tensorflow.shapes import Measured, measure
@@ -53,8 +54,8 @@ class TensorFlowChainBatch:
         self._forward, self._scalar, self._loss = forward, data_loss.scalar, data_loss.loss
         self._parameters, self._inputs = tuple(parameters), tuple(inputs)
         entry, entries = _find(forward, layer)
-        self._z = f"{entry.node}:0"
-        self.operation = str(forward.reader.nodes[entry.node].op)
+        self._z = self._tensor(entry, entries)
+        self.operation = str(forward.reader.nodes[source(self._z)].op)
         self._fed = forward.feed(data)
         self._key = ("chain", self._z, self._parameters, self._inputs)
         self._truth = self._weight = tf.zeros([0], forward.dtype)
@@ -74,6 +75,10 @@ class TensorFlowChainBatch:
         self.z_shape = self._rows.shape
         measured = measure(forward, list(dict.fromkeys(self._operands.values())), data)
         self._uses = self._linear(entries, {name: measured[t] for name, t in self._operands.items()})
+
+    def _tensor(self, entry: Entry, entries: dict[str, Entry]) -> str:
+        """The name of z: what the last operation makes that a parameter enters."""
+        return f"{entry.node}:0"
 
     def _linear(self, entries: dict[str, Entry], data: dict[str, Measured]) -> dict[str, LinearUse]:
         """The canonical forms of the parameters that z is known to be linear in: their Jacobians need no pass."""

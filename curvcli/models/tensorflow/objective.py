@@ -14,7 +14,8 @@ from curvcli.data.interface import Batch
 from curvcli.models.base import Array, Site
 from curvcli.models.data_loss import DataLoss
 from curvcli.models.objective import DataObjective
-from curvcli.models.pointwise import SampleFunction
+from curvcli.models.pointwise import SampleFunction, Side
+from curvcli.models.tensorflow.activations import TensorFlowActivationBatch
 from curvcli.models.tensorflow.batch import TensorFlowBatch
 from curvcli.models.tensorflow.chain import TensorFlowChainBatch
 from curvcli.models.tensorflow.confirm import Located
@@ -122,6 +123,9 @@ class TensorFlowObjective(DataObjective):
         self, data: Batch, layer: Sequence[str], parameters: Sequence[str], inputs: Sequence[str]
     ) -> TensorFlowChainBatch:
         return TensorFlowChainBatch(self._forward, self.data_loss, data, layer, parameters, inputs)
+
+    def _activation_batch(self, data: Batch, layer: Sequence[str], side: Side) -> TensorFlowActivationBatch:
+        return TensorFlowActivationBatch(self._forward, self.data_loss, data, layer, side)
 
     def at(self, values: Mapping[str, Array]) -> AbstractContextManager[None]:
         return self._forward.at(values)

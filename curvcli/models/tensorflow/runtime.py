@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from curvcli.errors import UsageError
 from curvcli.wording import option
+
+_CUDA: Final = re.compile(r"cuda(?::([0-9]{1,4}))?")
 
 
 @contextmanager
@@ -81,15 +84,31 @@ def device_of(name: str) -> str:
     Raises:
         UsageError: it is not there.
     """
-    tf = tensorflow()
     if name == "cpu":
         return "/CPU:0"
-    kind, _, number = name.partition(":")
-    wanted = {"cuda": "GPU", "gpu": "GPU"}.get(kind, kind.upper())
-    devices = tf.config.list_physical_devices(wanted)
-    if len(devices) <= int(number or 0):
-        raise UsageError(
-            f"{option('device', name)}: TensorFlow sees {len(devices)} such devices here; "
-            f"use {option('device', 'cpu')}."
+    match = _CUDA.fullmatch(name)
+    if match is None:
+        raise UsageError(f"{option('device', name)}: the devices are cpu, cuda, cuda:1 ….")
+    tf = tensorflow()
+    if not tf.test.is_built_with_cuda() and not tf.test.is_built_with_rocm():
+        reason = f"TensorFlow {tf.__version__} was built for the processor alone; install tensorflow[and-cuda]"
+        raise UsageError(f"{option('device', name)}: {reason}.")
+    count, number = len(tf.config.list_logical_devices("GPU")), int(match[1] or 0)
+    if number >= count:
+        reason = (
+            f"TensorFlow sees {count} here, the last is cuda:{count - 1}" if count else "TensorFlow sees no GPU here"
         )
-    return f"/{wanted}:{number or 0}"
+        raise UsageError(f"{option('device', name)}: {reason}.")
+    return f"/GPU:{number}"
+
+
+def compute_exactly() -> Callable[[], object]:
+    """Have GPUs multiply float32 numbers as such, and not rounded to TF32's 10 bits; for the process.
+
+    Returns:
+        What puts that back.
+    """
+    experimental = tensorflow().config.experimental
+    before = experimental.tensor_float_32_execution_enabled()
+    experimental.enable_tensor_float_32_execution(False)
+    return lambda: experimental.enable_tensor_float_32_execution(before)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from curvcli.errors import UsageError
 from curvcli.models.processors import affinity, available_processors
-from curvcli.models.tensorflow.runtime import hide_gpus, imported, tensorflow
+from curvcli.models.tensorflow.runtime import compute_exactly, hide_gpus, imported, tensorflow
 from curvcli.wording import option
 
 # By these a user sets the numbers himself: within an operation, and of operations beside each other.
@@ -26,7 +26,7 @@ def use(threads: int | None, device: str) -> Callable[[], object] | None:
     elif first and not os.environ.get(_WITHIN) and available_processors() < affinity():
         _set(imported(), available_processors())
     tensorflow()
-    return None
+    return None if device in ("cpu", "") else compute_exactly()
 
 
 def threads_in_use() -> int:

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from curvcli.data.interface import Batch
 from curvcli.losses.interface import OutputState
-from curvcli.models.base import Array, Bend, Site, as_float64
+from curvcli.models.base import Array, Bend, Site
 from curvcli.models.bundle import Vectors
 from curvcli.models.data_loss import DataLoss
+from curvcli.models.torch import bus
 from curvcli.models.torch.bend_columns import BendColumns
 from curvcli.models.torch.columns import ColumnSquares
 from curvcli.models.torch.derivatives import derivatives
@@ -22,6 +23,7 @@ from curvcli.models.torch.end import LossEnd
 from curvcli.models.torch.forward import Forward
 from curvcli.models.torch.several import Passes
 from curvcli.models.torch.sites import Sites
+from curvcli.models.torch.totals import Totals
 from curvcli.models.torch.uses import SeveralUses
 from curvcli.models.torch.vectors import bundled, rows_on
 
@@ -110,7 +112,7 @@ class TorchBatch:
     def gradient(self, parameters: Sequence[str]) -> dict[str, Array]:
         gradients = self._backward([self._tensors[p] for p in parameters], self._end.cotangent.detach())
         return {
-            p: np.zeros(self._tensors[p].shape) if g is None else as_float64(g.cpu())
+            p: np.zeros(self._tensors[p].shape) if g is None else bus.to_host(g)
             for p, g in zip(parameters, gradients, strict=True)
         }
 
@@ -229,7 +231,7 @@ class TorchBatch:
         edge, first = self._first_by_output(parameters)
         uses = {p: self._uses.use(p) for p in parameters}
         layout = next(iter(uses.values())).layout
-        total = {p: np.zeros(self._tensors[p].numel()) for p in parameters}
+        total = Totals({p: self._tensors[p].shape for p in parameters})
         if first is not None and first.requires_grad:
             basis = torch.zeros(layout.samples, layout.channels, layout.positions)
             basis = basis.to(first.device, first.dtype)
@@ -242,9 +244,8 @@ class TorchBatch:
                     continue
                 row = layout.canonical(product)[:, channel]
                 for name, use in uses.items():
-                    index, value = use.basis_product(channel, position, row)
-                    np.add.at(total[name], np.asarray(index), as_float64(value.cpu()))
-        return {p: value.reshape(self._tensors[p].shape) for p, value in total.items()}
+                    total.add_at(name, *use.basis_product(channel, position, row))
+        return total.arrays()
 
     def activation_probes(self, parameters: Sequence[str], signs: Array, *, remainder: bool) -> dict[str, Array]:
         edge, first = self._first_by_output(parameters, remainder=remainder)
@@ -257,7 +258,7 @@ class TorchBatch:
                 (product,) = self._second([first], [edge], [vector])
                 if product is not None:
                     for name, use in uses.items():
-                        estimates[name][k] = as_float64(use.products([vector], [product]).cpu())
+                        estimates[name][k] = bus.to_host(use.products([vector], [product]))
         return estimates
 
     def sample_gradients(self, parameters: Sequence[str], columns: Array) -> Array:
@@ -270,7 +271,8 @@ class TorchBatch:
             for j, (use, i) in enumerate(zip(uses, which, strict=True)):
                 delta = deltas[i]
                 if delta is not None:
-                    gradients[k, :, starts[j] : starts[j + 1]] = use.sample_gradients(delta)[: self.samples].cpu()
+                    own = use.sample_gradients(delta)[: self.samples]
+                    gradients[k, :, starts[j] : starts[j + 1]] = bus.seen(own)
         return gradients
 
     def _second(
@@ -316,7 +318,7 @@ class TorchBatch:
         pushed = np.zeros((len(vectors), *self._end.raw.shape))
         for k, (value,) in enumerate(self._along([by_name[p] for p in block], tensors, [dummy], vectors)):
             if value is not None:
-                pushed[k] = value.cpu()
+                pushed[k] = bus.seen(value)
         return pushed if self._end.samples == self._end.rows else pushed[:, : self.samples]
 
     def pullback(self, block: Sequence[str], cotangents: Array) -> Vectors:
@@ -333,7 +335,7 @@ class TorchBatch:
         for k, index in enumerate(indices):
             (row,) = self._second([flat[int(index)]], [tensor], None)
             if row is not None:
-                entries[k] = float(row.reshape(-1)[int(index)])
+                entries[k] = bus.number(row.reshape(-1)[int(index)])
         return entries
 
     def diagonal_entries(self, places: Mapping[str, int]) -> dict[str, float]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from curvcli.errors import ModelError
-from curvcli.models.base import Array, Bend, as_float64
+from curvcli.models.base import Array, Bend
 from curvcli.models.bends import Bending, orders
 from curvcli.models.samples import halves, tags
+from curvcli.models.torch import bus
 from curvcli.models.torch.bends import Place, shape_of
 from curvcli.models.torch.derivatives import derivatives
 from curvcli.models.torch.end import LossEnd
@@ -22,6 +22,7 @@ from curvcli.models.torch.graph import readable
 from curvcli.models.torch.linear import LinearUse
 from curvcli.models.torch.orders import per_sample, random_signs
 from curvcli.models.torch.sites import Sites
+from curvcli.models.torch.totals import Totals
 from curvcli.wording import option
 
 Operations = Bending[Any, Place]
@@ -186,13 +187,13 @@ class BendColumns:
         plain = self._pull(edges, self._signs)
         left = dict(open_orders)
         for tag in tags(samples):
-            kept = keep(torch.from_numpy(tag).to(self._slope), lambda p, t, w: bool((p * w[:, None] == t).all()))
+            kept = keep(_like(tag, self._slope), lambda p, t, w: bus.holds((p * w[:, None] == t).all()))
             left = {read: [order for order in left[read] if order in kept[read]] for read in reads}
         if any(not some for some in left.values()):
             # Where the arithmetic of a kernel depends on the other samples, or numbers are too large, zeros still tell.
             by_zeros = dict(open_orders)
             for half in halves(samples):
-                kept = keep(torch.from_numpy(half).to(self._slope), lambda _, t, w: not bool(t[:, w == 0].any()))
+                kept = keep(_like(half, self._slope), lambda _, t, w: not bus.holds(t[:, w == 0].any()))
                 by_zeros = {read: [order for order in by_zeros[read] if order in kept[read]] for read in reads}
             left = {read: some or by_zeros[read] for read, some in left.items()}
         lost = next((bending for bending in self._bendings if not all(left[read] for read in bending.basis)), None)
@@ -206,11 +207,12 @@ class BendColumns:
         """See ``base.DifferentiatedBatch.bends_in_step``."""
         pairs = zip(self._edges, self._bent.after, strict=True)
         weights = [self._of_entries(edge, after.in_step) for edge, after in pairs]
-        sums: dict[str, Array] = {}
+        sums = Totals({name: use.shape for name, use in zip(self._names, self._uses, strict=True)})
         for name, use, which in zip(self._names, self._uses, self._which, strict=True):
             weight = weights[which]
-            sums[name] = np.zeros(use.shape) if weight is None else as_float64(use.entrywise(weight).cpu())
-        return sums
+            if weight is not None:
+                sums.add(name, use.entrywise(weight))
+        return sums.arrays()
 
     def _of_entries(self, edge: Any, nodes: Sequence[Any]) -> Tensor | None:
         """The curvature of such operations by what stands at an edge, which is diagonal; shaped as there."""
@@ -243,10 +245,9 @@ class BendColumns:
         if plain is None or weighted is None:
             return torch.zeros_like(noise)
         slope = plain.reshape(shape)
-        scale = float(slope.abs().max()) if slope.numel() else 0.0
-        if slope.numel() and float((weighted.reshape(shape) - slope * noise).abs().max()) > _CONFIRMED[like.dtype] * (
-            scale * float(noise.abs().max())
-        ):
+        scale = bus.number(slope.abs().max()) if slope.numel() else 0.0
+        tolerance = _CONFIRMED[like.dtype] * scale * bus.number(noise.abs().max()) if slope.numel() else 0.0
+        if slope.numel() and bus.number((weighted.reshape(shape) - slope * noise).abs().max()) > tolerance:
             raise ModelError(f"{readable(node)} does not take its layer's outputs one by one; {_INSTEAD}.")
         return slope.detach()
 
@@ -269,7 +270,7 @@ class _Total:
 
     def __init__(self, names: Sequence[str], uses: Sequence[LinearUse], which: Sequence[int]) -> None:
         self._names, self._uses, self._which = names, uses, which
-        self._sums = {name: np.zeros(use.shape) for name, use in zip(names, uses, strict=True)}
+        self._sums = Totals({name: use.shape for name, use in zip(names, uses, strict=True)})
         self._held: dict[int, list[tuple[Tensor, Tensor]]] = {}
         self._count = self._size = 0
 
@@ -301,14 +302,18 @@ class _Total:
         for name, use, which in zip(self._names, self._uses, self._which, strict=True):
             pairs = self._held.get(which)
             if pairs:
-                self._sums[name] += as_float64(use.products(*map(list, zip(*pairs, strict=True))).cpu())
+                self._sums.add(name, use.products(*map(list, zip(*pairs, strict=True))))
         self._held.clear()
         self._count = self._size = 0
 
     def values(self) -> dict[str, Array]:
         """The sums, by parameter."""
         self._flush()
-        return self._sums
+        return self._sums.arrays()
+
+
+def _like(values: Array, slope: Tensor) -> Tensor:
+    return bus.to_device(values, slope.device, slope.dtype)
 
 
 def _consumed(nodes: Sequence[Any]) -> dict[Any, set[int]]:

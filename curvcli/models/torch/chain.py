@@ -11,9 +11,10 @@ from torch.autograd.graph import GradientEdge
 
 from curvcli.data.interface import Batch
 from curvcli.errors import ModelError
-from curvcli.models.base import Array, as_float64
+from curvcli.models.base import Array
 from curvcli.models.data_loss import DataLoss
 from curvcli.models.rows import RowOrder, weighted_signs
+from curvcli.models.torch import bus
 from curvcli.models.torch.derivatives import derivatives
 from curvcli.models.torch.end import LossEnd
 from curvcli.models.torch.forward import Forward
@@ -48,15 +49,15 @@ class TorchChainBatch:
         arguments = forward.tensors(data)
         # All of them, as that shows which operations the data go through.
         floating = {n: t.requires_grad_() for n, t in arguments.items() if t.is_floating_point()}
-        raw, samples = forward.whole(arguments)
+        raw, samples = self._ran(arguments)
         self._end = LossEnd(forward, data_loss, raw, data, samples)
         self.samples = self._end.samples
         self._inputs = frozenset(inputs)
         self._by = {name: weights[name] for name in parameters} | {name: floating[name] for name in inputs}
         entry, entries = self._find(layer, weights, list(floating.values()))
-        self._z = GradientEdge(entry.node, 0)
-        self.operation = operation(entry.node)
-        self._rows = RowOrder.find(z_shape(entry.node), self._end.rows, self._weighted, layer[0])
+        self._z = self._edge(entry, entries)
+        self.operation = operation(self._z.node)
+        self._rows = RowOrder.find(self._whole_shape, self._end.rows, self._weighted, layer[0])
         self.z_shape = self._rows.shape
         self._uses = self._linear(entry, {n: e for n, e in entries.items() if n in parameters})
 
@@ -88,6 +89,19 @@ class TorchChainBatch:
             )
         return last, {name: entries[0] for name, entries in by_name.items()}
 
+    def _ran(self, arguments: dict[str, Tensor]) -> tuple[Tensor, int | None]:
+        """The forward pass; see ``Forward.whole``."""
+        return self._forward.whole(arguments)
+
+    def _edge(self, entry: Entry, entries: dict[str, Entry]) -> GradientEdge:
+        """Where z stands in the graph: what the last operation makes that a parameter enters."""
+        return GradientEdge(entry.node, 0)
+
+    @property
+    def _whole_shape(self) -> tuple[int, ...]:
+        """Of z for the whole batch."""
+        return z_shape(self._z.node, self._z.output_nr)
+
     def _linear(self, z: Entry, entries: dict[str, Entry]) -> dict[str, LinearUse]:
         """The canonical forms of the parameters that z is known to be linear in: their Jacobians need no pass."""
         uses = {}
@@ -108,14 +122,14 @@ class TorchChainBatch:
 
     def _rows_gradient(self, cotangent: Tensor) -> Array:
         (gradient,) = self._backward(self._end.edge, [self._z], cotangent)
-        return np.zeros(z_shape(self._z.node)) if gradient is None else as_float64(gradient.cpu())
+        return np.zeros(self._whole_shape) if gradient is None else bus.to_host(gradient)
 
     def output_gradient(self) -> Array:
         return self._rows.by_sample(self._rows_gradient(self._end.cotangent.detach()))[: self.samples]
 
     def _shaped(self, by: str, pulled: Tensor | None) -> Array:
         like = self._by[by]
-        values = np.zeros(tuple(like.shape)) if pulled is None else as_float64(pulled.cpu())
+        values = np.zeros(tuple(like.shape)) if pulled is None else bus.to_host(pulled)
         return values.reshape(self.samples, *self._shape(by)) if by in self._inputs else values
 
     def _shape(self, by: str) -> tuple[int, ...]:
@@ -142,7 +156,7 @@ class TorchChainBatch:
             return self.products(by, cotangents)
         if by in self._uses:
             rows = [self._uses[by].sample_gradients(self._like_z(u))[: self.samples] for u in cotangents]
-            gradients = [as_float64(row.detach().cpu()) for row in rows]
+            gradients = [bus.to_host(row) for row in rows]
             return np.stack(gradients).reshape(len(cotangents), self.samples, *self._shape(by))
         alone = np.eye(self.samples).reshape(self.samples, self.samples, *(1,) * len(self.z_shape))
         return np.stack([self.products(by, u[None] * alone) for u in cotangents])

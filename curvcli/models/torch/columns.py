@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-import numpy as np
 from torch import Tensor
 
-from curvcli.models.base import Array, as_float64
+from curvcli.models.base import Array
 from curvcli.models.contraction import through_positions
 from curvcli.models.torch.linear import LinearUse, PatchUse
 from curvcli.models.torch.positions import PositionGram
+from curvcli.models.torch.totals import Totals
 
 # Columns are squared and added in the model's dtype this many at a time, then in float64.
 _FLUSH = 32
@@ -55,7 +55,7 @@ class ColumnSquares:
         chosen = dict(zip(uses, through_positions(sizes, count, itemsize), strict=True))
         self._grams = {p: PositionGram(u) for p, u in uses.items() if isinstance(u, PatchUse) and chosen[p]}
         self._plain = {p: u for p, u in uses.items() if not chosen[p]}
-        self._total = {p: np.zeros(u.shape) for p, u in uses.items()}
+        self._total = Totals({p: u.shape for p, u in uses.items()})
         self.added, self.together, self.ended = 0, any(chosen.values()), False
 
     def add(self, columns: Array) -> None:
@@ -83,7 +83,7 @@ class ColumnSquares:
                         part[p] = part[p].add_(squares) if p in part else squares
                 held.clear()
             for p, value in part.items():
-                self._total[p] += as_float64(value.cpu())
+                self._total.add(p, value)
         self.added += len(columns)
 
     def sums(self) -> dict[str, Array]:
@@ -91,8 +91,8 @@ class ColumnSquares:
         for p, gram in self._grams.items():
             squares = gram.squares()
             if squares is not None:
-                self._total[p] += as_float64(squares.cpu())
+                self._total.add(p, squares)
         # A batch's own function: as long as it is held, each of the two keeps the other.
         self.ended, self._pull = True, None
         self._grams.clear()
-        return self._total
+        return self._total.arrays()

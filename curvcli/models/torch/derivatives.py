@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from curvcli.errors import ModelError
+from curvcli.models.torch.device import full
 from curvcli.models.torch.grouped import by_operations
 
 # How autograd says that a value which a derivative needs is gone.
@@ -57,7 +58,7 @@ def derivatives(
         message = str(error).splitlines()[0]
         if _IN_PLACE in message:
             raise ModelError(f"{failure}: {_WORKS_IN_PLACE}") from error
-        raise ModelError(f"{failure} ({message[:200]}).") from error
+        raise full(failure.partition(":")[0], error) or ModelError(f"{failure} ({message[:200]}).") from error
     return tuple(map(_solid, pulled))
 
 

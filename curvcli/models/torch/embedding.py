@@ -70,10 +70,10 @@ class EmbeddingUse(LinearUse):
     def unit(self, channel: int, row: Tensor) -> tuple[Tensor, Tensor]:
         values = torch.zeros(len(row), self.shape[0], dtype=row.dtype, device=row.device)
         values.scatter_add_(1, self._tokens, self._trainable(row))
-        return torch.arange(self.shape[0]) * self.shape[1] + channel, values
+        return torch.arange(self.shape[0], device=row.device) * self.shape[1] + channel, values
 
     def basis_product(self, channel: int, position: int, row: Tensor) -> tuple[Any, Tensor]:
         here = self._tokens[:, position]
         value = (self._trainable(row) * (self._tokens == here[:, None])).sum(1)
         total = torch.zeros(self.shape[0], dtype=row.dtype, device=row.device).index_add_(0, here, value)
-        return torch.arange(self.shape[0]) * self.shape[1] + channel, total
+        return torch.arange(self.shape[0], device=row.device) * self.shape[1] + channel, total

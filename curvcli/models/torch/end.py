@@ -11,8 +11,9 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from curvcli.data.interface import Batch
 from curvcli.losses.interface import OutputState
-from curvcli.models.base import Array, as_float64
+from curvcli.models.base import Array
 from curvcli.models.data_loss import DataLoss
+from curvcli.models.torch import bus
 from curvcli.models.torch.forward import Forward
 from curvcli.models.torch.slope import plain_slope, slope_of
 
@@ -85,7 +86,7 @@ class LossEnd:
     @property
     def output(self) -> OutputState:
         """What the loss sees."""
-        values = as_float64(self._own.detach().cpu())
+        values = bus.to_host(self._own)
         if self._edge_cut and not self._in_logarithms:
             values = self._loss.logits_of(values)
         return OutputState(self._loss, values, self._targets)

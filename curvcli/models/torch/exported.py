@@ -12,8 +12,9 @@ from torch import Tensor
 from curvcli.errors import ModelError
 from curvcli.models.base import Port
 from curvcli.models.model import Model
+from curvcli.models.torch.device import device_of
 from curvcli.models.torch.layers import layers_of
-from curvcli.models.torch.model import DTYPES, HALVES, TorchModel, device_of
+from curvcli.models.torch.model import DTYPES, HALVES, TorchModel
 from curvcli.models.torch.parameters import Parameters
 from curvcli.models.torch.program import Original
 from curvcli.models.torch.pt2.archive import ExportArchive, read_export

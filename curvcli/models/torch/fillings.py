@@ -12,6 +12,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from curvcli.models.torch import bus
+
 # Samples put together by chance, that many times.
 _DRAWS: Final = 4
 # Rows like a batch's, that many: (samples, …) → (rows, …).
@@ -52,7 +54,7 @@ def _above(tensor: Tensor, rows: int) -> Tensor:
 
 def _beyond(tensor: Tensor) -> float:
     finite = tensor[torch.isfinite(tensor)]
-    return 3 * float(finite.abs().max()) + 1 if finite.numel() else 1.0
+    return 3 * bus.number(finite.abs().max()) + 1 if finite.numel() else 1.0
 
 
 def _drawn(seed: int) -> Filling:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from curvcli.errors import ModelError
+from curvcli.models.torch import bus
 from curvcli.models.torch.fillings import OTHERS
 from curvcli.models.torch.forward import Forward, samples_of
 
@@ -64,7 +65,7 @@ class _Reach:
 def _reach(forward: Forward, arguments: Mapping[str, Tensor], output: Tensor, sample: int) -> _Reach:
     """The rows that change with a sample."""
     before = forward.repeatable(forward.program, arguments)
-    tolerance = _ROUNDING.get(output.dtype, 1e-2) * float(before.abs().max())
+    tolerance = _ROUNDING.get(output.dtype, 1e-2) * bus.number(before.abs().max())
     rows: set[int] = set()
     for filling in OTHERS:
         other = {name: _replaced(tensor, sample, filling(tensor.detach(), 1)) for name, tensor in arguments.items()}
@@ -73,7 +74,7 @@ def _reach(forward: Forward, arguments: Mapping[str, Tensor], output: Tensor, sa
         except ModelError:
             continue  # what is put together by chance need be no sample
         apart = (after - before).abs().reshape(len(before), -1)
-        rows.update(torch.nonzero((apart > tolerance).any(1) | apart.isnan().any(1))[:, 0].tolist())
+        rows.update(bus.seen(torch.nonzero((apart > tolerance).any(1) | apart.isnan().any(1))[:, 0]).tolist())
     return _Reach(sample, frozenset(rows))
 
 

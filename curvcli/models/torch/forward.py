@@ -15,6 +15,8 @@ from torch import Tensor
 from curvcli.data.interface import Batch
 from curvcli.errors import DataError, ModelError, UsageError
 from curvcli.models.outputs import named_output, no_such_output
+from curvcli.models.torch import bus
+from curvcli.models.torch.device import full
 from curvcli.models.torch.parameters import Parameters
 from curvcli.models.torch.program import Original, Program, UnfitBatchError, differentiable
 
@@ -54,10 +56,10 @@ class Forward:
         """A batch's inputs on the device, floats in the parameters' dtype."""
         arguments = {}
         for name in self.program.inputs:
-            tensor = torch.from_numpy(np.asarray(batch.inputs[name], order="C"))
+            values = np.asarray(batch.inputs[name])
+            dtype = self.parameters.dtype if np.issubdtype(values.dtype, np.floating) else None
             # A copy: a module may work in place on its inputs, and the batch is not the module's.
-            dtype = self.parameters.dtype if tensor.is_floating_point() else tensor.dtype
-            arguments[name] = tensor.to(self.parameters.device, dtype, copy=True)
+            arguments[name] = bus.to_device(values, self.parameters.device, dtype, copy=True)
         return arguments
 
     def __call__(self, arguments: Mapping[str, Tensor], output: str | None = None) -> Tensor:
@@ -139,9 +141,9 @@ class Forward:
             except RuntimeError as failure:
                 raise _forward_failed(self.where, narrow, failure) from failure
         rewritten = self.repeatable(self.program, arguments)
-        error, scale = (float(t.abs().max()) if t.numel() else 0.0 for t in (own - rewritten, own))
+        error, scale = (bus.number(t.abs().max()) if t.numel() else 0.0 for t in (own - rewritten, own))
         same = _SAME_ROUGHLY if original.rough else _SAME.get(original.dtype, _SAME_ROUGHLY)
-        if torch.isfinite(own).all() and error > same * scale:
+        if bus.holds(torch.isfinite(own).all()) and error > same * scale:
             raise ModelError(
                 f"{self.where}: after replacing operations without second derivatives the model returns other numbers "
                 f"(by {error / scale:.2g} of the largest), so its derivatives would be of another function.\n"
@@ -198,6 +200,8 @@ def _by_name(returned: Any, where: str) -> dict[str, Any]:
 
 def _forward_failed(where: str, arguments: Mapping[str, Tensor], error: Exception) -> DataError | ModelError:
     """What the interpreter says, as a mistake in the data where it says that these do not fit."""
+    if (too_little := full(where, error)) is not None:
+        return too_little
     shapes = ", ".join(
         f"{name} {tuple(t.shape)} {str(t.dtype).removeprefix('torch.')}" for name, t in arguments.items()
     )

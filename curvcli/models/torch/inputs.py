@@ -13,10 +13,11 @@ from torch.autograd.graph import GradientEdge
 
 from curvcli.data.interface import Batch
 from curvcli.errors import ModelError
-from curvcli.models.base import Array, as_float64
+from curvcli.models.base import Array
 from curvcli.models.data_loss import DataLoss
 from curvcli.models.pointwise import SampleFunction
 from curvcli.models.rows import rows_separate
+from curvcli.models.torch import bus
 from curvcli.models.torch.derivatives import dense, derivatives
 from curvcli.models.torch.end import LossEnd
 from curvcli.models.torch.forward import Forward
@@ -51,7 +52,7 @@ class TorchInputBatch:
             self._edge, self._cotangent = end.edge, end.cotangent
         else:
             place: tuple[Any, ...] = function.index if data_loss.scalar else (slice(None), *function.index)
-            self._values = as_float64(raw.detach().cpu())[place].reshape(self.samples)
+            self._values = bus.to_host(raw)[place].reshape(self.samples)
             self._cotangent = torch.zeros_like(raw)
             self._cotangent[place] = 1.0
             self._edge = None if raw.grad_fn is None else GradientEdge(raw.grad_fn, raw.output_nr)
@@ -81,7 +82,7 @@ class TorchInputBatch:
         return self._first
 
     def _joined(self, parts: Sequence[Tensor]) -> Array:
-        return as_float64(torch.cat([p.detach().reshape(self.samples, -1) for p in parts], dim=1).cpu())
+        return bus.to_host(torch.cat([p.detach().reshape(self.samples, -1) for p in parts], dim=1))
 
     def gradient(self) -> Array:
         return self._joined(self._gradients())
@@ -128,7 +129,7 @@ class TorchInputBatch:
                 (row,) = self._differentiated(
                     [slope], [torch.ones_like(slope)], create_graph=False, by=[self._inputs[which]]
                 )
-                diagonal[k] = row.reshape(self.samples, -1)[:, place].cpu()
+                diagonal[k] = bus.seen(row.reshape(self.samples, -1)[:, place])
         return diagonal
 
     def derivatives(self, coordinate: int, order: int) -> Array:
@@ -141,7 +142,7 @@ class TorchInputBatch:
         tensor = self._gradients()[which] if order else torch.zeros(())
         for k in range(1, order + 1):
             column = tensor.reshape(self.samples, -1)[:, place]
-            by_order[:, k] = column.detach().cpu()
+            by_order[:, k] = bus.seen(column)
             if k == order or not column.requires_grad:
                 break
             (tensor,) = self._differentiated([column], [torch.ones_like(column)], create_graph=True, by=[variable])

@@ -161,7 +161,7 @@ class PatchUse(LinearUse):
         outputs = self.layout.channels // groups
         z = self.layout.canonical(delta).reshape(samples, groups, outputs, positions).transpose(-1, -2)
         gradients = torch.empty(samples, prod(self.shape), dtype=z.dtype, device=z.device)
-        index = self._index(groups, inputs, outputs).reshape(-1).to(z.device)
+        index = self._index(groups, inputs, outputs).reshape(-1)
         gradients[:, index] = torch.matmul(patches, z).reshape(samples, -1)
         return gradients
 
@@ -186,7 +186,7 @@ class PatchUse(LinearUse):
             canonical = torch.arange(groups * inputs * outputs).reshape(groups, inputs, outputs)
             index = torch.empty(groups * inputs * outputs, dtype=torch.int64)
             index[self._fold(canonical).reshape(-1)] = torch.arange(prod(self.shape))
-            self._flat = index.reshape(groups, inputs, outputs)
+            self._flat = index.reshape(groups, inputs, outputs).to(self.patches.device)
         return self._flat
 
 

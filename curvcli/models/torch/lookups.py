@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from curvcli.models.base import Array
+from curvcli.models.torch import bus
 from curvcli.models.torch.graph import Entry, operation
 
 # Operations that give some of a tensor's entries and nothing else, each where its arguments say, whatever they are.
@@ -41,5 +42,4 @@ def _rows(entry: Entry, table: Tensor) -> Array:
     (counts,) = torch.autograd.grad([GradientEdge(node, 0)], [table], [ones], retain_graph=True, allow_unused=True)
     if counts is None:
         return np.zeros(len(table), dtype=bool)
-    used: Array = (counts != 0).reshape(len(table), -1).any(1).cpu().numpy()
-    return used
+    return bus.seen((counts != 0).reshape(len(table), -1).any(1))

@@ -9,18 +9,18 @@ from pathlib import Path
 import torch
 
 from curvcli.data.interface import Samples
-from curvcli.errors import ModelError, UsageError
-from curvcli.models.base import Array, Layer, Port, as_float64
+from curvcli.errors import ModelError
+from curvcli.models.base import Array, Layer, Port
 from curvcli.models.data_loss import DataLoss
 from curvcli.models.model import Backend
 from curvcli.models.returned import Returned
+from curvcli.models.torch import bus
 from curvcli.models.torch.forward import Forward
 from curvcli.models.torch.objective import TorchObjective
 from curvcli.models.torch.parameters import Parameters
 from curvcli.models.torch.program import Original, Program
 from curvcli.models.torch.returned import returned_by
 from curvcli.spec.loss import LossSpec
-from curvcli.wording import option
 
 HALVES = (torch.float16, torch.bfloat16)
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -81,7 +81,7 @@ class TorchModel:
         return model
 
     def values(self, parameter: str) -> Array:
-        return as_float64(self.parameters[parameter].detach().cpu())
+        return bus.to_host(self.parameters[parameter])
 
     def returned(self, samples: Samples, batch_size: int) -> tuple[Returned, ...]:
         batch = next(samples.batches(self.program.samples or batch_size))
@@ -96,18 +96,3 @@ class TorchModel:
         objective = TorchObjective(forward, DataLoss(samples, loss, batch_size, where), original)
         objective.caveat, objective.widened = self.caveat, self.widened
         return objective
-
-
-def device_of(name: str) -> torch.device:
-    """A device by its name, e.g. ``cuda:1``.
-
-    Raises:
-        UsageError: it is not there.
-    """
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).strip().splitlines()[0][:160]
-        raise UsageError(f"{option('device', name)}: not available here ({reason}).") from error
-    return device

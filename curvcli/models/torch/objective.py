@@ -8,11 +8,13 @@ from contextlib import AbstractContextManager
 import torch
 
 from curvcli.data.interface import Batch
-from curvcli.models.base import Array, Site, as_float64
+from curvcli.models.base import Array, Parameter, Site
 from curvcli.models.data_loss import DataLoss
 from curvcli.models.objective import DataObjective
-from curvcli.models.pointwise import SampleFunction
+from curvcli.models.pointwise import SampleFunction, Side
 from curvcli.models.sites import merged_sites
+from curvcli.models.torch import bus, tensor_vectors
+from curvcli.models.torch.activations import TorchActivationBatch
 from curvcli.models.torch.batch import Structure, TorchBatch
 from curvcli.models.torch.chain import TorchChainBatch
 from curvcli.models.torch.final import final_of_graph, final_of_program
@@ -21,6 +23,8 @@ from curvcli.models.torch.forward import Forward
 from curvcli.models.torch.inputs import TorchInputBatch
 from curvcli.models.torch.memory import memory_of
 from curvcli.models.torch.program import Original
+from curvcli.models.torch.tensor_space import TensorSpace
+from curvcli.models.vectors import VectorSpace
 
 # Torch's convention where neither spec nor targets say it: the classes are axis 1.
 _CLASS_AXIS = 1
@@ -70,7 +74,7 @@ class TorchObjective(DataObjective):
             name = final_of_graph(ending, axis - forward.flattened)
             if name is not None and forward.flattened:
                 raise uncut(forward.where, name)
-        values = as_float64(probe.detach().cpu())
+        values = bus.to_host(probe)
         del probe, ending
         data_loss.settle(values, name, axis)
         if self.loss.cut:
@@ -83,6 +87,12 @@ class TorchObjective(DataObjective):
     @property
     def threads(self) -> int:
         return torch.get_num_threads()
+
+    def space(self, parameters: Sequence[Parameter]) -> VectorSpace:
+        """See ``model.ModelObjective``; where products are made."""
+        if tensor_vectors.stays(self.parameters.device):
+            return TensorSpace(tuple(parameters), self.parameters.device, self.parameters.dtype)
+        return super().space(parameters)
 
     @property
     def random(self) -> tuple[str, ...]:
@@ -102,7 +112,7 @@ class TorchObjective(DataObjective):
 
     def _output_values(self, batch: Batch) -> Array:
         self.parameters.require([])
-        return as_float64(self._forward(self._forward.tensors(batch)).detach().cpu())
+        return bus.to_host(self._forward(self._forward.tensors(batch)))
 
     def _batch(self, data: Batch, parameters: Sequence[str]) -> TorchBatch:
         return TorchBatch(self._forward, self.data_loss, self._structures, data, parameters)
@@ -152,6 +162,9 @@ class TorchObjective(DataObjective):
         self, data: Batch, layer: Sequence[str], parameters: Sequence[str], inputs: Sequence[str]
     ) -> TorchChainBatch:
         return TorchChainBatch(self._forward, self.data_loss, data, layer, parameters, inputs)
+
+    def _activation_batch(self, data: Batch, layer: Sequence[str], side: Side) -> TorchActivationBatch:
+        return TorchActivationBatch(self._forward, self.data_loss, data, layer, side)
 
     def at(self, values: Mapping[str, Array]) -> AbstractContextManager[None]:
         return self.parameters.at(values)

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from curvcli.models.samples import halves, tags
+from curvcli.models.torch import bus
 from curvcli.models.torch.graph import Entry
 from curvcli.models.torch.layout import TorchLayout
 from curvcli.models.torch.rules import linear_use
@@ -35,7 +36,7 @@ def row_orders(uses: Sequence[tuple[Entry, Tensor]], samples: int, output: Tenso
     plain = pull(edges, signs)
     by_tags = [dict(one) for one in layouts]
     for tag in tags(samples):
-        weights = torch.from_numpy(tag).to(signs)
+        weights = bus.to_device(tag, signs.device, signs.dtype)
         tagged = pull(edges, signs * per_sample(weights, signs.ndim))
         for number, one in enumerate(by_tags):
             for interleaved, layout in list(one.items()):
@@ -45,11 +46,11 @@ def row_orders(uses: Sequence[tuple[Entry, Tensor]], samples: int, output: Tenso
         return [min(one) for one in by_tags]
     # Where the arithmetic of a kernel depends on the other samples, or numbers are too large, zeros still tell.
     for half in halves(samples):
-        selected = torch.from_numpy(half).to(output.device)
+        selected = bus.to_device(half, output.device)
         pulled = pull(edges, signs * per_sample(selected, signs.ndim))
         for delta, one in zip(pulled, layouts, strict=True):
             for interleaved, layout in list(one.items()):
-                if delta is not None and bool((layout.canonical(delta)[~selected] != 0).any()):
+                if delta is not None and bus.holds((layout.canonical(delta)[~selected] != 0).any()):
                     del one[interleaved]
     return [min(one or other, default=None) for one, other in zip(by_tags, layouts, strict=True)]
 
@@ -76,4 +77,4 @@ def same_when_tagged(plain: Tensor | None, tagged: Tensor | None, weights: Tenso
     """Whether a derivative was multiplied by each sample's weight, (samples,), in all of that sample's rows."""
     if plain is None or tagged is None:
         return plain is tagged
-    return bool((layout.canonical(tagged) == layout.canonical(plain) * weights[:, None, None]).all())
+    return bus.holds((layout.canonical(tagged) == layout.canonical(plain) * weights[:, None, None]).all())

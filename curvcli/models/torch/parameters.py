@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from curvcli.models.base import Array
+from curvcli.models.torch import bus
 
 
 class Parameters(Mapping[str, Tensor]):
@@ -43,7 +43,7 @@ class Parameters(Mapping[str, Tensor]):
 
     def tensor(self, array: Array) -> Tensor:
         """An array on their device, in their dtype."""
-        return torch.from_numpy(np.require(array, requirements=["C", "W"])).to(self.device, self.dtype)
+        return bus.to_device(array, self.device, self.dtype)
 
     @contextmanager
     def at(self, values: Mapping[str, Array]) -> Iterator[None]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from curvcli.data.interface import Batch
-from curvcli.models.base import as_float64
 from curvcli.models.returned import Returned, class_axes
+from curvcli.models.torch import bus
 from curvcli.models.torch.final import final_of_graph, final_of_program
 from curvcli.models.torch.forward import Forward
 from curvcli.models.torch.parameters import Parameters
@@ -31,5 +31,5 @@ def returned_by(program: Program, parameters: Parameters, where: str, batch: Bat
             final = final_of_graph(tensor, axis) if cut is None else cut.name
             if final is not None:
                 finals[axis] = final
-        all_outputs.append(Returned(name, as_float64(tensor.detach().cpu()), finals))
+        all_outputs.append(Returned(name, bus.to_host(tensor), finals))
     return tuple(all_outputs)

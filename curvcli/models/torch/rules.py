@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from curvcli.models.torch import bus
 from curvcli.models.torch.convolution import ConvolutionUse
 from curvcli.models.torch.embedding import EmbeddingUse
 from curvcli.models.torch.graph import Entry, operation
@@ -24,9 +25,9 @@ _SEED = 20_000
 _DATA = {("Convolution", 1): 0, ("Addmm", 2): 1, ("Mm", 1): 0, ("NativeLayerNorm", 1): 0, ("NativeBatchNorm", 1): 0}
 
 
-def z_shape(node: Any) -> tuple[int, ...]:
-    """The shape of a node's output 0."""
-    return tuple(int(n) for n in node._input_metadata[0].shape)
+def z_shape(node: Any, number: int = 0) -> tuple[int, ...]:
+    """The shape of one of a node's outputs."""
+    return tuple(int(n) for n in node._input_metadata[number].shape)
 
 
 def signed(number: int) -> int:
@@ -156,10 +157,10 @@ def confirmed(entry: Entry, parameter: Tensor, use: LinearUse) -> bool:
     if expected is None:
         return False
     gradient = use.gradient(delta)
-    scale = float(expected.abs().max()) if expected.numel() else 0.0
+    scale = bus.number(expected.abs().max()) if expected.numel() else 0.0
     if not torch.isfinite(expected).all():
         return True  # what is not finite is said to be so where it is reported
-    return gradient.numel() == 0 or float((gradient - expected).abs().max()) <= _CONFIRMED[parameter.dtype] * scale
+    return gradient.numel() == 0 or bus.number((gradient - expected).abs().max()) <= _CONFIRMED[parameter.dtype] * scale
 
 
 def _passed_on(node: Any, operand: int, delta: Tensor) -> Tensor | None:

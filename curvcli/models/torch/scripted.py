@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
 import torch
 from torch import Tensor
 
+from curvcli.models.torch.placed import put_on
 from curvcli.models.torch.program import FinalOperation
 from curvcli.models.torch.rewrite import all_nodes, constant, halves, rewrite, widen
 
@@ -41,12 +42,13 @@ class ScriptProgram:
     """The graph of a module's ``forward``, with all that it calls (see ``program.Program``).
 
     Attributes:
+        graph: what is run.
         changed: whether operations were replaced by equal ones.
         halves: whether the file's own function computes in 16 bits somewhere.
     """
 
-    def __init__(self, module: Any, dtype: torch.dtype) -> None:
-        """Copy the graph, and make numbers written in it as precise as ``dtype``."""
+    def __init__(self, module: Any, dtype: torch.dtype, device: torch.device) -> None:
+        """Copy the graph, and make numbers written in it as precise as ``dtype``, on the device."""
         graph = module.forward.graph.copy()
         torch._C._jit_pass_inline(graph)
         _silence(graph)
@@ -60,10 +62,10 @@ class ScriptProgram:
         self.samples: int | None = None
         self.halves = halves(graph)
         self.changed = any([rewrite(graph), widen(graph, dtype)])
-        schema = module.forward.schema.arguments[1:]
-        self.inputs = tuple(a.name for a in schema if not a.has_default_value())
-        self._arguments = tuple((a.name, a.default_value if a.has_default_value() else None) for a in schema)
-        self._module, self._graph = module, graph
+        put_on(graph, device)
+        self._arguments = _arguments(module)
+        self.inputs = tuple(a.name for a in module.forward.schema.arguments[1:] if not a.has_default_value())
+        self._module, self.graph = module, graph
         self._function = torch._C._create_function_from_graph("forward", graph)
 
     def __call__(self, arguments: Mapping[str, Tensor], *, whole: bool = False) -> Any:
@@ -73,7 +75,7 @@ class ScriptProgram:
             return self._function(self._module, *values)
 
     def final(self, output: str | None) -> FinalOperation | None:
-        graph = self._graph.copy()
+        graph = self.graph.copy()
         place = _returned(graph, output)
         if place is None:
             return None
@@ -92,8 +94,28 @@ class ScriptProgram:
     def _with(self, graph: Any) -> ScriptProgram:
         program = object.__new__(ScriptProgram)
         program.__dict__.update(self.__dict__)
-        program._graph, program._function = graph, torch._C._create_function_from_graph("forward", graph)
+        program.graph, program._function = graph, torch._C._create_function_from_graph("forward", graph)
         return program
+
+
+def _arguments(module: Any) -> tuple[tuple[str, Any], ...]:
+    """Names and defaults."""
+    schema = module.forward.schema.arguments[1:]
+    return tuple((a.name, a.default_value if a.has_default_value() else None) for a in schema)
+
+
+def as_saved(module: Any, device: torch.device) -> Callable[[Mapping[str, Tensor]], Any]:
+    """The module's own ``forward``, its tensors made on the device."""
+    graph = module.forward.graph.copy()
+    torch._C._jit_pass_inline(graph)
+    put_on(graph, device)
+    function, arguments = torch._C._create_function_from_graph("forward", graph), _arguments(module)
+
+    def run(values: Mapping[str, Tensor]) -> Any:
+        with script_errors():
+            return function(module, *(values.get(name, default) for name, default in arguments))
+
+    return run
 
 
 def derivative_of(graph: Any) -> str | None:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from curvcli.errors import ModelError
+from curvcli.models.torch import bus
 from curvcli.models.torch.graph import operation
 
 # Columns in one pass at most, and at least to be worth it.
@@ -94,4 +95,4 @@ def _same(alone: Tensor | None, together: Tensor | None) -> bool:
         return alone is together
     if not alone.numel():
         return True
-    return bool((alone - together[0]).abs().max() <= _SAME[alone.dtype] * alone.abs().max())
+    return bus.holds((alone - together[0]).abs().max() <= _SAME[alone.dtype] * alone.abs().max())

@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
@@ -16,6 +15,7 @@ from curvcli.models.base import Array, Site, Uses
 from curvcli.models.bends import BentBy
 from curvcli.models.samples import halves, tags
 from curvcli.models.sites import linear_site
+from curvcli.models.torch import bus
 from curvcli.models.torch.bends import BendingOperations, Place
 from curvcli.models.torch.graph import AutogradGraph, Entry, operation, readable
 from curvcli.models.torch.linear import LinearUse
@@ -190,7 +190,7 @@ class Sites:
         plain = pull(edges, noise)
         suspects: set[str] = set()
         for tag in tags(self._samples):
-            weights = torch.from_numpy(tag).to(output.device, output.dtype)
+            weights = bus.to_device(tag, output.device, output.dtype)
             tagged = pull(edges, noise * per_sample(weights, output.ndim))
             for name, i in zip(parameters, which, strict=True):
                 if not same_when_tagged(plain[i], tagged[i], weights, layouts[name]):
@@ -202,9 +202,9 @@ class Sites:
         edges, _ = self.edges([name])
         layout = self.use(name).layout
         for half in halves(self._samples):
-            selected = torch.from_numpy(half).to(output.device)
+            selected = bus.to_device(half, output.device)
             (delta,) = pull(edges, random_signs(output) * per_sample(selected, output.ndim))
-            if delta is not None and bool((layout.canonical(delta)[~selected] != 0).any()):
+            if delta is not None and bus.holds((layout.canonical(delta)[~selected] != 0).any()):
                 return False
         return True
 

@@ -32,11 +32,18 @@ def use(threads: int | None, device: str) -> Callable[[], object] | None:
         torch.set_num_threads(threads)
     elif first and not any(os.environ.get(name) for name in _NUMBER):
         torch.set_num_threads(min(before, available_processors()))
+    undo = []
+    if device not in ("cpu", ""):
+        from curvcli.models.torch.device import compute_exactly
+
+        undo.append(compute_exactly())
+    if threads is not None:
+        undo.append(lambda: torch.set_num_threads(before))
     if first:
         # These run branches of a program beside each other; every product here is one after the other.
         with suppress(RuntimeError):
             torch.set_num_interop_threads(1)
-    return lambda: torch.set_num_threads(before)
+    return (lambda: [put_back() for put_back in undo]) if undo else None
 
 
 @contextmanager

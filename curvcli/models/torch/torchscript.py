@@ -19,11 +19,13 @@ from curvcli.files import check_room
 from curvcli.models.base import Port
 from curvcli.models.model import Model
 from curvcli.models.torch.archive import read_archive
+from curvcli.models.torch.device import device_of
 from curvcli.models.torch.layers import layers_of
-from curvcli.models.torch.model import DTYPES, HALVES, TorchModel, device_of
+from curvcli.models.torch.model import DTYPES, HALVES, TorchModel
 from curvcli.models.torch.parameters import Parameters, own_storage
+from curvcli.models.torch.placed import move_attributes
 from curvcli.models.torch.program import Original
-from curvcli.models.torch.scripted import ScriptProgram, derivative_of, script_errors
+from curvcli.models.torch.scripted import ScriptProgram, as_saved, derivative_of, script_errors
 
 
 def opened(path: Path, *, device: str, dtype: str) -> Model:
@@ -46,9 +48,11 @@ def _opened(path: Path, device: str, dtype: str) -> TorchModel:
         )
     narrow = any(t.dtype in HALVES for t in (*module.parameters(), *module.buffers()))
     trainable = {name: p.requires_grad for name, p in module.named_parameters() if p.is_floating_point()}
-    program = ScriptProgram(module, numbers)
-    original = _original(module, numbers, program)
+    program = ScriptProgram(module, numbers, place)
+    original = _original(module, numbers, program, place)
     module._apply(partial(_converted, device=place, dtype=numbers))
+    if place.type != "cpu":
+        move_attributes(module, program.graph, place)
     tensors = {n: p for n, p in module.named_parameters() if n in trainable}
     for tensor in module.parameters():
         tensor.requires_grad_(False)
@@ -87,7 +91,7 @@ def _loaded(path: Path) -> tuple[str, Any]:
     return archive.sha256, module
 
 
-def _original(module: Any, dtype: torch.dtype, program: ScriptProgram) -> Original:
+def _original(module: Any, dtype: torch.dtype, program: ScriptProgram, place: torch.device) -> Original:
     """The module's own ``forward``; a copy in the file's dtype where float64 was written into the program.
 
     What is written down in the file's own dtype computes with numbers of that dtype only.
@@ -95,16 +99,22 @@ def _original(module: Any, dtype: torch.dtype, program: ScriptProgram) -> Origin
     if program.halves or (dtype is torch.float64 and program.changed):
         dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
         module = copy.deepcopy(module)
+        if place.type != "cpu":
+            module._apply(partial(_converted, device=place))
+            move_attributes(module, program.graph, place)
 
     def run(arguments: Mapping[str, Tensor]) -> Any:
         with script_errors():
             return module(**arguments)
 
-    return Original(run, dtype, rough=program.halves)
+    # Called as it is wherever it can be: hooks are no part of its graph.
+    return Original(run if place.type == "cpu" else as_saved(module, place), dtype, rough=program.halves)
 
 
-def _converted(tensor: Tensor, *, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """On the device; floating-point and complex numbers as precise as requested."""
+def _converted(tensor: Tensor, *, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
+    """On the device; floating-point and complex numbers as precise as requested, if anything is."""
+    if dtype is None:
+        return tensor.to(device)
     if tensor.is_complex():
         return tensor.to(device, torch.complex128 if dtype is torch.float64 else torch.complex64)
     return tensor.to(device, dtype if tensor.is_floating_point() else None)

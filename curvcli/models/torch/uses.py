@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from curvcli.errors import ModelError
-from curvcli.models.base import Array, as_float64
+from curvcli.models.base import Array
+from curvcli.models.torch import bus
 from curvcli.models.torch.derivatives import derivatives
 from curvcli.models.torch.end import LossEnd
 from curvcli.models.torch.forward import Forward
@@ -27,6 +27,7 @@ from curvcli.models.torch.linear import LinearUse
 from curvcli.models.torch.orders import row_orders
 from curvcli.models.torch.rules import data_operand, linear_use
 from curvcli.models.torch.sites import Sites
+from curvcli.models.torch.totals import Totals
 from curvcli.wording import option
 
 
@@ -115,7 +116,7 @@ class SeveralUses:
 
     def diagonal(self, start: int, stop: int) -> dict[str, Array]:
         """See ``base.DifferentiatedBatch.uses_diagonal``."""
-        sums = {name: np.zeros(tensor.numel()) for name, tensor in self._tensors.items()}
+        sums = Totals({name: tensor.shape for name, tensor in self._tensors.items()})
         first = self._first_derivatives()
         slopes = self._pull(self._edges, self._end.cotangent.detach())
         begin = 0
@@ -133,11 +134,10 @@ class SeveralUses:
                 dummies = [change.dummy for change in self._changes]
                 pulled = self._derive([one], [*self._edges, *dummies], [layout.original(basis)])
                 for name in self._names:
-                    index, value = self._entries_along(name, number, channel, basis, slopes, pulled)
-                    np.add.at(sums[name], np.asarray(index), as_float64(value.cpu()))
+                    sums.add_at(name, *self._entries_along(name, number, channel, basis, slopes, pulled))
                 basis[:, channel, position] = 0
             begin += size
-        return {name: value.reshape(self._tensors[name].shape) for name, value in sums.items()}
+        return sums.arrays()
 
     def _first_derivatives(self) -> tuple[Tensor | None, ...]:
         """∂(ℓ + Σ_t ⟨u_t, a_t⟩)/∂z_s for all s, with its own graph."""
@@ -186,6 +186,6 @@ def _at(use: LinearUse, index: Tensor, channel: int, delta: Tensor, *, alike: Li
     """J_nᵀ δ_n at some entries of the parameter, those of another use's channel: (samples, k)."""
     if type(use) is type(alike) and use.layout.channels == alike.layout.channels:
         places, values = use.unit(channel, use.layout.canonical(delta)[:, channel])
-        if places.shape == index.shape and bool((places == index).all()):
+        if places.shape == index.shape and bus.holds((places == index).all()):
             return values
     return use.sample_gradients(delta)[:, index.to(delta.device)]

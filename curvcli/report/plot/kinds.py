@@ -36,6 +36,8 @@ KINDS: Final[dict[str, Kind]] = {
     "sensitivity": Kind("Quantised layers", "rise of the loss with quantised layers", "sensitivity"),
     "pruning": Kind("Removed weights", "rise of the loss without some weights", "sensitivity"),
     "saliency": Kind("Saliencies", "saliency of weights", "sensitivity"),
+    "activations": Kind("Quantised activations", "rise of the loss with quantised activations", "activations"),
     "sharpness": Kind("Sharpness", "sharpness of mini-batches or kernels", "sharpness"),
+    "evidence": Kind("Evidence", "evidence of blocks of parameters", "evidence"),
     "course": Kind("Course of training", "several reports of one training run", "run", many=True),
 }

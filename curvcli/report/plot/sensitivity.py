@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
@@ -23,46 +24,93 @@ NAME: Final = "sensitivity"
 RISE: Final = "rise of the loss"
 Line = Literal["-", "--", ":"]
 
-_BITS: Final = "bits per weight"
-# What predicts, by column: how it is drawn, and its name.
-_PREDICTED: Final[dict[str, tuple[str, Line, str]]] = {
-    "quadratic_rise": (NEGATIVE, "-", "gᵀδ + ½δᵀHδ"),
-    "predicted_rise": (OTHER, "--", "gᵀδ + ½ΣH_jjδ_j²"),
-    "hawq_v2": (MUTED, ":", "HAWQ-V2"),
-}
-_COLUMNS: Final = (*_PREDICTED, "measured_rise")
 _TINY: Final = 0.1  # share of the rises that may lie in the axis's linear part
+
+
+@dataclass(frozen=True)
+class Rises:
+    """What a figure of rises against bits is drawn from.
+
+    Attributes:
+        kind: of plot.
+        title: of the figure.
+        table: with a row per layer and number of bits.
+        layer: the column with the layer's name.
+        bits: the column with the bits.
+        bits_of: what these are of.
+        predicted: what predicts, by column: how it is drawn, and its name.
+        measured: the column of what was measured.
+        quadratic: the one of `predicted` that a panel's title has.
+    """
+
+    kind: str
+    title: str
+    table: str
+    layer: str
+    bits: str
+    bits_of: str
+    predicted: Mapping[str, tuple[str, Line, str]]
+    measured: str
+    quadratic: str
+
+
+_WEIGHTS: Final = Rises(
+    NAME,
+    "Rise of the loss with one layer quantised",
+    "quantization",
+    "quantized_layer",
+    "bits",
+    "bits per weight",
+    {
+        "quadratic_rise": (NEGATIVE, "-", "gᵀδ + ½δᵀHδ"),
+        "predicted_rise": (OTHER, "--", "gᵀδ + ½ΣH_jjδ_j²"),
+        "hawq_v2": (MUTED, ":", "HAWQ-V2"),
+    },
+    "measured_rise",
+    "quadratic_rise",
+)
 
 
 def draw(view: View) -> Iterator[Plot]:
     """Yield pages of one panel per layer; all share both axes."""
-    new = rows_by(view.new, "quantization", "quantized_layer")
+    yield from draw_rises(view, _WEIGHTS)
+
+
+def draw_rises(view: View, about: Rises) -> Iterator[Plot]:
+    """Yield pages of one panel per layer, as a figure of rises has them; all share both axes."""
+    new = rows_by(view.new, about.table, about.layer)
     if not new:
         return
-    base = {} if view.base is None else rows_by(view.base, "quantization", "quantized_layer")
+    base = {} if view.base is None else rows_by(view.base, about.table, about.layer)
     every = [row for rows in (*new.values(), *base.values()) for row in rows]
-    scale = fitted(np.array([getattr(row, column) for row in every for column in _COLUMNS]), share=_TINY)
-    widths = sorted({row.bits for row in every})
+    columns = (*about.predicted, about.measured)
+    scale = fitted(np.array([getattr(row, column) for row in every for column in columns]), share=_TINY)
+    widths = sorted({getattr(row, about.bits) for row in every})
+
+    def curve(rows: list[StudyRow], column: str) -> tuple[list[int], Float64]:
+        values = np.array([getattr(row, column) for row in rows], float)
+        return [getattr(row, about.bits) for row in rows], np.where(np.isfinite(values), values, np.nan)
 
     def panel(axes: Axes, name: str) -> str:
         _ticks(axes, scale, widths)
-        for column, (colour, line, _) in _PREDICTED.items():
-            axes.plot(*_curve(new[name], column), color=colour, linestyle=line, linewidth=1.5)
+        for column, (colour, line, _) in about.predicted.items():
+            axes.plot(*curve(new[name], column), color=colour, linestyle=line, linewidth=1.5)
         if name in base:
-            axes.plot(*_curve(base[name], "measured_rise"), color=INK, linewidth=1.1, marker="D", markersize=4)
-        axes.plot(*_curve(new[name], "measured_rise"), "o", color=POSITIVE, markersize=7)
-        row = min(new[name], key=lambda row: row.bits)
-        return typeset(f"{row.bits} bits: {number(row.measured_rise, 3)}, predicted {number(row.quadratic_rise, 3)}")
+            axes.plot(*curve(base[name], about.measured), color=INK, linewidth=1.1, marker="D", markersize=4)
+        axes.plot(*curve(new[name], about.measured), "o", color=POSITIVE, markersize=7)
+        row = min(new[name], key=lambda row: getattr(row, about.bits))
+        figures = (number(getattr(row, column), 3) for column in (about.measured, about.quadratic))
+        return typeset(f"{getattr(row, about.bits)} bits: {', predicted '.join(figures)}")
 
     yield from small_multiples(
         view,
-        NAME,
-        "Rise of the loss with one layer quantised",
+        about.kind,
+        about.title,
         list(new),
         panel,
-        axis_labels=(_BITS, f"{RISE}, all others as they are"),
+        axis_labels=(about.bits_of, f"{RISE}, all others as they are"),
         notes=[scale.note] if scale.note else [],
-        handles=_handles(view, paired=bool(base)),
+        handles=_handles(view, about, paired=bool(base)),
     )
 
 
@@ -82,12 +130,7 @@ def _ticks(axes: Axes, scale: Scale, widths: list[int]) -> None:
     axes.axhline(0, color=MUTED, linewidth=0.8)
 
 
-def _curve(rows: list[StudyRow], column: str) -> tuple[list[int], Float64]:
-    values = np.array([getattr(row, column) for row in rows], float)
-    return [row.bits for row in rows], np.where(np.isfinite(values), values, np.nan)
-
-
-def _handles(view: View, *, paired: bool) -> list[Artist]:
+def _handles(view: View, about: Rises, *, paired: bool) -> list[Artist]:
     label = "measured" if not paired else elided(view.new.label, 30)
     handles: list[Artist] = [Line2D([], [], color=POSITIVE, marker="o", linestyle="", markersize=7, label=label)]
     if paired and view.base is not None:
@@ -95,6 +138,6 @@ def _handles(view: View, *, paired: bool) -> list[Artist]:
         handles.append(Line2D([], [], color=INK, linewidth=1.1, marker="D", markersize=4, label=name))
     handles += [
         Line2D([], [], color=colour, linestyle=line, linewidth=1.5, label=name)
-        for colour, line, name in _PREDICTED.values()
+        for colour, line, name in about.predicted.values()
     ]
     return handles

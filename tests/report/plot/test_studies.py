@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from drawn_activations import BITS, LAYERS, activations_of
 from drawn_studies import THREE, coupling_of, slice_of
 
-from curvcli.report.plot import coupling, slice
+from curvcli.report.plot import activations, coupling, slice
 
 
 def one(module, view):
@@ -113,3 +114,17 @@ def test_sixty_layers_have_room(make_view):
 def test_a_report_without_studies_has_none_of_these(make_view, make_layer):
     view = make_view([make_layer("a", 0)])
     assert [*slice.draw(view), *coupling.draw(view)] == []
+
+
+def test_rounded_activations_have_a_panel_per_layer_with_the_measured_points(make_view):
+    """Beside three predictions; what is no number leaves a gap."""
+    plot = one(activations, make_view([], studies=[activations_of()]))
+    panels = [axes for axes in plot.figure.axes if axes.lines]
+    assert len(panels) == len(LAYERS)
+    for axes, layer in zip(panels, LAYERS, strict=True):
+        points = next(line for line in axes.lines if line.get_marker() == "o")
+        expected = [np.nan if bits == 2 and layer == "fc" else 2.5**-bits for bits in BITS]
+        np.testing.assert_allclose(points.get_ydata(), expected)
+        assert list(points.get_xdata()) == list(BITS)
+        curves = [line for line in axes.lines if len(line.get_xdata()) == len(BITS)]
+        assert len(curves) == 4

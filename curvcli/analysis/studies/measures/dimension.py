@@ -8,6 +8,7 @@ from curvcli.analysis.options.quantities import DensityOptions
 from curvcli.analysis.quantities.base import PlanRow
 from curvcli.analysis.quantities.density import DensityQuantity
 from curvcli.analysis.studies.measures.base import About, Ground, Measure, figure
+from curvcli.curvature.gauss_rules import shorter
 from curvcli.curvature.student import mean_error, widening, widening_for_skewness
 from curvcli.models.base import Array
 from curvcli.report.records.studies import StudyRow
@@ -22,35 +23,6 @@ def share(values: Array, alpha: float) -> Array:
     positive = np.maximum(values, 0.0)
     shares: Array = positive / (positive + alpha)
     return shares
-
-
-def shorter(nodes: Array, weights: Array, steps: int) -> tuple[Array, Array]:
-    """What a quadrature would have been after fewer Lanczos steps: its nodes and weights, (steps,) each.
-
-    Lanczos on the diagonal matrix of all nodes, from the roots of their weights, gives the same coefficients as it was
-    made of (Golub, Meurant 2010, Matrices, Moments and Quadrature, 4).
-
-    Args:
-        nodes: (m,).
-        weights: (m,), with sum 1.
-        steps: at most m.
-    """
-    basis = np.zeros((steps, len(nodes)))
-    matrix, vector = np.zeros((steps, steps)), np.sqrt(weights)
-    for step in range(steps):
-        basis[step] = vector / np.linalg.norm(vector)
-        product = nodes * basis[step]
-        matrix[step, step] = basis[step] @ product
-        for _ in range(2):  # rounding is taken out
-            product -= basis[: step + 1].T @ (basis[: step + 1] @ product)
-        length = float(np.linalg.norm(product))
-        if step + 1 == steps or length <= 1e-13 * float(np.abs(nodes).max(initial=0.0)):
-            matrix = matrix[: step + 1, : step + 1]
-            break
-        matrix[step, step + 1] = matrix[step + 1, step] = length
-        vector = product
-    values, vectors = np.linalg.eigh(matrix)
-    return values, vectors[0] ** 2
 
 
 class EffectiveDimension(Measure):

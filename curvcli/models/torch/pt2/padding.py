@@ -8,6 +8,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from curvcli.models.torch import bus
 from curvcli.models.torch.fillings import OTHERS, Filling, last
 from curvcli.models.torch.program import UnfitBatchError
 
@@ -80,5 +81,5 @@ def _equal(one: Tensor, other: Tensor) -> bool:
     real = (torch.view_as_real(t) if t.is_complex() else t for t in (one.detach(), other.detach()))
     first, second = real
     tolerance = _ROUNDING.get(first.dtype, 1e-2)
-    scale = float(torch.nan_to_num(first, 0.0, 0.0, 0.0).abs().max()) if first.numel() else 0.0
+    scale = bus.number(torch.nan_to_num(first, 0.0, 0.0, 0.0).abs().max()) if first.numel() else 0.0
     return torch.allclose(first, second, rtol=0, atol=tolerance * scale, equal_nan=True)

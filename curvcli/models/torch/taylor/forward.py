@@ -14,12 +14,14 @@ from functools import cached_property
 from math import factorial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from curvcli.models.taylor.held import most_alive
 from curvcli.models.taylor.order import Order, weights_of_samples
 from curvcli.models.taylor.series import Coefficients, Summed
+from curvcli.models.torch import bus
 from curvcli.models.torch.taylor.call import Call, Jet, NoRuleError, jets_of
 from curvcli.models.torch.taylor.replay import (
     active_slots,
@@ -95,7 +97,7 @@ class TaylorForward:
         if not output.requires_grad or not bent:
             return {}
         cotangent = cotangent.detach().expand_as(output)
-        weights = output.new_tensor(weights_of_samples(self._samples))
+        weights = bus.to_device(np.array(weights_of_samples(self._samples)), output.device, output.dtype)
         shaped = weights.reshape(-1, *[1] * (output.dim() - 1)) if output.dim() and self._samples > 1 else weights[0]
         edges = [values[n] for n in bent]
         slopes = torch.autograd.grad([output], edges, [cotangent], retain_graph=True, allow_unused=True)
@@ -284,7 +286,7 @@ def _add(last: Tensor, jet: Jet, slope: Slope | None) -> None:
     else:
         sums = torch.linalg.vecdot(by_sample(slope.order, coefficient, 1), slope.by_sample)
     if sums is not None:
-        last[list(jet.rows or ())] += sums
+        last.index_add_(0, _places(jet.rows or (), last), sums)
 
 
 def _numbers(one: Any) -> list[int]:
@@ -295,16 +297,20 @@ def _spread(jet: Jet, rows: tuple[int, ...]) -> Jet:
     """Along more directions, with zeros for those that are new."""
     if jet.rows == rows or jet.rows is None:
         return jet
-    places = [rows.index(row) for row in jet.rows]
+    places = _places([rows.index(row) for row in jet.rows], jet.value)
     series: list[Tensor | None] = [jet.value]
     for c in jet.series[1:]:
         if c is not None:
             wide = c.new_zeros(len(rows), *c.shape[1:])
-            wide[places] = c
+            wide.index_copy_(0, places, c)
             series.append(wide)
         else:
             series.append(None)
     return Jet(series, rows)
+
+
+def _places(rows: Sequence[int], like: Tensor) -> Tensor:
+    return bus.to_device(np.array(rows, dtype=np.int64), like.device)
 
 
 def _sparse(jet: Jet) -> Jet:
@@ -313,9 +319,9 @@ def _sparse(jet: Jet) -> Jet:
     if first is None or rows is None or any(c is not None for c in jet.series[2:]) or not first[0].numel():
         return jet
     moves = first.reshape(len(first), -1).any(1)
-    if bool(moves.all()):
+    if bus.holds(moves.all()):
         return jet
     places = moves.nonzero().reshape(-1)
     if not len(places):
         return Jet([jet.value, *[None] * (len(jet.series) - 1)], ())
-    return Jet([jet.value, first[places], *jet.series[2:]], tuple(rows[i] for i in places.tolist()))
+    return Jet([jet.value, first[places], *jet.series[2:]], tuple(rows[i] for i in bus.seen(places).tolist()))

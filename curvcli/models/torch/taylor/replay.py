@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from curvcli.models.taylor.order import SAME, Order, candidates
+from curvcli.models.torch import bus
 from curvcli.models.torch.taylor.tape import Node, Slot, Tape
 
 
@@ -83,6 +84,6 @@ def order_of(slope: Tensor, weighted: Tensor, weights: Tensor) -> Order | None:
         if samples == 1:
             return order
         plain, other = by_sample(order, slope), by_sample(order, weighted)
-        if bool(((other - plain * weights[:, None]).abs() <= SAME * plain.abs()).all()):
+        if bus.holds(((other - plain * weights[:, None]).abs() <= SAME * plain.abs()).all()):
             return order
     return None

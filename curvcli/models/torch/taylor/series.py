@@ -12,10 +12,11 @@ from torch import Tensor
 
 from curvcli.data.interface import Batch
 from curvcli.errors import ModelError
-from curvcli.models.base import Array, as_float64
+from curvcli.models.base import Array
 from curvcli.models.data_loss import DataLoss
 from curvcli.models.pointwise import NoSeriesError, SampleFunction
 from curvcli.models.taylor.held import bytes_held
+from curvcli.models.torch import bus
 from curvcli.models.torch.end import LossEnd
 from curvcli.models.torch.forward import Forward
 from curvcli.models.torch.taylor.call import NoRuleError
@@ -78,8 +79,8 @@ class TorchSeries:
             self._shapes = [tuple(one.shape) for one in tensors]
             self._size = max(one.element_size() for one in tensors)
         for recomputed, direct in zip(self._taylor.ends, (output, slope), strict=True):
-            scale = float(direct.abs().max()) if direct.numel() else 0.0
-            if direct.numel() and not float((recomputed - direct).abs().max()) <= _SAME[direct.dtype] * scale:
+            scale = bus.number(direct.abs().max()) if direct.numel() else 0.0
+            if direct.numel() and not bus.number((recomputed - direct).abs().max()) <= _SAME[direct.dtype] * scale:
                 raise NoSeriesError("run again, its operations return other numbers")
 
     @contextmanager
@@ -135,13 +136,13 @@ class TorchSeries:
 
     def _carried(self, seeds: Sequence[Tensor | None], rows: Sequence[tuple[int, ...]], order: int) -> Array:
         with self._explained():
-            return as_float64(self._taylor.derivatives(seeds, rows, order).cpu())
+            return bus.to_host(self._taylor.derivatives(seeds, rows, order))
 
     def nested(self, coordinate: int, order: int) -> Array:
         starts = np.cumsum([0, *self._sizes()])
         which = int(np.searchsorted(starts, coordinate, side="right")) - 1
         with self._explained():
-            return as_float64(self._taylor.nested(which, coordinate - int(starts[which]), order).cpu())
+            return bus.to_host(self._taylor.nested(which, coordinate - int(starts[which]), order))
 
 
 @cache
