@@ -9,7 +9,9 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
+from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
 from typing import Any, get_args
 
 import numpy as np
@@ -17,6 +19,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from curvcli import curvature
 from curvcli.analysis.options.shared import DataOptions, ModelOptions
 from curvcli.analysis.session import open_session
 from curvcli.cli.console import Voice
@@ -32,6 +35,7 @@ from curvcli.curvature.diagonal.smooth_units import SmoothUnits
 from curvcli.curvature.diagonal.verification import Verification
 from curvcli.curvature.first_order import FirstOrder
 from curvcli.curvature.gram import GramColumns
+from curvcli.curvature.likelihood import Observations
 from curvcli.curvature.losses_at import AlongAt, Decay, LossesAlong, OwnLoss
 from curvcli.curvature.matrices.fisher import FISHER
 from curvcli.curvature.matrices.gauss_newton import GAUSS_NEWTON
@@ -152,6 +156,7 @@ def diagonals() -> dict[str, Algorithm[Any]]:
         "losses elsewhere": LossesAlong(values, [values], np.array([[0.5]]), Decay(0.0, frozenset(), 0.0, {})),
         "along elsewhere": AlongAt(block, values, step, 0.0),
         "own loss": OwnLoss(0.0),
+        "likelihood": Observations(),
         "relative flatness": FromColumns((Kernel(last[0], values[last[0].name], 0),), 10, 0, check=True),
     }
 
@@ -232,6 +237,8 @@ def test_a_networks_figures_are_the_same_on_another_engine(name: str) -> None:
 
 def test_every_task_is_pickled_by_these_tests() -> None:
     """A task that is added needs an algorithm above."""
+    for module in walk_packages(curvature.__path__, "curvcli.curvature."):
+        import_module(module.name)
     seen: set[type] = set()
     for make in ALGORITHMS.values():
         engine = Elsewhere(quadratic())
