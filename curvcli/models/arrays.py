@@ -85,20 +85,21 @@ class ArrayTotals(Totals):
             for i, parts in enumerate(vectors.vectors, start):
                 self._terms[i].append(parts)
                 if self._sums is not None or len(self._terms[i]) > _TERMS:
-                    self._fold(i, self._made())
+                    self._fold(range(i, i + 1), self._made())
         else:
-            rows = rows_of(vectors)
-            sums = self._made()[start : start + len(rows)]
-            np.add(sums, rows, out=sums)
+            rows, sums = rows_of(vectors), self._made()
+            self._fold(range(start, start + len(rows)), sums)  # in the order in which they came
+            sums[start : start + len(rows)] += rows
 
-    def _fold(self, i: int, sums: Array) -> None:
-        for parts in self._terms[i]:
-            begin = 0
-            for part in parts:
-                here = sums[i, begin : begin + len(part)]
-                np.add(here, part, out=here)
-                begin += len(part)
-        self._terms[i] = []
+    def _fold(self, places: range, sums: Array) -> None:
+        for i in places:
+            for parts in self._terms[i]:
+                begin = 0
+                for part in parts:
+                    here = sums[i, begin : begin + len(part)]
+                    np.add(here, part, out=here)
+                    begin += len(part)
+            self._terms[i] = []
 
     def _made(self) -> Array:
         if self._sums is None:
@@ -112,8 +113,7 @@ class ArrayTotals(Totals):
     def stored(self) -> Array:
         """See ``Vectors``."""
         sums = self._made()
-        for i in range(len(self)):
-            self._fold(i, sums)
+        self._fold(range(len(self)), sums)
         return sums
 
     def divided(self, by: float, out: Array, threads: int) -> None:

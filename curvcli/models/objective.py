@@ -17,6 +17,7 @@ from curvcli.models.data_loss import DataLoss
 from curvcli.models.device_memory import Memory
 from curvcli.models.memory import keep_small_arrays
 from curvcli.models.pointwise import ActivationBatch, ChainBatch, InputBatch, SampleFunction, Side
+from curvcli.models.rows import RowOrders
 from curvcli.models.vectors import VectorSpace
 
 # Outputs this far apart, relative to the largest, differ by more than the order in which a kernel adds numbers up.
@@ -44,6 +45,7 @@ class DataObjective(ABC):
         self.widened = False
         self.caveat: str | None = None
         self._sites: dict[str, Site] = {}
+        self._orders = RowOrders()
 
     # -- the data and the loss ----------------------------------------------------------------------------------------
 
@@ -233,6 +235,8 @@ class DataObjective(ABC):
         self, layer: Sequence[str], parameters: Sequence[str], inputs: Sequence[str], *, start: int = 0
     ) -> Iterator[ChainBatch]:
         """See ``pointwise.PointwiseObjective``."""
+        if start and (*layer, "output") not in self._orders:
+            self._chain_batch(self.data_loss.first_batch(), layer, parameters, inputs)
         for data in self.data_loss.batches(start=start):
             yield self._chain_batch(data, layer, parameters, inputs)
 
@@ -244,6 +248,8 @@ class DataObjective(ABC):
 
     def activation_batches(self, layer: Sequence[str], side: Side, *, start: int = 0) -> Iterator[ActivationBatch]:
         """See ``pointwise.PointwiseObjective``."""
+        if start and (*layer, side) not in self._orders:
+            self._activation_batch(self.data_loss.first_batch(), layer, side)
         for data in self.data_loss.batches(start=start):
             yield self._activation_batch(data, layer, side)
 

@@ -31,7 +31,13 @@ class RowOrder:
     time_first: bool = False
 
     @staticmethod
-    def find(z_shape: tuple[int, ...], samples: int, gradient_of: Callable[[Array], Array], layer: str) -> RowOrder:
+    def find(
+        z_shape: tuple[int, ...],
+        samples: int,
+        gradient_of: Callable[[Array], Array],
+        layer: str,
+        like: RowOrder | None = None,
+    ) -> RowOrder:
         """Look which entries of z each sample's output depends on.
 
         Args:
@@ -40,6 +46,7 @@ class RowOrder:
             gradient_of: from a weight for every sample, (samples,), to Σ_n weight_n ∂⟨u_n, o_n⟩/∂z, like z, for some u
                 without zeros.
             layer: for messages.
+            like: of another batch, which says what a batch of a single sample can't.
 
         Raises:
             ModelError: z has no rows of single samples, or samples influence each other after it.
@@ -54,6 +61,8 @@ class RowOrder:
             raise ModelError(
                 f"{layer}: its output has {rows} rows for {samples} samples, so none belongs to one sample."
             )
+        if like is not None:
+            candidates.sort(key=lambda one: (one.interleaved, one.time_first) != (like.interleaved, like.time_first))
         gradients: dict[bytes, Array] = {}
 
         def pulled(weights: Array) -> Array:
@@ -87,6 +96,24 @@ class RowOrder:
         axes = self.z_shape[2:] if self.time_first else self.z_shape[1:]
         z = by_sample.reshape(self.samples, self.steps, *axes)
         return (np.swapaxes(z, 0, 1) if self.time_first or self.interleaved else z).reshape(self.z_shape)
+
+
+class RowOrders:
+    """The orders of layers' outputs: a batch of a single sample, which fits several, has that of the others."""
+
+    def __init__(self) -> None:
+        self._by_layer: dict[tuple[str, ...], RowOrder] = {}
+
+    def __contains__(self, layer: tuple[str, ...]) -> bool:
+        return layer in self._by_layer
+
+    def find(
+        self, layer: tuple[str, ...], z_shape: tuple[int, ...], samples: int, gradient_of: Callable[[Array], Array]
+    ) -> RowOrder:
+        """See ``RowOrder.find``; ``layer`` stands for the output, its first word for the layer in messages."""
+        order = RowOrder.find(z_shape, samples, gradient_of, layer[0], self._by_layer.get(layer))
+        self._by_layer.setdefault(layer, order)
+        return order
 
 
 def rows_separate(rows_of: Callable[[Array], Array], samples: int) -> bool:

@@ -139,3 +139,13 @@ def test_xdiag_of_a_small_block_in_float32() -> None:
     matrix, parameter = draw @ draw.T, vector_parameter(10)
     estimate = found(XDiag(parameter, 32, None, 0), Narrow(matrix, (parameter,)))["p"]
     np.testing.assert_allclose(estimate.value, np.diag(matrix), rtol=1e-5)
+
+
+def test_sums_hold_vectors_of_both_kinds() -> None:
+    """Joined ones after those in parts, and the other way round."""
+    space = NumPySpace((vector_parameter(4),))
+    parts = Parts([(np.ones(3), np.ones(1))])
+    totals = parts.totals(1)
+    for bundle in (parts, Rows(np.full((1, 4), 10.0)), parts, Rows(np.full((1, 4), 100.0))):
+        totals.add(0, bundle)
+    np.testing.assert_array_equal(space.to_numpy(space.settled(totals)), np.full((1, 4), 112.0))

@@ -130,12 +130,16 @@ def rows(record: Any, table: str) -> dict[str, Any]:
     return {row.name: row for row in record.tables[table]}
 
 
-def check(record: Any, layer: str, eager: Eager, scheme: str, channel_axis: int) -> None:
-    """Every figure of one layer."""
+def check(
+    record: Any, layer: str, eager: Eager, scheme: str, channel_axis: int, *, weights: np.ndarray | None = None
+) -> None:
+    """Every figure of one layer, of samples of these weights."""
     gradient, blocks = eager.derivatives
     z, row = eager.z.numpy(), rows(record, "activations")[layer]
     flat, count = z.reshape(len(z), -1), len(z)
     diagonal = np.stack([np.diag(block) for block in blocks])
+    weights = np.ones(count) if weights is None else weights
+    apart = diagonal.sum(axis=1) - diagonal.sum() * weights / weights.sum()
     assert row.exact
     assert (row.z_axes, row.z_entries) == (z.shape[1:], flat.shape[1])
     expected = {
@@ -144,7 +148,7 @@ def check(record: Any, layer: str, eager: Eager, scheme: str, channel_axis: int)
         "z_gradient": np.linalg.norm(gradient, axis=1).sum(),
         "z_trace": diagonal.sum(),
         "z_mean_curvature": diagonal.sum() / flat.shape[1],
-        "z_trace_data_stderr": diagonal.sum(axis=1).std(ddof=1) * np.sqrt(count),
+        "z_trace_data_stderr": np.sqrt(count / (count - 1) * (apart**2).sum()),
         "z_trace_stderr": 0.0,
     }
     for column, value in expected.items():
@@ -183,7 +187,8 @@ def test_every_figure_is_that_of_the_dense_hessian(compute: Compute, tmp_path: P
     assert record.status == "done"
     layers = {"conv": 0, "norm": -1, "one": -1, "two": -1, "out": -1} if of == "output" else {"conv": 0, "out": -1}
     for layer, axis in layers.items():
-        check(record, layer, Eager(Net(), X, cross_entropy, layer, of), scheme, axis)
+        weights = np.array([0.5, 2.0, 1.5])[LABELS]
+        check(record, layer, Eager(Net(), X, cross_entropy, layer, of), scheme, axis, weights=weights)
     about = rows(record, "activations")
     assert {row.z_method for row in about.values() if row.z_entries} == {"unit_vectors", "columns"}
     if of == "input":

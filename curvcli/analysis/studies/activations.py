@@ -192,7 +192,7 @@ class ActivationsStudy:
             return "nonfinite", f"{layer.name}: z holds numbers that are not finite"
         if not np.isfinite(one.diagonal).all() or not np.isfinite([one.trace, one.gradient]).all():
             return "nonfinite", f"{layer.name}: a derivative is not finite"
-        off = max(one.discrepancy, one.put_back)
+        off = float(np.max([one.discrepancy, one.put_back]))
         if not off <= _SAME[dtype]:
             what = "columns and products differ" if one.discrepancy >= one.put_back else "z put back changes the loss"
             advice = "" if dtype == "float64" else f"; {shell_option('dtype', 'float64')} helps"

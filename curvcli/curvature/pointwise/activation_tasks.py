@@ -90,12 +90,12 @@ class ActivationTask:
 
 @dataclass(frozen=True)
 class RangeTask(ActivationTask):
-    """Per sample the least and largest number of z and ‖∂ℓ_n/∂z_n‖; NaN where one is no number."""
+    """Per sample the least and largest number of z, ‖∂ℓ_n/∂z_n‖, and its weight; NaN where one is no number."""
 
     @property
     def joined(self) -> tuple[str, ...]:
         """See ``BatchTask``."""
-        return ("low", "high", "gradient")
+        return ("low", "high", "gradient", "weight")
 
     def __call__(self, batch: ActivationBatch, part: Part) -> Sums:
         """See ``BatchTask``."""
@@ -105,7 +105,8 @@ class RangeTask(ActivationTask):
             low, high = (z.min(axis=1), z.max(axis=1)) if z.shape[1] else (np.zeros(len(z)), np.zeros(len(z)))
             # What is infinite has no grid either.
             low, high = (np.where(np.isfinite(end), end, np.nan) for end in (low, high))
-            return {"low": low, "high": high, "gradient": np.sqrt((slopes**2).sum(axis=1))}
+            weights = batch.output.targets.sample_weights[: batch.samples]
+            return {"low": low, "high": high, "gradient": np.sqrt((slopes**2).sum(axis=1)), "weight": weights}
 
 
 @dataclass(frozen=True)

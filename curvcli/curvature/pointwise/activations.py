@@ -22,6 +22,7 @@ from curvcli.curvature.pointwise.activation_tasks import (
 )
 from curvcli.curvature.quantiser import Scheme
 from curvcli.curvature.tasks import Data, Sums
+from curvcli.curvature.trace.estimate import data_spread
 from curvcli.models.base import Array
 from curvcli.models.pointwise import ActivationBatch, Side
 
@@ -178,9 +179,9 @@ class ActivationCurvature:
         if kept is None:
             ranges = yield RangeTask(self.layer, self.side)
             ends = np.array(finite_range(ranges))
-            slope = np.array([ranges["gradient"].sum() / about.denominator])
+            slope, weights = np.array([ranges["gradient"].sum() / about.denominator]), ranges["weight"]
         else:
-            ends, slope = kept["ends"], kept["slope"]
+            ends, slope, weights = kept["ends"], kept["slope"], kept["weights"]
         grid = Grid(self.scheme, self.bits, float(ends[0]), float(ends[1]))
         if not np.isfinite(ends).all():
             return self._nothing(grid, float(slope[0]))
@@ -188,14 +189,16 @@ class ActivationCurvature:
             moments = Moments.of(kept) if kept is not None else Moments()
             for count in self._rounds(moments.count):
                 moments.add(count, (yield ProbesTask(self.layer, self.side, grid, moments.count, count, self.seed)))
-                yield Keep({**moments.arrays, "ends": ends, "slope": slope})
+                yield Keep({**moments.arrays, "ends": ends, "slope": slope, "weights": weights})
                 if self.rtol is not None and moments.count >= _FEWEST and moments.close(self.rtol):
                     break
             curvature = moments.curvature()
         else:
             curvature = exact((yield ColumnsTask(self.layer, self.side, self.method, grid, self.seed)))
         quantised = yield QuantisedTask(self.layer, self.side, grid)
-        return self._activation(grid, float(slope[0]), curvature, quantised, about.denominator)
+        return self._activation(
+            grid, float(slope[0]), curvature, quantised, denominator=about.denominator, weights=weights
+        )
 
     def _rounds(self, done: int) -> Iterator[int]:
         """The sizes of the rounds that are left: none of a single probe, which shows no spread."""
@@ -206,10 +209,11 @@ class ActivationCurvature:
             left -= size
 
     def _activation(
-        self, grid: Grid, slope: float, curvature: Curvature, quantised: Sums, denominator: float
+        self, grid: Grid, slope: float, curvature: Curvature, quantised: Sums, *, denominator: float, weights: Array
     ) -> Activation:
         samples = len(curvature.traces)
-        spread = float(np.var(curvature.traces, ddof=1)) - float(curvature.noise.mean()) if samples > 1 else nan
+        # That of a ratio Σ t_n / Σ w_n, as of traces over batches, without the noise of the probes.
+        spread = data_spread(curvature.traces, weights) ** 2 - float(curvature.noise.sum())
         axis = self.place.channel_axis
         saved, put_back = quantised["saved"].tolist()
         errors = [
@@ -234,7 +238,7 @@ class ActivationCurvature:
             trace=float(curvature.traces.sum()) / denominator,
             stderr=sqrt(curvature.variance) / denominator,
             degrees=curvature.degrees,
-            data_stderr=sqrt(max(spread, 0.0) * samples) / denominator if isfinite(spread) else nan,
+            data_stderr=sqrt(max(spread, 0.0)) / denominator if isfinite(spread) else nan,
             diagonal=curvature.diagonal / denominator,
             diagonal_stderr=errors[0],
             channels=by_channel(curvature.diagonal[None], axis)[0] / denominator,

@@ -13,6 +13,7 @@ from curvcli.losses.interface import OutputState
 from curvcli.models.base import Array, as_float64
 from curvcli.models.data_loss import DataLoss
 from curvcli.models.pointwise import Side
+from curvcli.models.rows import RowOrders
 from curvcli.models.tensorflow.chain import TensorFlowChainBatch
 from curvcli.models.tensorflow.forward import Forward
 from curvcli.models.tensorflow.graph import Entry, full
@@ -31,7 +32,15 @@ _ARRANGING: Final = frozenset({"Reshape", "Squeeze", "ExpandDims", "Identity"})
 class TensorFlowActivationBatch(TensorFlowChainBatch):
     """One batch and an activation z in it (see ``pointwise.ActivationBatch``)."""
 
-    def __init__(self, forward: Forward, data_loss: DataLoss, data: Batch, layer: Sequence[str], side: Side) -> None:
+    def __init__(
+        self,
+        forward: Forward,
+        data_loss: DataLoss,
+        data: Batch,
+        layer: Sequence[str],
+        orders: RowOrders,
+        side: Side,
+    ) -> None:
         """Run the forward pass and find z.
 
         Raises:
@@ -39,7 +48,7 @@ class TensorFlowActivationBatch(TensorFlowChainBatch):
                 it.
         """
         self._data_loss, self._data, self._side, self._layer = data_loss, data, side, layer[0]
-        super().__init__(forward, data_loss, data, layer, (), ())
+        super().__init__(forward, data_loss, data, layer, (), (), orders, side)
         if self.operation.startswith("Placeholder"):
             self.operation = "input"
         self._from: tuple[str, str] = ("activation", self._z)

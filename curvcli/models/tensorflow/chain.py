@@ -12,7 +12,8 @@ from curvcli.data.interface import Batch
 from curvcli.errors import ModelError
 from curvcli.models.base import Array, as_float64
 from curvcli.models.data_loss import DataLoss
-from curvcli.models.rows import RowOrder, weighted_signs
+from curvcli.models.pointwise import Side
+from curvcli.models.rows import RowOrders, weighted_signs
 from curvcli.models.tensorflow.confirm import Located, not_confirmed
 from curvcli.models.tensorflow.forward import Forward
 from curvcli.models.tensorflow.graph import Entry, full
@@ -44,6 +45,8 @@ class TensorFlowChainBatch:
         layer: Sequence[str],
         parameters: Sequence[str],
         inputs: Sequence[str],
+        orders: RowOrders,
+        side: Side = "output",
     ) -> None:
         """Run the forward pass and find z.
 
@@ -71,7 +74,7 @@ class TensorFlowChainBatch:
         self._truth = tf.constant(targets.truth, dtype=forward.dtype)
         self._weight = tf.constant(targets.weight * targets.scale, dtype=forward.dtype)
         self._shape = tuple(int(n) for n in z.shape)
-        self._rows = RowOrder.find(self._shape, self.samples, self._weighted, layer[0])
+        self._rows = orders.find((*layer, side), self._shape, self.samples, self._weighted)
         self.z_shape = self._rows.shape
         measured = measure(forward, list(dict.fromkeys(self._operands.values())), data)
         self._uses = self._linear(entries, {name: measured[t] for name, t in self._operands.items()})

@@ -122,10 +122,10 @@ class TensorFlowObjective(DataObjective):
     def _chain_batch(
         self, data: Batch, layer: Sequence[str], parameters: Sequence[str], inputs: Sequence[str]
     ) -> TensorFlowChainBatch:
-        return TensorFlowChainBatch(self._forward, self.data_loss, data, layer, parameters, inputs)
+        return TensorFlowChainBatch(self._forward, self.data_loss, data, layer, parameters, inputs, self._orders)
 
     def _activation_batch(self, data: Batch, layer: Sequence[str], side: Side) -> TensorFlowActivationBatch:
-        return TensorFlowActivationBatch(self._forward, self.data_loss, data, layer, side)
+        return TensorFlowActivationBatch(self._forward, self.data_loss, data, layer, self._orders, side)
 
     def at(self, values: Mapping[str, Array]) -> AbstractContextManager[None]:
         return self._forward.at(values)

@@ -15,6 +15,7 @@ from curvcli.losses.interface import OutputState
 from curvcli.models.base import Array
 from curvcli.models.data_loss import DataLoss
 from curvcli.models.pointwise import Side
+from curvcli.models.rows import RowOrders
 from curvcli.models.torch import bus
 from curvcli.models.torch.chain import TorchChainBatch
 from curvcli.models.torch.derivatives import derivatives
@@ -34,7 +35,15 @@ _ARRANGING: Final = frozenset({"View", "UnsafeView", "Reshape", "ReshapeAlias", 
 class TorchActivationBatch(TorchChainBatch):
     """One batch and an activation z in it (see ``pointwise.ActivationBatch``)."""
 
-    def __init__(self, forward: Forward, data_loss: DataLoss, data: Batch, layer: Sequence[str], side: Side) -> None:
+    def __init__(
+        self,
+        forward: Forward,
+        data_loss: DataLoss,
+        data: Batch,
+        layer: Sequence[str],
+        orders: RowOrders,
+        side: Side,
+    ) -> None:
         """Run the forward pass and find z.
 
         Raises:
@@ -47,7 +56,9 @@ class TorchActivationBatch(TorchChainBatch):
         self._saved: Tensor | None = None
         self._first: Tensor | None = None
         # What a layer reads may depend on parameters alone, where the data are whole numbers.
-        super().__init__(forward, data_loss, data, layer, tuple(forward.parameters) if side == "input" else (), ())
+        super().__init__(
+            forward, data_loss, data, layer, tuple(forward.parameters) if side == "input" else (), (), orders, side
+        )
         copied = [source for source, _ in self._z.node.next_functions if source is not None]
         if self.operation == "Clone" and any("AccumulateGrad" in source.name() for source in copied):
             self.operation = "input"  # a forward pass copies what it is given

@@ -13,7 +13,8 @@ from curvcli.data.interface import Batch
 from curvcli.errors import ModelError
 from curvcli.models.base import Array
 from curvcli.models.data_loss import DataLoss
-from curvcli.models.rows import RowOrder, weighted_signs
+from curvcli.models.pointwise import Side
+from curvcli.models.rows import RowOrders, weighted_signs
 from curvcli.models.torch import bus
 from curvcli.models.torch.derivatives import derivatives
 from curvcli.models.torch.end import LossEnd
@@ -36,6 +37,8 @@ class TorchChainBatch:
         layer: Sequence[str],
         parameters: Sequence[str],
         inputs: Sequence[str],
+        orders: RowOrders,
+        side: Side = "output",
     ) -> None:
         """Run the forward pass and find z.
 
@@ -57,7 +60,7 @@ class TorchChainBatch:
         entry, entries = self._find(layer, weights, list(floating.values()))
         self._z = self._edge(entry, entries)
         self.operation = operation(self._z.node)
-        self._rows = RowOrder.find(self._whole_shape, self._end.rows, self._weighted, layer[0])
+        self._rows = orders.find((*layer, side), self._whole_shape, self._end.rows, self._weighted)
         self.z_shape = self._rows.shape
         self._uses = self._linear(entry, {n: e for n, e in entries.items() if n in parameters})
 

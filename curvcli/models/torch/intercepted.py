@@ -65,12 +65,14 @@ class Intercepted(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.taken = output.clone()
         if self._instead is None:
             return returned
-        alias = func._schema.returns[0].alias_info
-        if alias is None or alias.is_write or several:
+        alias = func._schema.returns[0 if len(func._schema.returns) == 1 else self._number].alias_info
+        if alias is None or alias.is_write:
             output.copy_(self._instead)
             return returned
         # A view: what else looks at the same memory keeps its numbers.
-        return self._instead.clone()
+        if not several:
+            return self._instead.clone()
+        return type(returned)(self._instead.clone() if i == self._number else one for i, one in enumerate(returned))
 
 
 def _plain(name: str) -> str:

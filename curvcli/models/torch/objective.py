@@ -161,10 +161,10 @@ class TorchObjective(DataObjective):
     def _chain_batch(
         self, data: Batch, layer: Sequence[str], parameters: Sequence[str], inputs: Sequence[str]
     ) -> TorchChainBatch:
-        return TorchChainBatch(self._forward, self.data_loss, data, layer, parameters, inputs)
+        return TorchChainBatch(self._forward, self.data_loss, data, layer, parameters, inputs, self._orders)
 
     def _activation_batch(self, data: Batch, layer: Sequence[str], side: Side) -> TorchActivationBatch:
-        return TorchActivationBatch(self._forward, self.data_loss, data, layer, side)
+        return TorchActivationBatch(self._forward, self.data_loss, data, layer, self._orders, side)
 
     def at(self, values: Mapping[str, Array]) -> AbstractContextManager[None]:
         return self.parameters.at(values)
