@@ -124,8 +124,13 @@ class Need:
         """What would make it fit."""
         if self.fitting and not self.fixed:
             return f"{option('batch_size', self.fitting)} fits"
+        more = "a machine with more memory"
+        if self.limited:
+            more = option("memory_limit", f"{(self.total >> 20) + 1}MiB")
+        if self.in_use >= self.allowed:
+            return f"use {more}: the opened model and the framework alone take {size_text(self.in_use)}"
         fewer = f"fewer {option('probes')}, or fewer layers with {option('layer')}" if self.vectors else "fewer layers"
-        return f"choose {fewer}, or a machine with more memory"
+        return f"choose {fewer}, or {more}"
 
     def words(self) -> str:
         """A line about it."""

@@ -114,9 +114,15 @@ def data_options(function: F) -> F:
             "shuffle",
             help="Take samples in a random order, so that errors over batches hold for data sorted by class too.",
         ),
-        record_option(DataOptions, "batch_size", help="Samples per batch: decides memory and speed, never the result."),
         record_option(
-            DataOptions, "stratify", help="With --limit: keep the classes' shares; of losses by classes alone."
+            DataOptions,
+            "batch_size",
+            help="Samples per batch: decides memory and speed, and with --data-rtol how many samples are used; never their figures.",
+        ),
+        record_option(
+            DataOptions,
+            "stratify",
+            help="With --limit or --data-rtol: keep the classes' shares; of losses by classes alone.",
         ),
         record_option(DataOptions, "limit", help="Use a random subset of N samples.", metavar="N"),
         record_option(
