@@ -115,9 +115,7 @@ def data_options(function: F) -> F:
             help="Take samples in a random order, so that errors over batches hold for data sorted by class too.",
         ),
         record_option(
-            DataOptions,
-            "batch_size",
-            help="Samples per batch: decides memory and speed, and with --data-rtol how many samples are used; never their figures.",
+            DataOptions, "batch_size", help="Samples per batch: decides memory and speed, no figure of these samples."
         ),
         record_option(
             DataOptions,
