@@ -91,6 +91,14 @@ def regular_file(
     return path
 
 
+def is_folder(path: Path) -> bool:
+    """Whether a path leads to a folder; False where there is nothing, or no such path can be."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def is_regular(path: Path) -> bool:
     """Whether a regular file is at `path`; False for whatever can't be looked at."""
     try:

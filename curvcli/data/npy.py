@@ -17,7 +17,7 @@ from curvcli.data.files import existing_file
 from curvcli.data.interface import Array, Column, Format, Rows, Wanted
 from curvcli.data.shards import sharded
 from curvcli.errors import DataError
-from curvcli.files import UNREADABLE, open_regular
+from curvcli.files import UNREADABLE, is_folder, open_regular
 from curvcli.spec.sources import SourceTable
 from curvcli.spec.table import Text, mistake
 from curvcli.text import cut
@@ -93,7 +93,7 @@ def _files(source: NpySource, wanted: Wanted) -> tuple[Mapping[str, str], str]:
         return source.paths, "source.paths"
     written = source.path or ""
     folder = wanted.resolve(written)
-    if folder.is_dir():
+    if is_folder(folder):
         return dict(_listing(written, folder)), written
     if glob.has_magic(written) and not folder.exists():
         raise DataError(

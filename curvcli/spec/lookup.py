@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from curvcli.errors import SpecError, UsageError
-from curvcli.files import TEXT_LIMIT, UNREADABLE, is_regular, regular_file, size_text
+from curvcli.files import TEXT_LIMIT, UNREADABLE, is_folder, is_regular, regular_file, size_text
 from curvcli.spec.dataset import LoadedSpec, Tables, parse_dataset_spec, read_text
 from curvcli.spec.mistakes import listed
 from curvcli.wording import either, option
@@ -84,8 +84,8 @@ def find_dataset_spec(model_path: Path, explicit: Path | None, cwd: Path) -> Fou
 
 
 def in_model(model_path: Path) -> Path | None:
-    """Where a spec lies in a model that is a folder; None for a file."""
-    return _named(model_path) / "assets.extra" / SPEC_NAME if model_path.is_dir() else None
+    """Where a spec lies in a model that is a folder; None for a file, and for what no path can be."""
+    return _named(model_path) / "assets.extra" / SPEC_NAME if is_folder(model_path) else None
 
 
 def beside(model_path: Path) -> tuple[Path, ...]:
@@ -94,7 +94,7 @@ def beside(model_path: Path) -> tuple[Path, ...]:
     if not model.name:
         return ()
     places = [model.with_name(f"{model.name}.toml")]
-    if not model.is_dir() and model.suffix:
+    if not is_folder(model) and model.suffix:
         places.append(model.with_suffix(".toml"))
     return tuple(places)
 

@@ -269,3 +269,11 @@ def test_a_report_of_a_model_that_can_not_be_is_exported(
     with h5py.File(tmp_path / "r.h5", "a") as file:
         file["provenance"].attrs["model_path"] = model
     say(0, "export", "r.h5", "-o", "layers.csv")
+
+
+def test_a_model_that_no_path_can_be_is_named_beside_an_earlier_report(
+    work: Path, curvcli: Callable[..., object], say: Callable[..., str]
+) -> None:
+    """The report that would be replaced is looked at first."""
+    say(0, "diag", "model.pt", "-q", "-o", "out.h5")
+    assert "bug" not in say(2, "hessian", "x" * 5000, "-q", "-o", "out.h5")
